@@ -1,0 +1,151 @@
+//! What an audit row says.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{TunnelId, UserId};
+use crate::name::Name;
+use crate::policy::{Kind, Origin, Reason, Target};
+use crate::time::UnixTime;
+use crate::wire::control::{Held, NackCode};
+use crate::wire::registry::{CloseCode, Failure};
+use crate::wire::text::Text;
+
+/// One row. Its place in the trail is its sequence number, counted from 1 without gaps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its place.
+    pub seq: u64,
+    /// The device's time when it was written.
+    pub at: UnixTime,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. New events are added at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The agent began to serve.
+    Started {
+        /// Its version.
+        agent: Text,
+        /// How often it was started with this state.
+        boots: u32,
+    },
+    /// The agent stopped in order.
+    Stopped,
+    /// A snapshot came into force.
+    PolicyApplied {
+        /// Which one.
+        held: Held,
+        /// Tunnels that it cut.
+        cut: u32,
+    },
+    /// A snapshot was refused.
+    PolicyRefused {
+        /// What it claimed to be.
+        held: Held,
+        /// Why.
+        code: NackCode,
+    },
+    /// A tunnel was permitted; written before its first byte.
+    Permitted {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Who.
+        user: UserId,
+        /// To which service.
+        service: Name,
+        /// What it speaks.
+        kind: Kind,
+        /// Where that is.
+        target: Target,
+        /// Why it was permitted.
+        origin: Option<Origin>,
+        /// The snapshot that permitted it.
+        version: u64,
+        /// Where the caller came from.
+        peer: SocketAddr,
+    },
+    /// A request was denied.
+    Denied {
+        /// Who, when the caller was known.
+        user: Option<UserId>,
+        /// Which service was asked for, when a request was read.
+        service: Option<Name>,
+        /// Why.
+        reason: Reason,
+        /// The grant that came furthest.
+        origin: Option<Origin>,
+        /// Where the caller came from.
+        peer: SocketAddr,
+        /// Identical denials in the last minute that this row stands for, itself included.
+        count: u32,
+    },
+    /// A permitted tunnel could not be opened.
+    Failed {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Why.
+        failure: Failure,
+    },
+    /// An open tunnel ended.
+    Closed {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Why, as [`CloseCode`] number.
+        code: u32,
+        /// Bytes from the client to the machine.
+        to_machine: u64,
+        /// Bytes from the machine to the client.
+        to_client: u64,
+        /// Seconds it was open.
+        seconds: u64,
+    },
+    /// Somebody used the local control to change something.
+    Control {
+        /// Their user id on this system.
+        uid: u32,
+        /// What they asked for.
+        command: Text,
+    },
+}
+
+impl Event {
+    /// The word in listings.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Stopped => "stopped",
+            Self::PolicyApplied { .. } => "policy_applied",
+            Self::PolicyRefused { .. } => "policy_refused",
+            Self::Permitted { .. } => "permitted",
+            Self::Denied { .. } => "denied",
+            Self::Failed { .. } => "failed",
+            Self::Closed { .. } => "closed",
+            Self::Control { .. } => "control",
+        }
+    }
+
+    /// Why a tunnel ended, for an event that says so.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Closed { code, .. } => Some(CloseCode::from_number(*code)),
+            Self::Started { .. }
+            | Self::Stopped
+            | Self::PolicyApplied { .. }
+            | Self::PolicyRefused { .. }
+            | Self::Permitted { .. }
+            | Self::Denied { .. }
+            | Self::Failed { .. }
+            | Self::Control { .. } => None,
+        }
+    }
+}
+
+/// Bytes of one encoded row at most.
+pub const ROW_BYTES: usize = 2048;

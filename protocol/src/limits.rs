@@ -1,0 +1,54 @@
+//! Every bound on what a peer may make us hold, in one place. `docs/wire.md` lists the wire limits; a test compares.
+
+/// Bytes of a [`Name`](crate::name::Name).
+pub const NAME_BYTES: usize = 64;
+/// Bytes of a [`Label`](crate::name::Label).
+pub const LABEL_BYTES: usize = 96;
+
+/// Bytes of one framed request or answer between client and agent, or client and hub.
+pub const FRAME_BYTES: usize = 4 * 1024;
+/// Bytes of one framed answer that lists things.
+pub const LIST_FRAME_BYTES: usize = 256 * 1024;
+/// Bytes of one framed message of synchronisation.
+pub const SYNC_FRAME_BYTES: usize = 32 * 1024;
+/// Bytes of snapshot in one chunk; leaves room for the message around it.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes of a signed snapshot payload: 5,000 users with one grant each need about 330 KiB.
+pub const SNAPSHOT_BYTES: usize = 512 * 1024;
+/// Bytes of a signed root payload.
+pub const ROOT_BYTES: usize = 16 * 1024;
+/// Bytes of a signed pass payload.
+pub const PASS_BYTES: usize = 1024;
+/// Signatures on one envelope.
+pub const SIGNATURES: usize = 16;
+/// Keys of one role.
+pub const ROLE_KEYS: usize = 16;
+/// Hub keys named by a root.
+pub const HUB_KEYS: usize = 16;
+/// Roots sent in one enrolment answer.
+pub const ROOT_CHAIN: usize = 64;
+
+/// Users of one snapshot.
+pub const USERS: usize = 8192;
+/// Keys of one user.
+pub const USER_KEYS: usize = 8;
+/// Services of one snapshot.
+pub const SERVICES: usize = 2048;
+/// Access categories of one snapshot.
+pub const CATEGORIES: usize = 512;
+/// Services named by one category.
+pub const CATEGORY_SERVICES: usize = SERVICES;
+/// Distinct origins of one snapshot.
+pub const ORIGINS: usize = 8192;
+/// Grants of one snapshot.
+pub const GRANTS: usize = 32_768;
+/// Second-factor facts in one pass.
+pub const FACTORS: usize = 8;
+
+/// Addresses that a device reports or an invitation carries.
+pub const ADDRESSES: usize = 8;
+/// Bytes of free text that a peer sends (agent version, detail of a refusal).
+pub const TEXT_BYTES: usize = 256;
+/// Bytes of a password or one-time code at login.
+pub const PASSWORD_BYTES: usize = 256;

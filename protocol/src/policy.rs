@@ -1,0 +1,20 @@
+//! Policy on the device: one signed value, one index, one decision.
+//!
+//! 1. [`verify`]: received bytes become a [`Verified`] snapshot, in numbered steps.
+//! 2. [`index`]: a verified snapshot becomes an [`Index`], once for each activation.
+//! 3. [`decide`]: the only function that says yes. It returns a [`Permit`] or a [`Denial`] with one [`Reason`].
+//! 4. [`explain`]: the same judgement in words, which permits nothing.
+
+pub mod decide;
+pub mod explain;
+pub mod index;
+pub mod reason;
+pub mod snapshot;
+pub mod verify;
+
+pub use decide::{Circumstances, Denial, Permit, decide};
+pub use explain::{Explanation, explain};
+pub use index::{Ask, Index};
+pub use reason::Reason;
+pub use snapshot::{Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User};
+pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

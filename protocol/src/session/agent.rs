@@ -1,0 +1,134 @@
+//! The agent's end: assembles one push at a time and answers each that was completed.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::limits;
+use crate::wire::control::{AgentMessage, Held, HubMessage, NackCode};
+use crate::wire::registry::ProtocolFault;
+use crate::wire::text::Text;
+
+/// The agent's state of one link.
+#[derive(Debug, Default)]
+pub struct AgentSync {
+    incoming: Option<Incoming>,
+    /// A snapshot that was handed out and is not answered yet.
+    judging: Option<(u64, Held)>,
+    answers: VecDeque<AgentMessage>,
+}
+
+/// What the hub's message means for the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The hub has nothing newer.
+    UpToDate,
+    /// A snapshot is complete: verify it, store it, activate it, then report with [`AgentSync::handle_outcome`].
+    Offered {
+        /// What it claims to be.
+        held: Held,
+        /// The sealed snapshot.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What became of an offered snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// In force.
+    Applied {
+        /// What is in force now.
+        held: Held,
+        /// Tunnels that were cut by it.
+        cut: u32,
+    },
+    /// Refused.
+    Refused {
+        /// Why.
+        code: NackCode,
+        /// Details for people.
+        detail: Text,
+    },
+}
+
+#[derive(Debug)]
+struct Incoming {
+    nonce: u64,
+    held: Held,
+    expected: usize,
+    bytes: Vec<u8>,
+}
+
+impl AgentSync {
+    /// A fresh link, after the hello was sent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one message of the hub.
+    ///
+    /// # Errors
+    /// A [`ProtocolFault`] that ends the link: an announcement above the limit, or chunks out of turn.
+    pub fn handle_message(&mut self, message: HubMessage) -> Result<Option<Event>, ProtocolFault> {
+        match message {
+            HubMessage::UpToDate => Ok(Some(Event::UpToDate)),
+            HubMessage::Push { nonce, held, bytes } => self.begin(nonce, held, bytes),
+            HubMessage::Chunk { nonce, offset, bytes } => self.append(nonce, offset, &bytes),
+        }
+    }
+
+    /// Reports what became of the offered snapshot.
+    pub fn handle_outcome(&mut self, outcome: Outcome) {
+        let Some((nonce, held)) = self.judging.take() else { return };
+        self.answers.push_back(match outcome {
+            Outcome::Applied { held, cut } => AgentMessage::Ack { nonce, held, cut },
+            Outcome::Refused { code, detail } => AgentMessage::Nack { nonce, held, code, detail },
+        });
+    }
+
+    /// Reports where clients can reach the agent from now on.
+    pub fn handle_addresses(&mut self, mut addresses: Vec<SocketAddr>) {
+        addresses.truncate(limits::ADDRESSES);
+        self.answers.push_back(AgentMessage::Moved { addresses });
+    }
+
+    /// The next message for the hub.
+    pub fn poll_transmit(&mut self) -> Option<AgentMessage> {
+        self.answers.pop_front()
+    }
+
+    fn begin(&mut self, nonce: u64, held: Held, bytes: u32) -> Result<Option<Event>, ProtocolFault> {
+        let expected = usize::try_from(bytes).map_err(|_| ProtocolFault::Oversize)?;
+        // Refused before a byte is reserved for it.
+        if expected == 0 || expected > SEALED_BYTES {
+            return Err(ProtocolFault::Oversize);
+        }
+        // A push that comes while another is unfinished replaces it: only the newest matters.
+        self.incoming = Some(Incoming { nonce, held, expected, bytes: Vec::new() });
+        Ok(None)
+    }
+
+    fn append(&mut self, nonce: u64, offset: u32, chunk: &[u8]) -> Result<Option<Event>, ProtocolFault> {
+        let incoming =
+            self.incoming.as_mut().filter(|i| i.nonce == nonce).ok_or(ProtocolFault::Unexpected)?;
+        let in_order = usize::try_from(offset).is_ok_and(|offset| offset == incoming.bytes.len());
+        let fits = incoming.bytes.len() + chunk.len() <= incoming.expected;
+        if !in_order || !fits || chunk.is_empty() || chunk.len() > limits::CHUNK_BYTES {
+            return Err(ProtocolFault::Unexpected);
+        }
+        incoming.bytes.extend_from_slice(chunk);
+        if incoming.bytes.len() < incoming.expected {
+            return Ok(None);
+        }
+        // The hub pushes again before the answer to the last push only when it breaks the rules.
+        if self.judging.is_some() {
+            return Err(ProtocolFault::Unexpected);
+        }
+        let Some(Incoming { nonce, held, bytes, .. }) = self.incoming.take() else { return Ok(None) };
+        self.judging = Some((nonce, held));
+        Ok(Some(Event::Offered { held, bytes }))
+    }
+}
+
+/// Bytes of a sealed snapshot: payload, frame and signatures.
+const SEALED_BYTES: usize = limits::SNAPSHOT_BYTES + 7 + limits::SIGNATURES * 96;

@@ -1,0 +1,154 @@
+//! The hub's end: pushes the newest snapshot until the agent holds or refuses it.
+
+use std::sync::Arc;
+
+use crate::limits::CHUNK_BYTES;
+use crate::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use crate::wire::registry::ProtocolFault;
+use crate::wire::text::Text;
+
+/// The hub's state of one link to one agent.
+#[derive(Debug)]
+pub struct HubSync {
+    /// What the agent holds in force, as far as this link has heard.
+    held: Option<Held>,
+    /// The newest published snapshot that the agent neither holds nor refused.
+    pending: Option<Published>,
+    /// The push under way: sent, or being sent, and not answered.
+    push: Option<Push>,
+    /// Refused for its content: not tried again on this link.
+    refused: Option<Held>,
+    next_nonce: u64,
+    greeted: bool,
+}
+
+/// A sealed snapshot, shared by every link that pushes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What it is.
+    pub held: Held,
+    /// The sealed bytes, at most 4 GiB and in truth at most
+    /// [`limits::SNAPSHOT_BYTES`](crate::limits::SNAPSHOT_BYTES) and signatures.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What an agent's message means for the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The agent has put a snapshot in force.
+    Applied {
+        /// Which one.
+        held: Held,
+        /// Tunnels that were cut by it.
+        cut: u32,
+    },
+    /// The agent refused one.
+    Refused {
+        /// Which one.
+        held: Held,
+        /// Why.
+        code: NackCode,
+        /// Details for people.
+        detail: Text,
+    },
+    /// The agent can be reached elsewhere.
+    Moved(Vec<std::net::SocketAddr>),
+}
+
+#[derive(Debug)]
+struct Push {
+    nonce: u64,
+    published: Published,
+    /// None before the announcement went out.
+    offset: Option<usize>,
+}
+
+impl HubSync {
+    /// A fresh link: what the agent says it holds, and what is published for it.
+    #[must_use]
+    pub fn new(hello: &Hello, newest: Option<Published>, first_nonce: u64) -> Self {
+        let held = hello.held.filter(|_| hello.active);
+        let mut sync =
+            Self { held, pending: None, push: None, refused: None, next_nonce: first_nonce, greeted: false };
+        if let Some(newest) = newest {
+            sync.handle_published(newest);
+        }
+        sync
+    }
+
+    /// Takes notice of a newer snapshot. Older or equal ones are ignored.
+    pub fn handle_published(&mut self, published: Published) {
+        let order = |held: &Held| (held.epoch, held.version);
+        let known = [self.held, self.refused, self.pending.as_ref().map(|p| p.held)];
+        let newer = known.iter().flatten().all(|held| order(held) < order(&published.held));
+        let same_refused = self.refused == Some(published.held);
+        if newer && !same_refused {
+            self.pending = Some(published);
+        }
+    }
+
+    /// Takes one message of the agent.
+    ///
+    /// # Errors
+    /// [`ProtocolFault::Unexpected`] for an answer to a push that was never completed.
+    pub fn handle_message(&mut self, message: AgentMessage) -> Result<Event, ProtocolFault> {
+        match message {
+            AgentMessage::Ack { nonce, held, cut } => {
+                self.answered(nonce)?;
+                self.held = Some(held);
+                Ok(Event::Applied { held, cut })
+            }
+            AgentMessage::Nack { nonce, held, code, detail } => {
+                self.answered(nonce)?;
+                self.refused = Some(held);
+                Ok(Event::Refused { held, code, detail })
+            }
+            AgentMessage::Moved { addresses } => Ok(Event::Moved(addresses)),
+        }
+    }
+
+    /// The next message for the agent.
+    pub fn poll_transmit(&mut self) -> Option<HubMessage> {
+        if self.push.is_none() {
+            if let Some(published) = self.pending.take() {
+                let nonce = self.next_nonce;
+                self.next_nonce = self.next_nonce.wrapping_add(1);
+                self.push = Some(Push { nonce, published, offset: None });
+            }
+        }
+        let greeted = std::mem::replace(&mut self.greeted, true);
+        let Some(push) = self.push.as_mut() else {
+            return (!greeted).then_some(HubMessage::UpToDate);
+        };
+        let Push { nonce, published, offset } = push;
+        let Some(from) = *offset else {
+            *offset = Some(0);
+            let bytes = u32::try_from(published.bytes.len()).unwrap_or(u32::MAX);
+            return Some(HubMessage::Push { nonce: *nonce, held: published.held, bytes });
+        };
+        let rest = published.bytes.get(from..).filter(|rest| !rest.is_empty())?;
+        let chunk = rest.get(..CHUNK_BYTES).unwrap_or(rest);
+        *offset = Some(from + chunk.len());
+        let offset = u32::try_from(from).unwrap_or(u32::MAX);
+        Some(HubMessage::Chunk { nonce: *nonce, offset, bytes: chunk.to_vec() })
+    }
+
+    /// What the agent holds in force, as far as this link has heard.
+    #[must_use]
+    pub const fn held(&self) -> Option<Held> {
+        self.held
+    }
+
+    fn answered(&mut self, nonce: u64) -> Result<(), ProtocolFault> {
+        let complete = self
+            .push
+            .as_ref()
+            .is_some_and(|push| push.nonce == nonce && push.offset == Some(push.published.bytes.len()));
+        if complete {
+            self.push = None;
+            Ok(())
+        } else {
+            Err(ProtocolFault::Unexpected)
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! From received bytes to values that the right keys have signed.
+//!
+//! 1. [`keys`]: ed25519, with weak keys refused wherever one enters.
+//! 2. [`envelope`]: the frame around every signed object, and the numbered steps of its verification.
+//! 3. [`root`]: which keys may sign what.
+//! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`](pass::Subject).
+//!
+//! The words are TUF's (The Update Framework 1.0.34): root, role, threshold, version, expiry, rollback.
+
+pub mod digest;
+pub mod envelope;
+pub mod keys;
+pub mod pass;
+pub mod root;
+
+pub use digest::Digest;
+pub use envelope::{Domain, Envelope, EnvelopeFault, Signed};
+pub use keys::{KeyFault, PublicKey, SecretKey, Signature};
+pub use pass::{Factor, Method, Pass, PassFault, Proof, Subject};
+pub use root::{Role, RoleKeys, Root, RootFault};

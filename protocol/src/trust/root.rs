@@ -1,0 +1,260 @@
+//! The root: which keys may sign what, how many of them are needed, and which hub keys are genuine.
+//!
+//! 1. The first root is accepted because the enrolment code carries its digest ([`Root::accept_first`]).
+//! 2. Each later root is one version higher, signed by the threshold of its predecessor *and* by its own
+//!    ([`Root::accept_next`]; TUF section 5.3), so a thief needs the offline keys to change who may sign.
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::envelope::{Domain, Envelope, EnvelopeFault, Signed};
+use super::keys::PublicKey;
+use crate::id::FleetId;
+use crate::limits;
+use crate::time::UnixTime;
+
+/// What a key may sign. New roles are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Signs roots; its keys are kept offline.
+    Root,
+    /// Signs snapshots.
+    Policy,
+    /// Signs passes.
+    Identity,
+}
+
+/// The keys of one role and how many of them must sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleKeys {
+    /// The role.
+    pub role: Role,
+    /// Distinct keys that must sign, at least one.
+    pub threshold: u8,
+    /// The keys, strictly ascending; at most [`limits::ROLE_KEYS`].
+    pub keys: Vec<PublicKey>,
+}
+
+/// One version of the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The installation that this root speaks for.
+    pub fleet: FleetId,
+    /// Counts from 1 without gaps.
+    pub version: u32,
+    /// When this root should have been replaced.
+    pub expires: UnixTime,
+    /// Snapshots carry this number; raising it makes every older snapshot worthless, whatever its version.
+    pub policy_epoch: u32,
+    /// One entry for each role, in the order of [`Role`].
+    pub roles: Vec<RoleKeys>,
+    /// Keys by which a hub is recognised, strictly ascending; at most [`limits::HUB_KEYS`].
+    pub hubs: Vec<PublicKey>,
+}
+
+/// Why a root is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootFault {
+    /// The envelope does not hold.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeFault),
+    /// The first root is not the one that the enrolment code names.
+    #[error("the root's digest is {found}, the enrolment code names {expected}")]
+    Digest {
+        /// Digest of the payload received.
+        found: Digest,
+        /// Digest that was pinned.
+        expected: Digest,
+    },
+    /// A root of another installation.
+    #[error("the root belongs to fleet {found}, not to {expected}")]
+    Fleet {
+        /// Fleet named by the root received.
+        found: FleetId,
+        /// Fleet of this device.
+        expected: FleetId,
+    },
+    /// A gap, a repetition or a step back.
+    #[error("root version {found}, version {expected} must follow")]
+    Version {
+        /// Version received.
+        found: u32,
+        /// The only version that may follow.
+        expected: u32,
+    },
+    /// The epoch of policy went back.
+    #[error("policy epoch {found} is below {floor}")]
+    Epoch {
+        /// Epoch received.
+        found: u32,
+        /// Epoch of the current root.
+        floor: u32,
+    },
+    /// Roles missing, repeated or out of order; a threshold that no set of keys can reach; too many keys.
+    #[error("the root's {role:?} role is malformed")]
+    Roles {
+        /// The first role that is wrong.
+        role: Role,
+    },
+    /// Hub keys are not strictly ascending or too many.
+    #[error("the root's hub keys are malformed")]
+    Hubs,
+}
+
+impl Signed for Root {
+    const DOMAIN: Domain = Domain::Root;
+    const MAX_BYTES: usize = limits::ROOT_BYTES;
+}
+
+impl Root {
+    /// Accepts the first root of a chain: its payload has the pinned digest and it is signed by its own threshold.
+    ///
+    /// # Errors
+    /// The [`RootFault`] of the first check that fails.
+    pub fn accept_first(bytes: &[u8], pinned: &Digest) -> Result<Self, RootFault> {
+        let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
+        let found = Digest::of(&[envelope.payload()]);
+        // The digest stands in for the signature here: without it, any self-signed root would be believed.
+        if found != *pinned {
+            return Err(RootFault::Digest { found, expected: *pinned });
+        }
+        Self::self_signed(bytes)
+    }
+
+    /// Reads a root that is signed by its own threshold: what was stored after an earlier acceptance.
+    ///
+    /// # Errors
+    /// The [`RootFault`] of the first check that fails.
+    pub fn self_signed(bytes: &[u8]) -> Result<Self, RootFault> {
+        let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
+        let claimed: Self = crate::wire::codec::decode(envelope.payload(), limits::ROOT_BYTES)
+            .map_err(EnvelopeFault::Codec)?;
+        claimed.check_form()?;
+        envelope.verify(Domain::Root, claimed.role(Role::Root)?)?;
+        Ok(claimed)
+    }
+
+    /// Accepts the successor of this root.
+    ///
+    /// # Errors
+    /// The [`RootFault`] of the first check that fails; this root stays in force then.
+    pub fn accept_next(&self, bytes: &[u8]) -> Result<Self, RootFault> {
+        let next: Self = Envelope::open(bytes, self.role(Role::Root)?)?;
+        next.check_form()?;
+        // Its own threshold as well: a root that its holders cannot sign again would end the chain.
+        Envelope::parse(bytes, limits::ROOT_BYTES)?.verify(Domain::Root, next.role(Role::Root)?)?;
+        if next.fleet != self.fleet {
+            return Err(RootFault::Fleet { found: next.fleet, expected: self.fleet });
+        }
+        let expected = self.version.saturating_add(1);
+        if next.version != expected {
+            return Err(RootFault::Version { found: next.version, expected });
+        }
+        if next.policy_epoch < self.policy_epoch {
+            return Err(RootFault::Epoch { found: next.policy_epoch, floor: self.policy_epoch });
+        }
+        Ok(next)
+    }
+
+    /// The keys of `role`.
+    ///
+    /// # Errors
+    /// [`RootFault::Roles`] when this root does not name the role.
+    pub fn role(&self, role: Role) -> Result<&RoleKeys, RootFault> {
+        self.roles.iter().find(|keys| keys.role == role).ok_or(RootFault::Roles { role })
+    }
+
+    fn check_form(&self) -> Result<(), RootFault> {
+        const ORDER: [Role; 3] = [Role::Root, Role::Policy, Role::Identity];
+        for (i, role) in ORDER.into_iter().enumerate() {
+            let keys = self.roles.get(i).filter(|keys| keys.role == role).ok_or(RootFault::Roles { role })?;
+            let ascending = keys.keys.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+            let reachable = keys.threshold >= 1 && usize::from(keys.threshold) <= keys.keys.len();
+            if !ascending || !reachable || keys.keys.len() > limits::ROLE_KEYS {
+                return Err(RootFault::Roles { role });
+            }
+        }
+        if self.roles.len() != ORDER.len() {
+            return Err(RootFault::Roles { role: Role::Root });
+        }
+        let ascending = self.hubs.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+        if ascending && self.hubs.len() <= limits::HUB_KEYS { Ok(()) } else { Err(RootFault::Hubs) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::SecretKey;
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed([seed; 32]).unwrap()
+    }
+
+    fn role(role: Role, threshold: u8, seeds: &[u8]) -> RoleKeys {
+        let mut keys: Vec<PublicKey> = seeds.iter().map(|seed| key(*seed).public()).collect();
+        keys.sort();
+        RoleKeys { role, threshold, keys }
+    }
+
+    fn root(version: u32, root_seeds: &[u8], threshold: u8) -> Root {
+        Root {
+            fleet: FleetId::new([1; 8]),
+            version,
+            expires: UnixTime::from_secs(2_000_000_000),
+            policy_epoch: 1,
+            roles: vec![
+                role(Role::Root, threshold, root_seeds),
+                role(Role::Policy, 1, &[21]),
+                role(Role::Identity, 1, &[22]),
+            ],
+            hubs: vec![key(23).public()],
+        }
+    }
+
+    fn sealed(root: &Root, seeds: &[u8]) -> Vec<u8> {
+        let keys: Vec<SecretKey> = seeds.iter().map(|seed| key(*seed)).collect();
+        Envelope::seal(root, &keys.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn the_first_root_is_accepted_by_its_digest_only() {
+        let first = root(1, &[1, 2, 3], 2);
+        let bytes = sealed(&first, &[1, 2]);
+        let digest = Digest::of(&[Envelope::parse(&bytes, limits::ROOT_BYTES).unwrap().payload()]);
+        assert_eq!(Root::accept_first(&bytes, &digest), Ok(first));
+        let other = Digest::of(&[b"other"]);
+        assert_eq!(
+            Root::accept_first(&bytes, &other),
+            Err(RootFault::Digest { found: digest, expected: other })
+        );
+    }
+
+    #[test]
+    fn a_successor_needs_the_threshold_of_both_roots() {
+        let first = root(1, &[1, 2, 3], 2);
+        let second = root(2, &[3, 4, 5], 2);
+        assert_eq!(first.accept_next(&sealed(&second, &[1, 3, 4])), Ok(second.clone()));
+        let short = |valid| Err(RootFault::Envelope(EnvelopeFault::Threshold { valid, threshold: 2 }));
+        assert_eq!(first.accept_next(&sealed(&second, &[1, 2])), short(0)); // only the old
+        assert_eq!(first.accept_next(&sealed(&second, &[3, 4])), short(1)); // only the new
+    }
+
+    #[test]
+    fn versions_follow_without_gap_and_the_epoch_never_falls() {
+        let first = Root { policy_epoch: 5, ..root(1, &[1], 1) };
+        let gap = Root { policy_epoch: 5, ..root(3, &[1], 1) };
+        assert_eq!(first.accept_next(&sealed(&gap, &[1])), Err(RootFault::Version { found: 3, expected: 2 }));
+        let back = Root { policy_epoch: 4, ..root(2, &[1], 1) };
+        assert_eq!(first.accept_next(&sealed(&back, &[1])), Err(RootFault::Epoch { found: 4, floor: 5 }));
+    }
+
+    #[test]
+    fn a_threshold_that_nobody_can_reach_or_anyone_can_is_refused() {
+        for threshold in [0, 2] {
+            let bad = root(1, &[1], threshold);
+            assert_eq!(Root::self_signed(&sealed(&bad, &[1])), Err(RootFault::Roles { role: Role::Root }));
+        }
+    }
+}

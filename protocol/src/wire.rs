@@ -1,0 +1,16 @@
+//! What is said on the wire: messages, their numbers and their exact encoding. `docs/wire.md` is normative.
+//!
+//! 1. [`codec`]: bytes to values and back, one spelling for each value.
+//! 2. [`registry`]: every number in one place: protocol names, refusals, close codes, answers to pushes.
+//! 3. [`tunnel`]: client and agent.
+//! 4. [`hub`]: client and hub (login), agent and hub (enrolment).
+//! 5. [`control`]: agent and hub (synchronisation of policy).
+//! 6. [`invitation`]: the code that an installer or an invited user pastes.
+
+pub mod codec;
+pub mod control;
+pub mod hub;
+pub mod invitation;
+pub mod registry;
+pub mod text;
+pub mod tunnel;

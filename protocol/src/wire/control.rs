@@ -1,0 +1,152 @@
+//! Agent and hub: synchronisation of policy on one long-lived stream.
+//!
+//! 1. The agent's [`Hello`] says what it holds.
+//! 2. The hub answers [`HubMessage::UpToDate`], or pushes: [`HubMessage::Push`], then [`HubMessage::Chunk`]s.
+//! 3. The agent verifies, stores, activates, and answers [`AgentMessage::Ack`] or [`AgentMessage::Nack`].
+//! 4. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
+//!
+//! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
+//! its signatures alone: a stolen hub can withhold, not invent.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::Text;
+use crate::trust::Digest;
+
+/// What the agent holds, at the beginning of every link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Version of the root in force.
+    pub root_version: u32,
+    /// Epoch, version and digest of the highest accepted snapshot; none before the first.
+    pub held: Option<Held>,
+    /// Whether that snapshot is in force: false after its stored form was found corrupt, so that it is pushed again.
+    pub active: bool,
+    /// The agent's version, for people.
+    pub agent: Text,
+    /// How often the agent was started with this state.
+    pub boots: u32,
+    /// Where clients can reach it; at most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A snapshot, named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its epoch.
+    pub epoch: u32,
+    /// Its version.
+    pub version: u64,
+    /// SHA-256 of its payload.
+    pub digest: Digest,
+}
+
+/// From hub to agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HubMessage {
+    /// The agent holds the newest snapshot.
+    UpToDate,
+    /// A snapshot follows in chunks.
+    Push {
+        /// Names this push in its answer.
+        nonce: u64,
+        /// What it claims to be; believed only after verification.
+        held: Held,
+        /// Bytes of the sealed snapshot.
+        bytes: u32,
+    },
+    /// The next part of the announced snapshot.
+    Chunk {
+        /// The push it belongs to.
+        nonce: u64,
+        /// Where it begins; chunks come in order without gaps.
+        offset: u32,
+        /// At most [`limits::CHUNK_BYTES`](crate::limits::CHUNK_BYTES).
+        bytes: Vec<u8>,
+    },
+}
+
+/// From agent to hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// Verified, stored and in force.
+    Ack {
+        /// The push.
+        nonce: u64,
+        /// The snapshot now in force.
+        held: Held,
+        /// Tunnels that were cut by it.
+        cut: u32,
+    },
+    /// Refused; the earlier snapshot stays in force.
+    Nack {
+        /// The push.
+        nonce: u64,
+        /// What was refused.
+        held: Held,
+        /// Why.
+        code: NackCode,
+        /// Details for people.
+        detail: Text,
+    },
+    /// Where clients can reach the agent from now on.
+    Moved {
+        /// At most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
+        addresses: Vec<SocketAddr>,
+    },
+}
+
+/// Why an agent refused a push. New codes are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NackCode {
+    /// Frame, signature or encoding.
+    Envelope,
+    /// Another fleet, device or key.
+    Addressee,
+    /// Another epoch than the root's.
+    Epoch,
+    /// Below the floor.
+    Rollback,
+    /// The floor's version with other content.
+    Equivocation,
+    /// Order, counts, references or values.
+    Form,
+    /// It could not be stored; it may be pushed again.
+    Storage,
+    /// The bytes did not match the announcement.
+    Transfer,
+}
+
+impl NackCode {
+    /// Whether the same snapshot may be pushed again on the next link: the refusal was not about its content.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Storage | Self::Transfer => true,
+            Self::Envelope
+            | Self::Addressee
+            | Self::Epoch
+            | Self::Rollback
+            | Self::Equivocation
+            | Self::Form => false,
+        }
+    }
+
+    /// The word in logs and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::Addressee => "addressee",
+            Self::Epoch => "epoch",
+            Self::Rollback => "rollback",
+            Self::Equivocation => "equivocation",
+            Self::Form => "form",
+            Self::Storage => "storage",
+            Self::Transfer => "transfer",
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A hub and those who call it: one QUIC connection, ALPN [`ALPN_HUB_V1`](super::registry::ALPN_HUB_V1).
+//!
+//! 1. The caller pins the hub's key; the hub learns the caller's key from the handshake.
+//! 2. Each request is a frame at the beginning of a bidirectional stream, answered by one frame.
+//! 3. [`HubRequest::Sync`] is different: its stream stays open and carries [`control`](super::control) messages.
+//!
+//! Whatever a user claims at login, a wrong name, password or code gets one answer, in equal time.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::control::Hello;
+use super::registry::Failure;
+use super::text::Text;
+use crate::id::{DeviceId, FleetId, UserId};
+use crate::limits;
+use crate::name::{Label, Name};
+use crate::trust::PublicKey;
+
+/// What a device or a user asks of a hub; one frame of at most [`limits::FRAME_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HubRequest {
+    /// A new device: the key of this handshake and a single-use secret.
+    Enroll {
+        /// The secret of the enrolment code.
+        secret: [u8; 16],
+        /// What the device calls itself; a label that decides nothing.
+        label: Text,
+    },
+    /// An enrolled device begins synchronisation; the stream stays open.
+    Sync(Hello),
+    /// An invited user chooses a password; the key of this handshake becomes theirs.
+    AcceptInvitation {
+        /// The secret of the invitation.
+        secret: [u8; 16],
+        /// The new password.
+        password: Password,
+    },
+    /// A user logs in with the key of this handshake.
+    Login {
+        /// The account's path, names joined by `/`.
+        account: Text,
+        /// The user's name in that account.
+        user: Name,
+        /// The password.
+        password: Password,
+        /// The one-time code, if the user has one.
+        otp: Option<Password>,
+    },
+    /// Sets up a one-time code: the answer carries the secret once.
+    EnrollOtp {
+        /// The account's path.
+        account: Text,
+        /// The user's name.
+        user: Name,
+        /// The password.
+        password: Password,
+        /// The present one-time code, where one is set up already.
+        otp: Option<Password>,
+    },
+    /// Lists the devices on which the user of this key may use something.
+    ListDevices,
+    /// Removes the key of this handshake from its user.
+    Logout,
+}
+
+/// What a hub answers; one frame of at most [`limits::LIST_FRAME_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HubAnswer {
+    /// The device is enrolled: its identity, the chain of roots, and a snapshot that denies everything.
+    Enrolled {
+        /// The identity that the cloud assigned.
+        device: DeviceId,
+        /// Roots from version 1 to the newest; at most [`limits::ROOT_CHAIN`].
+        roots: Vec<Vec<u8>>,
+        /// The first snapshot.
+        snapshot: Vec<u8>,
+    },
+    /// The user is logged in.
+    LoggedIn {
+        /// The installation.
+        fleet: FleetId,
+        /// The user.
+        user: UserId,
+        /// The pass, sealed.
+        pass: Vec<u8>,
+    },
+    /// A new secret for one-time codes, in Base32 (RFC 4648), and as URI for authenticator apps.
+    Otp {
+        /// `otpauth://` URI.
+        uri: String,
+    },
+    /// Devices, ascending by name.
+    Devices(Vec<DeviceEntry>),
+    /// Done.
+    Done,
+    /// Refused, in the same words for every cause that the caller could probe.
+    Refused(Refusal),
+    /// It could not be done.
+    Failed(Failure),
+}
+
+/// A password or one-time code on its way; prints `redacted` and is wiped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+#[serde(try_from = "String", into = "String")]
+pub struct Password(String);
+
+impl Password {
+    /// The secret text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Password {
+    type Error = PasswordFault;
+
+    fn try_from(text: String) -> Result<Self, PasswordFault> {
+        if text.is_empty() || text.len() > limits::PASSWORD_BYTES {
+            Err(PasswordFault)
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+impl From<Password> for String {
+    fn from(password: Password) -> Self {
+        password.0.clone()
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("redacted")
+    }
+}
+
+/// A password that is empty or too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a password or code must have 1 to 256 bytes")]
+pub struct PasswordFault;
+
+/// Why a hub refuses. New refusals are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Unknown, used or expired code.
+    #[error("the code is unknown, used or expired")]
+    Code,
+    /// Wrong account, user, password or one-time code, or a user that is disabled.
+    #[error("account, user, password or one-time code is wrong")]
+    Login,
+    /// The password is too weak; said only after the caller proved an invitation.
+    #[error("the password is too short: at least 10 characters are needed")]
+    WeakPassword,
+    /// Too many attempts.
+    #[error("too many attempts; try again in a minute")]
+    TooMany,
+    /// The key of this connection belongs to nobody.
+    #[error("the hub does not know this key; sign in first")]
+    UnknownKey,
+}
+
+/// One device in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceEntry {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name, unique in its account.
+    pub name: Name,
+    /// The account's path.
+    pub account: Text,
+    /// What people call it.
+    pub label: Option<Label>,
+    /// Its key, to be pinned when connecting.
+    pub key: PublicKey,
+    /// Where it was last reachable; at most [`limits::ADDRESSES`].
+    pub addresses: Vec<SocketAddr>,
+    /// Whether its link to the hub is up.
+    pub online: bool,
+}

@@ -1,0 +1,72 @@
+//! Short free text from a peer (versions, details, labels it claims): bounded, and cleaned before anyone reads it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::TEXT_BYTES;
+
+/// At most [`TEXT_BYTES`] bytes of UTF-8 without control characters. It decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Text(Box<str>);
+
+/// Text that is too long or contains control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("text must have at most 256 bytes and no control characters")]
+pub struct TextFault;
+
+impl Text {
+    /// Makes text of any string: control characters become spaces and what is too long is cut.
+    #[must_use]
+    pub fn clean(text: &str) -> Self {
+        let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        while clean.len() > TEXT_BYTES {
+            clean.pop();
+        }
+        Self(clean.into_boxed_str())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = TextFault;
+
+    fn try_from(text: String) -> Result<Self, TextFault> {
+        if text.len() > TEXT_BYTES || text.chars().any(char::is_control) {
+            return Err(TextFault);
+        }
+        Ok(Self(text.into_boxed_str()))
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0.into()
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleaning_makes_any_string_acceptable() {
+        let long = "ü".repeat(200) + "\u{1b}[2J";
+        let clean = Text::clean(&long);
+        assert_eq!(clean.as_str().len(), 256);
+        assert_eq!(Text::try_from(clean.as_str().to_owned()), Ok(clean));
+        assert_eq!(Text::try_from("a\nb".to_owned()), Err(TextFault));
+    }
+}

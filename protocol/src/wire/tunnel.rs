@@ -1,0 +1,85 @@
+//! Client and agent: one QUIC connection, ALPN [`ALPN_TUNNEL_V1`](super::registry::ALPN_TUNNEL_V1).
+//!
+//! 1. The client opens a bidirectional stream for each [`Request`] and sends one frame.
+//! 2. The first request is [`Request::Authenticate`]; until it succeeds, every other one is answered `bad_pass`.
+//! 3. The agent answers with one [`Answer`] frame.
+//! 4. After [`Answer::Accepted`] the stream carries the service's bytes both ways, each half closed by itself.
+//! 5. A tunnel that ends early is reset in both directions with a [`CloseCode`](super::registry::CloseCode).
+//!
+//! There is no address in any request: a client names a service and the snapshot says where it is.
+
+use serde::{Deserialize, Serialize};
+
+use super::registry::Failure;
+use super::text::Text;
+use crate::id::{DeviceId, TunnelId};
+use crate::limits;
+use crate::name::Name;
+use crate::policy::{Kind, Reason};
+use crate::time::UnixTime;
+use crate::trust::Proof;
+
+/// What a client asks, one frame of at most [`limits::FRAME_BYTES`] at the beginning of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Presents a pass and proves possession of its key on this connection.
+    Authenticate {
+        /// The pass, as the cloud sealed it.
+        pass: Vec<u8>,
+        /// Over this connection's exporter, the device and the pass.
+        proof: Proof,
+    },
+    /// Lists the services that the caller may use.
+    ListServices,
+    /// Opens a tunnel to a service.
+    Open {
+        /// The service's name on this device.
+        service: Name,
+    },
+}
+
+/// What the agent answers, one frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The caller is known.
+    Welcome {
+        /// This device.
+        device: DeviceId,
+        /// The agent's version, for people.
+        agent: Text,
+        /// The first second in which the pass is worth nothing.
+        until: UnixTime,
+    },
+    /// The services that the caller may use, ascending by name. Frames of this answer may have
+    /// [`limits::LIST_FRAME_BYTES`].
+    Services(Vec<ServiceEntry>),
+    /// The tunnel is open; the service's bytes follow.
+    Accepted {
+        /// Names the tunnel in the audit.
+        tunnel: TunnelId,
+        /// What the service speaks.
+        kind: Kind,
+        /// When the permit will be decided again.
+        until: UnixTime,
+    },
+    /// Policy says no.
+    Denied(Reason),
+    /// It could not be done.
+    Failed(Failure),
+}
+
+/// One service in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceEntry {
+    /// Its name.
+    pub name: Name,
+    /// What it speaks.
+    pub kind: Kind,
+    /// None when it would open now; otherwise what stands in the way, of the things that the caller or time can lift.
+    pub blocked: Option<Reason>,
+    /// Until when the permit would hold.
+    pub until: Option<UnixTime>,
+}
+
+/// Bytes of the largest frame of an [`Answer`].
+pub const ANSWER_BYTES: usize = limits::LIST_FRAME_BYTES;

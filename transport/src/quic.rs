@@ -1,0 +1,26 @@
+//! QUIC connections between two ed25519 keys: the only files of the project that know quinn.
+//!
+//! 1. [`Endpoint::bind`] opens a UDP socket with the own key, as a client or also as a server.
+//! 2. [`Endpoint::connect`] dials a peer and fails unless it proves the expected key.
+//! 3. [`Endpoint::accept`] yields admitted attempts; [`Incoming::handshake`] finishes one within a deadline.
+//! 4. [`Connection`] opens and accepts streams, names the peer's proved key and derives channel-bound secrets.
+//! 5. [`SendStream`] and [`RecvStream`] move bytes, by reference-counted chunk where no copy is wanted.
+//! 6. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
+//!
+//! No type of quinn appears in a public signature, so that a fork with multipath is a change to this module alone.
+//! Deliberately absent: datagrams and unidirectional streams (nothing uses them; both are switched off on the
+//! wire), 0-RTT and resumption, and any opinion about who the peer is.
+
+mod connection;
+mod end;
+mod endpoint;
+mod incoming;
+mod settings;
+mod stream;
+
+pub use self::connection::Connection;
+pub use self::end::{ConnectionEnd, Side, StreamFault};
+pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};
+pub use self::incoming::{HandshakeFault, Incoming};
+pub use self::settings::{Admission, Settings};
+pub use self::stream::{RecvStream, SendStream};

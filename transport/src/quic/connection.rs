@@ -1,0 +1,112 @@
+//! One connection to a peer whose key is proved.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quinn::VarInt;
+use quinn::crypto::rustls::HandshakeData;
+
+use postern_protocol::trust::keys::PublicKey;
+
+use super::end::ConnectionEnd;
+use super::stream::{RecvStream, SendStream};
+
+/// A connection. Clones share it; it closes with code 0 when the last clone and stream are dropped.
+#[derive(Clone)]
+pub struct Connection {
+    inner: quinn::Connection,
+    peer: PublicKey,
+}
+
+impl Connection {
+    pub(super) const fn new(inner: quinn::Connection, peer: PublicKey) -> Self {
+        Self { inner, peer }
+    }
+
+    /// Opens a stream, once the peer's limit allows one more. The peer learns of it with the first byte.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionEnd> {
+        let (send, recv) = self.inner.open_bi().await?;
+        Ok((SendStream::new(send), RecvStream::new(recv)))
+    }
+
+    /// The next stream that the peer opens. Safe to cancel.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionEnd> {
+        let (send, recv) = self.inner.accept_bi().await?;
+        Ok((SendStream::new(send), RecvStream::new(recv)))
+    }
+
+    /// Closes at once: what is not yet acknowledged may be lost, and the notice itself may be lost too.
+    pub fn close(&self, code: u32, reason: &[u8]) {
+        self.inner.close(VarInt::from_u32(code), reason);
+    }
+
+    /// Waits for the end. Safe to cancel.
+    pub async fn closed(&self) -> ConnectionEnd {
+        self.inner.closed().await.into()
+    }
+
+    /// The key that the peer proved in this connection's handshake.
+    #[must_use]
+    pub const fn peer_key(&self) -> PublicKey {
+        self.peer
+    }
+
+    /// The application protocol that both ends agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> Vec<u8> {
+        self.inner
+            .handshake_data()
+            .and_then(|data| data.downcast::<HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .unwrap_or_default()
+    }
+
+    /// A secret that only the two ends of this very connection can derive (RFC 8446 section 7.5): a signature over
+    /// it cannot be carried to another connection.
+    ///
+    /// # Errors
+    /// Why there is none. A peer can break its TLS session at any time after the handshake, so this is no panic
+    /// and never a constant.
+    pub fn export_keying_material(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ConnectionEnd> {
+        let mut secret = [0; 32];
+        match self.inner.export_keying_material(&mut secret, label, context) {
+            Ok(()) => Ok(secret),
+            Err(_) => Err(self.inner.close_reason().map_or(ConnectionEnd::INTERNAL, Into::into)),
+        }
+    }
+
+    /// Where the peer is now; it may move to another address.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        let addr = self.inner.remote_address();
+        SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    }
+
+    /// The present estimate of the round trip.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+
+    /// A number that no other connection of this process has while this one exists.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.inner.stable_id()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("remote_addr", &self.remote_addr())
+            .finish_non_exhaustive()
+    }
+}

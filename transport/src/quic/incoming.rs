@@ -1,0 +1,70 @@
+//! An admitted connection attempt on its way to a proved key.
+//!
+//! It holds one of the endpoint's handshake permits until it is finished or dropped, so whoever lets handshakes
+//! hang runs into the limit and not into memory.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::tls;
+
+use super::connection::Connection;
+use super::end::ConnectionEnd;
+
+/// An attempt whose handshake has not begun. Dropping it refuses the peer.
+#[derive(Debug)]
+pub struct Incoming {
+    inner: quinn::Incoming,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Incoming {
+    pub(super) const fn new(inner: quinn::Incoming, permit: OwnedSemaphorePermit) -> Self {
+        Self { inner, permit }
+    }
+
+    /// Where the attempt comes from. It may be spoofed as long as the handshake is not finished.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        let addr = self.inner.remote_address();
+        SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    }
+
+    /// Answers the attempt and waits until the peer has proved a key, at most for `within`.
+    ///
+    /// # Errors
+    /// Why there is no connection; whatever had been built up for it is gone.
+    pub async fn handshake(self, within: Duration) -> Result<Connection, HandshakeFault> {
+        let Self { inner, permit } = self;
+        let connecting = inner.accept().map_err(ConnectionEnd::from)?;
+        let connected = tokio::time::timeout(within, connecting).await;
+        drop(permit);
+        let connection =
+            connected.map_err(|_| HandshakeFault::TimedOut { within })?.map_err(ConnectionEnd::from)?;
+        let peer = connection.peer_identity().and_then(|identity| tls::proved_key(identity.as_ref()));
+        match peer {
+            Some(peer) => Ok(Connection::new(connection, peer)),
+            // Not reachable while the verifier demands a key; without it a stranger would have no name.
+            None => Err(HandshakeFault::NoKey),
+        }
+    }
+}
+
+/// Why an admitted attempt became no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeFault {
+    /// The peer did not finish in time.
+    #[error("the handshake did not finish within {within:?}")]
+    TimedOut {
+        /// The time it had.
+        within: Duration,
+    },
+    /// The peer finished without exactly one sound key.
+    #[error("the peer proved no key")]
+    NoKey,
+    /// The handshake failed.
+    #[error(transparent)]
+    Ended(#[from] ConnectionEnd),
+}
