@@ -109,12 +109,12 @@ impl HubSync {
 
     /// The next message for the agent.
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
-        if self.push.is_none() {
-            if let Some(published) = self.pending.take() {
-                let nonce = self.next_nonce;
-                self.next_nonce = self.next_nonce.wrapping_add(1);
-                self.push = Some(Push { nonce, published, offset: None });
-            }
+        if self.push.is_none()
+            && let Some(published) = self.pending.take()
+        {
+            let nonce = self.next_nonce;
+            self.next_nonce = self.next_nonce.wrapping_add(1);
+            self.push = Some(Push { nonce, published, offset: None });
         }
         let greeted = std::mem::replace(&mut self.greeted, true);
         let Some(push) = self.push.as_mut() else {

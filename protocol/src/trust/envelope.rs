@@ -9,8 +9,10 @@
 //!
 //! Verification, in this order and no other:
 //! 1. size, 2. frame, 3. domain as expected here, 4. keys in role and 5. threshold of distinct keys,
-//! 6. signatures over the received bytes, 7. decode exactly, 8. re-encoding equals. Only then does the caller
-//! look at the meaning. Nothing is decoded before its signatures hold, so the decoder never sees bytes of strangers.
+//! 6. signatures over the received bytes, 7. decode exactly, 8. re-encoding equals.
+//!
+//! Only then does the caller look at the meaning. Nothing is decoded before its signatures hold, so the decoder
+//! never sees bytes of strangers.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
