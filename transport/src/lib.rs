@@ -3,7 +3,8 @@
 //! 1. [`quic::Endpoint`] binds a UDP socket with one ed25519 key.
 //! 2. It dials a peer whose key is known in advance, or admits peers and reports the key that each has proved.
 //! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them.
-//! 4. [`backoff`] says how long to wait before the next attempt.
+//! 4. [`splice`] copies between a local socket and a stream, both ways.
+//! 5. [`backoff`] says how long to wait before the next attempt.
 //!
 //! Deliberately absent: who may connect and what they may do (the callers decide that from the proved key),
 //! reconnecting (the callers own the loop), X.509, TLS 1.2, session resumption and 0-RTT.
@@ -11,6 +12,7 @@
 pub mod backoff;
 pub mod framed;
 pub mod quic;
+pub mod splice;
 mod tls;
 
 pub use tls::TlsFault;
