@@ -1,1 +1,3 @@
-//! x
+//! Laboratory, end-to-end suites and benchmarks of Postern.
+
+pub mod machine;

@@ -79,11 +79,7 @@ impl Machine {
 }
 
 /// Owns the model: steps it with the clock, applies commands and publishes what the instruments show.
-async fn drive(
-    mut process: Process,
-    mut orders: mpsc::Receiver<Command>,
-    readings: watch::Sender<Readings>,
-) {
+async fn drive(mut process: Process, mut orders: mpsc::Receiver<Command>, readings: watch::Sender<Readings>) {
     let mut ticks = interval(PUBLISH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut stepped_at = Instant::now();
@@ -132,7 +128,7 @@ mod tests {
         // The tasks end at their next poll; the viewer's end of file says that this has happened.
         let mut rest = Vec::new();
         viewer.read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest, []);
+        assert_eq!(rest, b"");
         for address in [vnc, live, web] {
             loop {
                 match TcpStream::connect(address).await {

@@ -162,11 +162,8 @@ impl PixelFormat {
     /// The colour (`0x00RRGGBB`) of one pixel's bytes; missing bytes count as zero.
     pub fn decode(self, pixel: &[u8]) -> u32 {
         let join = |value: u32, byte: &u8| (value << 8) | u32::from(*byte);
-        let value = if self.big_endian {
-            pixel.iter().fold(0, join)
-        } else {
-            pixel.iter().rev().fold(0, join)
-        };
+        let value =
+            if self.big_endian { pixel.iter().fold(0, join) } else { pixel.iter().rev().fold(0, join) };
         u32::from_be_bytes([0, self.red.pick(value), self.green.pick(value), self.blue.pick(value)])
     }
 }

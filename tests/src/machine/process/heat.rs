@@ -82,7 +82,8 @@ impl Heat {
 
     /// Every zone, from nozzle to hydraulics.
     pub(crate) fn zones(&self) -> [Zone; 5] {
-        let zone = |name, celsius, setpoint_celsius| Zone { name, celsius: tenths(celsius), setpoint_celsius };
+        let zone =
+            |name, celsius, setpoint_celsius| Zone { name, celsius: tenths(celsius), setpoint_celsius };
         [
             zone("Nozzle", self.nozzle_c, NOZZLE_C),
             zone("Barrel front", self.front_c, FRONT_C),
