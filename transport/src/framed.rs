@@ -42,8 +42,8 @@ pub async fn write_frame<T: Serialize>(
     max: usize,
 ) -> Result<(), FrameFault> {
     let body = codec::encode(value, max)?;
-    let len = u32::try_from(body.len())
-        .map_err(|_| CodecFault::TooLarge { found: body.len(), limit: LARGEST })?;
+    let len =
+        u32::try_from(body.len()).map_err(|_| CodecFault::TooLarge { found: body.len(), limit: LARGEST })?;
     // One chunk, so that length and body leave in one packet.
     let frame = [len.to_le_bytes().as_slice(), &body].concat();
     Ok(send.write_chunk(Bytes::from(frame)).await?)

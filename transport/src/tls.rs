@@ -25,8 +25,8 @@ use postern_protocol::trust::keys::PublicKey;
 
 pub use self::fault::TlsFault;
 pub(crate) use self::identity::{Identity, proved_key};
-pub(crate) use self::verify::PinnedKey;
 use self::verify::AnySoundKey;
+pub(crate) use self::verify::PinnedKey;
 
 /// The configuration for dialling the holder of `expected`, and the pin that remembers another key if one came.
 pub(crate) fn client_config(
@@ -35,7 +35,10 @@ pub(crate) fn client_config(
     alpns: &[&[u8]],
 ) -> (Arc<ClientConfig>, Arc<PinnedKey>) {
     let pin = Arc::new(PinnedKey::new(expected));
-    #[expect(clippy::expect_used, reason = "fails only for a provider without a TLS 1.3 suite, and ours is fixed")]
+    #[expect(
+        clippy::expect_used,
+        reason = "fails only for a provider without a TLS 1.3 suite, and ours is fixed"
+    )]
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has TLS 1.3 suites")
@@ -59,7 +62,10 @@ fn server_config_with(
     alpns: &[Vec<u8>],
     verifier: Arc<dyn ClientCertVerifier>,
 ) -> Arc<ServerConfig> {
-    #[expect(clippy::expect_used, reason = "fails only for a provider without a TLS 1.3 suite, and ours is fixed")]
+    #[expect(
+        clippy::expect_used,
+        reason = "fails only for a provider without a TLS 1.3 suite, and ours is fixed"
+    )]
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has TLS 1.3 suites")

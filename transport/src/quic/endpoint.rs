@@ -219,7 +219,10 @@ fn server_config(identity: &Identity, alpns: &[Vec<u8>], settings: &Settings) ->
     config
 }
 
-#[expect(clippy::expect_used, reason = "the suite list is a constant of tls.rs and names AES-128-GCM in any order")]
+#[expect(
+    clippy::expect_used,
+    reason = "the suite list is a constant of tls.rs and names AES-128-GCM in any order"
+)]
 fn fixed_suites<T>(config: Result<T, NoInitialCipherSuite>) -> T {
     config.expect("TLS13_AES_128_GCM_SHA256 is in the list")
 }

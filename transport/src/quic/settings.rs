@@ -106,12 +106,7 @@ impl Settings {
     /// Hub: the other end of [`Settings::control`] for thousands of devices. The devices ping, the hub does not.
     #[must_use]
     pub const fn hub() -> Self {
-        Self {
-            keep_alive: None,
-            socket_buffer: 4096 * KIB,
-            admission: Admission::hub(),
-            ..Self::control()
-        }
+        Self { keep_alive: None, socket_buffer: 4096 * KIB, admission: Admission::hub(), ..Self::control() }
     }
 
     pub(super) fn transport(&self) -> Arc<TransportConfig> {
@@ -143,13 +138,7 @@ impl Admission {
     /// A router with 128 MB of memory that a few engineers reach.
     #[must_use]
     pub const fn device() -> Self {
-        Self {
-            handshakes: 16,
-            retry_above: 4,
-            waiting: 16,
-            buffer_each: 32 * KIB,
-            buffer_total: 256 * KIB,
-        }
+        Self { handshakes: 16, retry_above: 4, waiting: 16, buffer_each: 32 * KIB, buffer_total: 256 * KIB }
     }
 
     /// A server to which a whole fleet returns after an outage; two cores do about 1,000 handshakes per second.
@@ -189,7 +178,10 @@ mod tests {
     fn every_preset_keeps_its_send_window_clear_of_starvation() {
         for settings in [Settings::control(), Settings::session(), Settings::hub()] {
             assert!(settings.send_window >= 8 * settings.stream_window, "{settings:?}");
-            assert!(settings.send_window >= u32::from(settings.streams) * settings.stream_window, "{settings:?}");
+            assert!(
+                settings.send_window >= u32::from(settings.streams) * settings.stream_window,
+                "{settings:?}"
+            );
             assert!(settings.connection_window >= 8 * settings.stream_window, "{settings:?}");
         }
     }

@@ -132,18 +132,15 @@ impl RecvStream {
         })
     }
 
-    /// Discards what has arrived and asks the peer to send no more. Does nothing on a stream that is over.
+    /// Discards what has arrived and asks the peer to send no more; reads yield the end from then on. Does nothing
+    /// on a stream that is over.
     pub fn stop(&mut self, code: u32) {
         let _already_over = self.0.stop(VarInt::from_u32(code));
     }
 }
 
 impl AsyncRead for RecvStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.get_mut().0.poll_read_buf(cx, buf)).map_err(StreamFault::from)?;
         Poll::Ready(Ok(()))
     }

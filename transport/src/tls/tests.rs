@@ -8,8 +8,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerified;
 use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CertificateError, CipherSuite, ClientConnection, DigitallySignedStruct, DistinguishedName,
-    Error, HandshakeKind, PeerIncompatible, ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, CipherSuite, ClientConnection, DigitallySignedStruct,
+    DistinguishedName, Error, HandshakeKind, PeerIncompatible, ServerConnection, SignatureScheme,
 };
 
 use postern_protocol::trust::keys::SecretKey;
@@ -56,7 +56,10 @@ fn shake(
     (client, server, client_result, server_result)
 }
 
-fn feed(mut records: &[u8], mut read: impl FnMut(&mut dyn std::io::Read) -> std::io::Result<usize>) -> Result<(), Error> {
+fn feed(
+    mut records: &[u8],
+    mut read: impl FnMut(&mut dyn std::io::Read) -> std::io::Result<usize>,
+) -> Result<(), Error> {
     while !records.is_empty() {
         read(&mut records).unwrap();
     }
