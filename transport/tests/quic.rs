@@ -1,6 +1,6 @@
 //! Real QUIC over loopback: handshakes, streams, frames and what strangers can make an endpoint hold.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "quic/admission.rs"]
 mod admission;

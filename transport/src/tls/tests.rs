@@ -197,13 +197,14 @@ fn a_client_offers_tls_1_3_and_nothing_older() {
 #[test]
 fn a_server_refuses_a_hello_that_knows_tls_1_2_only() {
     let mut server = ServerConnection::new(server_for(2)).unwrap();
-    let mut hello = vec![0x16, 0x03, 0x01, 0x00, 0x2d, 0x01, 0x00, 0x00, 0x29, 0x03, 0x03];
+    let mut hello = vec![0x16, 0x03, 0x01, 0x00, 0x37, 0x01, 0x00, 0x00, 0x33, 0x03, 0x03];
     hello.extend([7; 32]); // random
     hello.extend([0x00, 0x00, 0x02, 0xc0, 0x2b, 0x01, 0x00]); // no session, one suite of TLS 1.2, no compression
+    hello.extend([0x00, 0x08, 0x00, 0x0d, 0x00, 0x04, 0x00, 0x02, 0x08, 0x07]); // signatures: ed25519
     server.read_tls(&mut hello.as_slice()).unwrap();
     assert_eq!(
         server.process_new_packets().map(drop),
-        Err(PeerIncompatible::SignatureAlgorithmsExtensionRequired.into())
+        Err(PeerIncompatible::SupportedVersionsExtensionRequired.into())
     );
 }
 
