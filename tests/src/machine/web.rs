@@ -61,7 +61,10 @@ struct Site {
 async fn show(page: Page, State(site): State<Site>, headers: HeaderMap) -> Response {
     let known = session_of(&headers);
     let session = known.unwrap_or_else(|| site.sessions.fetch_add(1, Ordering::Relaxed));
-    let html = page.render(&frame(&site.readings.borrow()), session);
+    let now = site.readings.borrow().clone();
+    // Numbers always have a JSON form.
+    let trend = serde_json::to_string(&now.pressure_trend_bar).unwrap_or_default();
+    let html = page.render(&frame(&now), &trend, session);
     let mut response =
         ([(CONTENT_TYPE, "text/html; charset=utf-8"), (CACHE_CONTROL, "no-store")], html).into_response();
     if known.is_none() {

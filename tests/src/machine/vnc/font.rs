@@ -34,6 +34,28 @@ impl Face {
         })
     }
 
+    /// The ink of `text` at twice the size, its steps rounded off (the Scale2x rule).
+    pub(crate) fn doubled(self, text: &str) -> impl Iterator<Item = (i32, i32)> {
+        (0_i32..).zip(text.chars()).flat_map(move |(column, character)| {
+            let glyph = self.glyph(character);
+            let ink = move |x: i32, y: i32| {
+                let inside = (0..self.width).contains(&x) && (0..self.height).contains(&y);
+                inside && (glyph >> (y * self.width + x)) & 1 == 1
+            };
+            (0..self.height * 2).flat_map(move |y| {
+                (0..self.width * 2)
+                    .filter(move |x| {
+                        let (dx, dy) = (x % 2 * 2 - 1, y % 2 * 2 - 1);
+                        let (x, y) = (x / 2, y / 2);
+                        let (near_x, near_y) = (ink(x + dx, y), ink(x, y + dy));
+                        let corner = near_x == near_y && near_x != ink(x - dx, y) && near_y != ink(x, y - dy);
+                        if corner { near_x } else { ink(x, y) }
+                    })
+                    .map(move |x| (column * self.width * 2 + x, y))
+            })
+        })
+    }
+
     /// How wide `text` is, in pixels.
     pub(crate) fn width_of(self, text: &str) -> i32 {
         i32::try_from(text.chars().count()).unwrap_or(i32::MAX).saturating_mul(self.width)
@@ -81,6 +103,21 @@ mod tests {
             "#.....", "#####.", "......", "......",
         ];
         assert_eq!(drawn(LABEL, "L"), expected);
+    }
+
+    #[test]
+    fn doubled_letters_keep_their_strokes_and_round_their_steps() {
+        let corners = |glyph: &str| {
+            let ink: Vec<_> = BOLD.doubled(glyph).collect();
+            let solid =
+                BOLD.pixels(glyph).flat_map(|(x, y)| [(2 * x, 2 * y), (2 * x + 1, 2 * y + 1)]).collect();
+            let solid: Vec<(i32, i32)> = solid;
+            (ink.len(), solid.iter().filter(|dot| !ink.contains(dot)).count())
+        };
+        let (straight, lost) = corners("-");
+        assert_eq!((straight, lost), (BOLD.pixels("-").count() * 4, 0));
+        let (round, lost) = corners("0");
+        assert!(round > BOLD.pixels("0").count() * 3 && lost > 0, "{round} dots, {lost} corners rounded");
     }
 
     #[test]

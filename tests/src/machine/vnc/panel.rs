@@ -30,8 +30,8 @@ impl Panel {
         screen.fill_round(Area { left: 12, top: 9, width: 20, height: 20 }, 5, TEAL);
         screen.fill(Area { left: 17, top: 13, width: 10, height: 3 }, HEADER_COLOUR);
         screen.fill(Area { left: 20, top: 16, width: 4, height: 9 }, HEADER_COLOUR);
-        screen.text(BOLD, 1, (42, 12), "PRESS-7", TEXT);
-        screen.text(LABEL, 1, (114, 13), "Injection moulding", MUTED);
+        screen.text(BOLD, (42, 12), "PRESS-7", TEXT);
+        screen.text(LABEL, (114, 13), "Injection moulding", MUTED);
         for (card, title) in [
             (PRESSURE_CARD, "INJECTION PRESSURE"),
             (CLAMP_CARD, "CLAMP FORCE"),
@@ -42,7 +42,7 @@ impl Panel {
         ] {
             screen.fill_round(card, 6, BORDER);
             screen.fill_round(card.inset(1), 5, CARD);
-            screen.text(LABEL, 1, (card.left + 10, card.top + 7), title, MUTED);
+            screen.text(LABEL, (card.left + 10, card.top + 7), title, MUTED);
         }
         let ring = |card: Area| Ring::new((card.left + card.width / 2, card.top + 92), 45.0, 57.0);
         let (pressure, clamp) = (ring(PRESSURE_CARD), ring(CLAMP_CARD));
@@ -51,7 +51,7 @@ impl Panel {
         for (label, y) in [("1500", 0), ("750", 38), ("0", 76)] {
             let top = TREND_CARD.top + 28 + y;
             screen.fill(Area { left: PLOT.left, top, width: PLOT.width, height: 1 }, TRACK);
-            screen.text(LABEL, 1, (PLOT.left - 6 - LABEL.width_of(label), top - 7), label, MUTED);
+            screen.text(LABEL, (PLOT.left - 6 - LABEL.width_of(label), top - 7), label, MUTED);
         }
         Self { background: screen, pressure, clamp }
     }
@@ -95,7 +95,7 @@ fn draw_header(screen: &mut Screen, now: &Readings) {
     let pill = Area { left: 528, top: 8, width: 104, height: 22 };
     screen.fill_round(pill, 11, mix(HEADER_COLOUR, colour, 0.25));
     screen.fill_round(Area { left: 539, top: 15, width: 9, height: 9 }, 4, colour);
-    screen.text(BOLD, 1, (556, 12), now.state.label(), colour);
+    screen.text(BOLD, (556, 12), now.state.label(), colour);
     let (hours, minutes, seconds) = (now.uptime_s / 3_600, now.uptime_s / 60 % 60, now.uptime_s % 60);
     text_right(screen, LABEL, (516, 13), &format!("up {hours:02}:{minutes:02}:{seconds:02}"), MUTED);
 }
@@ -111,15 +111,15 @@ fn draw_gauge(screen: &mut Screen, card: Area, ring: &Ring, dial: &Dial) {
     screen.arc(ring, dial.value / dial.scale, dial.colour);
     let middle = card.left + card.width / 2;
     let number = format!("{:.0}", dial.value);
-    screen.text(BOLD, 2, (middle - BOLD.width_of(&number), card.top + 78), &number, TEXT);
-    screen.text(LABEL, 1, (middle - LABEL.width_of(dial.unit) / 2, card.top + 108), dial.unit, MUTED);
-    screen.text(LABEL, 1, (middle - 46, card.top + 136), "0", MUTED);
+    screen.headline(BOLD, (middle - BOLD.width_of(&number), card.top + 78), &number, TEXT);
+    screen.text(LABEL, (middle - LABEL.width_of(dial.unit) / 2, card.top + 108), dial.unit, MUTED);
+    screen.text(LABEL, (middle - 46, card.top + 136), "0", MUTED);
     text_right(screen, LABEL, (middle + 56, card.top + 136), &format!("{:.0}", dial.scale), MUTED);
 }
 
 fn draw_zone(screen: &mut Screen, top: i32, zone: &Zone) {
     let left = HEAT_CARD.left + 12;
-    screen.text(LABEL, 1, (left, top), zone.name, TEXT);
+    screen.text(LABEL, (left, top), zone.name, TEXT);
     let bar = Area { left: left + 84, top: top + 4, width: 118, height: 6 };
     screen.fill_round(bar, 3, TRACK);
     let full_scale = if zone.setpoint_celsius > 100.0 { 300.0 } else { 100.0 };
@@ -131,7 +131,7 @@ fn draw_zone(screen: &mut Screen, top: i32, zone: &Zone) {
     screen.fill(Area { left: mark, top: top + 1, width: 2, height: 12 }, TEXT);
     let value = format!("{:.1}", zone.celsius);
     text_right(screen, BOLD, (HEAT_CARD.left + 270, top - 1), &value, if off { AMBER } else { TEXT });
-    screen.text(LABEL, 1, (HEAT_CARD.left + 274, top), "\u{b0}C", MUTED);
+    screen.text(LABEL, (HEAT_CARD.left + 274, top), "\u{b0}C", MUTED);
 }
 
 fn draw_trend(screen: &mut Screen, trend: &[f64]) {
@@ -159,17 +159,17 @@ fn draw_cycle(screen: &mut Screen, now: &Readings) {
         }
         let label = phase.label();
         let centred = (step.left + (step.width - LABEL.width_of(label)) / 2, top + 3);
-        screen.text(LABEL, 1, centred, label, if active { TEXT } else { MUTED });
+        screen.text(LABEL, centred, label, if active { TEXT } else { MUTED });
     }
-    screen.text(BOLD, 2, (left, top + 34), &now.cycle_count.to_string(), TEXT);
-    screen.text(LABEL, 1, (left, top + 66), "cycles", MUTED);
+    screen.headline(BOLD, (left, top + 34), &now.cycle_count.to_string(), TEXT);
+    screen.text(LABEL, (left, top + 66), "cycles", MUTED);
     let facts = [
         ("last", format!("{:.1} s", now.last_cycle_s)),
         ("rejects", now.rejected_parts.to_string()),
         ("hopper", format!("{:.0} %", now.hopper_percent)),
     ];
     for (row, (name, value)) in (0..).zip(facts) {
-        screen.text(LABEL, 1, (left + 146, top + 30 + row * 19), name, MUTED);
+        screen.text(LABEL, (left + 146, top + 30 + row * 19), name, MUTED);
         text_right(screen, BOLD, (CYCLE_CARD.left + 292, top + 29 + row * 19), &value, TEXT);
     }
 }
@@ -188,7 +188,7 @@ fn draw_button(screen: &mut Screen, area: Area, label: &str, colour: u32) {
     screen.fill_round(area, 7, mix(colour, 0, 0.35));
     screen.fill_round(Area { height: area.height - 3, ..area }, 7, colour);
     let x = area.left + (area.width - BOLD.width_of(label)) / 2;
-    screen.text(BOLD, 1, (x, area.top + (area.height - 3 - BOLD.height) / 2), label, BUTTON_TEXT);
+    screen.text(BOLD, (x, area.top + (area.height - 3 - BOLD.height) / 2), label, BUTTON_TEXT);
 }
 
 fn draw_alarms(screen: &mut Screen, now: &Readings, counts: Counts) {
@@ -197,7 +197,7 @@ fn draw_alarms(screen: &mut Screen, now: &Readings, counts: Counts) {
     text_right(screen, LABEL, (ALARM_CARD.left + 294, ALARM_CARD.top + 7), &seen, MUTED);
     let Some(alarm) = now.alarms.first() else {
         screen.fill_round(Area { left, top: top + 3, width: 9, height: 9 }, 4, GREEN);
-        return screen.text(LABEL, 1, (left + 16, top + 1), "No alarm is active", MUTED);
+        return screen.text(LABEL, (left + 16, top + 1), "No alarm is active", MUTED);
     };
     let colour = match alarm.severity {
         Severity::Error => RED,
@@ -208,12 +208,12 @@ fn draw_alarms(screen: &mut Screen, now: &Readings, counts: Counts) {
         0 | 1 => alarm.text.to_owned(),
         several => format!("{} (+{})", alarm.text, several - 1),
     };
-    screen.text(BOLD, 1, (left, top), alarm.code, colour);
-    screen.text(LABEL, 1, (left + 54, top + 1), &text, TEXT);
+    screen.text(BOLD, (left, top), alarm.code, colour);
+    screen.text(LABEL, (left + 54, top + 1), &text, TEXT);
 }
 
 fn text_right(screen: &mut Screen, face: Face, (right, top): (i32, i32), text: &str, colour: u32) {
-    screen.text(face, 1, (right - face.width_of(text), top), text, colour);
+    screen.text(face, (right - face.width_of(text), top), text, colour);
 }
 
 const HEADER: Area = Area { left: 0, top: 0, width: 640, height: 38 };

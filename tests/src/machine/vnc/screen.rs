@@ -47,18 +47,24 @@ impl Screen {
         }
     }
 
-    /// Draws the bright pixels of `text`, each as a square of `scale` pixels.
-    pub(crate) fn text(&mut self, face: Face, scale: i32, (left, top): (i32, i32), text: &str, colour: u32) {
+    /// Draws `text` with its top left corner at (`left`, `top`).
+    pub(crate) fn text(&mut self, face: Face, (left, top): (i32, i32), text: &str, colour: u32) {
         for (x, y) in face.pixels(text) {
-            let (left, top) = (left + x * scale, top + y * scale);
-            self.fill(Area { left, top, width: scale, height: scale }, colour);
+            self.put(left + x, top + y, colour);
         }
     }
 
-    /// Draws a line with smooth edges from (`x0`, `y0`) to (`x1`, `y1`), where `x0 < x1`.
+    /// Draws `text` twice as large, with its diagonals smoothed.
+    pub(crate) fn headline(&mut self, face: Face, (left, top): (i32, i32), text: &str, colour: u32) {
+        for (x, y) in face.doubled(text) {
+            self.put(left + x, top + y, colour);
+        }
+    }
+
+    /// Draws a line with smooth edges from (`x0`, `y0`) to (`x1`, `y1`), where `x0 <= x1`.
     pub(crate) fn stroke(&mut self, (x0, y0): (i32, f64), (x1, y1): (i32, f64), colour: u32) {
         let slope = (y1 - y0) / f64::from((x1 - x0).max(1));
-        for x in x0..x1 {
+        for x in x0..x1.max(x0 + 1) {
             let from = y0 + slope * f64::from(x - x0);
             let (low, high) = if slope < 0.0 { (from + slope, from) } else { (from, from + slope) };
             for y in whole(low.floor()) - 1..=whole(high.ceil()) + 1 {
@@ -221,7 +227,7 @@ mod tests {
         let mut screen = Screen::new(0);
         screen.fill(Area { left: -5, top: -5, width: 5, height: 5 }, 9);
         screen.fill(Area { left: 640, top: 10, width: 50, height: 500 }, 9);
-        screen.text(LABEL, 1, (1_000, 1_000), "out", 9);
+        screen.text(LABEL, (1_000, 1_000), "out", 9);
         assert_eq!(screen, Screen::new(0));
     }
 

@@ -1,6 +1,5 @@
 'use strict';
 const $ = id => document.getElementById(id);
-const trend = [];
 const clock = s => `${Math.floor(s / 3600)}:${String(Math.floor(s / 60) % 60).padStart(2, '0')}:${String(s % 60).padStart(2, '0')}`;
 const decimals = { pressure_bar: 0, clamp_kn: 0, hopper_percent: 0, screw_mm: 0, last_cycle_s: 1 };
 
@@ -13,12 +12,18 @@ function show(v) {
   }
   for (const e of document.querySelectorAll('[data-clock]')) e.textContent = clock(v[e.dataset.clock]);
   for (const e of document.querySelectorAll('[data-arc]'))
-    e.style.strokeDashoffset = 100 - 100 * Math.min(1, v[e.dataset.arc] / e.dataset.full);
+    arc(e, 100 * Math.min(1, v[e.dataset.arc] / e.dataset.full));
   for (const e of document.querySelectorAll('[data-valve]')) e.textContent = v.cooling_valve_open ? 'open' : 'closed';
   if ($('zones')) zones(v.zones);
   if ($('alarms')) alarms(v.alarms);
   if ($('press')) press(v);
   if ($('trend')) { trend.push(v.pressure_bar); if (trend.length > 300) trend.shift(); plot(); }
+}
+
+function arc(e, percent) {
+  e.style.strokeDashoffset = 100 - percent;
+  // The round end of an empty arc would still be a dot.
+  e.style.visibility = percent < 0.5 ? 'hidden' : 'visible';
 }
 
 function zones(list) {

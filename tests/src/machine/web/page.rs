@@ -17,8 +17,8 @@ pub(crate) enum Page {
 }
 
 impl Page {
-    /// The whole document, with `values` (JSON) inside for the first view.
-    pub(crate) fn render(self, values: &str, session: u64) -> String {
+    /// The whole document, with `values` and `trend` (both JSON) inside for the first view.
+    pub(crate) fn render(self, values: &str, trend: &str, session: u64) -> String {
         FRAME
             .replace("{{style}}", STYLE)
             .replace("{{body}}", self.body())
@@ -26,6 +26,7 @@ impl Page {
             .replace("{{title}}", self.title())
             .replace(self.link(), &format!("{} aria-current=\"page\"", self.link()))
             .replace("{{session}}", &session.to_string())
+            .replace("{{trend}}", trend)
             .replace("{{values}}", values)
     }
 
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn the_navigation_marks_the_page_that_is_shown_and_no_other() {
         for page in [Page::Dashboard, Page::Maintenance, Page::MachineInfo] {
-            let html = page.render("{}", 4);
+            let html = page.render("{}", "[]", 4);
             assert_eq!(html.matches("aria-current=\"page\"").count(), 1, "{page:?}");
             assert!(html.contains(&format!("{} aria-current=\"page\">", page.link())), "{page:?}");
         }
