@@ -90,11 +90,11 @@ impl Label {
     }
 }
 
-/// Control characters, zero-width characters, bidirectional controls, line separators, tags and variation tricks.
-fn deceives(c: char) -> bool {
+/// Control characters, zero-width characters, blank letters, bidirectional controls, line separators and tags.
+pub(crate) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 

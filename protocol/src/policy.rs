@@ -11,6 +11,8 @@ pub mod index;
 pub mod reason;
 pub mod snapshot;
 pub mod verify;
+#[cfg(test)]
+mod world;
 
 pub use decide::{Circumstances, Denial, Permit, decide};
 pub use explain::{Explanation, explain};

@@ -7,6 +7,7 @@
 //! 5. [`control`]: agent and hub (synchronisation of policy).
 //! 6. [`invitation`]: the code that an installer or an invited user pastes.
 
+mod bounded;
 pub mod codec;
 pub mod control;
 pub mod hub;

@@ -265,3 +265,6 @@ pub(super) fn holds(grant: &Grant, facts: &Facts, now: UnixTime) -> Result<UnixT
     }
     Ok(until)
 }
+
+#[cfg(test)]
+mod tests;

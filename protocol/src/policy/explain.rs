@@ -102,3 +102,6 @@ fn chain(index: &Index, grant: &Grant, facts: &Facts, now: UnixTime, used: bool)
         fails: holds(grant, facts, now).err(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,13 +143,15 @@ fn position(ix: u32) -> usize {
     usize::try_from(ix).unwrap_or(usize::MAX)
 }
 
-/// Ids are random bytes that the cloud assigned and signed, so they are their own hash; nobody can choose them to collide.
+/// Ids are random bytes that the cloud assigned and signed: nobody can choose them to collide, so mixing them is enough.
 #[derive(Clone, Copy, Debug, Default)]
 struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        self.0
+        // Tables look at the highest and the lowest bits; ids that differ in one byte must differ in both.
+        let folded = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        folded ^ (folded >> 32)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -162,3 +164,6 @@ impl Hasher for IdHasher {
 
     fn write_usize(&mut self, _: usize) {} // the length prefix of an array: always eight
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,8 @@ impl Kind {
 /// Where a service lives on the machine network. It comes from a signed snapshot and from nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
-    /// The address; names are resolved by the compiler, never by a peer.
+    /// The address; names are resolved by the compiler, never by a peer. Not unspecified, not multicast, and not
+    /// an IPv4 address mapped into IPv6.
     pub ip: IpAddr,
     /// The TCP port, not zero.
     pub port: u16,
@@ -252,6 +253,12 @@ impl Snapshot {
 impl Service {
     fn check_form(&self) -> Result<(), FormFault> {
         let zero = |field| Err(FormFault::Value { list: "services", field });
+        let ip = self.target.ip;
+        // An IPv4 address in IPv6 clothes would slip past networks that are written in IPv4, the unspecified
+        // address is the device itself on Linux, and nothing is served at a multicast address.
+        if ip.to_canonical() != ip || ip.is_unspecified() || ip.is_multicast() {
+            return zero("ip");
+        }
         match (self.target.port, self.idle_s, self.duration_s) {
             (0, _, _) => zero("port"),
             (_, 0, _) => zero("idle_s"),
@@ -289,3 +296,6 @@ fn refers(list: &'static str, to: &'static str, highest: Option<u32>, len: usize
     let there = highest.and_then(|ix| usize::try_from(ix).ok()).is_some_and(|ix| ix < len);
     if there { Ok(()) } else { Err(FormFault::Reference { list, to }) }
 }
+
+#[cfg(test)]
+mod tests;

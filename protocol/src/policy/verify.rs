@@ -157,3 +157,6 @@ pub fn verify(bytes: &[u8], expected: &Expectation<'_>) -> Result<Verified, Snap
     snapshot.check_form()?;
     Ok(Verified { snapshot, digest })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::limits;
+use crate::trust::envelope::OVERHEAD;
 use crate::wire::control::{AgentMessage, Held, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
@@ -89,6 +90,8 @@ impl AgentSync {
     /// Reports where clients can reach the agent from now on.
     pub fn handle_addresses(&mut self, mut addresses: Vec<SocketAddr>) {
         addresses.truncate(limits::ADDRESSES);
+        // Only the newest matters, so a hub that reads slowly makes nothing pile up here.
+        self.answers.retain(|answer| !matches!(answer, AgentMessage::Moved { .. }));
         self.answers.push_back(AgentMessage::Moved { addresses });
     }
 
@@ -131,4 +134,7 @@ impl AgentSync {
 }
 
 /// Bytes of a sealed snapshot: payload, frame and signatures.
-const SEALED_BYTES: usize = limits::SNAPSHOT_BYTES + 7 + limits::SIGNATURES * 96;
+const SEALED_BYTES: usize = limits::SNAPSHOT_BYTES + OVERHEAD;
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::wire::text::Text;
 pub struct HubSync {
     /// What the agent holds in force, as far as this link has heard.
     held: Option<Held>,
-    /// The newest published snapshot that the agent neither holds nor refused.
+    /// The newest published snapshot that the agent neither holds nor refused, newer than the push under way.
     pending: Option<Published>,
     /// The push under way: sent, or being sent, and not answered.
     push: Option<Push>,
@@ -76,30 +76,35 @@ impl HubSync {
         sync
     }
 
-    /// Takes notice of a newer snapshot. Older or equal ones are ignored.
+    /// Takes notice of a newer snapshot. Older ones and those already held, pushed or refused are ignored.
     pub fn handle_published(&mut self, published: Published) {
-        let order = |held: &Held| (held.epoch, held.version);
-        let known = [self.held, self.refused, self.pending.as_ref().map(|p| p.held)];
-        let newer = known.iter().flatten().all(|held| order(held) < order(&published.held));
-        let same_refused = self.refused == Some(published.held);
-        if newer && !same_refused {
-            self.pending = Some(published);
+        let pushed = self.push.as_ref().map(|push| push.published.held);
+        let known = [pushed, self.refused, self.pending.as_ref().map(|p| p.held)];
+        let newest = known.iter().flatten().all(|known| order(known) < order(&published.held));
+        if !newest || !self.differs(&published.held) {
+            return;
         }
+        // What is not wholly sent is not worth sending on: the agent drops it when the next push begins.
+        if self.push.as_ref().is_some_and(|push| !push.is_sent()) {
+            self.push = None;
+        }
+        self.pending = Some(published);
     }
 
     /// Takes one message of the agent.
     ///
     /// # Errors
-    /// [`ProtocolFault::Unexpected`] for an answer to a push that was never completed.
+    /// [`ProtocolFault::Unexpected`] for an answer to a push that was never completed, or about another snapshot:
+    /// without this check an agent could be shown as holding what it was never sent.
     pub fn handle_message(&mut self, message: AgentMessage) -> Result<Event, ProtocolFault> {
         match message {
             AgentMessage::Ack { nonce, held, cut } => {
-                self.answered(nonce)?;
+                self.answered(nonce, held)?;
                 self.held = Some(held);
                 Ok(Event::Applied { held, cut })
             }
             AgentMessage::Nack { nonce, held, code, detail } => {
-                self.answered(nonce)?;
+                self.answered(nonce, held)?;
                 self.refused = Some(held);
                 Ok(Event::Refused { held, code, detail })
             }
@@ -139,12 +144,17 @@ impl HubSync {
         self.held
     }
 
-    fn answered(&mut self, nonce: u64) -> Result<(), ProtocolFault> {
-        let complete = self
-            .push
-            .as_ref()
-            .is_some_and(|push| push.nonce == nonce && push.offset == Some(push.published.bytes.len()));
-        if complete {
+    /// Whether the agent does not hold `newest` yet. The same version with other content is pushed as well: the
+    /// agent refuses it as equivocation, and two stories under one version come to light instead of going to sleep.
+    fn differs(&self, newest: &Held) -> bool {
+        self.held.is_none_or(|held| {
+            order(&held) < order(newest) || (order(&held) == order(newest) && held != *newest)
+        })
+    }
+
+    fn answered(&mut self, nonce: u64, held: Held) -> Result<(), ProtocolFault> {
+        let answers = |push: &Push| push.nonce == nonce && push.published.held == held && push.is_sent();
+        if self.push.as_ref().is_some_and(answers) {
             self.push = None;
             Ok(())
         } else {
@@ -152,3 +162,16 @@ impl HubSync {
         }
     }
 }
+
+impl Push {
+    fn is_sent(&self) -> bool {
+        self.offset == Some(self.published.bytes.len())
+    }
+}
+
+const fn order(held: &Held) -> (u32, u64) {
+    (held.epoch, held.version)
+}
+
+#[cfg(test)]
+mod tests;

@@ -257,4 +257,9 @@ impl<'a> Envelope<'a> {
 
 const PREFIX: &[u8] = b"postern/v1/";
 const FORMAT: u8 = 1;
-const OVERHEAD: usize = 2 + 4 + 1 + limits::SIGNATURES * 96;
+
+/// Bytes that an envelope adds to its payload at most: the frame and [`limits::SIGNATURES`] signatures.
+pub const OVERHEAD: usize = 2 + 4 + 1 + limits::SIGNATURES * 96;
+
+#[cfg(test)]
+mod tests;

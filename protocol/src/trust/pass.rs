@@ -223,3 +223,6 @@ impl Subject {
         self.factors.iter().filter(|factor| factor.method.is_second_factor()).map(|factor| factor.at).max()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,10 @@ impl Root {
 
     /// Reads a root that is signed by its own threshold: what was stored after an earlier acceptance.
     ///
+    /// A self-signed object names the keys that it is verified with, so here alone a payload is decoded before its
+    /// signatures hold; it has at most [`limits::ROOT_BYTES`]. That the signatures hold then says that the bytes are
+    /// whole, not that they are to be trusted: trust comes from the pinned digest or from where they were stored.
+    ///
     /// # Errors
     /// The [`RootFault`] of the first check that fails.
     pub fn self_signed(bytes: &[u8]) -> Result<Self, RootFault> {
@@ -147,9 +151,9 @@ impl Root {
         if next.fleet != self.fleet {
             return Err(RootFault::Fleet { found: next.fleet, expected: self.fleet });
         }
-        let expected = self.version.saturating_add(1);
-        if next.version != expected {
-            return Err(RootFault::Version { found: next.version, expected });
+        // Not saturating: at the end of the range the last root could replace itself for ever.
+        if self.version.checked_add(1) != Some(next.version) {
+            return Err(RootFault::Version { found: next.version, expected: self.version.saturating_add(1) });
         }
         if next.policy_epoch < self.policy_epoch {
             return Err(RootFault::Epoch { found: next.policy_epoch, floor: self.policy_epoch });
@@ -248,6 +252,56 @@ mod tests {
         assert_eq!(first.accept_next(&sealed(&gap, &[1])), Err(RootFault::Version { found: 3, expected: 2 }));
         let back = Root { policy_epoch: 4, ..root(2, &[1], 1) };
         assert_eq!(first.accept_next(&sealed(&back, &[1])), Err(RootFault::Epoch { found: 4, floor: 5 }));
+    }
+
+    #[test]
+    fn the_last_version_has_no_successor() {
+        let last = root(u32::MAX, &[1], 1);
+        let fault = RootFault::Version { found: u32::MAX, expected: u32::MAX };
+        assert_eq!(last.accept_next(&sealed(&last, &[1])), Err(fault));
+        let before = root(u32::MAX - 1, &[1], 1);
+        assert_eq!(before.accept_next(&sealed(&last, &[1])), Ok(last));
+    }
+
+    #[test]
+    fn a_root_of_another_fleet_is_no_successor() {
+        let (here, there) = (FleetId::new([1; 8]), FleetId::new([2; 8]));
+        let other = Root { fleet: there, ..root(2, &[1], 1) };
+        let fault = RootFault::Fleet { found: there, expected: here };
+        assert_eq!(root(1, &[1], 1).accept_next(&sealed(&other, &[1])), Err(fault));
+    }
+
+    #[test]
+    fn every_role_is_named_once_and_in_order() {
+        let form = |change: &dyn Fn(&mut Root)| {
+            let mut changed = root(1, &[1], 1);
+            change(&mut changed);
+            Root::self_signed(&sealed(&changed, &[1])).map(|root| root.version)
+        };
+        let malformed = |role| Err(RootFault::Roles { role });
+        assert_eq!(form(&|_| ()), Ok(1));
+        assert_eq!(form(&|r| r.roles.swap(0, 1)), malformed(Role::Root));
+        assert_eq!(form(&|r| r.roles.truncate(2)), malformed(Role::Identity));
+        assert_eq!(form(&|r| r.roles.push(r.roles[2].clone())), malformed(Role::Root));
+        assert_eq!(form(&|r| r.roles[1].keys.clear()), malformed(Role::Policy));
+        assert_eq!(form(&|r| r.roles[1].keys = vec![key(21).public(); 2]), malformed(Role::Policy));
+        let mut many: Vec<PublicKey> = (30..47).map(|seed| key(seed).public()).collect();
+        many.sort();
+        assert_eq!(form(&|r| r.roles[2].keys = many.clone()), malformed(Role::Identity));
+        assert_eq!(form(&|r| r.roles[2].keys = many[..16].to_vec()), Ok(1));
+        assert_eq!(form(&|r| r.hubs = many.clone()), Err(RootFault::Hubs));
+        assert_eq!(form(&|r| r.hubs = vec![many[1], many[0]]), Err(RootFault::Hubs));
+        assert_eq!(form(&|r| r.hubs.clear()), Ok(1));
+    }
+
+    #[test]
+    fn a_stored_root_with_a_changed_byte_is_noticed() {
+        let bytes = sealed(&root(1, &[1], 1), &[1]);
+        let mut changed = bytes.clone();
+        changed[14] ^= 1; // the version
+        let fault = EnvelopeFault::Threshold { valid: 0, threshold: 1 };
+        assert_eq!(Root::self_signed(&changed), Err(RootFault::Envelope(fault)));
+        assert_eq!(Root::self_signed(&bytes), Ok(root(1, &[1], 1)));
     }
 
     #[test]

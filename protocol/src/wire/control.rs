@@ -29,6 +29,7 @@ pub struct Hello {
     /// How often the agent was started with this state.
     pub boots: u32,
     /// Where clients can reach it; at most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
+    #[serde(with = "super::bounded::addresses")]
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -94,6 +95,7 @@ pub enum AgentMessage {
     /// Where clients can reach the agent from now on.
     Moved {
         /// At most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
+        #[serde(with = "super::bounded::addresses")]
         addresses: Vec<SocketAddr>,
     },
 }

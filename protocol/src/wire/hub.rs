@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::control::Hello;
 use super::registry::Failure;
@@ -73,6 +73,7 @@ pub enum HubAnswer {
         /// The identity that the cloud assigned.
         device: DeviceId,
         /// Roots from version 1 to the newest; at most [`limits::ROOT_CHAIN`].
+        #[serde(with = "super::bounded::roots")]
         roots: Vec<Vec<u8>>,
         /// The first snapshot.
         snapshot: Vec<u8>,
@@ -83,6 +84,10 @@ pub enum HubAnswer {
         fleet: FleetId,
         /// The user.
         user: UserId,
+        /// The account's path, for the next login.
+        account: Text,
+        /// The user's name in that account.
+        name: Name,
         /// The pass, sealed.
         pass: Vec<u8>,
     },
@@ -102,8 +107,8 @@ pub enum HubAnswer {
 }
 
 /// A password or one-time code on its way; prints `redacted` and is wiped.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+#[serde(try_from = "String")]
 pub struct Password(String);
 
 impl Password {
@@ -126,9 +131,10 @@ impl TryFrom<String> for Password {
     }
 }
 
-impl From<Password> for String {
-    fn from(password: Password) -> Self {
-        password.0.clone()
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Not through a `String`: that copy would not be wiped.
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -177,6 +183,7 @@ pub struct DeviceEntry {
     /// Its key, to be pinned when connecting.
     pub key: PublicKey,
     /// Where it was last reachable; at most [`limits::ADDRESSES`].
+    #[serde(with = "super::bounded::addresses")]
     pub addresses: Vec<SocketAddr>,
     /// Whether its link to the hub is up.
     pub online: bool,

@@ -5,22 +5,24 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::TEXT_BYTES;
+use crate::name::deceives;
 
-/// At most [`TEXT_BYTES`] bytes of UTF-8 without control characters. It decides nothing.
+/// At most [`TEXT_BYTES`] bytes of UTF-8 without control, invisible or direction-changing characters. It decides
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(Box<str>);
 
-/// Text that is too long or contains control characters.
+/// Text that is too long or contains control or invisible characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("text must have at most 256 bytes and no control characters")]
+#[error("text must have at most 256 bytes and no control or invisible characters")]
 pub struct TextFault;
 
 impl Text {
-    /// Makes text of any string: control characters become spaces and what is too long is cut.
+    /// Makes text of any string: control and invisible characters become spaces and what is too long is cut.
     #[must_use]
     pub fn clean(text: &str) -> Self {
-        let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut clean: String = text.chars().map(|c| if deceives(c) { ' ' } else { c }).collect();
         while clean.len() > TEXT_BYTES {
             clean.pop();
         }
@@ -38,7 +40,7 @@ impl TryFrom<String> for Text {
     type Error = TextFault;
 
     fn try_from(text: String) -> Result<Self, TextFault> {
-        if text.len() > TEXT_BYTES || text.chars().any(char::is_control) {
+        if text.len() > TEXT_BYTES || text.chars().any(deceives) {
             return Err(TextFault);
         }
         Ok(Self(text.into_boxed_str()))
@@ -63,10 +65,12 @@ mod tests {
 
     #[test]
     fn cleaning_makes_any_string_acceptable() {
-        let long = "ü".repeat(200) + "\u{1b}[2J";
+        let long = "\u{202e}\u{1b}[2J".to_owned() + &"ü".repeat(200);
         let clean = Text::clean(&long);
-        assert_eq!(clean.as_str().len(), 256);
+        assert_eq!(clean.as_str(), "  [2J".to_owned() + &"ü".repeat(125));
         assert_eq!(Text::try_from(clean.as_str().to_owned()), Ok(clean));
         assert_eq!(Text::try_from("a\nb".to_owned()), Err(TextFault));
+        assert_eq!(Text::try_from("a\u{202e}b".to_owned()), Err(TextFault));
+        assert_eq!(Text::try_from("a".repeat(257)), Err(TextFault));
     }
 }

@@ -1,0 +1,254 @@
+use super::super::world::{ALICE, BOB, at, grant, granting, index, public, snapshot, subject, subject_until};
+use super::super::{DeviceLimits, Snapshot};
+use super::*;
+
+/// What a decision comes to: the end of the permit and the assignment it rests on, or the reason and assignment.
+type Verdict = Result<(u64, String), (Reason, Option<String>)>;
+
+fn idle(now: u64) -> Circumstances {
+    Circumstances { now: at(now), open: 0, open_by_user: 0, open_on_service: 0 }
+}
+
+fn verdict(index: &Arc<Index>, subject: &Subject, service: &str, circumstances: &Circumstances) -> Verdict {
+    let ask = index.ask(subject.user(), service);
+    let name = |origin: Option<&Origin>| origin.map(|origin| origin.assignment.to_string());
+    decide(Some(index), subject, &ask, circumstances)
+        .map(|permit| (permit.until().as_secs(), name(permit.origin()).unwrap()))
+        .map_err(|denial| (denial.reason(), name(denial.origin())))
+}
+
+fn yes(until: u64, assignment: &str) -> Verdict {
+    Ok((until, assignment.to_owned()))
+}
+
+fn no(reason: Reason) -> Verdict {
+    Err((reason, None))
+}
+
+fn no_because_of(reason: Reason, assignment: &str) -> Verdict {
+    Err((reason, Some(assignment.to_owned())))
+}
+
+#[test]
+fn a_grant_permits_its_service_and_the_permit_says_everything_about_it() {
+    let index = granting(&[grant()]);
+    let alice = subject(ALICE, 20, None);
+    let permit = decide(Some(&index), &alice, &index.ask(ALICE, "hmi"), &idle(100)).unwrap();
+    assert_eq!(permit.user(), ALICE);
+    assert_eq!(permit.service().name.as_str(), "hmi");
+    assert_eq!(permit.target(), "192.168.0.10:5900".parse().unwrap());
+    assert_eq!(permit.until(), at(9_000));
+    assert_eq!(permit.category().unwrap().name.as_str(), "hmi");
+    assert_eq!(permit.origin().unwrap().assignment.as_str(), "First");
+    assert_eq!(permit.floor(), index.floor());
+}
+
+#[test]
+fn no_policy_denies() {
+    let index = granting(&[grant()]);
+    let ask = index.ask(ALICE, "hmi");
+    let denial = decide(None, &subject(ALICE, 20, None), &ask, &idle(100)).unwrap_err();
+    assert_eq!((denial.reason(), denial.origin()), (Reason::NoPolicy, None));
+}
+
+#[test]
+fn a_pass_ends_with_its_last_second() {
+    let index = granting(&[grant()]);
+    let alice = subject_until(ALICE, 20, None, 500);
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(499)), yes(500, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(500)), no(Reason::BadPass));
+}
+
+#[test]
+fn a_key_that_the_snapshot_does_not_name_is_a_bad_pass() {
+    let mut two = Snapshot { grants: vec![grant()], ..snapshot() };
+    let index = index(&two);
+    assert_eq!(verdict(&index, &subject(ALICE, 30, None), "hmi", &idle(1)), no(Reason::BadPass));
+    // Bob's key does not speak for Alice either.
+    assert_eq!(verdict(&index, &subject(ALICE, 21, None), "hmi", &idle(1)), no(Reason::BadPass));
+    two.users[0].keys = vec![public(20), public(30)];
+    two.users[0].keys.sort();
+    let index = super::super::world::index(&two);
+    assert_eq!(verdict(&index, &subject(ALICE, 30, None), "hmi", &idle(1)), yes(9_000, "First"));
+}
+
+#[test]
+fn a_disabled_user_is_denied_and_an_enabled_one_is_not() {
+    let mut policy = Snapshot { grants: vec![grant()], ..snapshot() };
+    assert_eq!(verdict(&index(&policy), &subject(ALICE, 20, None), "hmi", &idle(1)), yes(9_000, "First"));
+    policy.users[0].disabled = true;
+    assert_eq!(
+        verdict(&index(&policy), &subject(ALICE, 20, None), "hmi", &idle(1)),
+        no(Reason::UserDisabled)
+    );
+}
+
+#[test]
+fn an_unassigned_device_denies_everybody() {
+    let policy = Snapshot { assigned: false, ..snapshot() };
+    let alice = subject(ALICE, 20, None);
+    assert_eq!(verdict(&index(&policy), &alice, "hmi", &idle(1)), no(Reason::DeviceUnassigned));
+    // The order of reasons: an unassigned device does not say that its policy is stale as well.
+    assert_eq!(
+        verdict(&index(&policy), &subject_until(ALICE, 20, None, 20_000), "hmi", &idle(10_000)),
+        no(Reason::DeviceUnassigned)
+    );
+}
+
+#[test]
+fn policy_ends_with_its_last_second() {
+    let index = granting(&[grant()]);
+    let alice = subject_until(ALICE, 20, None, 20_000);
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(9_999)), yes(10_000, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(10_000)), no(Reason::PolicyStale));
+}
+
+#[test]
+fn unknown_user_unknown_service_and_missing_grant_are_one_answer() {
+    let index = granting(&[grant()]);
+    let carol = UserId::new([0xca; 8]);
+    assert_eq!(verdict(&index, &subject(ALICE, 20, None), "hmi", &idle(1)), yes(9_000, "First"));
+    assert_eq!(verdict(&index, &subject(carol, 22, None), "hmi", &idle(1)), no(Reason::NoGrant));
+    assert_eq!(verdict(&index, &subject(ALICE, 20, None), "no-such", &idle(1)), no(Reason::NoGrant));
+    assert_eq!(verdict(&index, &subject(ALICE, 20, None), "web", &idle(1)), no(Reason::NoGrant));
+    assert_eq!(verdict(&index, &subject(BOB, 21, None), "hmi", &idle(1)), no(Reason::NoGrant));
+}
+
+#[test]
+fn a_window_begins_with_its_first_and_ends_before_its_last_second() {
+    let index = granting(&[Grant { not_before: Some(at(100)), not_after: Some(at(200)), ..grant() }]);
+    let alice = subject(ALICE, 20, None);
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(99)), no_because_of(Reason::NotYet, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), yes(200, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(199)), yes(200, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(200)), no_because_of(Reason::Expired, "First"));
+}
+
+#[test]
+fn a_second_factor_is_demanded_and_grows_stale() {
+    let index = granting(&[Grant { second_factor_s: Some(300), ..grant() }]);
+    let required = no_because_of(Reason::SecondFactorRequired, "First");
+    assert_eq!(verdict(&index, &subject(ALICE, 20, None), "hmi", &idle(1_000)), required);
+    let alice = subject(ALICE, 20, Some(1_000));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(1_299)), yes(1_300, "First"));
+    let stale = no_because_of(Reason::SecondFactorStale, "First");
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(1_300)), stale);
+    // An age of zero demands a second factor that cannot be fresh enough.
+    let never = granting(&[Grant { second_factor_s: Some(0), ..grant() }]);
+    assert_eq!(
+        verdict(&never, &alice, "hmi", &idle(1_000)),
+        no_because_of(Reason::SecondFactorStale, "First")
+    );
+}
+
+#[test]
+fn a_condition_is_never_borrowed_from_another_grant() {
+    // The first lacks its window, the second its second factor: each could lend what the other lacks.
+    let window = Grant { not_after: Some(at(50)), ..grant() };
+    let factor = Grant { category: 0, second_factor_s: Some(300), origin: 1, ..grant() };
+    let index = granting(&[window, factor]);
+    let plain = subject(ALICE, 20, None);
+    assert_eq!(verdict(&index, &plain, "hmi", &idle(49)), yes(50, "First"));
+    let required = no_because_of(Reason::SecondFactorRequired, "Second");
+    assert_eq!(verdict(&index, &plain, "hmi", &idle(50)), required);
+    assert_eq!(verdict(&index, &subject(ALICE, 20, Some(40)), "hmi", &idle(50)), yes(340, "Second"));
+}
+
+#[test]
+fn of_several_grants_that_hold_the_longest_is_used() {
+    let short = Grant { not_after: Some(at(200)), ..grant() };
+    let long = Grant { category: 0, not_after: Some(at(300)), origin: 1, ..grant() };
+    let alice = subject(ALICE, 20, None);
+    assert_eq!(verdict(&granting(&[short, long]), &alice, "hmi", &idle(100)), yes(300, "Second"));
+    assert_eq!(verdict(&granting(&[short]), &alice, "hmi", &idle(100)), yes(200, "First"));
+    assert_eq!(verdict(&granting(&[short, long]), &alice, "hmi", &idle(200)), yes(300, "Second"));
+}
+
+#[test]
+fn the_denial_names_the_grant_that_came_furthest() {
+    let early = Grant { not_before: Some(at(500)), ..grant() };
+    let late = Grant { not_after: Some(at(50)), category: 0, origin: 1, ..grant() };
+    let factor = Grant { second_factor_s: Some(10), category: 0, ..grant() };
+    let alice = subject(ALICE, 20, None);
+    let found = |grants: &[Grant]| verdict(&granting(grants), &alice, "hmi", &idle(100));
+    assert_eq!(found(&[early]), no_because_of(Reason::NotYet, "First"));
+    assert_eq!(found(&[early, late]), no_because_of(Reason::Expired, "Second"));
+    assert_eq!(found(&[early, late, factor]), no_because_of(Reason::SecondFactorRequired, "First"));
+    // A grant of another service is not in play at all.
+    let elsewhere = Grant { category: 2, second_factor_s: Some(10), ..grant() };
+    assert_eq!(found(&[elsewhere, early]), no_because_of(Reason::NotYet, "First"));
+    assert_eq!(found(&[elsewhere]), no(Reason::NoGrant));
+}
+
+#[test]
+fn as_many_tunnels_as_allowed_and_not_one_more() {
+    // Two on the service, three by the user, four on the device.
+    let index = granting(&[grant()]);
+    let alice = subject(ALICE, 20, None);
+    let full = no_because_of(Reason::Concurrency, "First");
+    for (open, open_by_user, open_on_service, expected) in [
+        (3, 2, 1, yes(9_000, "First")),
+        (3, 2, 2, full.clone()),
+        (3, 3, 1, full.clone()),
+        (4, 2, 1, full.clone()),
+        (u32::MAX, u32::MAX, u32::MAX, full),
+    ] {
+        let busy = Circumstances { now: at(1), open, open_by_user, open_on_service };
+        assert_eq!(verdict(&index, &alice, "hmi", &busy), expected, "{busy:?}");
+    }
+}
+
+#[test]
+fn a_limit_of_zero_allows_none() {
+    let open = Snapshot { grants: vec![grant()], ..snapshot() };
+    let full = no_because_of(Reason::Concurrency, "First");
+    let mut closed = [open.clone(), open.clone(), open];
+    closed[0].limits = DeviceLimits { tunnels: 0, tunnels_per_user: 3 };
+    closed[1].limits = DeviceLimits { tunnels: 4, tunnels_per_user: 0 };
+    closed[2].services[0].tunnels = 0;
+    for policy in closed {
+        assert_eq!(verdict(&index(&policy), &subject(ALICE, 20, None), "hmi", &idle(1)), full);
+    }
+}
+
+#[test]
+fn an_ask_of_another_index_is_denied() {
+    let old = granting(&[grant()]);
+    let new = index(&Snapshot { version: 6, grants: vec![grant()], ..snapshot() });
+    let alice = subject(ALICE, 20, None);
+    let ask = old.ask(ALICE, "hmi");
+    assert_eq!(
+        decide(Some(&old), &alice, &ask, &idle(1)).map(|permit| permit.until().as_secs()).ok(),
+        Some(9_000)
+    );
+    assert_eq!(
+        decide(Some(&new), &alice, &ask, &idle(1)).map_err(|denial| denial.reason()).err(),
+        Some(Reason::NoGrant)
+    );
+}
+
+#[test]
+fn an_ask_of_another_user_is_denied() {
+    let index = granting(&[grant()]);
+    let ask = index.ask(ALICE, "hmi");
+    let denial = decide(Some(&index), &subject(BOB, 21, None), &ask, &idle(1)).unwrap_err();
+    assert_eq!((denial.reason(), denial.origin()), (Reason::NoGrant, None));
+}
+
+#[test]
+fn a_permit_ends_with_whatever_ends_first() {
+    let far = |grant| granting(&[grant]);
+    let until = |index: &Arc<Index>, subject: &Subject| verdict(index, subject, "hmi", &idle(100));
+    let window = Grant { not_after: Some(at(8_000)), ..grant() };
+    let factor = Grant { second_factor_s: Some(500), ..window };
+    assert_eq!(until(&far(grant()), &subject_until(ALICE, 20, None, 20_000)), yes(10_000, "First"));
+    assert_eq!(until(&far(grant()), &subject(ALICE, 20, None)), yes(9_000, "First"));
+    assert_eq!(until(&far(window), &subject(ALICE, 20, None)), yes(8_000, "First"));
+    assert_eq!(until(&far(factor), &subject(ALICE, 20, Some(90))), yes(590, "First"));
+}
+
+#[test]
+fn a_caller_who_cannot_be_authenticated_gets_no_origin() {
+    let denial = Denial::bad_pass();
+    assert_eq!((denial.reason(), denial.origin()), (Reason::BadPass, None));
+}

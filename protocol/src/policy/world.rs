@@ -1,0 +1,125 @@
+//! A small fleet for the tests of this module: real keys, real signatures, one device.
+
+use std::sync::Arc;
+
+use super::verify::{Expectation, verify};
+use super::{Category, DeviceLimits, Grant, Index, Kind, Origin, Service, Snapshot, Target, User};
+use crate::id::{DeviceId, FleetId, UserId};
+use crate::time::UnixTime;
+use crate::trust::pass::Presented;
+use crate::trust::{
+    Digest, Envelope, Factor, Method, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey, Signed,
+    Subject,
+};
+
+pub(super) const FLEET: FleetId = FleetId::new([0xf1; 8]);
+pub(super) const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);
+pub(super) const ALICE: UserId = UserId::new([0xa1; 8]);
+pub(super) const BOB: UserId = UserId::new([0xb0; 8]);
+
+pub(super) fn at(secs: u64) -> UnixTime {
+    UnixTime::from_secs(secs)
+}
+
+pub(super) fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32]).unwrap()
+}
+
+/// The key of the policy role is 2, of the identity role 3, of the device 10, of Alice 20, of Bob 21.
+pub(super) fn root() -> Root {
+    let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![key(seed).public()] };
+    let root = Root {
+        fleet: FLEET,
+        version: 1,
+        expires: at(1_000_000),
+        policy_epoch: 1,
+        roles: vec![role(Role::Root, 1), role(Role::Policy, 2), role(Role::Identity, 3)],
+        hubs: vec![key(4).public()],
+    };
+    let sealed = Envelope::seal(&root, &[&key(1)]).unwrap();
+    let digest = Digest::of(&[Envelope::parse(&sealed, Root::MAX_BYTES).unwrap().payload()]);
+    Root::accept_first(&sealed, &digest).unwrap()
+}
+
+pub(super) fn expectation(root: &Root) -> Expectation<'_> {
+    Expectation { root, device: DEVICE, device_key: key(10).public(), floor: None }
+}
+
+/// Two services, one category for each and one for both; Alice and Bob; no grants yet.
+pub(super) fn snapshot() -> Snapshot {
+    let service = |name: &str, kind, port| Service {
+        name: name.parse().unwrap(),
+        kind,
+        target: Target { ip: [192, 168, 0, 10].into(), port },
+        tunnels: 2,
+        idle_s: 600,
+        duration_s: 3600,
+    };
+    let category =
+        |name: &str, services: &[u32]| Category { name: name.parse().unwrap(), services: services.to_vec() };
+    let user = |id, seed| User { id, keys: vec![key(seed).public()], disabled: false };
+    let origin = |name: &str| Origin {
+        assignment: name.parse().unwrap(),
+        role: "Engineer".parse().unwrap(),
+        group: None,
+    };
+    Snapshot {
+        fleet: FLEET,
+        device: DEVICE,
+        device_key: key(10).public(),
+        epoch: 1,
+        version: 5,
+        issued: at(0),
+        expires: at(10_000),
+        assigned: true,
+        limits: DeviceLimits { tunnels: 4, tunnels_per_user: 3 },
+        services: vec![service("hmi", Kind::Vnc, 5900), service("web", Kind::Http, 80)],
+        categories: vec![category("all", &[0, 1]), category("hmi", &[0]), category("web", &[1])],
+        users: vec![user(ALICE, 20), user(BOB, 21)],
+        origins: vec![origin("First"), origin("Second")],
+        grants: Vec::new(),
+    }
+}
+
+/// Alice's unconditional grant of the service `hmi`.
+pub(super) const fn grant() -> Grant {
+    Grant { user: 0, category: 1, not_before: None, not_after: None, second_factor_s: None, origin: 0 }
+}
+
+pub(super) fn sealed(snapshot: &Snapshot) -> Vec<u8> {
+    Envelope::seal(snapshot, &[&key(2)]).unwrap()
+}
+
+pub(super) fn index(snapshot: &Snapshot) -> Arc<Index> {
+    let root = root();
+    Arc::new(Index::build(verify(&sealed(snapshot), &expectation(&root)).unwrap()))
+}
+
+/// The snapshot with these grants, sorted, as an index.
+pub(super) fn granting(grants: &[Grant]) -> Arc<Index> {
+    let mut grants = grants.to_vec();
+    grants.sort();
+    index(&Snapshot { grants, ..snapshot() })
+}
+
+/// A caller whose pass ends at 9,000, with a second factor at the given time.
+pub(super) fn subject(user: UserId, seed: u8, second_factor_at: Option<u64>) -> Subject {
+    subject_until(user, seed, second_factor_at, 9_000)
+}
+
+pub(super) fn subject_until(user: UserId, seed: u8, second_factor_at: Option<u64>, expires: u64) -> Subject {
+    let mut factors = vec![Factor { method: Method::Password, at: at(0) }];
+    factors.extend(second_factor_at.map(|secs| Factor { method: Method::Totp, at: at(secs) }));
+    let secret = key(seed);
+    let issued = at(second_factor_at.unwrap_or(0));
+    let pass = Pass { fleet: FLEET, user, key: secret.public(), factors, issued, expires: at(expires) };
+    let pass = Envelope::seal(&pass, &[&key(3)]).unwrap();
+    let exporter = [0x55; 32];
+    let proof = Proof::sign(&secret, &exporter, DEVICE, &pass);
+    let presented = Presented { pass: &pass, proof, exporter: &exporter, peer_key: secret.public() };
+    Subject::authenticate(&presented, DEVICE, &root(), issued).unwrap()
+}
+
+pub(super) fn public(seed: u8) -> PublicKey {
+    key(seed).public()
+}

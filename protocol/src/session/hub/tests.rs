@@ -1,0 +1,129 @@
+use super::*;
+use crate::trust::Digest;
+
+fn held(version: u64) -> Held {
+    Held { epoch: 1, version, digest: Digest::of(&[&version.to_le_bytes()]) }
+}
+
+fn published(version: u64, bytes: usize) -> Published {
+    Published { held: held(version), bytes: vec![7; bytes].into() }
+}
+
+fn hello(held: Option<Held>, active: bool) -> Hello {
+    Hello { root_version: 1, held, active, agent: Text::clean("test"), boots: 1, addresses: Vec::new() }
+}
+
+fn ack(nonce: u64, held: Held) -> AgentMessage {
+    AgentMessage::Ack { nonce, held, cut: 0 }
+}
+
+/// Takes everything that the hub wants to send now.
+fn drain(hub: &mut HubSync) -> Vec<HubMessage> {
+    std::iter::from_fn(|| hub.poll_transmit()).collect()
+}
+
+fn push(nonce: u64, version: u64, bytes: u32) -> HubMessage {
+    HubMessage::Push { nonce, held: held(version), bytes }
+}
+
+fn chunk(nonce: u64, offset: u32, len: usize) -> HubMessage {
+    HubMessage::Chunk { nonce, offset, bytes: vec![7; len] }
+}
+
+#[test]
+fn an_agent_that_holds_the_newest_is_told_so_once() {
+    let mut hub = HubSync::new(&hello(Some(held(5)), true), Some(published(5, 10)), 1);
+    assert_eq!(drain(&mut hub), [HubMessage::UpToDate]);
+    hub.handle_published(published(5, 10));
+    hub.handle_published(published(4, 10));
+    assert_eq!(drain(&mut hub), []);
+}
+
+#[test]
+fn an_older_agent_is_pushed_to_in_chunks_that_follow_each_other() {
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, CHUNK_BYTES + 3)), 9);
+    let end = u32::try_from(CHUNK_BYTES).unwrap();
+    assert_eq!(drain(&mut hub), [push(9, 5, end + 3), chunk(9, 0, CHUNK_BYTES), chunk(9, end, 3)]);
+    assert_eq!(hub.handle_message(ack(9, held(5))), Ok(Event::Applied { held: held(5), cut: 0 }));
+    assert_eq!((hub.held(), drain(&mut hub)), (Some(held(5)), vec![]));
+}
+
+#[test]
+fn a_snapshot_that_is_not_in_force_is_pushed_again() {
+    let mut hub = HubSync::new(&hello(Some(held(5)), false), Some(published(5, 3)), 1);
+    assert_eq!(drain(&mut hub), [push(1, 5, 3), chunk(1, 0, 3)]);
+}
+
+#[test]
+fn a_push_that_is_not_wholly_sent_gives_way_to_a_newer_one() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 2 * CHUNK_BYTES)), 1);
+    assert_eq!(hub.poll_transmit(), Some(push(1, 1, u32::try_from(2 * CHUNK_BYTES).unwrap())));
+    assert_eq!(hub.poll_transmit(), Some(chunk(1, 0, CHUNK_BYTES)));
+    hub.handle_published(published(2, 3));
+    assert_eq!(drain(&mut hub), [push(2, 2, 3), chunk(2, 0, 3)]);
+}
+
+#[test]
+fn a_push_that_is_sent_is_answered_before_the_next_begins() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(drain(&mut hub).len(), 2);
+    hub.handle_published(published(2, 3));
+    hub.handle_published(published(1, 3));
+    assert_eq!(drain(&mut hub), []);
+    assert_eq!(hub.handle_message(ack(1, held(1))), Ok(Event::Applied { held: held(1), cut: 0 }));
+    assert_eq!(drain(&mut hub), [push(2, 2, 3), chunk(2, 0, 3)]);
+}
+
+#[test]
+fn what_is_being_pushed_is_not_pushed_twice_when_it_is_published_again() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(drain(&mut hub).len(), 2);
+    hub.handle_published(published(1, 3));
+    assert_eq!(hub.handle_message(ack(1, held(1))), Ok(Event::Applied { held: held(1), cut: 0 }));
+    assert_eq!(drain(&mut hub), []);
+}
+
+#[test]
+fn a_refused_version_is_not_tried_again_but_a_higher_one_is() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(drain(&mut hub).len(), 2);
+    let (code, detail) = (NackCode::Form, Text::clean("because"));
+    let nack = AgentMessage::Nack { nonce: 1, held: held(1), code, detail: detail.clone() };
+    assert_eq!(hub.handle_message(nack), Ok(Event::Refused { held: held(1), code, detail }));
+    hub.handle_published(published(1, 3));
+    assert_eq!(drain(&mut hub), []);
+    hub.handle_published(published(2, 3));
+    assert_eq!(drain(&mut hub), [push(2, 2, 3), chunk(2, 0, 3)]);
+}
+
+#[test]
+fn two_stories_under_one_version_are_brought_to_light() {
+    let other = Held { digest: Digest::of(&[b"another story"]), ..held(5) };
+    let mut hub = HubSync::new(&hello(Some(other), true), Some(published(5, 3)), 1);
+    assert_eq!(drain(&mut hub), [push(1, 5, 3), chunk(1, 0, 3)]);
+}
+
+#[test]
+fn an_answer_to_nothing_to_half_a_push_or_about_another_snapshot_is_a_fault() {
+    let unexpected = Err(ProtocolFault::Unexpected);
+    let mut idle = HubSync::new(&hello(None, false), None, 1);
+    assert_eq!(idle.handle_message(ack(1, held(1))), unexpected);
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(hub.poll_transmit(), Some(push(1, 1, 3)));
+    assert_eq!(hub.handle_message(ack(1, held(1))), unexpected);
+    assert_eq!(hub.poll_transmit(), Some(chunk(1, 0, 3)));
+    assert_eq!(hub.handle_message(ack(2, held(1))), unexpected);
+    assert_eq!(hub.handle_message(ack(1, held(2))), unexpected);
+    assert_eq!(hub.handle_message(ack(1, held(1))), Ok(Event::Applied { held: held(1), cut: 0 }));
+    assert_eq!(hub.handle_message(ack(1, held(1))), unexpected);
+}
+
+#[test]
+fn an_agent_that_moved_is_passed_on() {
+    let mut hub = HubSync::new(&hello(None, false), None, 1);
+    let addresses = vec!["10.0.0.1:7440".parse().unwrap()];
+    assert_eq!(
+        hub.handle_message(AgentMessage::Moved { addresses: addresses.clone() }),
+        Ok(Event::Moved(addresses))
+    );
+}
