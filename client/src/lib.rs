@@ -1,1 +1,83 @@
-//! x
+//! `postern`: how a service engineer reaches the services of a machine through the gate at its site.
+//!
+//! 1. [`args`] reads the command line; [`exit`] lists how the program ends.
+//! 2. [`profile`] holds key, pass and the last known devices in a directory of the user's own.
+//! 3. [`login`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
+//! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
+//! 5. [`connect`] carries local connections through it.
+//! 6. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
+//!
+//! Deliberately absent: any decision about access. The device decides and this program shows what it said.
+
+mod args;
+mod clock;
+mod connect;
+mod device;
+mod dial;
+mod directory;
+mod documents;
+mod ending;
+mod exit;
+mod hub;
+mod login;
+mod logout;
+mod problem;
+mod profile;
+mod screen;
+mod secret;
+mod services;
+mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Args, Command};
+use self::exit::Exit;
+use self::problem::Problem;
+use self::profile::Profile;
+use self::screen::Screen;
+
+/// Runs the command; the first argument is the program's name. The exit codes are listed in `postern --help`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // A closed standard stream leaves nobody to tell.
+            let _unprinted = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let screen = Screen::new(args.json);
+    match run(args, &screen) {
+        Ok(exit) => exit.into(),
+        Err(problem) => {
+            screen.report(&problem);
+            problem.exit.into()
+        }
+    }
+}
+
+fn run(args: Args, screen: &Screen) -> Result<Exit, Problem> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::runtime)?;
+    let outcome = runtime.block_on(dispatch(args, screen));
+    // A read of standard input cannot be cancelled; waiting for it would keep the program until the next key press.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
+    let profile = || Profile::locate(args.home.as_deref());
+    match args.command {
+        Command::Login(login) => login::run(login, &profile()?, screen).await,
+        Command::Logout => logout::run(&profile()?, screen).await,
+        Command::Status => status::run(&profile()?, screen).await,
+        Command::Devices => directory::run(&profile()?, screen).await,
+        Command::Services { device } => services::run(&device, &profile()?, screen).await,
+        Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
+        Command::Completions { shell } => Ok(documents::print_completions(shell)),
+        Command::Man { dir } => documents::write_man_pages(&dir),
+    }
+}

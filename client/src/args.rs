@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use postern_protocol::name::{Name, NameFault};
+use postern_protocol::trust::PublicKey;
+
+use crate::exit;
+
+/// Reaches the services of machines through the gate at their site.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, after_help = exit::HELP)]
+pub(crate) struct Args {
+    /// Keeps key and state in DIR instead of the platform's directory
+    #[arg(long, global = true, value_name = "DIR", env = "POSTERN_HOME", hide_env_values = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// Prints JSON for programs, also for errors
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Signs in: the first time with an invitation code, later with the password
+    Login(LoginArgs),
+    /// Signs out: removes this computer's key at the hub and here
+    Logout,
+    /// Shows who is signed in, until when, and whether the hub answers
+    Status,
+    /// Lists the devices on which you may use something
+    Devices,
+    /// Lists the services of a device that you may use
+    Services {
+        /// The device's name, or ACCOUNT/NAME when the name is not unique
+        device: DeviceRef,
+    },
+    /// Makes a service of a device reachable on this computer, until Ctrl-C
+    Connect(ConnectArgs),
+    /// Prints the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes the manual pages into a directory
+    Man {
+        /// The directory; it is created when it does not exist
+        dir: PathBuf,
+    },
+}
+
+/// Arguments of `login`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoginArgs {
+    /// The invitation code; you then choose a password
+    #[arg(conflicts_with_all = ["otp", "setup_otp", "hub", "hub_key", "account", "user"])]
+    pub(crate) code: Option<String>,
+    /// Your account, when it is not known here yet
+    #[arg(long, value_name = "PATH")]
+    pub(crate) account: Option<String>,
+    /// Your user name, when it is not known here yet
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<Name>,
+    /// The hub's address, on a computer that has seen no invitation
+    #[arg(long, value_name = "IP:PORT", requires_all = ["hub_key", "account", "user"])]
+    pub(crate) hub: Option<SocketAddr>,
+    /// The hub's public key in hexadecimal digits
+    #[arg(long, value_name = "KEY", requires = "hub")]
+    pub(crate) hub_key: Option<PublicKey>,
+    /// Signs in with a one-time code as well; asks for it when CODE is left out
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) otp: Option<String>,
+    /// Sets up one-time codes and shows the URI for an authenticator app
+    #[arg(long)]
+    pub(crate) setup_otp: bool,
+    /// Reads the password from the first line of standard input instead of asking
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+}
+
+/// Arguments of `connect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectArgs {
+    /// The device's name, or ACCOUNT/NAME when the name is not unique
+    pub(crate) device: DeviceRef,
+    /// The service's name on the device
+    pub(crate) service: Name,
+    /// Listens on this port of 127.0.0.1 instead of a free one
+    #[arg(long, value_name = "PORT", conflicts_with = "stdio")]
+    pub(crate) port: Option<u16>,
+    /// Opens the browser or a VNC viewer as well
+    #[arg(long, conflicts_with = "stdio")]
+    pub(crate) open: bool,
+    /// Ends after the first local connection
+    #[arg(long, conflicts_with = "stdio")]
+    pub(crate) once: bool,
+    /// Connects standard input and output instead of listening (for ProxyCommand and scripts)
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) stdio: bool,
+}
+
+/// How a person names a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceRef {
+    /// The account's path, where it was said.
+    pub(crate) account: Option<String>,
+    /// The name.
+    pub(crate) name: Name,
+}
+
+impl FromStr for DeviceRef {
+    type Err = NameFault;
+
+    fn from_str(text: &str) -> Result<Self, NameFault> {
+        match text.rsplit_once('/') {
+            Some((account, name)) => Ok(Self { account: Some(account.to_owned()), name: name.parse()? }),
+            None => Ok(Self { account: None, name: text.parse()? }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.account {
+            Some(account) => write!(f, "{account}/{}", self.name),
+            None => fmt::Display::fmt(&self.name, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_device_is_named_with_or_without_its_account() {
+        let plain: DeviceRef = "press-7".parse().unwrap();
+        assert_eq!(plain, DeviceRef { account: None, name: "press-7".parse().unwrap() });
+        let nested: DeviceRef = "acme/paris/press-7".parse().unwrap();
+        assert_eq!(nested.account.as_deref(), Some("acme/paris"));
+        assert_eq!(nested.to_string(), "acme/paris/press-7");
+        assert_eq!("acme/".parse::<DeviceRef>(), Err(NameFault::Empty));
+    }
+
+    #[test]
+    fn the_one_time_code_may_follow_or_be_asked_for() {
+        let otp = |args: &[&str]| {
+            let args = Args::try_parse_from([&["postern", "login"], args].concat()).unwrap();
+            let Command::Login(login) = args.command else { panic!("another command") };
+            login.otp
+        };
+        assert_eq!(otp(&["--otp", "123456"]), Some("123456".to_owned()));
+        assert_eq!(otp(&["--otp"]), Some(String::new()));
+        assert_eq!(otp(&[]), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! `postern connect DEVICE SERVICE`: a service of the machine, as if it ran on this computer.
+//!
+//! 1. The device is reached and says which services are open to the user.
+//! 2. A service that is not open is asked for nevertheless, once: the refusal is then the device's own, with its
+//!    reason, and stands in its audit.
+//! 3. A listener on 127.0.0.1 is opened and its address printed as the first line of standard output.
+//! 4. Each local connection becomes a tunnel of its own on the one connection to the device.
+//! 5. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
+//! 6. Ctrl-C ends everything, and that is no error.
+//!
+//! Deliberately absent: protection against other users of this computer. Whoever can reach 127.0.0.1 can use the
+//! listener while it is up, as with `ssh -L`; `--stdio` opens no listener.
+
+mod carry;
+mod keeper;
+mod place;
+mod viewer;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use postern_protocol::name::Name;
+use postern_protocol::policy::Kind;
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::tunnel::ServiceEntry;
+
+use self::keeper::{Keeper, State};
+use self::place::Place;
+
+use crate::args::ConnectArgs;
+use crate::device::{DeviceError, DeviceLink};
+use crate::directory::{self, Known};
+use crate::exit::Exit;
+use crate::problem::Problem;
+use crate::profile::{Identity, Profile};
+use crate::screen::Screen;
+
+/// Connects, and stays until Ctrl-C or, as asked, until the first connection has ended.
+pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
+    let identity = profile.identity()?;
+    let known = directory::look_up(&args.device, &identity, profile).await?;
+    let subject = format!("{}/{}", known.entry.name, args.service);
+    let about = |error: DeviceError| Problem::from(error).about(&subject);
+    let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
+    let outcome = if args.stdio {
+        tokio::select! {
+            carried = carry::standard_streams(&link, &args.service) => carried.map(|()| Exit::Done),
+            () = interrupted() => Ok(Exit::Done),
+        }
+    } else {
+        let kind = match usable(&link, &args.service).await {
+            Ok(kind) => kind,
+            Err(problem) => {
+                link.close().await;
+                return Err(problem.about(&subject));
+            }
+        };
+        let session = Session { args, kind, subject: &subject, screen };
+        return session.listen(Keeper::new(&identity, known, profile), link).await;
+    };
+    link.close().await;
+    outcome.map_err(|problem| problem.about(&subject))
+}
+
+/// Reaches a device: where it answered last or was last known to be, otherwise where the hub says it is now.
+pub(crate) async fn reach(
+    known: &Known,
+    identity: &Identity,
+    profile: &Profile,
+) -> Result<(DeviceLink, Known), DeviceError> {
+    let error = match DeviceLink::dial(identity, &known.entry, &known.addresses()).await {
+        Ok(link) => return Ok((found(link, known, profile), known.clone())),
+        // What is kept may be older than a move or a new enrolment of the device.
+        Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. })) => error,
+        Err(error) => return Err(error),
+    };
+    let Some(again) = directory::look_again(known, identity, profile).await else { return Err(error) };
+    let link = DeviceLink::dial(identity, &again.entry, &again.addresses()).await?;
+    Ok((found(link, &again, profile), again))
+}
+
+fn found(link: DeviceLink, known: &Known, profile: &Profile) -> DeviceLink {
+    directory::remember_address(profile, &known.entry, link.addr());
+    link
+}
+
+/// What a service speaks, if it would open now; otherwise the device's own refusal.
+async fn usable(link: &DeviceLink, service: &Name) -> Result<Kind, Problem> {
+    let services = link.services().await?;
+    let listed = services.iter().find(|entry| entry.name == *service);
+    if let Some(ServiceEntry { kind, blocked: None, .. }) = listed
+        && *kind != Kind::Vpn
+    {
+        return Ok(*kind);
+    }
+    let mut opened = link.open(service).await?;
+    // It may have been granted just now.
+    opened.send.reset(0);
+    opened.recv.stop(0);
+    match opened.kind {
+        Kind::Vpn => Err(Problem::failed(Failure::Unsupported)),
+        kind @ (Kind::Vnc | Kind::Http | Kind::Websocket) => Ok(kind),
+    }
+}
+
+/// One listener and what is said about it.
+struct Session<'a> {
+    args: &'a ConnectArgs,
+    kind: Kind,
+    subject: &'a str,
+    screen: &'a Screen,
+}
+
+impl Session<'_> {
+    async fn listen(&self, keeper: Keeper<'_>, link: DeviceLink) -> Result<Exit, Problem> {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.args.port.unwrap_or(0)));
+        let failed = |error| Problem::listener(addr, &error);
+        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let place =
+            Place::of(self.kind, keeper.device(), &self.args.service, listener.local_addr().map_err(failed)?);
+        self.announce(&place, keeper.device());
+        if self.args.open
+            && let Err(problem) = viewer::open(self.kind, &place).await
+        {
+            self.screen.note(&problem.to_string());
+        }
+        let (states, watched) = watch::channel(State::Up(Arc::new(link)));
+        let outcome = tokio::select! {
+            outcome = self.serve(&listener, &watched) => outcome,
+            problem = keeper.keep(&states, self.screen) => Err(problem.about(self.subject)),
+            () = interrupted() => Ok(Exit::Done),
+        };
+        let last = watched.borrow().clone();
+        if let State::Up(link) = last {
+            link.close().await;
+        }
+        outcome
+    }
+
+    /// Carries local connections. One that fails is reported and, unless it is the only one, ends nothing else.
+    async fn serve(&self, listener: &TcpListener, states: &watch::Receiver<State>) -> Result<Exit, Problem> {
+        let mut tunnels = JoinSet::new();
+        let mut accepting = true;
+        loop {
+            tokio::select! {
+                accepted = listener.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
+                    Ok((socket, _)) => {
+                        accepting = !self.args.once;
+                        tunnels.spawn(carry::local_socket(socket, states.clone(), self.args.service.clone()));
+                    }
+                    // Out of file descriptors: they come back when a connection ends.
+                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                },
+                Some(ended) = tunnels.join_next() => {
+                    let outcome = ended.unwrap_or(Ok(())).map_err(|problem| problem.about(self.subject));
+                    match outcome {
+                        outcome if self.args.once => return outcome.map(|()| Exit::Done),
+                        Ok(()) => {}
+                        Err(problem) => self.screen.note(&problem.to_string()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn announce(&self, place: &Place, device: &Name) {
+        self.screen.answer(&ConnectAnswer {
+            device: device.as_str(),
+            service: self.args.service.as_str(),
+            kind: self.kind,
+            url: &place.url,
+            address: place.addr,
+        });
+        self.screen.say(&place.url);
+        if let Some(hint) = &place.hint {
+            self.screen.say(hint);
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ConnectAnswer<'a> {
+    device: &'a str,
+    service: &'a str,
+    kind: Kind,
+    url: &'a str,
+    address: SocketAddr,
+}
+
+/// Until Ctrl-C or, on Unix, a request to terminate.
+async fn interrupted() {
+    let mut keys = pin!(tokio::signal::ctrl_c());
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                pressed = &mut keys => if pressed.is_ok() { return },
+                _ = terminated.recv() => return,
+            }
+        }
+    }
+    if keys.await.is_err() {
+        // Without signal handling the system ends the program by itself.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Local connections at the same time; further ones wait in the listener's queue.
+const CONNECTIONS: usize = 128;
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

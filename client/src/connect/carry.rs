@@ -1,0 +1,92 @@
+//! One tunnel: a local connection, or standard input and output, joined to a stream of the device.
+//!
+//! When the device cuts the tunnel, the local connection is reset rather than finished: the program at its other
+//! end must not take what it has got for all there was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use postern_protocol::name::Name;
+use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, splice};
+
+use crate::connect::keeper::State;
+use crate::device::{DeviceLink, Opened};
+use crate::ending::Ending;
+use crate::exit::Exit;
+use crate::problem::Problem;
+
+/// Carries an accepted connection to its end.
+pub(super) async fn local_socket(
+    mut socket: TcpStream,
+    mut states: watch::Receiver<State>,
+    service: Name,
+) -> Result<(), Problem> {
+    // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
+    let _kept = socket.set_nodelay(true);
+    let outcome = async {
+        let opened = wait_until_up(&mut states).await?.open(&service).await?;
+        let (reader, writer) = socket.split();
+        join(reader, writer, opened).await
+    };
+    let outcome = outcome.await;
+    if outcome.is_err() {
+        let _already_closed = socket.set_zero_linger();
+    }
+    outcome
+}
+
+/// Carries standard input and output.
+pub(super) async fn standard_streams(link: &DeviceLink, service: &Name) -> Result<(), Problem> {
+    let opened = link.open(service).await?;
+    join(tokio::io::stdin(), tokio::io::stdout(), opened).await
+}
+
+async fn join<R, W>(reader: R, writer: W, opened: Opened) -> Result<(), Problem>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Opened { tunnel, mut send, mut recv, .. } = opened;
+    let meter = Meter::new();
+    match splice((reader, writer), (&mut send, &mut recv), &meter, Limits::NONE).await {
+        Ok(SpliceEnd::Finished | SpliceEnd::Idle | SpliceEnd::Duration) => {
+            // The last bytes may still be under way, and the connection may be closed right after this.
+            let _late = tokio::time::timeout(LAST_BYTES, send.stopped()).await;
+            Ok(())
+        }
+        Err(SpliceFault::Local(_)) => {
+            // The local program has hung up: the device shall not carry what nobody reads.
+            send.reset(0);
+            recv.stop(0);
+            Ok(())
+        }
+        Err(SpliceFault::Stream(fault)) => match fault.into() {
+            Ending::Said(CloseCode::Done) => Ok(()),
+            // The number finds the row in the device's audit.
+            ending @ (Ending::Said(_) | Ending::Lost(_)) => {
+                Err(Problem::ended(&ending, Exit::DeviceUnreachable).about(&tunnel.to_string()))
+            }
+        },
+    }
+}
+
+async fn wait_until_up(states: &mut watch::Receiver<State>) -> Result<Arc<DeviceLink>, Problem> {
+    let up = states.wait_for(|state| matches!(state, State::Up(_)));
+    if let Ok(Ok(state)) = tokio::time::timeout(UP_WITHIN, up).await
+        && let State::Up(link) = &*state
+    {
+        return Ok(Arc::clone(link));
+    }
+    let late = Ending::Said(CloseCode::Fault(ProtocolFault::TimedOut));
+    Err(Problem::ended(&late, Exit::DeviceUnreachable))
+}
+
+/// How long a local program is kept waiting while the device is dialled again.
+const UP_WITHIN: Duration = Duration::from_secs(15);
+/// A device that has not confirmed the last bytes by then has gone.
+const LAST_BYTES: Duration = Duration::from_secs(5);

@@ -1,0 +1,175 @@
+//! One connection to a device: the device's key is pinned, the user's pass is proved, then services are asked for.
+//!
+//! 1. The handshake proves both keys.
+//! 2. The pass goes over with a signature on this session's exporter, so that no relay can use it elsewhere.
+//! 3. Each further question opens a stream of its own; an opened tunnel keeps its stream.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use postern_protocol::id::{DeviceId, TunnelId};
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::trust::Proof;
+use postern_protocol::trust::pass::EXPORTER_LABEL;
+use postern_protocol::wire::hub::DeviceEntry;
+use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
+
+use crate::dial::{Call, DialError, Dialled, dial};
+use crate::ending::Ending;
+use crate::profile::Identity;
+
+/// An authenticated connection to a device.
+#[derive(Debug)]
+pub(crate) struct DeviceLink {
+    dialled: Dialled,
+}
+
+impl DeviceLink {
+    /// Dials a device at `addresses`, best first, and authenticates.
+    pub(crate) async fn dial(
+        identity: &Identity,
+        entry: &DeviceEntry,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, DeviceError> {
+        let call = Call {
+            key: identity.key.clone(),
+            expected: entry.key,
+            alpns: ALPNS_TUNNEL,
+            settings: Settings::session(),
+        };
+        let link = Self { dialled: dial(&call, addresses).await? };
+        let exporter = link.dialled.connection.export_keying_material(EXPORTER_LABEL, &[])?;
+        let proof = Proof::sign(&identity.key, &exporter, entry.device, &identity.pass);
+        let request = Request::Authenticate { pass: identity.pass.clone(), proof };
+        match link.ask(&request).await?.0 {
+            Answer::Welcome { device, .. } if device == entry.device => Ok(link),
+            Answer::Welcome { device, .. } => {
+                Err(DeviceError::OtherDevice { found: device, expected: entry.device })
+            }
+            answer @ (Answer::Services(_)
+            | Answer::Accepted { .. }
+            | Answer::Denied(_)
+            | Answer::Failed(_)) => Err(refusal(&answer)),
+        }
+    }
+
+    /// The services that the user may use, in the device's words.
+    pub(crate) async fn services(&self) -> Result<Vec<ServiceEntry>, DeviceError> {
+        match self.ask(&Request::ListServices).await?.0 {
+            Answer::Services(services) => Ok(services),
+            answer @ (Answer::Welcome { .. }
+            | Answer::Accepted { .. }
+            | Answer::Denied(_)
+            | Answer::Failed(_)) => Err(refusal(&answer)),
+        }
+    }
+
+    /// Opens a tunnel.
+    pub(crate) async fn open(&self, service: &Name) -> Result<Opened, DeviceError> {
+        let (answer, send, recv) = self.ask(&Request::Open { service: service.clone() }).await?;
+        match answer {
+            Answer::Accepted { tunnel, kind, .. } => Ok(Opened { tunnel, kind, send, recv }),
+            answer @ (Answer::Welcome { .. }
+            | Answer::Services(_)
+            | Answer::Denied(_)
+            | Answer::Failed(_)) => Err(refusal(&answer)),
+        }
+    }
+
+    /// The address at which the device answered.
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.dialled.addr
+    }
+
+    /// Waits until the connection is over.
+    pub(crate) async fn closed(&self) -> Ending {
+        self.dialled.connection.closed().await.into()
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn close(&self) {
+        self.dialled.close(0).await;
+    }
+
+    async fn ask(&self, request: &Request) -> Result<(Answer, SendStream, RecvStream), DeviceError> {
+        let (mut send, mut recv) = self.dialled.connection.open_bi().await?;
+        write_frame(&mut send, request, limits::FRAME_BYTES).await?;
+        let answer = read_frame(&mut recv, ANSWER_BYTES, ANSWER_WITHIN).await?;
+        Ok((answer, send, recv))
+    }
+}
+
+/// A tunnel that the device has opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Its number in the device's audit.
+    pub(crate) tunnel: TunnelId,
+    /// What the service speaks.
+    pub(crate) kind: Kind,
+    /// Bytes to the service.
+    pub(crate) send: SendStream,
+    /// Bytes from the service.
+    pub(crate) recv: RecvStream,
+}
+
+/// What stands between the user and the device or service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeviceError {
+    /// It was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection or stream ended first.
+    #[error("the connection ended before the answer came")]
+    Ended(Ending),
+    /// The device's policy says no.
+    #[error("{}", .0.sentence())]
+    Denied(Reason),
+    /// Permitted, but it cannot be done.
+    #[error("{}", .0.sentence())]
+    Failed(Failure),
+    /// The right key under another identity: the listing is older than an enrolment.
+    #[error("the device calls itself {found}, expected is {expected}")]
+    OtherDevice {
+        /// What it says.
+        found: DeviceId,
+        /// What the hub says.
+        expected: DeviceId,
+    },
+    /// It answered another question.
+    #[error("the device gave an answer that does not fit the question")]
+    Unexpected,
+}
+
+impl From<ConnectionEnd> for DeviceError {
+    fn from(end: ConnectionEnd) -> Self {
+        Self::Ended(end.into())
+    }
+}
+
+impl From<StreamFault> for DeviceError {
+    fn from(fault: StreamFault) -> Self {
+        Self::Ended(fault.into())
+    }
+}
+
+impl From<FrameFault> for DeviceError {
+    fn from(fault: FrameFault) -> Self {
+        Self::Ended(fault.into())
+    }
+}
+
+fn refusal(answer: &Answer) -> DeviceError {
+    match answer {
+        Answer::Denied(reason) => DeviceError::Denied(*reason),
+        Answer::Failed(failure) => DeviceError::Failed(*failure),
+        Answer::Welcome { .. } | Answer::Services(_) | Answer::Accepted { .. } => DeviceError::Unexpected,
+    }
+}
+
+/// The device may have to wake a machine's slow network stack before it answers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);

@@ -1,0 +1,158 @@
+//! Finds the one of several addresses that answers with the expected key.
+//!
+//! 1. The first address is dialled at once, each further one 250 ms later or as soon as an attempt has failed.
+//! 2. The first that proves the key wins; the others are dropped.
+//! 3. When all have failed, an answer with another key outweighs silence: somebody may be in between.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use postern_protocol::trust::{PublicKey, SecretKey};
+use postern_transport::TlsFault;
+use postern_transport::quic::{BindError, ConnectError, Connection, ConnectionEnd, Endpoint, Role, Settings};
+
+/// A connection with the socket under it.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// The connection.
+    pub(crate) connection: Connection,
+    /// The address that answered.
+    pub(crate) addr: SocketAddr,
+    endpoint: Endpoint,
+}
+
+impl Dialled {
+    /// Says goodbye and waits until it has left, at most two seconds.
+    pub(crate) async fn close(&self, code: u32) {
+        self.endpoint.close(code, b"");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// Whom to dial, as whom, and for what.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// The own key.
+    pub(crate) key: SecretKey,
+    /// The only key that is accepted.
+    pub(crate) expected: PublicKey,
+    /// The protocols that are offered.
+    pub(crate) alpns: &'static [&'static [u8]],
+    /// How the connection behaves.
+    pub(crate) settings: Settings,
+}
+
+/// Dials `addresses`, best first.
+pub(crate) async fn dial(call: &Call, addresses: &[SocketAddr]) -> Result<Dialled, DialError> {
+    let mut waiting: VecDeque<SocketAddr> = addresses.iter().copied().collect();
+    let mut attempts = JoinSet::new();
+    let mut failures = Vec::new();
+    loop {
+        if let Some(addr) = waiting.pop_front() {
+            let call = call.clone();
+            attempts.spawn(async move { (addr, attempt(&call, addr).await) });
+        } else if attempts.is_empty() {
+            return Err(DialError::from_failures(failures));
+        }
+        tokio::select! {
+            Some(finished) = attempts.join_next() => match finished {
+                Ok((_, Ok(dialled))) => return Ok(dialled),
+                Ok((addr, Err(failure))) => failures.push((addr, failure)),
+                // Only a defect ends a task otherwise; the others may still succeed.
+                Err(_) => {}
+            },
+            () = tokio::time::sleep(HEAD_START), if !waiting.is_empty() => {}
+        }
+    }
+}
+
+async fn attempt(call: &Call, addr: SocketAddr) -> Result<Dialled, AttemptError> {
+    // Of the same family: a computer without IPv6 cannot open a socket for both.
+    let any =
+        if addr.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let endpoint = Endpoint::bind(SocketAddr::new(any, 0), &call.key, Role::Client, &call.settings)?;
+    let connection = endpoint.connect(addr, call.expected, call.alpns, &call.settings).await?;
+    Ok(Dialled { connection, addr, endpoint })
+}
+
+/// Why none of the addresses led to the expected peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// Nobody knows where it is.
+    #[error("no address is known")]
+    NoAddress,
+    /// Somebody else answered.
+    #[error("at {addr} a key {found} answers, expected is {expected}")]
+    WrongKey {
+        /// Where.
+        addr: SocketAddr,
+        /// The key that was proved.
+        found: String,
+        /// The pinned key.
+        expected: String,
+    },
+    /// The peer speaks other versions only.
+    #[error("{addr} speaks no version of the protocol that this program speaks")]
+    NoCommonVersion {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// Nothing answered at any address; the last failure is the one shown.
+    #[error("{addr}: {last}{}", more(*.others))]
+    Unreachable {
+        /// The address of the last failure.
+        addr: SocketAddr,
+        /// The last failure.
+        last: AttemptError,
+        /// How many other addresses failed as well.
+        others: usize,
+    },
+}
+
+impl DialError {
+    fn from_failures(mut failures: Vec<(SocketAddr, AttemptError)>) -> Self {
+        let others = failures.len().saturating_sub(1);
+        for (addr, failure) in &failures {
+            match failure {
+                AttemptError::Connect(ConnectError::UnexpectedKey { expected, found }) => {
+                    let (found, expected) = (found.fingerprint(), expected.fingerprint());
+                    return Self::WrongKey { addr: *addr, found, expected };
+                }
+                AttemptError::Connect(ConnectError::Ended(ConnectionEnd::Tls {
+                    fault: TlsFault::NoCommonProtocol,
+                    ..
+                })) => return Self::NoCommonVersion { addr: *addr },
+                AttemptError::Connect(_) | AttemptError::Bind(_) => {}
+            }
+        }
+        match failures.pop() {
+            Some((addr, last)) => Self::Unreachable { addr, last, others },
+            None => Self::NoAddress,
+        }
+    }
+}
+
+/// Why one address did not lead to the expected peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
+    /// No socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => " (and one other address)".to_owned(),
+        others => format!(" (and {others} other addresses)"),
+    }
+}
+
+/// What a better address is ahead of the next.
+const HEAD_START: Duration = Duration::from_millis(250);

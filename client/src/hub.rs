@@ -1,0 +1,102 @@
+//! One connection to the hub: a request per stream, an answer per request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use postern_protocol::limits;
+use postern_protocol::trust::{PublicKey, SecretKey};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::registry::{ALPNS_HUB, Failure};
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{ConnectionEnd, Settings, StreamFault};
+
+use crate::dial::{Call, DialError, Dialled, dial};
+use crate::ending::Ending;
+
+/// A connection to the hub.
+#[derive(Debug)]
+pub(crate) struct HubLink {
+    dialled: Dialled,
+}
+
+impl HubLink {
+    /// Dials the hub with the user's key; `within` bounds one handshake.
+    pub(crate) async fn dial(
+        key: &SecretKey,
+        hub_key: PublicKey,
+        hubs: &[SocketAddr],
+        within: Duration,
+    ) -> Result<Self, HubError> {
+        let settings = Settings { handshake: within, ..Settings::control() };
+        let call = Call { key: key.clone(), expected: hub_key, alpns: ALPNS_HUB, settings };
+        Ok(Self { dialled: dial(&call, hubs).await? })
+    }
+
+    /// Asks, and yields any answer but a refusal or failure.
+    pub(crate) async fn ask(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
+        let (mut send, mut recv) = self.dialled.connection.open_bi().await?;
+        write_frame(&mut send, request, limits::FRAME_BYTES).await?;
+        // The hub may have answered and stopped the stream already.
+        let _stopped = send.finish();
+        let answer: HubAnswer = read_frame(&mut recv, limits::LIST_FRAME_BYTES, ANSWER_WITHIN).await?;
+        match answer {
+            HubAnswer::Refused(refusal) => Err(HubError::Refused(refusal)),
+            HubAnswer::Failed(failure) => Err(HubError::Failed(failure)),
+            answer @ (HubAnswer::Enrolled { .. }
+            | HubAnswer::LoggedIn { .. }
+            | HubAnswer::Otp { .. }
+            | HubAnswer::Devices(_)
+            | HubAnswer::Done) => Ok(answer),
+        }
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn close(self) {
+        self.dialled.close(0).await;
+    }
+}
+
+/// Why the hub gave no answer of use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HubError {
+    /// It was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// It was lost before it answered.
+    #[error("the connection ended before the answer came")]
+    Ended(Ending),
+    /// It refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It cannot.
+    #[error("{}", .0.sentence())]
+    Failed(Failure),
+    /// It answered another question.
+    #[error("the hub gave an answer that does not fit the question")]
+    Unexpected,
+}
+
+impl From<ConnectionEnd> for HubError {
+    fn from(end: ConnectionEnd) -> Self {
+        Self::Ended(end.into())
+    }
+}
+
+impl From<StreamFault> for HubError {
+    fn from(fault: StreamFault) -> Self {
+        Self::Ended(fault.into())
+    }
+}
+
+impl From<FrameFault> for HubError {
+    fn from(fault: FrameFault) -> Self {
+        Self::Ended(fault.into())
+    }
+}
+
+/// Hashing a password takes the hub a moment, and many may sign in on a Monday morning.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// One handshake with a hub that is there takes a few round trips.
+pub(crate) const DIAL_WITHIN: Duration = Duration::from_secs(10);
+/// The same where an answer of yesterday would do as well.
+pub(crate) const GLANCE_WITHIN: Duration = Duration::from_secs(4);

@@ -1,0 +1,194 @@
+//! `postern login`: from an invitation or a password to a pass on this computer.
+//!
+//! 1. The key is made first, so that the handshake with the hub can be signed with it.
+//! 2. With a code, the hub is where the code says and the user chooses a password.
+//! 3. Without, the hub is the one of the last login (or of the arguments) and the user types the password.
+//! 4. The hub's pass is stored beside the key that it is bound to.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Envelope, Pass, PublicKey, SecretKey};
+use postern_protocol::wire::codec;
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Password};
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+use postern_protocol::wire::text::Text;
+
+use crate::args::LoginArgs;
+use crate::clock;
+use crate::exit::Exit;
+use crate::hub::{DIAL_WITHIN, HubError, HubLink};
+use crate::problem::Problem;
+use crate::profile::{Membership, Profile};
+use crate::screen::Screen;
+use crate::secret::{choose_password, read_otp, read_password};
+
+/// Signs in, or sets up one-time codes.
+pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
+    let key = profile.create_key()?;
+    if let Some(code) = &args.code {
+        let invitation = Invitation::parse(code, Invitee::User)?;
+        let password = choose_password(args.password_stdin)?;
+        return accept(&invitation, password, &key, profile, screen).await;
+    }
+    let membership = membership(&args, profile)?;
+    let password = read_password(args.password_stdin)?;
+    let otp = match &args.otp {
+        Some(given) => Some(read_otp(given)?),
+        None if membership.second_factor && !args.password_stdin => Some(read_otp("")?),
+        None => None,
+    };
+    if args.setup_otp {
+        set_up_otp(membership, password, otp, &key, profile, screen).await
+    } else {
+        log_in(membership, password, otp, &key, profile, screen).await
+    }
+}
+
+/// Who signs in where: arguments first, then what the last login left.
+fn membership(args: &LoginArgs, profile: &Profile) -> Result<Membership, Problem> {
+    let mut membership = match (profile.membership()?, args.hub, args.hub_key, &args.account, &args.user) {
+        (_, Some(hub), Some(hub_key), Some(account), Some(user)) => {
+            fresh(vec![hub], hub_key, Text::clean(account), user.clone())
+        }
+        (Some(membership), ..) => membership,
+        (None, ..) => return Err(Problem::no_hub()),
+    };
+    if let Some(account) = &args.account {
+        membership.account = Text::clean(account);
+    }
+    if let Some(user) = &args.user {
+        membership.user = user.clone();
+    }
+    Ok(membership)
+}
+
+async fn accept(
+    invitation: &Invitation,
+    password: Password,
+    key: &SecretKey,
+    profile: &Profile,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let request = HubRequest::AcceptInvitation { secret: invitation.secret, password };
+    let answer = ask(key, invitation.hub_key, &invitation.hubs, &request).await?;
+    keep(answer, invitation.hubs.clone(), invitation.hub_key, profile, screen)
+}
+
+async fn log_in(
+    membership: Membership,
+    password: Password,
+    otp: Option<Password>,
+    key: &SecretKey,
+    profile: &Profile,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let Membership { hubs, hub_key, account, user, .. } = membership;
+    let request = HubRequest::Login { account, user, password, otp };
+    let answer = ask(key, hub_key, &hubs, &request).await?;
+    keep(answer, hubs, hub_key, profile, screen)
+}
+
+async fn set_up_otp(
+    mut membership: Membership,
+    password: Password,
+    otp: Option<Password>,
+    key: &SecretKey,
+    profile: &Profile,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let (account, user) = (membership.account.clone(), membership.user.clone());
+    let request = HubRequest::EnrollOtp { account, user, password, otp };
+    let HubAnswer::Otp { uri } = ask(key, membership.hub_key, &membership.hubs, &request).await? else {
+        return Err(HubError::Unexpected.into());
+    };
+    membership.second_factor = true;
+    profile.remember(&membership)?;
+    // The hub is trusted for much, but not to control this terminal.
+    let uri: String = uri.chars().filter(char::is_ascii_graphic).collect();
+    screen.answer(&OtpAnswer { uri: &uri });
+    screen.say(&uri);
+    screen.note("add this URI to your authenticator app, then sign in with `postern login --otp`");
+    Ok(Exit::Done)
+}
+
+async fn ask(
+    key: &SecretKey,
+    hub_key: PublicKey,
+    hubs: &[SocketAddr],
+    request: &HubRequest,
+) -> Result<HubAnswer, HubError> {
+    let hub = HubLink::dial(key, hub_key, hubs, DIAL_WITHIN).await?;
+    let answer = hub.ask(request).await;
+    hub.close().await;
+    answer
+}
+
+fn keep(
+    answer: HubAnswer,
+    hubs: Vec<SocketAddr>,
+    hub_key: PublicKey,
+    profile: &Profile,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let HubAnswer::LoggedIn { fleet, user, account, name, pass } = answer else {
+        return Err(HubError::Unexpected.into());
+    };
+    let facts = PassFacts::read(&pass).ok_or(HubError::Unexpected)?;
+    let membership = Membership {
+        fleet: Some(fleet),
+        user_id: Some(user),
+        second_factor: facts.second_factor.is_some(),
+        ..fresh(hubs, hub_key, account, name)
+    };
+    profile.sign_in(&membership, &pass)?;
+    screen.answer(&LoginAnswer {
+        account: membership.account.as_str(),
+        user: membership.user.as_str(),
+        until: clock::rfc3339(facts.expires),
+        second_factor: facts.second_factor.map(clock::rfc3339),
+    });
+    let who = format!("{}/{}", membership.account, membership.user);
+    screen.say(&format!("signed in as {who} until {}", clock::local(facts.expires)));
+    Ok(Exit::Done)
+}
+
+fn fresh(hubs: Vec<SocketAddr>, hub_key: PublicKey, account: Text, user: Name) -> Membership {
+    Membership { hubs, hub_key, account, user, fleet: None, user_id: None, second_factor: false }
+}
+
+/// What a pass says, read without checking who signed it: for showing, the device checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PassFacts {
+    /// The first second in which it is worth nothing.
+    pub(crate) expires: UnixTime,
+    /// When a second factor was used.
+    pub(crate) second_factor: Option<UnixTime>,
+}
+
+impl PassFacts {
+    /// Reads a sealed pass; `None` when it is no pass.
+    pub(crate) fn read(sealed: &[u8]) -> Option<Self> {
+        let envelope = Envelope::parse(sealed, limits::PASS_BYTES).ok()?;
+        let pass: Pass = codec::decode(envelope.payload(), limits::PASS_BYTES).ok()?;
+        let used = pass.factors.iter().filter(|factor| factor.method.is_second_factor());
+        Some(Self { expires: pass.expires, second_factor: used.map(|factor| factor.at).max() })
+    }
+}
+
+#[derive(Serialize)]
+struct LoginAnswer<'a> {
+    account: &'a str,
+    user: &'a str,
+    until: String,
+    second_factor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OtpAnswer<'a> {
+    uri: &'a str,
+}

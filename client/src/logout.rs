@@ -1,0 +1,58 @@
+//! `postern logout`: the key loses its meaning at the hub and its bytes here.
+//!
+//! The local files go in any case: a hub that is away must not keep anyone signed in on a computer that is handed on.
+
+use serde::Serialize;
+
+use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+
+use crate::exit::Exit;
+use crate::hub::{DIAL_WITHIN, HubError, HubLink};
+use crate::problem::Problem;
+use crate::profile::{Identity, Profile, ProfileError};
+use crate::screen::Screen;
+
+/// Signs out.
+pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
+    let told = match profile.identity() {
+        Ok(identity) => tell_hub(&identity).await,
+        // A damaged or exposed key cannot speak for anyone; what is left of it goes.
+        Err(ProfileError::SignedOut | ProfileError::File(_) | ProfileError::Key(_)) => Ok(()),
+        Err(error @ (ProfileError::NoHome | ProfileError::NoRandomness)) => return Err(error.into()),
+    };
+    profile.sign_out()?;
+    match told {
+        // The hub has forgotten the key already.
+        Ok(()) | Err(HubError::Refused(_)) => {
+            screen.answer(&LogoutAnswer { signed_out: true });
+            screen.say("signed out");
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            let about =
+                "signed out here, but the hub still lists this computer's key, which no longer exists";
+            Err(Problem::from(error).about(about))
+        }
+    }
+}
+
+async fn tell_hub(identity: &Identity) -> Result<(), HubError> {
+    let membership = &identity.membership;
+    let hub = HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, DIAL_WITHIN).await?;
+    let answer = hub.ask(&HubRequest::Logout).await;
+    hub.close().await;
+    match answer? {
+        HubAnswer::Done => Ok(()),
+        HubAnswer::Enrolled { .. }
+        | HubAnswer::LoggedIn { .. }
+        | HubAnswer::Otp { .. }
+        | HubAnswer::Devices(_)
+        | HubAnswer::Refused(_)
+        | HubAnswer::Failed(_) => Err(HubError::Unexpected),
+    }
+}
+
+#[derive(Serialize)]
+struct LogoutAnswer {
+    signed_out: bool,
+}

@@ -1,0 +1,308 @@
+//! One line for whatever went wrong: what and why, what to do next, and who can change it.
+//!
+//! Each boundary has its own error type; here, and only here, they become words and an exit code.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Serialize;
+
+use postern_protocol::policy::Reason;
+use postern_protocol::policy::reason::Lifter;
+use postern_protocol::wire::hub::Refusal;
+use postern_protocol::wire::invitation::InvitationFault;
+use postern_protocol::wire::registry::{CloseCode, Failure};
+
+use crate::device::DeviceError;
+use crate::dial::DialError;
+use crate::directory::FindError;
+use crate::ending::Ending;
+use crate::exit::Exit;
+use crate::hub::HubError;
+use crate::profile::{FileFault, ProfileError};
+use crate::secret::SecretError;
+
+/// What went wrong, for people and for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// How the program ends.
+    pub(crate) exit: Exit,
+    word: &'static str,
+    what: String,
+    next: String,
+    who: Option<Lifter>,
+}
+
+impl Problem {
+    fn new(exit: Exit, word: &'static str, what: impl fmt::Display, next: &str) -> Self {
+        Self { exit, word, what: what.to_string(), next: next.to_owned(), who: None }
+    }
+
+    /// The device's policy said no.
+    pub(crate) fn denied(reason: Reason) -> Self {
+        // Whoever the device does not know has to sign in, as on a new computer.
+        let exit = if reason == Reason::BadPass { Exit::SignedOut } else { Exit::Denied };
+        let problem = Self::new(exit, reason.word(), reason.sentence(), reason.next_step());
+        Self { who: Some(reason.lifter()), ..problem }
+    }
+
+    /// The other side gave a code, or went without one. `lost` is how the program ends then.
+    pub(crate) fn ended(ending: &Ending, lost: Exit) -> Self {
+        match ending {
+            Ending::Said(CloseCode::Denied(reason)) => Self::denied(*reason),
+            Ending::Said(CloseCode::Failed(failure)) => Self::failed(*failure),
+            Ending::Said(code @ (CloseCode::Done | CloseCode::Fault(_) | CloseCode::Unknown(_))) => {
+                Self::new(Exit::Failure, code.word(), code.sentence(), code.next_step())
+            }
+            Ending::Lost(end) => Self::new(lost, "lost", end, "check the network and try again"),
+        }
+    }
+
+    /// Permitted, but it could not be done.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::new(Exit::NotDone, failure.word(), failure.sentence(), failure.next_step())
+    }
+
+    /// The local listener.
+    pub(crate) fn listener(addr: SocketAddr, error: &io::Error) -> Self {
+        let what = format_args!("cannot listen on {addr}: {error}");
+        Self::new(Exit::Failure, "listener", what, "choose another port or leave out `--port`")
+    }
+
+    /// A file or directory that the user named.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        let what = format_args!("cannot write to `{}`: {error}", path.display());
+        Self::new(Exit::Failure, "file", what, "choose another directory")
+    }
+
+    /// The runtime of this program did not start.
+    pub(crate) fn runtime(error: io::Error) -> Self {
+        let what = format_args!("the program could not start: {error}");
+        Self::new(Exit::Failure, "runtime", what, "free memory or file descriptors and try again")
+    }
+
+    /// Neither an invitation nor an earlier login says where the hub is.
+    pub(crate) fn no_hub() -> Self {
+        let next = "sign in with your invitation code (`postern login CODE`), or name `--hub`, `--hub-key`, \
+                    `--account` and `--user`";
+        Self::new(Exit::SignedOut, "no_hub", "this computer knows no hub yet", next)
+    }
+
+    /// Nothing on this computer opens such a service.
+    pub(crate) fn no_viewer(what: &str) -> Self {
+        Self::new(Exit::Failure, "no_viewer", what, "open the printed address by hand")
+    }
+
+    /// Says first what the problem is about.
+    pub(crate) fn about(self, subject: &str) -> Self {
+        Self { what: format!("{subject}: {}", self.what), ..self }
+    }
+
+    /// The same for programs.
+    pub(crate) fn for_programs(&self) -> ProblemReport<'_> {
+        let error = ProblemFields {
+            code: self.exit.number(),
+            word: self.word,
+            what: &self.what,
+            next: &self.next,
+            who: self.who.map(Lifter::describe),
+        };
+        ProblemReport { error }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.next)?;
+        match self.who {
+            Some(Lifter::Time) => f.write_str(" (it passes with time)"),
+            Some(who) => write!(f, " (who can change it: {})", who.describe()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A problem as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProblemReport<'a> {
+    error: ProblemFields<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemFields<'a> {
+    code: u8,
+    word: &'static str,
+    what: &'a str,
+    next: &'a str,
+    who: Option<&'static str>,
+}
+
+impl From<ProfileError> for Problem {
+    fn from(error: ProfileError) -> Self {
+        let (exit, word, next) = match &error {
+            ProfileError::NoHome => {
+                (Exit::Failure, "no_home", "name a directory with `--home` or POSTERN_HOME".to_owned())
+            }
+            ProfileError::SignedOut => {
+                (Exit::SignedOut, "signed_out", "sign in with `postern login`".to_owned())
+            }
+            ProfileError::File(fault) => file_advice(fault),
+            ProfileError::NoRandomness => (Exit::Failure, "no_randomness", "try again".to_owned()),
+            ProfileError::Key(_) => (Exit::UnsafeProfile, "bad_key", RENEW.to_owned()),
+        };
+        Self::new(exit, word, error, &next)
+    }
+}
+
+fn file_advice(fault: &FileFault) -> (Exit, &'static str, String) {
+    match fault {
+        FileFault::Exposed { path, expected, .. } => {
+            let next = format!(
+                "run `chmod {expected:o} '{}'`; if somebody else may have read the key, run `postern logout` and sign in again",
+                path.display()
+            );
+            (Exit::UnsafeProfile, "exposed", next)
+        }
+        FileFault::Owner { .. } => {
+            let next = "use a directory of your own (`--home`)".to_owned();
+            (Exit::UnsafeProfile, "foreign_file", next)
+        }
+        FileFault::NotRegular { .. } => (Exit::UnsafeProfile, "not_regular", RENEW.to_owned()),
+        FileFault::Damaged { .. } => (Exit::UnsafeProfile, "damaged", RENEW.to_owned()),
+        FileFault::Io { .. } => {
+            (Exit::Failure, "file", "check the disk and the permissions of the directory".to_owned())
+        }
+    }
+}
+
+impl From<InvitationFault> for Problem {
+    fn from(fault: InvitationFault) -> Self {
+        let next = "paste the code as you got it, or ask your administrator for a new one";
+        Self::new(Exit::Usage, "bad_code", fault, next)
+    }
+}
+
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        let (word, next) = match &error {
+            SecretError::NoTerminal(_) => ("no_terminal", "use `--password-stdin` and `--otp CODE`"),
+            SecretError::Input(_) => {
+                ("no_input", "write the password to standard input, or leave out `--password-stdin`")
+            }
+            SecretError::Length(_) => ("bad_password", "type it again"),
+            SecretError::Differ => ("passwords_differ", "run the command again"),
+        };
+        Self::new(Exit::Usage, word, error, next)
+    }
+}
+
+impl From<FindError> for Problem {
+    fn from(error: FindError) -> Self {
+        let (word, next) = match &error {
+            FindError::Unknown { .. } => ("unknown_device", "`postern devices` lists yours"),
+            FindError::Ambiguous { .. } => ("ambiguous_device", "write ACCOUNT/NAME"),
+        };
+        Self::new(Exit::NoSuchDevice, word, error, next)
+    }
+}
+
+impl From<HubError> for Problem {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Dial(error) => Self::undialled(&error, "hub", Exit::HubUnreachable),
+            HubError::Ended(ending) => Self::ended(&ending, Exit::HubUnreachable).about("the hub"),
+            HubError::Refused(refusal) => refused(refusal),
+            HubError::Failed(failure) => Self::failed(failure).about("the hub"),
+            HubError::Unexpected => Self::new(Exit::Failure, "unexpected", error, "use a matching version"),
+        }
+    }
+}
+
+impl From<DeviceError> for Problem {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Dial(error) => Self::undialled(&error, "device", Exit::DeviceUnreachable),
+            DeviceError::Ended(ending) => Self::ended(&ending, Exit::DeviceUnreachable),
+            DeviceError::Denied(reason) => Self::denied(reason),
+            DeviceError::Failed(failure) => Self::failed(failure),
+            DeviceError::OtherDevice { .. } => {
+                Self::new(Exit::WrongKey, "other_device", error, "refresh the list with `postern devices`")
+            }
+            DeviceError::Unexpected => {
+                Self::new(Exit::Failure, "unexpected", error, "use a matching version")
+            }
+        }
+    }
+}
+
+impl Problem {
+    fn undialled(error: &DialError, peer: &'static str, unreachable: Exit) -> Self {
+        let (exit, word, next) = match error {
+            DialError::WrongKey { .. } => (
+                Exit::WrongKey,
+                "wrong_key",
+                "do not go on: the peer was replaced, or somebody stands in between; ask your administrator",
+            ),
+            DialError::NoCommonVersion { .. } => {
+                (Exit::Failure, "no_common_version", "update this program or the peer")
+            }
+            DialError::NoAddress | DialError::Unreachable { .. } if unreachable == Exit::HubUnreachable => (
+                unreachable,
+                "hub_unreachable",
+                "check your network, or ask your administrator whether the hub runs",
+            ),
+            DialError::NoAddress | DialError::Unreachable { .. } => (
+                unreachable,
+                "device_unreachable",
+                "check with `postern devices` whether it is online, and whether your network reaches it",
+            ),
+        };
+        Self::new(exit, word, format_args!("the {peer} cannot be reached: {error}"), next)
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let (exit, word, next) = match refusal {
+        Refusal::Code => (Exit::SignInRefused, "bad_code", "ask your administrator for a new code"),
+        Refusal::Login => {
+            (Exit::SignInRefused, "bad_login", "try again; with a second factor also give `--otp`")
+        }
+        Refusal::WeakPassword => {
+            (Exit::SignInRefused, "weak_password", "choose a longer one; the code is still good")
+        }
+        Refusal::TooMany => (Exit::SignInRefused, "too_many", "wait a minute"),
+        Refusal::UnknownKey => (Exit::SignedOut, "unknown_key", "sign in again with `postern login`"),
+    };
+    Problem::new(exit, word, refusal, next)
+}
+
+const RENEW: &str = "run `postern logout` and sign in again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_what_next_and_who() {
+        let problem = Problem::denied(Reason::NoGrant).about("press-7/hmi");
+        assert_eq!(
+            problem.to_string(),
+            "press-7/hmi: nothing grants you this service on this device; ask your administrator for an access \
+             category that contains it (who can change it: your administrator)"
+        );
+        assert_eq!(problem.exit, Exit::Denied);
+        assert_eq!(Problem::denied(Reason::BadPass).exit, Exit::SignedOut);
+    }
+
+    #[test]
+    fn programs_get_the_same_in_fields() {
+        let problem = Problem::denied(Reason::Concurrency);
+        assert_eq!(
+            serde_json::to_string(&problem.for_programs()).unwrap(),
+            "{\"error\":{\"code\":4,\"word\":\"concurrency\",\"what\":\"as many tunnels are open as this service \
+             allows\",\"next\":\"close one of them or try again later\",\"who\":\"nobody, it passes with time\"}}"
+        );
+    }
+}

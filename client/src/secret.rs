@@ -1,0 +1,63 @@
+//! Asks for passwords and one-time codes without showing them.
+//!
+//! Deliberately absent: passwords as arguments, because every user of a computer can read the arguments of every
+//! program. One-time codes may be arguments: they are worthless a minute later.
+
+use std::io::{self, BufRead as _};
+
+use zeroize::Zeroizing;
+
+use postern_protocol::wire::hub::{Password, PasswordFault};
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    /// There is nobody to ask.
+    #[error("there is no terminal to ask for the {0}")]
+    NoTerminal(&'static str),
+    /// Standard input gave nothing.
+    #[error("the password could not be read from standard input: {0}")]
+    Input(#[source] io::Error),
+    /// Empty or too long.
+    #[error(transparent)]
+    Length(#[from] PasswordFault),
+    /// Typed differently the second time.
+    #[error("the two passwords differ")]
+    Differ,
+}
+
+/// The present password.
+pub(crate) fn read_password(from_stdin: bool) -> Result<Password, SecretError> {
+    if from_stdin { first_line() } else { ask("Password: ", "password") }
+}
+
+/// A new password, typed twice at a terminal.
+pub(crate) fn choose_password(from_stdin: bool) -> Result<Password, SecretError> {
+    if from_stdin {
+        return first_line();
+    }
+    let first = ask("Choose a password (at least 10 characters): ", "password")?;
+    let second = ask("The same again: ", "password")?;
+    if first == second { Ok(first) } else { Err(SecretError::Differ) }
+}
+
+/// A one-time code that was given, or the one that is asked for now.
+pub(crate) fn read_otp(given: &str) -> Result<Password, SecretError> {
+    if given.is_empty() {
+        return ask("One-time code: ", "one-time code");
+    }
+    // Apps show codes in groups.
+    let digits: String = given.chars().filter(|c| !c.is_whitespace()).collect();
+    Ok(Password::try_from(digits)?)
+}
+
+fn ask(prompt: &str, what: &'static str) -> Result<Password, SecretError> {
+    let typed = rpassword::prompt_password(prompt).map_err(|_| SecretError::NoTerminal(what))?;
+    Ok(Password::try_from(typed)?)
+}
+
+fn first_line() -> Result<Password, SecretError> {
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line).map_err(SecretError::Input)?;
+    Ok(Password::try_from(line.trim_end_matches(['\r', '\n']).to_owned())?)
+}
