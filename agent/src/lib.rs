@@ -1,1 +1,40 @@
-//! x
+//! The gate on an edge router: decides on the device who may reach which service, and carries the tunnels.
+//!
+//! 1. [`main`] reads the command line and the [`config`], and runs one command.
+//! 2. `daemon` wires the long-running parts together and owns their lives: `sync` keeps the link to the hub,
+//!    `tunnel` serves clients, `control` serves the local socket.
+//! 3. `gate` holds the policy in force and is the only caller of `decide`; `registry` holds the live tunnels and
+//!    has them decided again; `audit` records.
+//! 4. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least.
+//!
+//! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
+//! store, clock, control and identity, transport, protocol.
+//!
+//! Deliberately absent: any way to change policy on the device, any address that comes from a peer, and any queue
+//! that waits for capacity.
+
+mod args;
+mod audit;
+mod clock;
+mod command;
+pub mod config;
+mod control;
+mod daemon;
+mod exit;
+mod gate;
+mod identity;
+mod logging;
+mod registry;
+mod report;
+mod store;
+mod sync;
+mod systemd;
+mod tunnel;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs `postern-agent` with these arguments, the first being the program's name, and returns its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    command::run(args).into()
+}

@@ -1,0 +1,130 @@
+//! The command line of `postern-agent`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::time::UnixTime;
+
+use crate::exit::Exit;
+
+/// The gate on this device: decides who may reach which service, and carries the tunnels.
+#[derive(Debug, Parser)]
+#[command(name = "postern-agent", version, after_help = Exit::table(), arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// The configuration [default: /etc/postern/agent.toml, or built-in values where that is missing].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints one JSON value instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Enrols this device with the code that `postern-cloud device add` printed.
+    Enroll {
+        /// The code, as printed; good for one use.
+        code: String,
+        /// What the device calls itself; a label that decides nothing.
+        #[arg(long, default_value = "")]
+        label: String,
+    },
+    /// Runs the gate until it is told to stop.
+    Run,
+    /// Checks configuration, key, stored policy, audit trail and clock, and changes nothing.
+    Check,
+    /// Shows the running agent: policy, link, tunnels, audit.
+    Status,
+    /// Says whether a user may open a service, and why.
+    Explain {
+        /// The user's id (`usr-` and 16 digits).
+        user: UserId,
+        /// The service's name on this device.
+        service: String,
+        /// At this time instead of now (RFC 3339).
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        at: Option<UnixTime>,
+        /// Supposes a second factor that was used so many seconds before.
+        #[arg(long, value_name = "SECONDS")]
+        second_factor_age: Option<u64>,
+    },
+    /// Lists the live tunnels of the running agent.
+    Sessions,
+    /// The policy in force.
+    Policy {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// The audit trail.
+    Audit {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// One live tunnel.
+    Tunnel {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: TunnelCommand,
+    },
+}
+
+/// What to do with the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Shows version, validity, services and categories.
+    Show,
+}
+
+/// What to do with the audit trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Lists the newest rows, oldest first.
+    List {
+        /// Rows at most (1 to 1000).
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Verifies the chain over all rows.
+    Verify,
+}
+
+/// What to do with a tunnel.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TunnelCommand {
+    /// Ends it.
+    End {
+        /// Its id (`tun-` and 16 digits), from `sessions`.
+        id: TunnelId,
+    },
+}
+
+fn time(text: &str) -> Result<UnixTime, TimeFault> {
+    let time: jiff::Timestamp = text.parse().map_err(|_| TimeFault)?;
+    u64::try_from(time.as_second()).map(UnixTime::from_secs).map_err(|_| TimeFault)
+}
+
+/// Text that is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time such as 2027-01-31T12:00:00Z is expected")]
+struct TimeFault;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_and_nothing_else() {
+        assert_eq!(time("1970-01-01T00:01:00Z"), Ok(UnixTime::from_secs(60)));
+        assert_eq!(time("1970-01-01T01:01:00+01:00"), Ok(UnixTime::from_secs(60)));
+        assert_eq!(time("yesterday"), Err(TimeFault));
+        assert_eq!(time("1960-01-01T00:00:00Z"), Err(TimeFault));
+    }
+}

@@ -1,0 +1,222 @@
+//! Records what was decided, before anything happens because of it.
+//!
+//! 1. [`Auditor::record`] returns when the row is durable. No row, no permit.
+//! 2. [`Auditor::denied`] writes the first of identical denials at once and counts the others; after a minute one
+//!    row stands for them. A stranger who knocks all day costs a few rows an hour, not a full disk.
+//!
+//! Deliberately absent: log lines (those are for operators and may be lost) and deletion.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use postern_protocol::audit::Event;
+use postern_protocol::id::UserId;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Origin, Reason};
+use postern_protocol::time::UnixTime;
+
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+
+/// Writes audit rows. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Auditor {
+    store: Store,
+    clock: Arc<Clock>,
+    denials: Arc<Mutex<Denials>>,
+}
+
+/// One denial, as it is recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct DeniedRequest {
+    /// Who, when the caller was known.
+    pub(crate) user: Option<UserId>,
+    /// Which service was asked for.
+    pub(crate) service: Option<Name>,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// The grant that came furthest.
+    pub(crate) origin: Option<Origin>,
+    /// Where the caller came from.
+    pub(crate) peer: SocketAddr,
+}
+
+/// Denials of the present minute; pure.
+#[derive(Debug, Default)]
+struct Denials {
+    /// None while nothing is counted.
+    began: Option<UnixTime>,
+    counted: BTreeMap<Key, Counted>,
+}
+
+/// What makes two denials identical.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    user: Option<UserId>,
+    service: Option<Name>,
+    reason: Reason,
+    from: IpAddr,
+}
+
+#[derive(Debug)]
+struct Counted {
+    request: DeniedRequest,
+    /// Denials since the row that was written at once.
+    more: u32,
+}
+
+impl Auditor {
+    /// An auditor that writes to `store` and dates its rows with `clock`.
+    pub(crate) fn new(store: Store, clock: Arc<Clock>) -> Self {
+        Self { store, clock, denials: Arc::default() }
+    }
+
+    /// Writes one row and waits until it is durable.
+    ///
+    /// # Errors
+    /// Why it is not; whatever it would have recorded must not happen.
+    pub(crate) async fn record(&self, event: Event) -> Result<(), StoreError> {
+        self.store.append(self.clock.now(), event).await
+    }
+
+    /// Records a denial: the first of its kind in a minute at once, the others as a count.
+    pub(crate) async fn denied(&self, request: DeniedRequest) {
+        let now = self.clock.now();
+        let first = self.lock().count(now, request);
+        if let Some(request) = first {
+            self.write(request, 1).await;
+        }
+    }
+
+    /// Writes the counts of a minute that is over. Nothing is written where nothing was counted.
+    pub(crate) async fn flush(&self) {
+        let due = self.lock().due(self.clock.now());
+        for Counted { request, more } in due {
+            self.write(request, more).await;
+        }
+    }
+
+    /// Writes all counts, before the agent ends.
+    pub(crate) async fn finish(&self) {
+        let due = self.lock().take();
+        for Counted { request, more } in due {
+            self.write(request, more).await;
+        }
+    }
+
+    async fn write(&self, request: DeniedRequest, count: u32) {
+        let DeniedRequest { user, service, reason, origin, peer } = request;
+        let event = Event::Denied { user, service, reason, origin, peer, count };
+        if let Err(error) = self.record(event).await {
+            // The denial stands without its row; only a permit needs one.
+            tracing::warn!(%error, %reason, "a denial was not recorded");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Denials> {
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Denials {
+    /// Counts a denial; returns it when it is the first of its kind.
+    fn count(&mut self, now: UnixTime, mut request: DeniedRequest) -> Option<DeniedRequest> {
+        self.began.get_or_insert(now);
+        if !self.counted.contains_key(&key(&request)) {
+            let strangers = self.counted.keys().filter(|key| key.user.is_none()).count();
+            let full = self.counted.len() >= KINDS || (request.user.is_none() && strangers >= STRANGERS);
+            if full {
+                // Too many kinds in one minute: the rest of them share a row for each reason.
+                request.service = None;
+                request.user = None;
+                request.origin = None;
+                request.peer = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+            }
+        }
+        match self.counted.entry(key(&request)) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Counted { request: request.clone(), more: 0 });
+                Some(request)
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let more = &mut entry.get_mut().more;
+                *more = more.saturating_add(1);
+                None
+            }
+        }
+    }
+
+    fn due(&mut self, now: UnixTime) -> Vec<Counted> {
+        let over = self.began.is_some_and(|began| now.secs_since(began) >= MINUTE_S || now < began);
+        if over { self.take() } else { Vec::new() }
+    }
+
+    fn take(&mut self) -> Vec<Counted> {
+        self.began = None;
+        std::mem::take(&mut self.counted).into_values().filter(|counted| counted.more > 0).collect()
+    }
+}
+
+fn key(request: &DeniedRequest) -> Key {
+    Key {
+        user: request.user,
+        service: request.service.clone(),
+        reason: request.reason,
+        from: request.peer.ip(),
+    }
+}
+
+const MINUTE_S: u64 = 60;
+/// Kinds of denial that are told apart in one minute.
+const KINDS: usize = 64;
+/// Of these, kinds that callers without identity can cause.
+const STRANGERS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: UnixTime = UnixTime::from_secs(1_000_000);
+
+    fn request(user: Option<u8>, from: u8) -> DeniedRequest {
+        DeniedRequest {
+            user: user.map(|byte| UserId::new([byte; 8])),
+            service: None,
+            reason: Reason::NoGrant,
+            origin: None,
+            peer: SocketAddr::from(([192, 0, 2, from], 4242)),
+        }
+    }
+
+    #[test]
+    fn the_first_denial_is_written_at_once_and_the_rest_as_one_count() {
+        let mut denials = Denials::default();
+        assert!(denials.count(AT, request(Some(1), 1)).is_some());
+        for _ in 0..9 {
+            assert!(denials.count(AT, request(Some(1), 1)).is_none());
+        }
+        assert!(denials.count(AT, request(Some(2), 1)).is_some(), "another user is another kind");
+        assert!(denials.due(AT.saturating_add(MINUTE_S - 1)).is_empty());
+        let due = denials.due(AT.saturating_add(MINUTE_S));
+        assert_eq!(due.iter().map(|counted| counted.more).collect::<Vec<_>>(), [9]);
+        assert!(denials.count(AT.saturating_add(MINUTE_S), request(Some(1), 1)).is_some());
+    }
+
+    #[test]
+    fn a_quiet_minute_writes_nothing() {
+        let mut denials = Denials::default();
+        assert!(denials.due(AT).is_empty());
+        denials.count(AT, request(Some(1), 1));
+        assert!(denials.due(AT.saturating_add(MINUTE_S)).is_empty());
+    }
+
+    #[test]
+    fn strangers_from_many_addresses_share_a_few_rows() {
+        let mut denials = Denials::default();
+        let written = (0..200).filter(|from| denials.count(AT, request(None, *from)).is_some()).count();
+        assert_eq!(written, STRANGERS + 1);
+        let counted: u32 = denials.take().iter().map(|counted| counted.more).sum();
+        assert_eq!(counted, 200 - 9);
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs one command of the command line: what it prints, and with which exit code it ends.
+//!
+//! 1. Commands about the running agent ask it over the control socket.
+//! 2. `check`, `explain`, `policy` and `audit` read the state directory themselves when no agent runs.
+//! 3. A refusal or failure is one line on standard error: what happened, why, what to do next.
+
+mod check;
+mod enroll;
+mod inspect;
+mod trouble;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::args::{Args, AuditCommand, Command, PolicyCommand, TunnelCommand};
+use crate::config::Config;
+use crate::control::Request;
+use crate::exit::Exit;
+use crate::report::Shown;
+use crate::{daemon, logging};
+
+pub(crate) use self::trouble::Trouble;
+
+/// Runs `postern-agent` with these arguments.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            let _broken_pipe = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let json = args.json;
+    match dispatch(args) {
+        Ok(exit) => exit,
+        Err(trouble) => {
+            let exit = trouble.exit();
+            if json {
+                print(
+                    &serde_json::json!({ "error": trouble.to_string(), "exit": exit.number() }).to_string(),
+                );
+            }
+            let _broken_pipe = writeln!(std::io::stderr(), "postern-agent: {trouble}");
+            exit
+        }
+    }
+}
+
+fn dispatch(args: Args) -> Result<Exit, Trouble> {
+    let config = Config::load(args.config.as_deref())?;
+    let view = View { config: &config, json: args.json };
+    match args.command {
+        Command::Run => {
+            logging::start(config.log);
+            daemon::run(&config, args.json).map(|()| Exit::Ok)
+        }
+        Command::Enroll { code, label } => enroll::run(&view, &code, &label),
+        Command::Check => check::run(&view),
+        Command::Status => inspect::status(&view),
+        Command::Sessions => inspect::sessions(&view),
+        Command::Explain { user, service, at, second_factor_age } => {
+            let request = Request::Explain { user, service, at, second_factor_age_s: second_factor_age };
+            inspect::explain(&view, request)
+        }
+        Command::Policy { command: PolicyCommand::Show } => inspect::policy(&view),
+        Command::Audit { command: AuditCommand::List { limit } } => inspect::audit_list(&view, limit),
+        Command::Audit { command: AuditCommand::Verify } => inspect::audit_verify(&view),
+        Command::Tunnel { command: TunnelCommand::End { id } } => inspect::end(&view, id),
+    }
+}
+
+/// The configuration and how to print.
+struct View<'a> {
+    config: &'a Config,
+    json: bool,
+}
+
+impl View<'_> {
+    fn show<T: Serialize + Shown>(&self, report: &T) {
+        if self.json {
+            self.show_json(report);
+        } else {
+            print(report.text().trim_end_matches('\n'));
+        }
+    }
+
+    fn show_json<T: Serialize>(&self, report: &T) {
+        if let Ok(text) = serde_json::to_string(report) {
+            print(&text);
+        }
+    }
+}
+
+/// A closed pipe (`| head`) is no error.
+fn print(text: &str) {
+    let _broken_pipe = writeln!(std::io::stdout(), "{text}");
+}

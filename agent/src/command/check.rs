@@ -1,0 +1,94 @@
+//! `check`: everything that `run` would look at, without changing any of it.
+
+use serde::Serialize;
+
+use postern_protocol::policy::{Expectation, Index, verify};
+use postern_protocol::time::UnixTime;
+
+use super::{Trouble, View};
+use crate::clock::Clock;
+use crate::exit::Exit;
+use crate::report::{PolicyReport, Shown};
+use crate::store::StoreError;
+use crate::{identity, store};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct CheckReport {
+    device: postern_protocol::id::DeviceId,
+    key: postern_protocol::trust::PublicKey,
+    root_version: u32,
+    policy: Option<PolicyReport>,
+    floor: Option<u64>,
+    audit_rows: u64,
+    now: UnixTime,
+    wall: UnixTime,
+    /// What a person should look at; the agent runs nevertheless.
+    warnings: Vec<&'static str>,
+}
+
+impl Shown for CheckReport {
+    fn text(&self) -> String {
+        let policy = match &self.policy {
+            Some(policy) if policy.expired => {
+                format!("version {}, out of date: everything is denied", policy.version)
+            }
+            Some(policy) => format!("version {}, genuine", policy.version),
+            None => "none: everything is denied until the hub sends one".to_owned(),
+        };
+        let mut text = format!(
+            "device     {}\nkey        {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nclock      {}\n",
+            self.device, self.key, self.root_version, self.audit_rows, self.now
+        );
+        for warning in &self.warnings {
+            text.push_str(&format!("warning    {warning}\n"));
+        }
+        text
+    }
+}
+
+pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
+    let dir = &view.config.state_dir;
+    let key = identity::load(dir)?;
+    let boot = store::peek(dir)?;
+    let root = boot.enrollment.root()?;
+    let clock = Clock::new(boot.pass_issued);
+    let mut warnings = Vec::new();
+    let policy = match &boot.sealed {
+        Some(sealed) => {
+            let expected = Expectation {
+                root: &root,
+                device: boot.enrollment.device,
+                device_key: key.public(),
+                floor: boot.floor,
+            };
+            let index = Index::build(verify(sealed, &expected)?);
+            clock.learn_policy(index.snapshot().issued);
+            Some(PolicyReport::of(&index, clock.now()))
+        }
+        None => None,
+    };
+    let audit_rows = match store::verify_audit(dir) {
+        Err(StoreError::Missing { .. }) => 0,
+        verified => verified?,
+    };
+    if Clock::wall() < clock.floor() {
+        warnings
+            .push("the system's clock is before the latest signed time; that time and the uptime are used");
+    }
+    if policy.as_ref().is_some_and(|policy| policy.expired) {
+        warnings.push("the policy is out of date; check that the device reaches its hub");
+    }
+    view.show(&CheckReport {
+        device: boot.enrollment.device,
+        key: key.public(),
+        root_version: root.version,
+        floor: boot.floor.map(|floor| floor.version),
+        policy,
+        audit_rows,
+        now: clock.now(),
+        wall: Clock::wall(),
+        warnings,
+    });
+    Ok(Exit::Ok)
+}

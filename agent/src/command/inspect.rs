@@ -1,0 +1,116 @@
+//! The commands that look: over the control socket where an agent runs, otherwise in the state directory.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use postern_protocol::id::TunnelId;
+use postern_protocol::policy::{Expectation, Index, verify};
+
+use super::{Trouble, View, print};
+use crate::clock::Clock;
+use crate::control::{AskError, Request, ask};
+use crate::exit::Exit;
+use crate::report::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdict};
+use crate::{gate, identity, store};
+
+pub(super) fn status(view: &View<'_>) -> Result<Exit, Trouble> {
+    let report: StatusReport = online(view, &Request::Status)?;
+    view.show(&report);
+    Ok(Exit::Ok)
+}
+
+pub(super) fn sessions(view: &View<'_>) -> Result<Exit, Trouble> {
+    let report: Vec<SessionReport> = online(view, &Request::Sessions)?;
+    view.show(&report);
+    Ok(Exit::Ok)
+}
+
+pub(super) fn explain(view: &View<'_>, request: Request) -> Result<Exit, Trouble> {
+    let verdict: Verdict = either(view, &request, || {
+        let Request::Explain { user, service, at, second_factor_age_s } = &request else {
+            return Err(Trouble::NoTunnel);
+        };
+        let (policy, clock) = stored(view)?;
+        let now = at.unwrap_or_else(|| clock.now());
+        Ok(gate::explain_under(policy.as_ref(), *user, service, now, *second_factor_age_s).into())
+    })?;
+    view.show(&verdict);
+    Ok(if verdict.permitted { Exit::Ok } else { Exit::Denied })
+}
+
+pub(super) fn policy(view: &View<'_>) -> Result<Exit, Trouble> {
+    let report: Option<PolicyReport> = either(view, &Request::Policy, || {
+        let (policy, clock) = stored(view)?;
+        Ok(policy.map(|index| PolicyReport::of(&index, clock.now())))
+    })?;
+    match report {
+        Some(report) => view.show(&report),
+        None if view.json => view.show_json(&serde_json::Value::Null),
+        None => print("no policy: everything is denied"),
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn audit_list(view: &View<'_>, limit: u16) -> Result<Exit, Trouble> {
+    let rows: Vec<AuditLine> = either(view, &Request::AuditList { limit }, || {
+        Ok(store::audit_rows(&view.config.state_dir, limit)?.into_iter().map(AuditLine::from).collect())
+    })?;
+    view.show(&rows);
+    Ok(Exit::Ok)
+}
+
+pub(super) fn audit_verify(view: &View<'_>) -> Result<Exit, Trouble> {
+    let rows: u64 = either(view, &Request::AuditVerify, || Ok(store::verify_audit(&view.config.state_dir)?))?;
+    if view.json {
+        view.show_json(&serde_json::json!({ "rows": rows }));
+    } else {
+        print(&format!("{rows} rows, unchanged"));
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn end(view: &View<'_>, tunnel: TunnelId) -> Result<Exit, Trouble> {
+    let ended: bool = online(view, &Request::End { tunnel })?;
+    if !ended {
+        return Err(Trouble::NoTunnel);
+    }
+    if view.json {
+        view.show_json(&serde_json::json!({ "ended": tunnel }));
+    } else {
+        print(&format!("{tunnel} was ended"));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Asks the running agent.
+fn online<T: DeserializeOwned>(view: &View<'_>, request: &Request) -> Result<T, Trouble> {
+    let value = ask(&view.config.control.socket, request)?;
+    serde_json::from_value(value).map_err(|error| AskError::Answer { error }.into())
+}
+
+/// Asks the running agent; where none runs, `offline` reads the state.
+fn either<T: DeserializeOwned>(
+    view: &View<'_>,
+    request: &Request,
+    offline: impl FnOnce() -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    match online(view, request) {
+        Err(Trouble::Ask(AskError::NotRunning { .. })) => offline(),
+        answered => answered,
+    }
+}
+
+/// The stored policy, verified as at boot, and the time that it implies.
+fn stored(view: &View<'_>) -> Result<(Option<Arc<Index>>, Clock), Trouble> {
+    let dir = &view.config.state_dir;
+    let boot = store::peek(dir)?;
+    let (root, key) = (boot.enrollment.root()?, identity::load(dir)?);
+    let clock = Clock::new(boot.pass_issued);
+    let Some(sealed) = &boot.sealed else { return Ok((None, clock)) };
+    let (device, device_key) = (boot.enrollment.device, key.public());
+    let expected = Expectation { root: &root, device, device_key, floor: boot.floor };
+    let index = Index::build(verify(sealed, &expected)?);
+    clock.learn_policy(index.snapshot().issued);
+    Ok((Some(Arc::new(index)), clock))
+}

@@ -1,0 +1,137 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::io;
+use std::path::PathBuf;
+
+use postern_protocol::policy::SnapshotFault;
+use postern_protocol::trust::RootFault;
+use postern_protocol::wire::invitation::InvitationFault;
+use postern_transport::quic::BindError;
+
+use crate::config::ConfigError;
+use crate::control::{AskError, ControlError};
+use crate::exit::Exit;
+use crate::identity::KeyError;
+use crate::store::StoreError;
+use crate::sync::EnrollError;
+
+/// Everything that ends a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The enrolment code.
+    #[error(transparent)]
+    Code(#[from] InvitationFault),
+    /// The device key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The stored state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored chain of roots.
+    #[error("the stored root is not genuine: {0}; enrol this device anew")]
+    Root(#[from] RootFault),
+    /// The stored snapshot.
+    #[error(
+        "the stored policy is not genuine: {0}; the agent denies everything until its hub sends another one"
+    )]
+    Snapshot(#[from] SnapshotFault),
+    /// Enrolment.
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    /// The control socket, as the agent.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The control socket, as a caller.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The UDP socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Another agent works on the same state.
+    #[error("another agent works on `{}`; two agents on one state would lose policy and audit", path.display())]
+    Occupied {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// The state directory cannot be used.
+    #[error("the state directory `{}` cannot be used: {error}", path.display())]
+    StateDir {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Others can write to the state directory.
+    #[error("the state directory `{}` has mode {mode:04o}, others may change what is in it; run `chmod 0700`", path.display())]
+    StateMode {
+        /// The path.
+        path: PathBuf,
+        /// The mode seen.
+        mode: u32,
+    },
+    /// The event loop cannot be started.
+    #[error("the event loop cannot be started: {0}")]
+    Runtime(io::Error),
+    /// No such tunnel is open.
+    #[error("no such tunnel is open; `postern-agent sessions` lists them")]
+    NoTunnel,
+}
+
+impl Trouble {
+    /// The code for the shell.
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Code(_) => Exit::Usage,
+            Self::Key(KeyError::Missing { .. }) | Self::Store(StoreError::NotEnrolled) => Exit::NotEnrolled,
+            Self::Key(
+                KeyError::NotAFile { .. }
+                | KeyError::Mode { .. }
+                | KeyError::Owner { .. }
+                | KeyError::Content { .. }
+                | KeyError::Fault(_),
+            )
+            | Self::Store(
+                StoreError::Corrupt { .. }
+                | StoreError::Newer { .. }
+                | StoreError::Copy { .. }
+                | StoreError::Chain(_)
+                | StoreError::Codec(_),
+            )
+            | Self::Root(_)
+            | Self::Snapshot(_)
+            | Self::StateMode { .. } => Exit::Unsafe,
+            Self::Key(KeyError::Random | KeyError::Io { .. })
+            | Self::Store(
+                StoreError::Sqlite { .. }
+                | StoreError::Missing { .. }
+                | StoreError::Io { .. }
+                | StoreError::Enrolled
+                | StoreError::Full
+                | StoreError::Busy
+                | StoreError::Closed,
+            )
+            | Self::Control(ControlError::Io { .. })
+            | Self::Bind(_)
+            | Self::StateDir { .. }
+            | Self::Runtime(_)
+            | Self::Ask(AskError::Refused { .. } | AskError::Answer { .. } | AskError::Io { .. })
+            | Self::NoTunnel => Exit::Failure,
+            Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
+            Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,
+            Self::Occupied { .. } | Self::Control(ControlError::Occupied { .. }) => Exit::Occupied,
+            Self::Enroll(EnrollError::Store(_)) => Exit::Failure,
+            Self::Enroll(
+                EnrollError::Link(_)
+                | EnrollError::Refused(_)
+                | EnrollError::Failed(_)
+                | EnrollError::Unexpected
+                | EnrollError::Root(_)
+                | EnrollError::HubKey
+                | EnrollError::Snapshot(_),
+            ) => Exit::Hub,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The configuration file of the agent: where it lives, where it listens, and what it may dial.
+//!
+//! 1. [`Config::load`] reads TOML; every key has a default, so an empty file is a working configuration.
+//! 2. An unknown key, a wrong type or an impossible value is an error that names line, key and what was expected.
+//!
+//! Deliberately absent: policy. Nothing in this file permits anything; it can only narrow what a snapshot grants.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Deserialize;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Directory of key, policy and audit; owned by the agent's user, mode 0700. Default `/var/lib/postern`.
+    pub state_dir: PathBuf,
+    /// UDP address on which clients are served. Default `[::]:7441`, or `0.0.0.0:7441` on systems without IPv6.
+    pub listen: Option<SocketAddr>,
+    /// Addresses that are told to clients; at most 8. Default: `listen` where it names an address, otherwise the
+    /// address from which the hub is reached.
+    pub advertise: Vec<SocketAddr>,
+    /// Networks that may be dialled at all, whatever the policy says. Default: the private networks (RFC 1918 and
+    /// RFC 4193). Loopback, link-local and the device's own addresses are dialled only when listed as a single
+    /// address (`/32`, `/128`).
+    pub machine_networks: Vec<IpNet>,
+    /// Network interface over which machines are dialled (`SO_BINDTODEVICE`). Default: what the routes say.
+    pub machine_interface: Option<String>,
+    /// Seconds within which a machine must accept a connection. Default 5.
+    pub dial_timeout_s: u16,
+    /// Whether the kernel segments bursts of packets (UDP GSO). Default `auto`; `off` for kernels that lie about it.
+    pub gso: Gso,
+    /// Lines of this level and above are logged to standard error. Default `info`.
+    pub log: LogLevel,
+    /// The local control socket.
+    pub control: Control,
+    /// Bounds of the whole agent. What exceeds them is refused, never queued.
+    pub caps: Caps,
+    /// The audit trail.
+    pub audit: Audit,
+}
+
+/// The local control socket.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Its path. Default `/run/postern/agent.sock`.
+    pub socket: PathBuf,
+    /// Its mode, `0o600` or `0o660`. Root and the agent's own user are always let in, the agent's group with
+    /// `0o660`. Default `0o660`.
+    pub mode: u32,
+}
+
+/// Bounds of the whole agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caps {
+    /// Connections of clients that are signed in. Default 16.
+    pub connections: u16,
+    /// Connections that are not signed in yet; each is dropped after 10 seconds. Default 16.
+    pub strangers: u16,
+    /// Live tunnels. Default 128.
+    pub tunnels: u16,
+}
+
+/// The audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// KiB that the trail may occupy, at least 256. Above 80 % the agent warns, above 95 % it opens no tunnels.
+    /// Default 65536.
+    pub size_kib: u32,
+}
+
+/// UDP segmentation offload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gso {
+    /// Where the kernel has it.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// The agent stops, or the gate shuts.
+    Error,
+    /// Someone should look this week.
+    Warn,
+    /// Links, policies and tunnels.
+    Info,
+    /// Everything that the network triggers.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Config {
+    /// Reads `path`, or the default path when none is given; a missing default file means the defaults.
+    ///
+    /// # Errors
+    /// A [`ConfigError`].
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or_else(|| Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text, file),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(ConfigError::Read { path: file.to_owned(), error }),
+        }
+    }
+
+    /// Reads the text of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] or [`ConfigError::Value`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), error: Box::new(error) })?;
+        config.check().map_err(|(key, expected)| ConfigError::Value {
+            path: path.to_owned(),
+            line: line_of(text, key),
+            key,
+            expected,
+        })?;
+        Ok(config)
+    }
+
+    /// Where clients are served: each is tried until one can be bound.
+    #[must_use]
+    pub fn listen_addresses(&self) -> Vec<SocketAddr> {
+        match self.listen {
+            Some(addr) => vec![addr],
+            None => vec![
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT),
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
+            ],
+        }
+    }
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let rules = [
+            (self.state_dir.is_absolute(), "state_dir", "an absolute path"),
+            (self.control.socket.is_absolute(), "socket", "an absolute path"),
+            (matches!(self.control.mode, 0o600 | 0o660), "mode", "0o600 or 0o660"),
+            (self.advertise.len() <= postern_protocol::limits::ADDRESSES, "advertise", "at most 8 addresses"),
+            (
+                self.advertise.iter().all(|addr| !addr.ip().is_unspecified() && addr.port() != 0),
+                "advertise",
+                "addresses that a client can dial",
+            ),
+            (!self.machine_networks.is_empty(), "machine_networks", "at least one network"),
+            ((1..=60).contains(&self.dial_timeout_s), "dial_timeout_s", "1 to 60 seconds"),
+            (self.caps.connections >= 1, "connections", "at least 1"),
+            (self.caps.strangers >= 1, "strangers", "at least 1"),
+            (self.caps.tunnels >= 1, "tunnels", "at least 1"),
+            (self.audit.size_kib >= 256, "size_kib", "at least 256"),
+            (
+                self.machine_interface.as_ref().is_none_or(|name| (1..=15).contains(&name.len())),
+                "machine_interface",
+                "the name of a network interface",
+            ),
+        ];
+        rules.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, key, expected)| Err((key, expected)))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/postern"),
+            listen: None,
+            advertise: Vec::new(),
+            machine_networks: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
+            ],
+            machine_interface: None,
+            dial_timeout_s: 5,
+            gso: Gso::Auto,
+            log: LogLevel::Info,
+            control: Control::default(),
+            caps: Caps::default(),
+            audit: Audit::default(),
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/postern/agent.sock"), mode: 0o660 }
+    }
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { connections: 16, strangers: 16, tunnels: 128 }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { size_kib: 64 * 1024 }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration `{}` cannot be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// It is no TOML, or has an unknown key or a value of the wrong type.
+    #[error("the configuration `{}` is wrong: {}", path.display(), error.to_string().trim_end())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and expectation.
+        error: Box<toml::de::Error>,
+    },
+    /// A value is impossible.
+    #[error("the configuration `{}` is wrong: line {line}: `{key}` must be {expected}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line of the key, counted from 1; zero for a default.
+        line: usize,
+        /// The key.
+        key: &'static str,
+        /// What was expected.
+        expected: &'static str,
+    },
+}
+
+fn line_of(text: &str, key: &str) -> usize {
+    let assigns = |line: &str| {
+        line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(assigns).map_or(0, |line| line + 1)
+}
+
+const DEFAULT_PATH: &str = "/etc/postern/agent.toml";
+const PORT: u16 = 7441;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default_configuration() {
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_can_be_set() {
+        let config = parse(
+            "state_dir = \"/tmp/s\"\nlisten = \"127.0.0.1:0\"\nadvertise = [\"192.0.2.1:7\"]\n\
+             machine_networks = [\"127.0.0.1/32\"]\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ngso = \"off\"\n\
+             log = \"debug\"\n[control]\nsocket = \"/tmp/c\"\nmode = 0o600\n[caps]\nconnections = 1\nstrangers = 2\n\
+             tunnels = 3\n[audit]\nsize_kib = 256\n",
+        )
+        .unwrap();
+        assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3 });
+        assert_eq!(config.listen_addresses(), ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.control.mode, 0o600);
+        assert_eq!(config.gso, Gso::Off);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_what_was_expected() {
+        let error = parse("log = \"info\"\nlisten_on = \"x\"\n").unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("`listen_on`") && error.contains("`listen`"),
+            "{error}"
+        );
+        let error = parse("log = \"loud\"\n").unwrap_err();
+        assert!(error.contains("line 1") && error.contains("`loud`") && error.contains("`debug`"), "{error}");
+    }
+
+    #[test]
+    fn an_impossible_value_is_named_with_its_line_and_what_was_expected() {
+        let cases = [
+            ("\nstate_dir = \"here\"", "line 2: `state_dir` must be an absolute path"),
+            ("[control]\nmode = 0o666", "line 2: `mode` must be 0o600 or 0o660"),
+            ("machine_networks = []", "line 1: `machine_networks` must be at least one network"),
+            ("[caps]\n\ntunnels = 0", "line 3: `tunnels` must be at least 1"),
+            ("advertise = [\"0.0.0.0:1\"]", "line 1: `advertise` must be addresses that a client can dial"),
+            ("[audit]\nsize_kib = 1", "line 2: `size_kib` must be at least 256"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text), Err(format!("the configuration `agent.toml` is wrong: {expected}")));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The agent's end of the control socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{REQUEST_BYTES, Request, Response};
+
+/// A request on its way to whoever can answer it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What is asked.
+    pub(crate) request: Request,
+    /// The user who asks.
+    pub(crate) uid: u32,
+    /// Where the answer goes.
+    pub(crate) reply: oneshot::Sender<Response>,
+}
+
+/// The bound socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    mode: u32,
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    /// Another agent answers there.
+    #[error("another agent answers at `{}`; stop it, or set `control.socket` to another path", path.display())]
+    Occupied {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It cannot be made.
+    #[error("the control socket `{}` cannot be made: {error}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+}
+
+impl Listener {
+    /// Makes the socket, replacing the file of an agent that is gone.
+    ///
+    /// # Errors
+    /// A [`ControlError`].
+    pub(crate) fn bind(path: &Path, mode: u32) -> Result<Self, ControlError> {
+        let io_error = |error| ControlError::Io { path: path.to_owned(), error };
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(ControlError::Occupied { path: path.to_owned() });
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+            std::fs::create_dir_all(parent).map_err(io_error)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let socket = UnixListener::bind(path).map_err(io_error)?;
+        // Peer credentials are checked on every connection; the mode is the second door.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error)?;
+        Ok(Self { socket, path: path.to_owned(), mode })
+    }
+
+    /// Answers callers until it is dropped, a bounded number at a time.
+    pub(crate) async fn serve(self, requests: mpsc::Sender<Asked>) {
+        let mut callers = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.socket.accept(), if callers.len() < CALLERS => match accepted {
+                    Ok((stream, _)) => {
+                        let allowed = self.allowed(&stream);
+                        callers.spawn(tokio::time::timeout(PATIENCE, converse(stream, allowed, requests.clone())));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a caller of the control socket was lost");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                Some(_ended) = callers.join_next() => {}
+            }
+        }
+    }
+
+    /// The caller's user id, when it may ask.
+    fn allowed(&self, stream: &UnixStream) -> Option<u32> {
+        let caller = stream.peer_cred().ok()?;
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let in_group = self.mode & 0o060 == 0o060 && caller.gid() == own.1;
+        (caller.uid() == 0 || caller.uid() == own.0 || in_group).then_some(caller.uid())
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn converse(mut stream: UnixStream, allowed: Option<u32>, requests: mpsc::Sender<Asked>) {
+    let (read, mut write) = stream.split();
+    let response = match allowed {
+        None => Response::Refused("only root, the agent's own user and its group may ask; use `sudo`".into()),
+        Some(uid) => match request(read).await {
+            Ok(request) => forward(request, uid, &requests).await,
+            Err(refused) => refused,
+        },
+    };
+    let Ok(mut line) = serde_json::to_vec(&response) else { return };
+    line.push(b'\n');
+    // A caller that is gone needs no answer.
+    let _gone = write.write_all(&line).await;
+    let _gone = write.shutdown().await;
+}
+
+async fn request(read: impl tokio::io::AsyncRead + Unpin) -> Result<Request, Response> {
+    let limit = u64::try_from(REQUEST_BYTES).unwrap_or(u64::MAX);
+    let mut line = Vec::new();
+    let mut reader = BufReader::with_capacity(1024, read.take(limit));
+    if reader.read_until(b'\n', &mut line).await.is_err() || line.last() != Some(&b'\n') {
+        return Err(Response::Refused(format!("one line of at most {REQUEST_BYTES} bytes is expected")));
+    }
+    serde_json::from_slice(&line).map_err(|error| {
+        Response::Refused(format!("the request is malformed: {error}; use a matching version"))
+    })
+}
+
+async fn forward(request: Request, uid: u32, requests: &mpsc::Sender<Asked>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let busy = || Response::Refused("the agent is busy or stopping; try again".into());
+    if requests.try_send(Asked { request, uid, reply }).is_err() {
+        return busy();
+    }
+    answer.await.unwrap_or_else(|_| busy())
+}
+
+/// Callers at a time.
+const CALLERS: usize = 8;
+/// Time for one request and its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After a failed accept, which is a lack of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,284 @@
+//! Wires the parts of the running agent together, and owns their lives.
+//!
+//! 1. Lock the state, read key, enrolment and policy; verify again what was stored.
+//! 2. The gate stands: bind, say where, serve clients. Only then is the hub dialled.
+//! 3. Tasks run until SIGTERM or SIGINT; if one of them ends by itself the agent ends as well.
+//! 4. Shutdown: tunnels are closed and recorded first, then the connections, then the store.
+
+mod answers;
+mod state_dir;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use postern_protocol::audit::Event;
+use postern_protocol::trust::SecretKey;
+use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
+use postern_protocol::wire::text::Text;
+use postern_transport::quic::{BindError, Endpoint, Role, Settings};
+
+use crate::audit::Auditor;
+use crate::clock::Clock;
+use crate::command::Trouble;
+use crate::config::{Config, Gso};
+use crate::control::Listener;
+use crate::gate::Gate;
+use crate::logging::Limiter;
+use crate::registry::Registry;
+use crate::store::{self, Boot, Store};
+use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
+use crate::tunnel::{self, Context, Guard};
+use crate::{identity, systemd};
+
+use self::answers::Answers;
+pub(crate) use self::state_dir::StateDir;
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// Why it could not start.
+pub(crate) fn run(config: &Config, json: bool) -> Result<(), Trouble> {
+    let state = StateDir::lock(&config.state_dir)?;
+    let key = identity::load(state.path())?;
+    let (databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
+    let store = store::start(databases);
+    runtime()?.block_on(serve(config, json, key, boot, store))
+}
+
+/// The one event loop of the process, on this thread.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
+}
+
+async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: Store) -> Result<(), Trouble> {
+    let started = Instant::now();
+    let mut stop = Stop::new()?;
+    let root = boot.enrollment.root()?;
+    let clock = Arc::new(Clock::new(boot.pass_issued));
+    let gate = Arc::new(Gate::new(Arc::clone(&clock)));
+    let registry = Registry::new(config.caps.tunnels);
+    let auditor = Auditor::new(store.clone(), Arc::clone(&clock));
+    let activator = Activator::new(Parts {
+        device: boot.enrollment.device,
+        device_key: key.public(),
+        root: root.clone(),
+        floor: boot.floor,
+        store: store.clone(),
+        gate: Arc::clone(&gate),
+        registry: Arc::clone(&registry),
+        auditor: auditor.clone(),
+    });
+    resume(&activator, &auditor, &boot).await;
+
+    let endpoint = bind(config, &key)?;
+    let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
+    let control = Listener::bind(&config.control.socket, config.control.mode)?;
+    announce(listening, json);
+    let (requests, inbox) = mpsc::channel(REQUESTS);
+    let status = Arc::new(LinkStatus::default());
+    let (members, strangers) = Context::places(config.caps);
+    let context = Arc::new(Context {
+        device: boot.enrollment.device,
+        root,
+        gate: Arc::clone(&gate),
+        registry: Arc::clone(&registry),
+        auditor: auditor.clone(),
+        store: store.clone(),
+        guard: Guard::new(config),
+        members,
+        strangers,
+        noise: Limiter::new(),
+    });
+    let answers = Answers {
+        device: boot.enrollment.device,
+        boots: boot.boots,
+        started,
+        listening,
+        gate: Arc::clone(&gate),
+        registry: Arc::clone(&registry),
+        auditor: auditor.clone(),
+        store: store.clone(),
+        link: Arc::clone(&status),
+    };
+    let uplink = Uplink {
+        key,
+        hub_key: boot.enrollment.hub_key,
+        hubs: boot.enrollment.hubs,
+        boots: boot.boots,
+        addresses: advertised(config, listening),
+        port: listening.port(),
+        segmentation: config.gso == Gso::Auto,
+        activator,
+        status,
+    };
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(tunnel::serve(endpoint.clone(), context));
+    tasks.spawn(control.serve(requests));
+    tasks.spawn(answers.serve(inbox));
+    tasks.spawn(edges(Arc::clone(&registry), Arc::clone(&gate)));
+    tasks.spawn(housekeeping(auditor.clone(), gate, Arc::clone(&registry), Arc::clone(&uplink.status)));
+    tasks.spawn(sync::run(uplink));
+    systemd::ready("the gate stands");
+    tokio::select! {
+        () = stop.wait() => tracing::info!("the agent was told to stop"),
+        Some(ended) = tasks.join_next() => {
+            let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
+            tracing::error!(error, "a part of the agent ended by itself; the agent ends");
+        }
+    }
+    systemd::stopping();
+    shut_down(&endpoint, &registry, &auditor, &store).await;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// Puts the stored policy in force, if it still verifies, and writes what is owed to the trail.
+async fn resume(activator: &Activator, auditor: &Auditor, boot: &Boot) {
+    match boot.sealed.as_deref().map(|sealed| activator.resume(sealed)) {
+        Some(Ok(floor)) => tracing::info!(version = floor.version, "the stored policy is in force"),
+        Some(Err(error)) => tracing::error!(%error, "the stored policy is refused; everything is denied"),
+        None => tracing::warn!("there is no stored policy; everything is denied until the hub sends one"),
+    }
+    let agent = Text::clean(env!("CARGO_PKG_VERSION"));
+    if let Err(error) = auditor.record(Event::Started { agent, boots: boot.boots }).await {
+        tracing::error!(%error, "the start was not recorded; no tunnel is opened until the trail can be written");
+    }
+    if let Some(owed) = boot.owed {
+        activator.settle(owed).await;
+    }
+}
+
+fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
+    let settings = Settings { segmentation: config.gso == Gso::Auto, ..Settings::session() };
+    let role = Role::Server { alpns: ALPNS_TUNNEL.iter().map(|alpn| alpn.to_vec()).collect() };
+    let mut last = BindError::NoProtocol;
+    for addr in config.listen_addresses() {
+        match Endpoint::bind(addr, key, role.clone(), &settings) {
+            Ok(endpoint) => return Ok(endpoint),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn announce(listening: SocketAddr, json: bool) {
+    use std::io::Write as _;
+    let line = if json {
+        serde_json::json!({ "event": "listening", "address": listening }).to_string()
+    } else {
+        format!("listening on {listening}")
+    };
+    let mut out = std::io::stdout();
+    let _broken_pipe = writeln!(out, "{line}").and_then(|()| out.flush());
+    tracing::info!(%listening, "the gate stands");
+}
+
+fn advertised(config: &Config, listening: SocketAddr) -> Vec<SocketAddr> {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    if listening.ip().is_unspecified() { Vec::new() } else { vec![listening] }
+}
+
+/// Has the live tunnels decided again whenever a permit runs out.
+async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
+    loop {
+        let Some(edge) = registry.next_edge() else {
+            registry.changed().await;
+            continue;
+        };
+        // The wall clock may jump over an edge, so it is asked at least once a second while tunnels are open.
+        let wait = gate.clock().until(edge);
+        if wait.is_zero() {
+            let cut = registry.judge(&gate);
+            if cut > 0 {
+                tracing::info!(cut, "permits ran out");
+            } else {
+                // The edge stands and yet nothing was cut: the same permit again. Not in a busy loop.
+                tokio::time::sleep(EDGE_PAUSE).await;
+            }
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(GLANCE)) => {}
+            () = registry.changed() => {}
+        }
+    }
+}
+
+/// Writes counted denials after their minute, and tells systemd that the agent lives and how it is.
+async fn housekeeping(auditor: Auditor, gate: Arc<Gate>, registry: Arc<Registry>, link: Arc<LinkStatus>) {
+    let mut told = String::new();
+    let mut flush = tokio::time::interval(FLUSH);
+    let mut watchdog = tokio::time::interval(systemd::watchdog_interval().unwrap_or(FLUSH));
+    loop {
+        tokio::select! {
+            _tick = flush.tick() => {
+                auditor.flush().await;
+                let policy = gate.policy().map_or("no policy".to_owned(), |index| format!("policy {}", index.floor().version));
+                let hub = if link.now().hub.is_some() { "up" } else { "down" };
+                let status = format!("{policy}, {} tunnels, link {hub}", registry.sessions().len());
+                if status != told {
+                    systemd::status(&status);
+                    told = status;
+                }
+            }
+            _tick = watchdog.tick() => systemd::alive(),
+        }
+    }
+}
+
+async fn shut_down(endpoint: &Endpoint, registry: &Registry, auditor: &Auditor, store: &Store) {
+    registry.close();
+    // Tunnels reset their streams and write their last rows; connections that linger are closed afterwards.
+    let last_words = async {
+        registry.drained().await;
+        auditor.finish().await;
+    };
+    if tokio::time::timeout(SHUTDOWN, last_words).await.is_err() {
+        tracing::warn!("tunnels did not end in time; they are closed now");
+    }
+    endpoint.close(CloseCode::Failed(Failure::Shutdown).number(), b"shutting down");
+    endpoint.wait_idle().await;
+    if let Err(error) = auditor.record(Event::Stopped).await {
+        tracing::warn!(%error, "the stop was not recorded");
+    }
+    store.close().await;
+}
+
+/// The signals that end the agent.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Trouble> {
+        let on = |kind| signal(kind).map_err(Trouble::Runtime);
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _signal = self.terminate.recv() => {}
+            _signal = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Requests of the control socket that may wait.
+const REQUESTS: usize = 16;
+/// How often the wall clock is looked at while tunnels are open.
+const GLANCE: Duration = Duration::from_secs(1);
+const EDGE_PAUSE: Duration = Duration::from_millis(200);
+const FLUSH: Duration = Duration::from_secs(10);
+const SHUTDOWN: Duration = Duration::from_secs(2);

@@ -1,0 +1,108 @@
+//! Answers the requests of the control socket from the parts of the running agent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use postern_protocol::audit::Event;
+use postern_protocol::id::DeviceId;
+use postern_protocol::wire::text::Text;
+
+use crate::audit::Auditor;
+use crate::clock::Clock;
+use crate::control::{Asked, Request, Response};
+use crate::gate::Gate;
+use crate::registry::Registry;
+use crate::report::{
+    AuditLine, AuditReport, ClockReport, PolicyReport, SessionReport, StatusReport, Verdict,
+};
+use crate::store::Store;
+use crate::sync::LinkStatus;
+
+/// What the answers are made of.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) device: DeviceId,
+    pub(super) boots: u32,
+    pub(super) started: Instant,
+    pub(super) listening: SocketAddr,
+    pub(super) gate: Arc<Gate>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) auditor: Auditor,
+    pub(super) store: Store,
+    pub(super) link: Arc<LinkStatus>,
+}
+
+impl Answers {
+    /// Answers until nobody can ask any more.
+    pub(super) async fn serve(self, mut inbox: mpsc::Receiver<Asked>) {
+        while let Some(Asked { request, uid, reply }) = inbox.recv().await {
+            let response = self.answer(request, uid).await;
+            let _gone = reply.send(response);
+        }
+    }
+
+    async fn answer(&self, request: Request, uid: u32) -> Response {
+        match request {
+            Request::Status => report(&self.status()),
+            Request::Sessions => {
+                report(&self.registry.sessions().into_iter().map(SessionReport::from).collect::<Vec<_>>())
+            }
+            Request::Policy => report(&self.policy()),
+            Request::Explain { user, service, at, second_factor_age_s } => {
+                report(&Verdict::from(self.gate.explain(user, &service, at, second_factor_age_s)))
+            }
+            Request::AuditList { limit } => match self.store.newest(limit).await {
+                Ok(rows) => report(&rows.into_iter().map(AuditLine::from).collect::<Vec<_>>()),
+                Err(error) => Response::Refused(error.to_string()),
+            },
+            Request::AuditVerify => match self.store.verify().await {
+                Ok(rows) => report(&rows),
+                Err(error) => Response::Refused(error.to_string()),
+            },
+            Request::End { tunnel } => {
+                let ended = self.registry.end(tunnel);
+                let command = Text::clean(&format!("tunnel end {tunnel}"));
+                if let Err(error) = self.auditor.record(Event::Control { uid, command }).await {
+                    tracing::error!(%error, "a command of the local control was not recorded");
+                }
+                report(&ended)
+            }
+        }
+    }
+
+    fn status(&self) -> StatusReport {
+        let (link, clock, fill) = (self.link.now(), self.gate.clock(), self.store.fill());
+        StatusReport {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            device: self.device,
+            boots: self.boots,
+            uptime_s: self.started.elapsed().as_secs(),
+            listening: self.listening,
+            policy: self.policy(),
+            hub: link.hub,
+            link_error: link.error,
+            tunnels: self.registry.sessions().len(),
+            clock: ClockReport { now: clock.now(), wall: Clock::wall(), floor: clock.floor() },
+            audit: AuditReport {
+                used_kib: fill.used_kib(),
+                limit_kib: fill.limit_kib(),
+                percent: fill.percent(),
+            },
+        }
+    }
+
+    fn policy(&self) -> Option<PolicyReport> {
+        self.gate.policy().map(|index| PolicyReport::of(&index, self.gate.clock().now()))
+    }
+}
+
+fn report<T: Serialize>(value: &T) -> Response {
+    match serde_json::to_value(value) {
+        Ok(value) => Response::Report(value),
+        Err(error) => Response::Refused(format!("the answer has no JSON form: {error}")),
+    }
+}

@@ -1,0 +1,316 @@
+//! The live tunnels: each is decided when it opens, and again whenever the answer could have changed.
+//!
+//! 1. [`Registry::admit`] decides and registers under one lock, so that no tunnel slips through between a decision
+//!    under the old snapshot and the moment when the new one looks at the live tunnels.
+//! 2. [`Registry::judge`] decides all of them again, oldest first; only older tunnels count against a limit.
+//! 3. A tunnel that is permitted again is handed its new [`Permit`]; the old one, and the snapshot behind it, go.
+//! 4. A tunnel that is not permitted is removed here first and told to stop. It is never looked at again: a right
+//!    that comes back opens new tunnels and revives no old one.
+//!
+//! Deliberately absent: sockets. A tunnel stops itself as soon as its [`Leash`] says so.
+
+mod leash;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Denial, Kind, Permit, Reason};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Subject;
+use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_transport::splice::Meter;
+
+use crate::gate::{Counts, Gate};
+
+pub(crate) use self::leash::{Leash, Ruling};
+
+/// All live tunnels of the device.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    live: Mutex<Live>,
+    cap: u16,
+    /// Somebody was admitted or removed: the next edge may have moved.
+    changed: Notify,
+    /// The last admitted tunnel has ended and recorded its end.
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    /// By order of admission.
+    tunnels: BTreeMap<u64, Entry>,
+    next: u64,
+    /// Tunnels that have not ended, those included that were told to stop.
+    unfinished: u32,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: TunnelId,
+    subject: Arc<Subject>,
+    service: Name,
+    kind: Kind,
+    target: SocketAddr,
+    peer: SocketAddr,
+    since: UnixTime,
+    until: UnixTime,
+    leash: Arc<Leash>,
+    meter: Arc<Meter>,
+}
+
+/// A tunnel that was admitted. Dropping it removes the tunnel from the registry.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Names the tunnel.
+    pub(crate) id: TunnelId,
+    /// Where the registry says that it must stop.
+    pub(crate) leash: Arc<Leash>,
+    /// Counts its bytes.
+    pub(crate) meter: Arc<Meter>,
+    /// Its place; private so that only [`Registry::admit`] makes one.
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Place {
+    order: u64,
+    registry: Arc<Registry>,
+}
+
+/// Why a tunnel was not admitted.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Policy says no.
+    Denied(Denial),
+    /// A bound of the device is reached, it is shutting down, or it has no random numbers.
+    Failed(Failure),
+}
+
+/// One live tunnel, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// The tunnel.
+    pub(crate) id: TunnelId,
+    /// Who.
+    pub(crate) user: UserId,
+    /// To which service.
+    pub(crate) service: Name,
+    /// What it speaks.
+    pub(crate) kind: Kind,
+    /// Where the caller is.
+    pub(crate) peer: SocketAddr,
+    /// When it was admitted.
+    pub(crate) since: UnixTime,
+    /// When it is decided again.
+    pub(crate) until: UnixTime,
+    /// Bytes from the client to the machine.
+    pub(crate) to_machine: u64,
+    /// Bytes from the machine to the client.
+    pub(crate) to_client: u64,
+}
+
+impl Registry {
+    /// An empty registry that admits at most `cap` tunnels, whatever the policy says.
+    pub(crate) fn new(cap: u16) -> Arc<Self> {
+        Arc::new(Self {
+            live: Mutex::new(Live::default()),
+            cap,
+            changed: Notify::new(),
+            drained: Notify::new(),
+        })
+    }
+
+    /// Decides a request and registers its tunnel, as one step.
+    ///
+    /// # Errors
+    /// Why it may not or cannot open.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        gate: &Gate,
+        subject: &Arc<Subject>,
+        service: &Name,
+        peer: SocketAddr,
+    ) -> Result<(Admitted, Permit), Refused> {
+        let id = tunnel_id()?;
+        let mut live = self.lock();
+        if live.closing {
+            return Err(Refused::Failed(Failure::Shutdown));
+        }
+        let counts = live.counts(u64::MAX, subject.user(), service);
+        let permit = gate.decide(subject, service.as_str(), counts).map_err(Refused::Denied)?;
+        if counts.device >= u32::from(self.cap) {
+            return Err(Refused::Failed(Failure::Busy));
+        }
+        let order = live.next;
+        live.next = live.next.wrapping_add(1);
+        live.unfinished += 1;
+        let (leash, meter) = (Arc::new(Leash::new()), Arc::new(Meter::new()));
+        live.tunnels.insert(
+            order,
+            Entry {
+                id,
+                subject: Arc::clone(subject),
+                service: service.clone(),
+                kind: permit.service().kind,
+                target: permit.target(),
+                peer,
+                since: gate.clock().now(),
+                until: permit.until(),
+                leash: Arc::clone(&leash),
+                meter: Arc::clone(&meter),
+            },
+        );
+        drop(live);
+        self.changed.notify_one();
+        let place = Place { order, registry: Arc::clone(self) };
+        Ok((Admitted { id, leash, meter, place }, permit))
+    }
+
+    /// Decides every live tunnel again and stops those that are no longer permitted. Returns how many.
+    pub(crate) fn judge(&self, gate: &Gate) -> u32 {
+        let mut live = self.lock();
+        let orders: Vec<u64> = live.tunnels.keys().copied().collect();
+        let mut cut = 0;
+        for order in orders {
+            let Some(entry) = live.tunnels.get(&order) else { continue };
+            let counts = live.counts(order, entry.subject.user(), &entry.service);
+            match gate.decide(&entry.subject, entry.service.as_str(), counts) {
+                Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
+                    if let Some(entry) = live.tunnels.get_mut(&order) {
+                        entry.until = permit.until();
+                        entry.leash.rule(Ruling::Permitted(permit));
+                    }
+                }
+                // The name now means something else: what is open is not what is permitted.
+                Ok(_another) => {
+                    live.cut(order, CloseCode::Denied(Reason::Revoked));
+                    cut += 1;
+                }
+                Err(denial) => {
+                    live.cut(order, CloseCode::Denied(withdrawn(denial.reason())));
+                    cut += 1;
+                }
+            }
+        }
+        cut
+    }
+
+    /// Ends one tunnel because somebody at the device wants it. Returns whether it was live.
+    pub(crate) fn end(&self, id: TunnelId) -> bool {
+        let mut live = self.lock();
+        let order = live.tunnels.iter().find(|(_, entry)| entry.id == id).map(|(order, _)| *order);
+        order.is_some_and(|order| live.cut(order, CloseCode::Failed(Failure::Ended)))
+    }
+
+    /// Ends all tunnels and admits no more.
+    pub(crate) fn close(&self) {
+        let mut live = self.lock();
+        live.closing = true;
+        while let Some((_, entry)) = live.tunnels.pop_first() {
+            entry.leash.rule(Ruling::Cut(CloseCode::Failed(Failure::Shutdown)));
+        }
+    }
+
+    /// When the first permit runs out.
+    pub(crate) fn next_edge(&self) -> Option<UnixTime> {
+        self.lock().tunnels.values().map(|entry| entry.until).min()
+    }
+
+    /// Waits until a tunnel was admitted.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until every admitted tunnel has ended and recorded its end.
+    pub(crate) async fn drained(&self) {
+        while self.lock().unfinished > 0 {
+            self.drained.notified().await;
+        }
+    }
+
+    /// The live tunnels, oldest first.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        self.lock().tunnels.values().map(Entry::session).collect()
+    }
+
+    /// How a listing would count for a user and a service.
+    pub(crate) fn counts(&self, user: UserId, service: &Name) -> Counts {
+        self.lock().counts(u64::MAX, user, service)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Tunnels admitted before `order`.
+    fn counts(&self, order: u64, user: UserId, service: &Name) -> Counts {
+        let mut counts = Counts::default();
+        for entry in self.tunnels.range(..order).map(|(_, entry)| entry) {
+            counts.device += 1;
+            counts.user += u32::from(entry.subject.user() == user);
+            counts.service += u32::from(entry.service == *service);
+        }
+        counts
+    }
+
+    fn cut(&mut self, order: u64, code: CloseCode) -> bool {
+        self.tunnels.remove(&order).map(|entry| entry.leash.rule(Ruling::Cut(code))).is_some()
+    }
+}
+
+impl Entry {
+    fn session(&self) -> Session {
+        Session {
+            id: self.id,
+            user: self.subject.user(),
+            service: self.service.clone(),
+            kind: self.kind,
+            peer: self.peer,
+            since: self.since,
+            until: self.until,
+            to_machine: self.meter.received(),
+            to_client: self.meter.sent(),
+        }
+    }
+}
+
+impl Admitted {
+    /// Removes the tunnel before it is dropped, so that its place is free when the caller is told.
+    pub(crate) fn leave(&self) {
+        self.place.registry.lock().tunnels.remove(&self.place.order);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.leave();
+        let registry = &self.place.registry;
+        let mut live = registry.lock();
+        live.unfinished = live.unfinished.saturating_sub(1);
+        if live.unfinished == 0 {
+            registry.drained.notify_one();
+        }
+    }
+}
+
+/// What a denial means for somebody whose tunnel is open already: a grant that is gone was withdrawn.
+const fn withdrawn(reason: Reason) -> Reason {
+    if matches!(reason, Reason::NoGrant) { Reason::Revoked } else { reason }
+}
+
+fn tunnel_id() -> Result<TunnelId, Refused> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| Refused::Failed(Failure::Internal))?;
+    Ok(TunnelId::new(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! What people and programs are shown: one value for `--json`, and the same value as text.
+//!
+//! Times are seconds since 1970 in JSON and RFC 3339 in text. Reasons are words in JSON and sentences in text.
+
+mod audit;
+mod text;
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
+use postern_protocol::policy::explain::Chain;
+use postern_protocol::policy::{Explanation, Index, Kind};
+use postern_protocol::time::UnixTime;
+
+use crate::registry::Session;
+
+pub(crate) use self::audit::AuditLine;
+pub(crate) use self::text::Shown;
+
+/// `status`: the running agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatusReport {
+    /// The agent's version.
+    pub(crate) agent: String,
+    /// This device.
+    pub(crate) device: DeviceId,
+    /// How often the agent was started with this state.
+    pub(crate) boots: u32,
+    /// Seconds since it was started.
+    pub(crate) uptime_s: u64,
+    /// Where clients are served.
+    pub(crate) listening: SocketAddr,
+    /// The policy in force.
+    pub(crate) policy: Option<PolicyReport>,
+    /// The hub to which the link is up.
+    pub(crate) hub: Option<SocketAddr>,
+    /// Why it is not.
+    pub(crate) link_error: Option<String>,
+    /// Live tunnels.
+    pub(crate) tunnels: usize,
+    /// The device's time.
+    pub(crate) clock: ClockReport,
+    /// The audit trail.
+    pub(crate) audit: AuditReport,
+}
+
+/// The device's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockReport {
+    /// The time by which is decided.
+    pub(crate) now: UnixTime,
+    /// What the system says.
+    pub(crate) wall: UnixTime,
+    /// The latest signed time.
+    pub(crate) floor: UnixTime,
+}
+
+/// The state of the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditReport {
+    /// KiB in use.
+    pub(crate) used_kib: u32,
+    /// KiB that may be used.
+    pub(crate) limit_kib: u32,
+    /// Per cent in use; at 95 no tunnel is opened.
+    pub(crate) percent: u32,
+}
+
+/// `policy show`: the policy in force, without its users and grants (`explain` shows those one at a time).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyReport {
+    /// The installation.
+    pub(crate) fleet: FleetId,
+    /// Its epoch.
+    pub(crate) epoch: u32,
+    /// Its version.
+    pub(crate) version: u64,
+    /// SHA-256 of what was signed.
+    pub(crate) digest: String,
+    /// When it was signed.
+    pub(crate) issued: UnixTime,
+    /// The first second in which it permits nothing.
+    pub(crate) expires: UnixTime,
+    /// Whether that time has come.
+    pub(crate) expired: bool,
+    /// Whether the device belongs to an account.
+    pub(crate) assigned: bool,
+    /// Users named.
+    pub(crate) users: usize,
+    /// Grants.
+    pub(crate) grants: usize,
+    /// Services.
+    pub(crate) services: Vec<ServiceReport>,
+    /// Access categories.
+    pub(crate) categories: Vec<CategoryReport>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceReport {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it speaks.
+    pub(crate) kind: Kind,
+    /// Where it is.
+    pub(crate) target: SocketAddr,
+    /// Tunnels at a time.
+    pub(crate) tunnels: u16,
+    /// Longest idle time.
+    pub(crate) idle_s: u32,
+    /// Longest duration.
+    pub(crate) duration_s: u32,
+}
+
+/// One access category.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CategoryReport {
+    /// Its name.
+    pub(crate) name: String,
+    /// The services in it.
+    pub(crate) services: Vec<String>,
+}
+
+/// One live tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionReport {
+    /// The tunnel.
+    pub(crate) tunnel: TunnelId,
+    /// Who.
+    pub(crate) user: UserId,
+    /// To which service.
+    pub(crate) service: String,
+    /// What it speaks.
+    pub(crate) kind: Kind,
+    /// Where the caller is.
+    pub(crate) peer: SocketAddr,
+    /// When it was opened.
+    pub(crate) since: UnixTime,
+    /// When it is decided again.
+    pub(crate) until: UnixTime,
+    /// Bytes from the client to the machine.
+    pub(crate) to_machine: u64,
+    /// Bytes from the machine to the client.
+    pub(crate) to_client: u64,
+}
+
+/// `explain`: the verdict on one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// Whether it would be permitted.
+    pub(crate) permitted: bool,
+    /// The reason of the denial.
+    pub(crate) reason: Option<String>,
+    /// The reason in a sentence.
+    pub(crate) why: Option<String>,
+    /// What to do next.
+    pub(crate) next_step: Option<String>,
+    /// Who can lift it.
+    pub(crate) lifted_by: Option<String>,
+    /// Until when the permit would hold.
+    pub(crate) until: Option<UnixTime>,
+    /// Every grant of the user that contains the service.
+    pub(crate) grants: Vec<GrantReport>,
+}
+
+/// One grant with its own verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GrantReport {
+    /// Whether the verdict rests on it.
+    pub(crate) used: bool,
+    /// The role assignment.
+    pub(crate) assignment: String,
+    /// The role.
+    pub(crate) role: String,
+    /// The group through which it reaches the user.
+    pub(crate) group: Option<String>,
+    /// The access category.
+    pub(crate) category: String,
+    /// The beginning of its window.
+    pub(crate) not_before: Option<UnixTime>,
+    /// The end of its window.
+    pub(crate) not_after: Option<UnixTime>,
+    /// Age in seconds that its second factor may have.
+    pub(crate) second_factor_s: Option<u32>,
+    /// Its first failing condition.
+    pub(crate) fails: Option<String>,
+}
+
+impl PolicyReport {
+    /// What an index says.
+    pub(crate) fn of(index: &Index, now: UnixTime) -> Self {
+        let snapshot = index.snapshot();
+        let name = |ix: &u32| {
+            let service = usize::try_from(*ix).ok().and_then(|ix| snapshot.services.get(ix));
+            service.map(|service| service.name.to_string())
+        };
+        Self {
+            fleet: snapshot.fleet,
+            epoch: snapshot.epoch,
+            version: snapshot.version,
+            digest: index.floor().digest.to_string(),
+            issued: snapshot.issued,
+            expires: snapshot.expires,
+            expired: snapshot.expires <= now,
+            assigned: snapshot.assigned,
+            users: snapshot.users.len(),
+            grants: snapshot.grants.len(),
+            services: snapshot
+                .services
+                .iter()
+                .map(|service| ServiceReport {
+                    name: service.name.to_string(),
+                    kind: service.kind,
+                    target: service.target.into(),
+                    tunnels: service.tunnels,
+                    idle_s: service.idle_s,
+                    duration_s: service.duration_s,
+                })
+                .collect(),
+            categories: snapshot
+                .categories
+                .iter()
+                .map(|category| CategoryReport {
+                    name: category.name.to_string(),
+                    services: category.services.iter().filter_map(name).collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<Session> for SessionReport {
+    fn from(session: Session) -> Self {
+        let Session { id, user, service, kind, peer, since, until, to_machine, to_client } = session;
+        let service = service.to_string();
+        Self { tunnel: id, user, service, kind, peer, since, until, to_machine, to_client }
+    }
+}
+
+impl From<Explanation> for Verdict {
+    fn from(explanation: Explanation) -> Self {
+        let denied = explanation.denied;
+        Self {
+            permitted: denied.is_none(),
+            reason: denied.map(|reason| reason.word().to_owned()),
+            why: denied.map(|reason| reason.sentence().to_owned()),
+            next_step: denied.map(|reason| reason.next_step().to_owned()),
+            lifted_by: denied.map(|reason| reason.lifter().describe().to_owned()),
+            until: explanation.until,
+            grants: explanation.chains.into_iter().map(GrantReport::from).collect(),
+        }
+    }
+}
+
+impl From<Chain> for GrantReport {
+    fn from(chain: Chain) -> Self {
+        let Chain { used, assignment, role, group, category, not_before, not_after, second_factor_s, fails } =
+            chain;
+        let fails = fails.map(|reason| reason.word().to_owned());
+        Self { used, assignment, role, group, category, not_before, not_after, second_factor_s, fails }
+    }
+}

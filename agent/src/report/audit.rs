@@ -1,0 +1,135 @@
+//! An audit row as one flat line.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::audit::{Event, Row};
+use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::policy::{Kind, Origin};
+use postern_protocol::time::UnixTime;
+use postern_protocol::wire::registry::CloseCode;
+
+/// One row; only what its event has is present.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AuditLine {
+    /// Its place in the trail.
+    pub(crate) seq: u64,
+    /// When it was written, seconds since 1970.
+    pub(crate) at: u64,
+    /// What happened, as a word.
+    pub(crate) event: String,
+    /// Which tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tunnel: Option<TunnelId>,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<UserId>,
+    /// Which service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    /// What it speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<Kind>,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<SocketAddr>,
+    /// Why, as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Assignment, role and group of the grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<String>,
+    /// Where the caller came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<SocketAddr>,
+    /// Version of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<u64>,
+    /// Tunnels that were cut, or denials that the row stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<u32>,
+    /// Bytes from the client to the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to_machine: Option<u64>,
+    /// Bytes from the machine to the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to_client: Option<u64>,
+    /// Seconds that a tunnel was open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<u64>,
+    /// Who used the local control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<u32>,
+    /// What they asked for, or the version of an agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+}
+
+impl AuditLine {
+    /// When it was written.
+    pub(crate) const fn at(&self) -> UnixTime {
+        UnixTime::from_secs(self.at)
+    }
+}
+
+impl From<Row> for AuditLine {
+    fn from(Row { seq, at, event }: Row) -> Self {
+        let line = Self { seq, at: at.as_secs(), event: event.word().to_owned(), ..Self::default() };
+        match event {
+            Event::Started { agent, boots } => {
+                Self { detail: Some(agent.to_string()), count: Some(boots), ..line }
+            }
+            Event::Stopped => line,
+            Event::PolicyApplied { held, cut } => {
+                Self { version: Some(held.version), count: Some(cut), ..line }
+            }
+            Event::PolicyRefused { held, code } => {
+                Self { version: Some(held.version), reason: Some(code.word().to_owned()), ..line }
+            }
+            Event::Permitted { tunnel, user, service, kind, target, origin, version, peer } => Self {
+                tunnel: Some(tunnel),
+                user: Some(user),
+                service: Some(service.to_string()),
+                kind: Some(kind),
+                target: Some(target.into()),
+                origin: origin.as_ref().map(label),
+                version: Some(version),
+                peer: Some(peer),
+                ..line
+            },
+            Event::Denied { user, service, reason, origin, peer, count } => Self {
+                user,
+                service: service.map(|name| name.to_string()),
+                reason: Some(reason.word().to_owned()),
+                origin: origin.as_ref().map(label),
+                peer: Some(peer),
+                count: Some(count),
+                ..line
+            },
+            Event::Failed { tunnel, failure } => {
+                Self { tunnel: Some(tunnel), reason: Some(failure.word().to_owned()), ..line }
+            }
+            Event::Closed { tunnel, code, to_machine, to_client, seconds } => Self {
+                tunnel: Some(tunnel),
+                reason: Some(CloseCode::from_number(code).word().to_owned()),
+                to_machine: Some(to_machine),
+                to_client: Some(to_client),
+                seconds: Some(seconds),
+                ..line
+            },
+            Event::Control { uid, command } => {
+                Self { uid: Some(uid), detail: Some(command.to_string()), ..line }
+            }
+        }
+    }
+}
+
+fn label(origin: &Origin) -> String {
+    let mut label = format!("{} > {}", origin.assignment, origin.role);
+    if let Some(group) = &origin.group {
+        label = format!("{label} > {group}");
+    }
+    label
+}

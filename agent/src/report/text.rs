@@ -1,0 +1,221 @@
+//! Reports as text: aligned columns without frames, so that they read well and can be cut by other programs.
+
+use postern_protocol::time::UnixTime;
+
+use super::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdict};
+
+/// A report that can be shown to people.
+pub(crate) trait Shown {
+    /// The text, with a line break at its end.
+    fn text(&self) -> String;
+}
+
+impl Shown for StatusReport {
+    fn text(&self) -> String {
+        let policy = match &self.policy {
+            None => "none: everything is denied".to_owned(),
+            Some(policy) => summary(policy),
+        };
+        let link = match (&self.hub, &self.link_error) {
+            (Some(hub), _) => format!("up, hub {hub}"),
+            (None, Some(error)) => format!("down: {error}"),
+            (None, None) => "down: not tried yet".to_owned(),
+        };
+        let audit =
+            format!("{} of {} KiB ({} %)", self.audit.used_kib, self.audit.limit_kib, self.audit.percent);
+        let clock = if self.clock.now > self.clock.wall.saturating_add(1) {
+            format!(
+                "{} (the system says {}, before the latest signed time)",
+                time(self.clock.now),
+                time(self.clock.wall)
+            )
+        } else {
+            time(self.clock.now)
+        };
+        pairs(&[
+            ("device", self.device.to_string()),
+            ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
+            ("listening", self.listening.to_string()),
+            ("policy", policy),
+            ("link", link),
+            ("tunnels", self.tunnels.to_string()),
+            ("audit", audit),
+            ("clock", clock),
+        ])
+    }
+}
+
+impl Shown for PolicyReport {
+    fn text(&self) -> String {
+        let mut text = pairs(&[
+            ("policy", summary(self)),
+            ("fleet", self.fleet.to_string()),
+            ("digest", self.digest.clone()),
+            ("signed", time(self.issued)),
+            ("users", self.users.to_string()),
+            ("grants", self.grants.to_string()),
+        ]);
+        text.push('\n');
+        let mut rows = vec![["SERVICE", "KIND", "TARGET", "TUNNELS", "IDLE", "DURATION"].map(String::from)];
+        rows.extend(self.services.iter().map(|service| {
+            [
+                service.name.clone(),
+                service.kind.word().to_owned(),
+                service.target.to_string(),
+                service.tunnels.to_string(),
+                format!("{} s", service.idle_s),
+                format!("{} s", service.duration_s),
+            ]
+        }));
+        text.push_str(&table(&rows));
+        text.push('\n');
+        let mut rows = vec![["CATEGORY", "SERVICES"].map(String::from)];
+        rows.extend(
+            self.categories.iter().map(|category| [category.name.clone(), category.services.join(" ")]),
+        );
+        text.push_str(&table(&rows));
+        text
+    }
+}
+
+impl Shown for Vec<SessionReport> {
+    fn text(&self) -> String {
+        if self.is_empty() {
+            return "no tunnel is open\n".to_owned();
+        }
+        let header =
+            ["TUNNEL", "USER", "SERVICE", "KIND", "FROM", "SINCE", "UNTIL", "TO MACHINE", "TO CLIENT"];
+        let mut rows = vec![header.map(String::from)];
+        rows.extend(self.iter().map(|session| {
+            [
+                session.tunnel.to_string(),
+                session.user.to_string(),
+                session.service.clone(),
+                session.kind.word().to_owned(),
+                session.peer.to_string(),
+                time(session.since),
+                time(session.until),
+                session.to_machine.to_string(),
+                session.to_client.to_string(),
+            ]
+        }));
+        table(&rows)
+    }
+}
+
+impl Shown for Verdict {
+    fn text(&self) -> String {
+        let mut text = match (&self.reason, &self.why, &self.next_step, &self.lifted_by) {
+            (Some(reason), Some(why), Some(next), Some(lifter)) => {
+                format!("denied ({reason}): {why}; {next} (can be lifted by: {lifter})\n")
+            }
+            (_, _, _, _) => {
+                let until = self.until.map(|until| format!(" until {}", time(until)));
+                format!("permitted{}\n", until.unwrap_or_default())
+            }
+        };
+        for grant in &self.grants {
+            let mark = if grant.used { "*" } else { " " };
+            let group = grant.group.as_ref().map(|group| format!(" > group {group}")).unwrap_or_default();
+            let verdict =
+                grant.fails.as_ref().map_or("holds".to_owned(), |reason| format!("fails: {reason}"));
+            text.push_str(&format!(
+                "{mark} assignment {} > role {}{group} > category {}: {verdict}\n",
+                grant.assignment, grant.role, grant.category
+            ));
+        }
+        text
+    }
+}
+
+impl Shown for Vec<AuditLine> {
+    fn text(&self) -> String {
+        let mut rows =
+            vec![["SEQ", "TIME", "EVENT", "USER", "SERVICE", "REASON", "DETAILS"].map(String::from)];
+        rows.extend(self.iter().map(|line| {
+            [
+                line.seq.to_string(),
+                time(line.at()),
+                line.event.clone(),
+                line.user.map(|user| user.to_string()).unwrap_or_default(),
+                line.service.clone().unwrap_or_default(),
+                line.reason.clone().unwrap_or_default(),
+                details(line),
+            ]
+        }));
+        table(&rows)
+    }
+}
+
+/// A time as RFC 3339, or as a number where that has no such form.
+pub(super) fn time(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    match seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
+        Some(timestamp) => timestamp.to_string(),
+        None => format!("{time} s"),
+    }
+}
+
+fn summary(policy: &PolicyReport) -> String {
+    let state = match (policy.expired, policy.assigned) {
+        (true, _) => "out of date, everything is denied",
+        (false, false) => "the device is not assigned, everything is denied",
+        (false, true) => "in force",
+    };
+    format!("version {} (epoch {}), {state}, until {}", policy.version, policy.epoch, time(policy.expires))
+}
+
+fn details(line: &AuditLine) -> String {
+    let parts = [
+        line.tunnel.map(|tunnel| tunnel.to_string()),
+        line.target.map(|target| format!("target {target}")),
+        line.version.map(|version| format!("version {version}")),
+        line.peer.map(|peer| format!("from {peer}")),
+        line.origin.as_ref().map(|origin| format!("by {origin}")),
+        line.count.map(|count| format!("count {count}")),
+        line.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),
+        line.to_client.map(|bytes| format!("{bytes} bytes to the client")),
+        line.seconds.map(|seconds| format!("{seconds} s")),
+        line.uid.map(|uid| format!("uid {uid}")),
+        line.detail.clone(),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn pairs(pairs: &[(&str, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
+}
+
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
+        let rows = [["A", "LONG"].map(String::from), ["value", "x"].map(String::from)];
+        assert_eq!(table(&rows), "A      LONG\nvalue  x\n");
+    }
+
+    #[test]
+    fn times_beyond_the_calendar_are_numbers() {
+        assert_eq!(time(UnixTime::from_secs(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(time(UnixTime::MAX), "18446744073709551615 s");
+    }
+}

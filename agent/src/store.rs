@@ -1,0 +1,313 @@
+//! Everything that survives a power cut: enrolment, policy and floor in `policy.db`, the trail in `audit.db`.
+//!
+//! 1. [`boot`] opens both files, sets damaged ones aside, and says what is known.
+//! 2. [`start`] moves them to a thread of their own; [`Store`] sends it commands over a bounded channel.
+//! 3. A snapshot is installed in one transaction: envelope, floor, and the audit row that is owed for it.
+//! 4. Audit rows that wait together are committed together; each waiter is told when its row is durable.
+//!
+//! This is the only place that knows SQLite. Deliberately absent: verification. What is stored is bytes, and
+//! whoever reads them verifies them again.
+
+mod audit;
+mod enrollment;
+mod file;
+mod floor;
+mod policy;
+mod thread;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use postern_protocol::audit::{ChainFault, Row};
+use postern_protocol::policy::Floor;
+use postern_protocol::time::UnixTime;
+use postern_protocol::wire::codec::CodecFault;
+
+pub(crate) use self::enrollment::Enrollment;
+pub(crate) use self::thread::{Store, start};
+
+use self::audit::AuditDb;
+use self::policy::PolicyDb;
+
+/// What is known when the agent starts.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    /// Who this device is.
+    pub(crate) enrollment: Enrollment,
+    /// The snapshot that was in force, as it was received.
+    pub(crate) sealed: Option<Vec<u8>>,
+    /// The highest snapshot that was ever accepted, from database and floor file.
+    pub(crate) floor: Option<Floor>,
+    /// How often the agent was started with this state, this time included.
+    pub(crate) boots: u32,
+    /// When the newest pass was signed that this device has seen.
+    pub(crate) pass_issued: UnixTime,
+    /// A snapshot that came into force without its audit row.
+    pub(crate) owed: Option<Floor>,
+}
+
+/// Both databases, open for writing.
+#[derive(Debug)]
+pub(crate) struct Databases {
+    dir: PathBuf,
+    policy: Option<PolicyDb>,
+    audit: Option<AuditDb>,
+    audit_bytes: u64,
+}
+
+/// Opens the state for writing. Whoever calls this holds the lock of the directory.
+///
+/// A database that cannot be opened does not stop the agent: without policy it denies, without audit it opens
+/// nothing, and both are tried again.
+///
+/// # Errors
+/// [`StoreError::NotEnrolled`], or what is wrong with the copy of the enrolment.
+pub(crate) fn boot(dir: &Path, audit_bytes: u64) -> Result<(Databases, Boot), StoreError> {
+    let policy = sound(PolicyDb::open(dir), dir, policy::FILE)
+        .map(|opened| opened.or_else(|| logged(PolicyDb::open(dir))));
+    let audit = sound(AuditDb::open(dir, audit_bytes), dir, audit::FILE)
+        .map(|opened| opened.or_else(|| logged(AuditDb::open(dir, audit_bytes))));
+    let (policy, audit) = (logged(policy).flatten(), logged(audit).flatten());
+    let mut databases = Databases { dir: dir.to_owned(), policy, audit, audit_bytes };
+    let boot = databases.load()?;
+    Ok((databases, boot))
+}
+
+/// Reads the state without changing it, beside a running agent or without one.
+///
+/// # Errors
+/// [`StoreError::NotEnrolled`], or what is wrong.
+pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
+    let (mut boot, counters) = match PolicyDb::open_read_only(dir) {
+        Ok(db) => {
+            let enrollment = db.enrollment()?.map_or_else(|| Enrollment::read(dir), Ok)?;
+            let stored = db.stored()?;
+            let boot = Boot {
+                enrollment,
+                sealed: stored.sealed,
+                floor: stored.floor,
+                boots: 0,
+                pass_issued: UnixTime::EPOCH,
+                owed: stored.owed,
+            };
+            (boot, db.counters()?)
+        }
+        Err(StoreError::Missing { .. }) => return Err(StoreError::NotEnrolled),
+        Err(error) => return Err(error),
+    };
+    (boot.boots, boot.pass_issued) = counters;
+    boot.floor = boot.floor.max(floor::read(dir).newest);
+    Ok(boot)
+}
+
+/// The newest rows of the trail in a directory, oldest first, without a running agent.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn audit_rows(dir: &Path, limit: u16) -> Result<Vec<Row>, StoreError> {
+    AuditDb::open_read_only(dir)?.newest(limit)
+}
+
+/// Verifies the chain over all rows in a directory and returns how many there are.
+///
+/// # Errors
+/// [`StoreError::Chain`] with the first row that is wrong.
+pub(crate) fn verify_audit(dir: &Path) -> Result<u64, StoreError> {
+    AuditDb::open_read_only(dir)?.verify()
+}
+
+/// Writes the result of an enrolment: database first, then its plain copy and the floor file.
+///
+/// # Errors
+/// What is wrong; the enrolment can be tried again then.
+pub(crate) fn enroll(
+    dir: &Path,
+    enrollment: &Enrollment,
+    floor: Floor,
+    sealed: &[u8],
+) -> Result<(), StoreError> {
+    let mut db = PolicyDb::open(dir)?;
+    db.enroll(enrollment, floor, sealed)?;
+    enrollment.write(dir)?;
+    floor::write(dir, floor)
+}
+
+/// Makes sure that an enrolment can be stored, before its single-use code is spent.
+///
+/// # Errors
+/// [`StoreError::Enrolled`] when there is one already, or what is wrong with the directory.
+pub(crate) fn prepare_enrollment(dir: &Path) -> Result<(), StoreError> {
+    let known = PolicyDb::open(dir)?.enrollment()?.is_some() || Enrollment::read(dir).is_ok();
+    if known { Err(StoreError::Enrolled) } else { Ok(()) }
+}
+
+impl Databases {
+    fn load(&mut self) -> Result<Boot, StoreError> {
+        let known = self.policy.as_ref().and_then(|db| logged(db.enrollment()).flatten());
+        let enrollment = match known {
+            Some(enrollment) => enrollment,
+            None => Enrollment::read(&self.dir)?,
+        };
+        let mut boot = Boot {
+            enrollment,
+            sealed: None,
+            floor: None,
+            boots: 0,
+            pass_issued: UnixTime::EPOCH,
+            owed: None,
+        };
+        if let Some(db) = self.policy.as_mut() {
+            if logged(db.enrollment()).flatten().is_none() {
+                logged(db.keep_enrollment(&boot.enrollment));
+            }
+            if let Some(stored) = logged(db.stored()) {
+                boot.sealed = stored.sealed;
+                boot.floor = stored.floor;
+                boot.owed = stored.owed;
+            }
+            // A full disk must not keep the gate from standing: the count is for people.
+            logged(db.count_boot());
+            if let Some((boots, pass_issued)) = logged(db.counters()) {
+                boot.boots = boots;
+                boot.pass_issued = pass_issued;
+            }
+        }
+        let copy = floor::read(&self.dir);
+        if copy.damaged {
+            tracing::warn!("a copy of the version floor is damaged; the other one and the database are used");
+        }
+        boot.floor = boot.floor.max(copy.newest);
+        Ok(boot)
+    }
+}
+
+/// Sets a damaged file aside, so that the next attempt finds none. Everything else passes through.
+fn sound<T>(opened: Result<T, StoreError>, dir: &Path, file: &'static str) -> Result<Option<T>, StoreError> {
+    match opened {
+        Ok(database) => Ok(Some(database)),
+        Err(error) if error.is_corruption() => {
+            let aside = file::set_aside(&dir.join(file))?;
+            tracing::error!(error = %error, file = %aside.display(), "a damaged database was set aside");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn logged<T>(result: Result<T, StoreError>) -> Option<T> {
+    result.inspect_err(|error| tracing::error!(%error, "the state cannot be used")).ok()
+}
+
+/// Why something is not stored, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// SQLite says no.
+    #[error("`{file}`: {error}")]
+    Sqlite {
+        /// The database.
+        file: &'static str,
+        /// Its reason.
+        error: rusqlite::Error,
+    },
+    /// Its pages do not fit together.
+    #[error("`{file}` is damaged: {found}")]
+    Corrupt {
+        /// The database.
+        file: &'static str,
+        /// What was seen.
+        found: Damage,
+    },
+    /// A later version of the agent has written it.
+    #[error(
+        "`{file}` has format {found}, this version reads up to {expected}; install the newer agent again"
+    )]
+    Newer {
+        /// The database.
+        file: &'static str,
+        /// Its format.
+        found: i64,
+        /// The newest format that is known.
+        expected: i64,
+    },
+    /// A file is not there.
+    #[error("`{}` does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("`{}`: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The plain copy of the enrolment is damaged, and the database has none.
+    #[error("the copy of the enrolment `{}` is damaged; enrol this device anew", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no enrolment.
+    #[error("this device is not enrolled; run `postern-agent enroll CODE`")]
+    NotEnrolled,
+    /// There is one already.
+    #[error(
+        "this device is enrolled already; to enrol it anew, stop the agent and move its state directory away"
+    )]
+    Enrolled,
+    /// Something has no encoding.
+    #[error(transparent)]
+    Codec(#[from] CodecFault),
+    /// The trail was changed.
+    #[error("the audit trail was changed: {0}")]
+    Chain(#[from] ChainFault),
+    /// The trail has reached its bound.
+    #[error("the audit trail is full")]
+    Full,
+    /// More commands wait than are allowed.
+    #[error("the store is busy")]
+    Busy,
+    /// The store's thread has ended.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What is wrong with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Damage {
+    /// SQLite's quick check failed.
+    #[error("its pages do not fit together")]
+    Pages,
+    /// A value that this agent never writes.
+    #[error("a stored value cannot be read")]
+    Value,
+}
+
+impl StoreError {
+    /// Whether the file itself is of no more use.
+    pub(crate) fn is_corruption(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Sqlite { error, .. } => {
+                matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            }
+            Self::Newer { .. }
+            | Self::Missing { .. }
+            | Self::Io { .. }
+            | Self::Copy { .. }
+            | Self::NotEnrolled
+            | Self::Enrolled
+            | Self::Codec(_)
+            | Self::Chain(_)
+            | Self::Full
+            | Self::Busy
+            | Self::Closed => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

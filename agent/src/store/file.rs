@@ -1,0 +1,182 @@
+//! Opens one SQLite file so that a commit survives a power cut on flash.
+//!
+//! 1. WAL and `synchronous = FULL`: one fsync for each commit, and nothing that was committed is lost.
+//! 2. A real write proves that WAL works here: JFFS2 and some overlays report it and fail later. Where it does not,
+//!    a truncated rollback journal with an exclusive lock is used.
+//! 3. `quick_check`, then migrations by `user_version`.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Damage, StoreError};
+
+/// One database file: its name, and what leads from each format to the next.
+#[derive(Debug)]
+pub(super) struct Format {
+    pub(super) file: &'static str,
+    pub(super) migrations: &'static [&'static str],
+}
+
+impl Format {
+    /// Opens `dir/file` for writing, creating or migrating it.
+    pub(super) fn open(&self, dir: &Path) -> Result<Connection, StoreError> {
+        let path = dir.join(self.file);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(|error| self.error(error))?;
+        // SQLite creates with the umask, and gives its journals the mode of the database.
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).map_err(|error| StoreError::Io { path, error })?;
+        self.journal(&connection)?;
+        self.check(&connection)?;
+        self.migrate(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// Opens `dir/file` for reading.
+    pub(super) fn open_read_only(&self, dir: &Path) -> Result<Connection, StoreError> {
+        let path = dir.join(self.file);
+        if !path.exists() {
+            return Err(StoreError::Missing { path });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| self.error(error))?;
+        self.check(&connection)?;
+        let found = self.version(&connection)?;
+        let expected = self.newest();
+        if found == expected {
+            Ok(connection)
+        } else {
+            Err(StoreError::Newer { file: self.file, found, expected })
+        }
+    }
+
+    /// Gives an error of SQLite the name of the file.
+    pub(super) fn error(&self, error: rusqlite::Error) -> StoreError {
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            return StoreError::Full;
+        }
+        StoreError::Sqlite { file: self.file, error }
+    }
+
+    /// A stored value that this agent never writes.
+    pub(super) const fn damaged(&self) -> StoreError {
+        StoreError::Corrupt { file: self.file, found: Damage::Value }
+    }
+
+    fn journal(&self, connection: &Connection) -> Result<(), StoreError> {
+        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;";
+        connection.execute_batch(prepare).map_err(|error| self.error(error))?;
+        let wal = connection
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+            .and_then(|mode| probe(connection).map(|()| mode == "wal"));
+        match wal {
+            Ok(true) => return Ok(()),
+            Err(error) if self.is_final(&error) => return Err(self.error(error)),
+            Ok(false) | Err(_) => {}
+        }
+        tracing::warn!(
+            file = self.file,
+            "no write-ahead log on this file system; a rollback journal is used"
+        );
+        connection
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE;")
+            .and_then(|()| probe(connection))
+            .map_err(|error| self.error(error))
+    }
+
+    /// Errors that another journal mode does not heal.
+    fn is_final(&self, error: &rusqlite::Error) -> bool {
+        matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::PermissionDenied
+            )
+        )
+    }
+
+    fn check(&self, connection: &Connection) -> Result<(), StoreError> {
+        let verdict: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| self.error(error))?;
+        if verdict == "ok" {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt { file: self.file, found: Damage::Pages })
+        }
+    }
+
+    fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let (found, expected) = (self.version(connection)?, self.newest());
+        if found > expected {
+            return Err(StoreError::Newer { file: self.file, found, expected });
+        }
+        let steps =
+            usize::try_from(found).ok().and_then(|done| self.migrations.get(done..)).unwrap_or_default();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let transaction = connection.transaction().map_err(|error| self.error(error))?;
+        for step in steps {
+            transaction.execute_batch(step).map_err(|error| self.error(error))?;
+        }
+        transaction.pragma_update(None, "user_version", expected).map_err(|error| self.error(error))?;
+        transaction.commit().map_err(|error| self.error(error))
+    }
+
+    fn version(&self, connection: &Connection) -> Result<i64, StoreError> {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| self.error(error))
+    }
+
+    fn newest(&self) -> i64 {
+        i64::try_from(self.migrations.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Moves a database and its journals out of the way and returns its new name.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside =
+        (0u32..).map(|n| with(&format!(".damaged-{n}"))).find(|name| !name.exists()).unwrap_or_default();
+    std::fs::rename(path, &aside).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+    for journal in ["-wal", "-shm", "-journal"] {
+        // Without its database a journal means nothing; a new database must not meet an old one.
+        let _absent = std::fs::remove_file(with(journal));
+    }
+    Ok(aside)
+}
+
+/// Replaces `dir/name` so that a power cut leaves the old or the new content.
+pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), StoreError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = dir.join(name);
+    let partial = dir.join(format!("{name}.partial"));
+    let write = || {
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, &path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|error| StoreError::Io { path: path.clone(), error })
+}
+
+/// A write that changes nothing and yet goes through journal, shared memory and file.
+fn probe(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {version}; COMMIT;"))
+}

@@ -1,0 +1,178 @@
+//! `policy.db`: enrolment, the snapshot in force, the floor, counters, and the audit row that is owed.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use postern_protocol::policy::Floor;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Digest;
+
+use super::StoreError;
+use super::enrollment::Enrollment;
+use super::file::Format;
+
+/// The open database.
+#[derive(Debug)]
+pub(super) struct PolicyDb(Connection);
+
+/// What is stored of the policy.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) sealed: Option<Vec<u8>>,
+    pub(super) floor: Option<Floor>,
+    pub(super) owed: Option<Floor>,
+}
+
+impl PolicyDb {
+    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        FORMAT.open(dir).map(Self)
+    }
+
+    pub(super) fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
+        FORMAT.open_read_only(dir).map(Self)
+    }
+
+    /// Everything about an enrolment in one transaction.
+    pub(super) fn enroll(
+        &mut self,
+        enrollment: &Enrollment,
+        floor: Floor,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        let body = enrollment.encode()?;
+        let transaction = self.0.transaction().map_err(sqlite)?;
+        transaction
+            .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
+            .map_err(sqlite)?;
+        put_policy(&transaction, floor, sealed)?;
+        transaction.commit().map_err(sqlite)
+    }
+
+    /// Restores the enrolment of a database that was lost.
+    pub(super) fn keep_enrollment(&mut self, enrollment: &Enrollment) -> Result<(), StoreError> {
+        let body = enrollment.encode()?;
+        self.0
+            .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
+            .map(drop)
+            .map_err(sqlite)
+    }
+
+    /// Stages a snapshot: envelope, floor and the owed audit row, all or nothing.
+    pub(super) fn install(&mut self, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
+        let transaction = self.0.transaction().map_err(sqlite)?;
+        put_policy(&transaction, floor, sealed)?;
+        put_floor(
+            &transaction,
+            "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
+            floor,
+        )?;
+        transaction.commit().map_err(sqlite)
+    }
+
+    /// The owed audit row was written.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.0.execute("DELETE FROM owed", []).map(drop).map_err(sqlite)
+    }
+
+    /// Counts a start.
+    pub(super) fn count_boot(&mut self) -> Result<(), StoreError> {
+        self.0.execute("UPDATE counter SET boots = boots + 1", []).map(drop).map_err(sqlite)
+    }
+
+    /// Remembers when the newest pass was signed; never goes back.
+    pub(super) fn keep_pass_time(&mut self, issued: UnixTime) -> Result<(), StoreError> {
+        let issued = i64::try_from(issued.as_secs()).unwrap_or(i64::MAX);
+        self.0
+            .execute("UPDATE counter SET pass_issued = max(pass_issued, ?1)", params![issued])
+            .map(drop)
+            .map_err(sqlite)
+    }
+
+    /// A newer snapshot was dated earlier: time of passes is cut to it.
+    pub(super) fn cut_pass_time(&mut self, issued: UnixTime) -> Result<(), StoreError> {
+        let issued = i64::try_from(issued.as_secs()).unwrap_or(i64::MAX);
+        self.0
+            .execute(
+                "UPDATE counter SET pass_issued = min(pass_issued, ?1) WHERE pass_issued > ?1",
+                params![issued],
+            )
+            .map(drop)
+            .map_err(sqlite)
+    }
+
+    pub(super) fn enrollment(&self) -> Result<Option<Enrollment>, StoreError> {
+        let body: Option<Vec<u8>> = self
+            .0
+            .query_row("SELECT body FROM enrollment", [], |row| row.get(0))
+            .optional()
+            .map_err(sqlite)?;
+        body.map(|body| Enrollment::decode(&body).map_err(|_| FORMAT.damaged())).transpose()
+    }
+
+    pub(super) fn stored(&self) -> Result<Stored, StoreError> {
+        let sealed =
+            self.0.query_row("SELECT sealed FROM policy", [], |row| row.get(0)).optional().map_err(sqlite)?;
+        let floor = |sql| {
+            let found = self.0.query_row(sql, [], read_floor).optional().map_err(sqlite)?;
+            found.map(|floor| floor.ok_or_else(|| FORMAT.damaged())).transpose()
+        };
+        Ok(Stored {
+            sealed,
+            floor: floor("SELECT epoch, version, digest FROM floor")?,
+            owed: floor("SELECT epoch, version, digest FROM owed")?,
+        })
+    }
+
+    /// Starts so far, and when the newest pass was signed.
+    pub(super) fn counters(&self) -> Result<(u32, UnixTime), StoreError> {
+        let (boots, pass): (u32, i64) = self
+            .0
+            .query_row("SELECT boots, pass_issued FROM counter", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(sqlite)?;
+        Ok((boots, UnixTime::from_secs(u64::try_from(pass).unwrap_or(0))))
+    }
+}
+
+fn put_policy(connection: &Connection, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
+    connection
+        .execute("INSERT OR REPLACE INTO policy (id, sealed) VALUES (1, ?1)", params![sealed])
+        .map_err(sqlite)?;
+    put_floor(
+        connection,
+        "INSERT OR REPLACE INTO floor (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
+        floor,
+    )
+}
+
+fn put_floor(connection: &Connection, sql: &str, floor: Floor) -> Result<(), StoreError> {
+    // SQLite counts in signed numbers; the bits are kept, and nothing is compared in SQL.
+    let version = floor.version.cast_signed();
+    connection
+        .execute(sql, params![floor.epoch, version, floor.digest.as_bytes().as_slice()])
+        .map(drop)
+        .map_err(sqlite)
+}
+
+fn read_floor(row: &Row<'_>) -> rusqlite::Result<Option<Floor>> {
+    let (epoch, version, digest): (u32, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let digest = <[u8; 32]>::try_from(digest).ok().map(Digest::new);
+    Ok(digest.map(|digest| Floor { epoch, version: version.cast_unsigned(), digest }))
+}
+
+fn sqlite(error: rusqlite::Error) -> StoreError {
+    FORMAT.error(error)
+}
+
+pub(super) const FILE: &str = "policy.db";
+const FORMAT: Format = Format {
+    file: FILE,
+    migrations: &["
+        CREATE TABLE enrollment (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
+        CREATE TABLE policy (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT;
+        CREATE TABLE floor (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, version INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+        CREATE TABLE owed (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, version INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+        CREATE TABLE counter (id INTEGER PRIMARY KEY CHECK (id = 1), boots INTEGER NOT NULL, pass_issued INTEGER NOT NULL) STRICT;
+        INSERT INTO counter (id, boots, pass_issued) VALUES (1, 0, 0);
+    "],
+};

@@ -1,0 +1,316 @@
+//! The store's own thread: commands come over a bounded channel, audit rows that wait together are committed together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use postern_protocol::audit::{Event, Row};
+use postern_protocol::policy::Floor;
+use postern_protocol::time::UnixTime;
+
+use super::audit::AuditDb;
+use super::policy::PolicyDb;
+use super::{Databases, StoreError, floor};
+
+/// The way to the store's thread. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    commands: mpsc::Sender<Command>,
+    fill: Fill,
+}
+
+/// How full the trail is, readable at any time.
+#[derive(Clone, Debug)]
+pub(crate) struct Fill {
+    used_kib: Arc<AtomicU32>,
+    limit_kib: u32,
+}
+
+/// Starts the thread. It ends when the last [`Store`] is gone or [`Store::close`] was called.
+pub(crate) fn start(databases: Databases) -> Store {
+    let (commands, inbox) = mpsc::channel(QUEUE);
+    let limit_kib = u32::try_from(databases.audit_bytes / 1024).unwrap_or(u32::MAX);
+    let fill = Fill { used_kib: Arc::new(AtomicU32::new(0)), limit_kib };
+    let mut keeper = Keeper { databases, fill: fill.clone(), warned: false, reopen_after: None };
+    keeper.measure();
+    let spawned = std::thread::Builder::new().name("store".into()).spawn(move || keeper.run(inbox));
+    if let Err(error) = spawned {
+        // The inbox is gone with the closure: every command is answered `closed`, so nothing is permitted.
+        tracing::error!(%error, "the store's thread could not be started");
+    }
+    Store { commands, fill }
+}
+
+impl Store {
+    /// Appends one row and waits until it is durable.
+    ///
+    /// # Errors
+    /// Why it is not. [`StoreError::Busy`] when too many rows wait already.
+    pub(crate) async fn append(&self, at: UnixTime, event: Event) -> Result<(), StoreError> {
+        let (reply, durable) = oneshot::channel();
+        let append = Command::Append(Append { at, event, reply });
+        // A full queue refuses what would permit; what merely records waits its turn.
+        let queued = match &append {
+            Command::Append(Append { event: Event::Permitted { .. }, .. }) => {
+                self.commands.try_send(append).map_err(|error| match error {
+                    mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                    mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+                })
+            }
+            _recorded => self.commands.send(append).await.map_err(|_| StoreError::Closed),
+        };
+        queued?;
+        durable.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Stores a verified snapshot: envelope, floor and the owed audit row in one transaction, then the floor file.
+    ///
+    /// # Errors
+    /// Why nothing was stored.
+    pub(crate) async fn install(&self, floor: Floor, sealed: Vec<u8>) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Install { floor, sealed, reply }).await?
+    }
+
+    /// The audit row of the newest snapshot was written. `dated` is when that snapshot was signed.
+    pub(crate) async fn settle(&self, dated: UnixTime) {
+        let _closed = self.commands.send(Command::Settle { dated }).await;
+    }
+
+    /// Remembers when the newest pass was signed.
+    pub(crate) async fn keep_pass_time(&self, issued: UnixTime) {
+        let _closed = self.commands.send(Command::KeepPassTime { issued }).await;
+    }
+
+    /// The newest rows, oldest first.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub(crate) async fn newest(&self, limit: u16) -> Result<Vec<Row>, StoreError> {
+        self.ask(|reply| Command::Newest { limit, reply }).await?
+    }
+
+    /// Verifies the chain over all rows.
+    ///
+    /// # Errors
+    /// The first row that is wrong.
+    pub(crate) async fn verify(&self) -> Result<u64, StoreError> {
+        self.ask(|reply| Command::Verify { reply }).await?
+    }
+
+    /// Finishes what waits and closes both files.
+    pub(crate) async fn close(&self) {
+        let _closed = self.ask(|reply| Command::Close { reply }).await;
+    }
+
+    /// How full the trail is.
+    pub(crate) const fn fill(&self) -> &Fill {
+        &self.fill
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Fill {
+    /// KiB in use.
+    pub(crate) fn used_kib(&self) -> u32 {
+        self.used_kib.load(Ordering::Relaxed)
+    }
+
+    /// KiB that may be used.
+    pub(crate) const fn limit_kib(&self) -> u32 {
+        self.limit_kib
+    }
+
+    /// Per cent in use.
+    pub(crate) fn percent(&self) -> u32 {
+        let percent = u64::from(self.used_kib()) * 100 / u64::from(self.limit_kib.max(1));
+        u32::try_from(percent).unwrap_or(u32::MAX)
+    }
+}
+
+#[derive(Debug)]
+enum Command {
+    Append(Append),
+    Install { floor: Floor, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Settle { dated: UnixTime },
+    KeepPassTime { issued: UnixTime },
+    Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
+    Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+#[derive(Debug)]
+struct Append {
+    at: UnixTime,
+    event: Event,
+    reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// What the thread owns.
+struct Keeper {
+    databases: Databases,
+    fill: Fill,
+    warned: bool,
+    reopen_after: Option<Instant>,
+}
+
+impl Keeper {
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.blocking_recv() {
+            let mut next = Some(command);
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Append(first) => {
+                        let mut batch = vec![first];
+                        next = gather(&mut batch, &mut inbox);
+                        self.append(batch);
+                    }
+                    Command::Close { reply } => {
+                        drop(self);
+                        let _gone = reply.send(());
+                        return;
+                    }
+                    other => self.obey(other),
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Install { floor, sealed, reply } => {
+                let _gone = reply.send(self.install(floor, &sealed));
+            }
+            Command::Settle { dated } => {
+                self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle()))
+            }
+            Command::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
+            Command::Newest { limit, reply } => {
+                let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
+            }
+            Command::Verify { reply } => {
+                let _gone = reply.send(self.audit().and_then(|db| db.verify()));
+            }
+            // Handled by the loop, which owns batches and the end.
+            Command::Append(append) => self.append(vec![append]),
+            Command::Close { reply } => drop(reply),
+        }
+    }
+
+    fn append(&mut self, batch: Vec<Append>) {
+        // Above the mark only what ends or refuses is recorded: the reserve is for that.
+        let (refused, batch): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|a| self.fill.percent() >= SHUT_PERCENT && matches!(a.event, Event::Permitted { .. }));
+        for Append { reply, .. } in refused {
+            let _gone = reply.send(Err(StoreError::Full));
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let written = self.audit().and_then(|db| db.append(batch.iter().map(|a| (a.at, &a.event))));
+        self.measure();
+        match written {
+            Ok(()) => batch.into_iter().for_each(|a| drop(a.reply.send(Ok(())))),
+            Err(error) => {
+                tracing::error!(%error, rows = batch.len(), "the audit trail cannot be written; no tunnel is opened");
+                if !matches!(error, StoreError::Full) {
+                    self.databases.audit = None;
+                }
+                batch.into_iter().for_each(|a| drop(a.reply.send(Err(StoreError::Full))));
+            }
+        }
+    }
+
+    fn install(&mut self, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
+        let installed = self.policy().and_then(|db| db.install(floor, sealed));
+        if let Err(error) = installed {
+            if !matches!(error, StoreError::Full) {
+                self.databases.policy = None;
+            }
+            return Err(error);
+        }
+        if let Err(error) = floor::write(&self.databases.dir, floor) {
+            tracing::warn!(%error, "the copy of the version floor cannot be written; the database has it");
+        }
+        Ok(())
+    }
+
+    fn quietly(&mut self, change: impl FnOnce(&mut PolicyDb) -> Result<(), StoreError>) {
+        if let Err(error) = self.policy().and_then(change) {
+            tracing::warn!(%error, "a note in the policy database was not stored");
+        }
+    }
+
+    fn policy(&mut self) -> Result<&mut PolicyDb, StoreError> {
+        if self.databases.policy.is_none() {
+            let db =
+                reopen(&self.databases.dir, super::policy::FILE, || PolicyDb::open(&self.databases.dir))?;
+            self.databases.policy = Some(db);
+        }
+        self.databases.policy.as_mut().ok_or(StoreError::Closed)
+    }
+
+    fn audit(&mut self) -> Result<&mut AuditDb, StoreError> {
+        if self.databases.audit.is_none() {
+            if self.reopen_after.is_some_and(|after| Instant::now() < after) {
+                return Err(StoreError::Busy);
+            }
+            self.reopen_after = Some(Instant::now() + REOPEN_PAUSE);
+            let Databases { dir, audit_bytes, .. } = &self.databases;
+            let db = reopen(dir, super::audit::FILE, || AuditDb::open(dir, *audit_bytes))?;
+            self.databases.audit = Some(db);
+        }
+        self.databases.audit.as_mut().ok_or(StoreError::Closed)
+    }
+
+    fn measure(&mut self) {
+        let used = self.databases.audit.as_ref().map_or(0, AuditDb::used_bytes);
+        self.fill.used_kib.store(u32::try_from(used / 1024).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let high = self.fill.percent() >= WARN_PERCENT;
+        if high && !self.warned {
+            tracing::warn!(
+                percent = self.fill.percent(),
+                "the audit trail is nearly full; at 95 % no tunnel is opened"
+            );
+        }
+        self.warned = high;
+    }
+}
+
+/// Opens a file once more; a damaged one is set aside first.
+fn reopen<T>(
+    dir: &Path,
+    file: &'static str,
+    open: impl Fn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    super::sound(open(), dir, file)?.map_or_else(&open, Ok)
+}
+
+/// Takes the appends that wait behind the first; returns the first other command.
+fn gather(batch: &mut Vec<Append>, inbox: &mut mpsc::Receiver<Command>) -> Option<Command> {
+    while batch.len() < BATCH {
+        match inbox.try_recv() {
+            Ok(Command::Append(append)) => batch.push(append),
+            Ok(other) => return Some(other),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Commands that may wait; what would permit is refused beyond it.
+const QUEUE: usize = 256;
+/// Rows in one commit.
+const BATCH: usize = 64;
+const WARN_PERCENT: u32 = 80;
+const SHUT_PERCENT: u32 = 95;
+/// A broken disk is not asked more often than this.
+const REOPEN_PAUSE: Duration = Duration::from_secs(5);

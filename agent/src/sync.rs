@@ -1,0 +1,121 @@
+//! The link to the hub: says what is held, takes what is newer, and puts it in force.
+//!
+//! 1. [`run`] dials the hub, whose key is pinned, and dials again with full jitter for as long as the agent lives.
+//! 2. Each link begins with the state of the world (a hello), so nothing that was lost on the way matters.
+//! 3. [`activate`] takes a pushed snapshot through verify, store, swap, decide again and record, in this order.
+//! 4. The outcome is acknowledged, or refused with a code.
+//!
+//! The gate stands before the hub is dialled and does not care whether the hub answers. Deliberately absent: trust
+//! in the hub. It can withhold a snapshot; it can neither invent nor replay one.
+
+mod activate;
+mod dial;
+mod enroll;
+mod link;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use postern_protocol::id::DeviceId;
+use postern_protocol::policy::Floor;
+use postern_protocol::trust::{PublicKey, Root, SecretKey};
+use postern_transport::backoff::Backoff;
+
+use crate::audit::Auditor;
+use crate::gate::Gate;
+use crate::registry::Registry;
+use crate::store::Store;
+
+pub(crate) use self::activate::Activator;
+pub(crate) use self::enroll::{EnrollError, enroll};
+pub(crate) use self::link::LinkError;
+
+/// What the link works with.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    /// The device's key.
+    pub(crate) key: SecretKey,
+    /// The key by which the hub is recognised.
+    pub(crate) hub_key: PublicKey,
+    /// Where it listens, tried in order.
+    pub(crate) hubs: Vec<SocketAddr>,
+    /// How often the agent was started with this state.
+    pub(crate) boots: u32,
+    /// Where clients reach this agent, as configured or bound; empty means the address towards the hub.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The port on which clients are served.
+    pub(crate) port: u16,
+    /// Whether the kernel segments bursts of packets.
+    pub(crate) segmentation: bool,
+    /// Puts snapshots in force.
+    pub(crate) activator: Activator,
+    /// What people see of the link.
+    pub(crate) status: Arc<LinkStatus>,
+}
+
+/// Everything that a snapshot passes through.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// This device.
+    pub(crate) device: DeviceId,
+    /// Its key.
+    pub(crate) device_key: PublicKey,
+    /// Who may sign snapshots.
+    pub(crate) root: Root,
+    /// The highest snapshot that was accepted.
+    pub(crate) floor: Option<Floor>,
+    /// Where snapshots are stored.
+    pub(crate) store: Store,
+    /// Where they come into force.
+    pub(crate) gate: Arc<Gate>,
+    /// Whose tunnels are decided again.
+    pub(crate) registry: Arc<Registry>,
+    /// Where it is recorded.
+    pub(crate) auditor: Auditor,
+}
+
+/// The state of the link, for people.
+#[derive(Debug, Default)]
+pub(crate) struct LinkStatus(Mutex<LinkState>);
+
+/// One moment of the link.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkState {
+    /// The hub to which the link is up.
+    pub(crate) hub: Option<SocketAddr>,
+    /// Why the last link ended or could not be made.
+    pub(crate) error: Option<String>,
+}
+
+impl LinkStatus {
+    /// The present state.
+    pub(crate) fn now(&self) -> LinkState {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn up(&self, hub: SocketAddr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = LinkState { hub: Some(hub), error: None };
+    }
+
+    fn down(&self, error: &LinkError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            LinkState { hub: None, error: Some(error.to_string()) };
+    }
+}
+
+/// Keeps the link up until it is dropped.
+pub(crate) async fn run(mut uplink: Uplink) {
+    let mut backoff = Backoff::new();
+    loop {
+        let error = link::once(&mut uplink, &mut backoff).await;
+        uplink.status.down(&error);
+        let delay = backoff.delay(random());
+        tracing::info!(%error, retry_ms = delay.as_millis(), "the link to the hub is down");
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// Randomness for jitter. Without any, half of the ceiling is as good as the rest.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(u64::MAX / 2)
+}

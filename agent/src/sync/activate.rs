@@ -1,0 +1,122 @@
+//! Puts a snapshot in force.
+//!
+//! 1. Verify: signatures, addressee, floor, form. 2. Store: envelope, floor and owed audit row in one transaction.
+//! 3. Swap the index. 4. Decide every live tunnel again. 5. Record, with how many were cut. 6. Acknowledge.
+//!
+//! Whatever fails before the swap leaves the earlier snapshot in force, and its tunnels alone.
+
+use postern_protocol::audit::Event;
+use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verified, verify};
+use postern_protocol::session::agent::Outcome;
+use postern_protocol::wire::control::{Held, NackCode};
+use postern_protocol::wire::text::Text;
+
+use super::Parts;
+use super::link::held;
+
+/// Takes snapshots from received bytes to acknowledged policy.
+#[derive(Debug)]
+pub(crate) struct Activator {
+    parts: Parts,
+}
+
+impl Activator {
+    /// An activator for one device.
+    pub(crate) const fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
+    ///
+    /// # Errors
+    /// Why the gate stays shut until the hub sends another one.
+    pub(crate) fn resume(&self, sealed: &[u8]) -> Result<Floor, SnapshotFault> {
+        let verified = self.verify(sealed)?;
+        let floor = verified.floor();
+        self.parts.gate.install(Index::build(verified));
+        Ok(floor)
+    }
+
+    /// Writes the audit row that a power cut between activation and record has left owing.
+    pub(crate) async fn settle(&self, owed: Floor) {
+        self.record(owed, 0).await;
+    }
+
+    /// Puts a pushed snapshot in force.
+    pub(super) async fn activate(&mut self, claimed: Held, sealed: Vec<u8>) -> Outcome {
+        let verified = match self.verify(&sealed) {
+            Ok(verified) if held(verified.floor()) == claimed => verified,
+            Ok(_other) => {
+                return self.refuse(claimed, NackCode::Transfer, "another snapshot than was announced").await;
+            }
+            Err(fault) => return self.refuse(claimed, nack(&fault), &fault.to_string()).await,
+        };
+        let floor = verified.floor();
+        if let Err(error) = self.parts.store.install(floor, sealed).await {
+            return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
+        }
+        self.parts.floor = Some(floor);
+        self.parts.gate.install(Index::build(verified));
+        // Nothing may happen between the swap and this: no await stands here.
+        let cut = self.parts.registry.judge(&self.parts.gate);
+        tracing::info!(version = floor.version, cut, "a policy came into force");
+        self.record(floor, cut).await;
+        Outcome::Applied { held: claimed, cut }
+    }
+
+    pub(super) const fn floor(&self) -> Option<Floor> {
+        self.parts.floor
+    }
+
+    pub(super) const fn root_version(&self) -> u32 {
+        self.parts.root.version
+    }
+
+    /// Whether the snapshot at the floor is the one in force.
+    pub(super) fn is_active(&self) -> bool {
+        self.parts.gate.policy().map(|index| index.floor()) == self.parts.floor && self.parts.floor.is_some()
+    }
+
+    fn verify(&self, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
+        let Parts { root, device, device_key, floor, .. } = &self.parts;
+        verify(sealed, &Expectation { root, device: *device, device_key: *device_key, floor: *floor })
+    }
+
+    async fn record(&self, floor: Floor, cut: u32) {
+        let event = Event::PolicyApplied { held: held(floor), cut };
+        match self.parts.auditor.record(event).await {
+            Ok(()) => {
+                let dated = self.parts.gate.clock().policy_dated();
+                self.parts.store.settle(dated).await;
+            }
+            // A revocation must not wait for a disk; the row stays owed and is written at the next boot.
+            Err(error) => {
+                tracing::error!(%error, version = floor.version, "a policy change was not recorded yet")
+            }
+        }
+    }
+
+    async fn refuse(&self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
+        let (version, code_word) = (claimed.version, code.word());
+        tracing::warn!(version, code = code_word, reason = detail, "a policy was refused");
+        let event = Event::PolicyRefused { held: claimed, code };
+        if let Err(error) = self.parts.auditor.record(event).await {
+            tracing::error!(%error, version, "a refused policy was not recorded");
+        }
+        Outcome::Refused { code, detail: Text::clean(detail) }
+    }
+}
+
+/// The code by which a fault is reported to the hub.
+const fn nack(fault: &SnapshotFault) -> NackCode {
+    match fault {
+        SnapshotFault::Envelope(_) | SnapshotFault::Root(_) => NackCode::Envelope,
+        SnapshotFault::Fleet { .. } | SnapshotFault::Device { .. } | SnapshotFault::DeviceKey => {
+            NackCode::Addressee
+        }
+        SnapshotFault::Epoch { .. } => NackCode::Epoch,
+        SnapshotFault::Rollback { .. } => NackCode::Rollback,
+        SnapshotFault::Equivocation { .. } => NackCode::Equivocation,
+        SnapshotFault::Form(_) => NackCode::Form,
+    }
+}

@@ -1,0 +1,57 @@
+//! Dials a hub: addresses in order, its key pinned.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use postern_protocol::trust::{PublicKey, SecretKey};
+use postern_protocol::wire::registry::ALPNS_HUB;
+use postern_transport::quic::{BindError, Connection, Endpoint, Role, Settings};
+
+use super::link::LinkError;
+
+/// A connection to a hub and the socket under it.
+pub(super) struct Dialled {
+    pub(super) endpoint: Endpoint,
+    pub(super) connection: Connection,
+    pub(super) hub: SocketAddr,
+}
+
+/// Connects to the first hub that answers with the pinned key.
+pub(super) async fn dial(
+    key: &SecretKey,
+    hub_key: PublicKey,
+    hubs: &[SocketAddr],
+    segmentation: bool,
+) -> Result<Dialled, LinkError> {
+    let settings = Settings { segmentation, ..Settings::control() };
+    let mut last = LinkError::NoHub;
+    for hub in hubs {
+        // One socket per attempt and family: a wildcard socket picks the interface that leads to this hub.
+        let endpoint = bind(*hub, key, &settings)?;
+        match endpoint.connect(*hub, hub_key, ALPNS_HUB, &settings).await {
+            Ok(connection) => return Ok(Dialled { endpoint, connection, hub: *hub }),
+            Err(error) => {
+                tracing::debug!(%hub, %error, "a hub cannot be reached");
+                last = LinkError::Connect { hub: *hub, error };
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The local address from which `hub` is reached. Sends nothing.
+pub(super) fn source_towards(hub: SocketAddr) -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(wildcard(hub)).ok()?;
+    socket.connect(hub).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+fn bind(hub: SocketAddr, key: &SecretKey, settings: &Settings) -> Result<Endpoint, BindError> {
+    Endpoint::bind(wildcard(hub), key, Role::Client, settings)
+}
+
+const fn wildcard(hub: SocketAddr) -> SocketAddr {
+    match hub {
+        SocketAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        SocketAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
+}

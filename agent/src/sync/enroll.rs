@@ -1,0 +1,116 @@
+//! Enrols the device: its own key, a single-use code, and an identity that the cloud assigns.
+//!
+//! 1. Make sure that the result can be stored, then make the key.
+//! 2. Dial the hub that the code names, by the key that the code names, and prove the code's secret.
+//! 3. Verify the roots from the code's digest onwards, and the first snapshot under them.
+//! 4. Store all of it in one transaction.
+//!
+//! Deliberately absent: an identity that the device claims. Its label is for people.
+
+use std::path::Path;
+use std::time::Duration;
+
+use postern_protocol::id::DeviceId;
+use postern_protocol::limits;
+use postern_protocol::policy::{Expectation, SnapshotFault, verify};
+use postern_protocol::trust::{RootFault, SecretKey};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::invitation::Invitation;
+use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::text::Text;
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{ConnectionEnd, StreamFault};
+
+use super::dial::{Dialled, dial};
+use super::link::LinkError;
+use crate::store::{self, Enrollment, StoreError};
+
+/// Why the device is not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnrollError {
+    /// The hub cannot be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The hub says no.
+    #[error("the hub refused: {0}; ask for a new code with `postern-cloud device add`")]
+    Refused(Refusal),
+    /// The hub could not.
+    #[error("the hub could not enrol the device: {}; {}", .0.sentence(), .0.next_step())]
+    Failed(Failure),
+    /// An answer to another question.
+    #[error("the hub gave an answer that does not belong to an enrolment; use a matching version")]
+    Unexpected,
+    /// The roots do not follow from the code.
+    #[error("the hub's roots are not genuine: {0}")]
+    Root(#[from] RootFault),
+    /// The newest root does not name the hub that answered.
+    #[error("the newest root does not name the key of the hub; ask your administrator to publish it")]
+    HubKey,
+    /// The first snapshot does not hold.
+    #[error("the first policy is not genuine: {0}")]
+    Snapshot(#[from] SnapshotFault),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<FrameFault> for EnrollError {
+    fn from(fault: FrameFault) -> Self {
+        Self::Link(fault.into())
+    }
+}
+
+/// Enrols the device whose state lives in `state_dir`.
+///
+/// # Errors
+/// An [`EnrollError`].
+pub(crate) async fn enroll(
+    state_dir: &Path,
+    key: &SecretKey,
+    invitation: &Invitation,
+    label: &str,
+    segmentation: bool,
+) -> Result<DeviceId, EnrollError> {
+    store::prepare_enrollment(state_dir)?;
+    let dialled = dial(key, invitation.hub_key, &invitation.hubs, segmentation).await?;
+    let answer = ask(&dialled, invitation, label).await;
+    dialled.connection.close(CloseCode::Done.number(), b"");
+    dialled.endpoint.wait_idle().await;
+    let (device, roots, sealed) = match answer? {
+        HubAnswer::Enrolled { device, roots, snapshot } => (device, roots, snapshot),
+        HubAnswer::Refused(refusal) => return Err(EnrollError::Refused(refusal)),
+        HubAnswer::Failed(failure) => return Err(EnrollError::Failed(failure)),
+        HubAnswer::LoggedIn { .. } | HubAnswer::Otp { .. } | HubAnswer::Devices(_) | HubAnswer::Done => {
+            return Err(EnrollError::Unexpected);
+        }
+    };
+    let enrollment = Enrollment {
+        device,
+        hub_key: invitation.hub_key,
+        hubs: invitation.hubs.clone(),
+        pinned: invitation.root,
+        roots,
+    };
+    let root = enrollment.root()?;
+    if !root.hubs.contains(&invitation.hub_key) {
+        return Err(EnrollError::HubKey);
+    }
+    let expected = Expectation { root: &root, device, device_key: key.public(), floor: None };
+    let verified = verify(&sealed, &expected)?;
+    store::enroll(state_dir, &enrollment, verified.floor(), &sealed)?;
+    Ok(device)
+}
+
+async fn ask(dialled: &Dialled, invitation: &Invitation, label: &str) -> Result<HubAnswer, EnrollError> {
+    let opened = dialled.connection.open_bi().await;
+    let (mut send, mut recv) = opened.map_err(|end: ConnectionEnd| {
+        EnrollError::Link(FrameFault::Stream(StreamFault::ConnectionLost(end)).into())
+    })?;
+    let request = HubRequest::Enroll { secret: invitation.secret, label: Text::clean(label) };
+    write_frame(&mut send, &request, limits::FRAME_BYTES).await?;
+    Ok(read_frame(&mut recv, ANSWER_BYTES, ANSWER_TIME).await?)
+}
+
+/// What an answer to an enrolment may have: the same as any other answer of a hub.
+const ANSWER_BYTES: usize = limits::LIST_FRAME_BYTES;
+const ANSWER_TIME: Duration = Duration::from_secs(20);

@@ -1,0 +1,111 @@
+//! Serves clients: who they are, what they may use, and the tunnels themselves.
+//!
+//! 1. [`serve`] admits connections, a bounded number of strangers among them.
+//! 2. `session` reads one request per stream; before a pass was accepted every request is answered `bad_pass`.
+//! 3. `open` takes one request through decide, record, guard, dial and accept, in this order.
+//! 4. `stream` carries bytes under a permit until either end, a limit or the registry says stop.
+//!
+//! A panic in a task ends that task: its tunnel leaves the registry and its sockets close. Deliberately absent:
+//! queues that wait for capacity, and addresses from clients.
+
+mod open;
+mod services;
+mod session;
+mod stream;
+mod target;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use postern_protocol::id::DeviceId;
+use postern_protocol::trust::Root;
+use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_transport::quic::{Endpoint, Incoming};
+
+use crate::audit::Auditor;
+use crate::config::Caps;
+use crate::gate::Gate;
+use crate::logging::Limiter;
+use crate::registry::Registry;
+use crate::store::Store;
+
+pub(crate) use self::target::Guard;
+
+/// What every connection works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// This device.
+    pub(crate) device: DeviceId,
+    /// Who may sign passes.
+    pub(crate) root: Root,
+    /// The policy in force.
+    pub(crate) gate: Arc<Gate>,
+    /// The live tunnels.
+    pub(crate) registry: Arc<Registry>,
+    /// The trail.
+    pub(crate) auditor: Auditor,
+    /// Where the time of passes is kept.
+    pub(crate) store: Store,
+    /// Which targets may be dialled.
+    pub(crate) guard: Guard,
+    /// Places for connections that are signed in.
+    pub(crate) members: Arc<Semaphore>,
+    /// Places for connections that are not.
+    pub(crate) strangers: Arc<Semaphore>,
+    /// Bounds the log lines that strangers cause.
+    pub(crate) noise: Limiter,
+}
+
+impl Context {
+    /// Places as the configuration says.
+    pub(crate) fn places(caps: Caps) -> (Arc<Semaphore>, Arc<Semaphore>) {
+        let places = |count: u16| Arc::new(Semaphore::new(usize::from(count)));
+        (places(caps.connections), places(caps.strangers))
+    }
+}
+
+/// Admits connections until the endpoint is closed. Dropping it ends them all.
+pub(crate) async fn serve(endpoint: Endpoint, context: Arc<Context>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => {
+                    connections.spawn(greet(incoming, Arc::clone(&context)));
+                }
+                None => break,
+            },
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the task of a connection failed");
+                }
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn greet(incoming: Incoming, context: Arc<Context>) {
+    let peer = incoming.remote_addr();
+    let connection = match incoming.handshake(PATIENCE).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            if let Some(suppressed) = context.noise.admit() {
+                tracing::info!(%peer, %error, suppressed, "a client's handshake failed");
+            }
+            return;
+        }
+    };
+    // Taken after the handshake, so that spoofed addresses cannot occupy the places.
+    let Ok(place) = Arc::clone(&context.strangers).try_acquire_owned() else {
+        connection.close(CloseCode::Failed(Failure::Busy).number(), b"busy");
+        return;
+    };
+    session::run(connection, place, context).await;
+}
+
+/// Time for a handshake, for becoming known, and for the first frame of a stream.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,168 @@
+//! One request for a tunnel, in the only order that there is:
+//!
+//! 1. Decide and register, as one step. 2. Record; no row, no permit. 3. Guard and dial the snapshot's address.
+//! 4. Ask whether the permit still stands. 5. Accept, then carry bytes. 6. Record the end.
+//!
+//! The client is told about a refusal after the row is durable, and about a cut before it: stopping comes first.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use postern_protocol::audit::Event;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Denial, Kind, Permit};
+use postern_protocol::trust::Subject;
+use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer};
+use postern_transport::framed::write_frame;
+use postern_transport::quic::{RecvStream, SendStream};
+
+use super::session::{Session, reply};
+use super::{PATIENCE, stream};
+use crate::audit::DeniedRequest;
+use crate::registry::{Admitted, Refused};
+
+/// Serves one request for a tunnel from decision to end.
+pub(super) async fn run(
+    session: &Session,
+    subject: Arc<Subject>,
+    service: Name,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) {
+    let context = &session.context;
+    let peer = session.connection.remote_addr();
+    let (tunnel, permit) = match context.registry.admit(&context.gate, &subject, &service, peer) {
+        Ok(admitted) => admitted,
+        Err(Refused::Denied(denial)) => {
+            deny(session, &subject, service, &denial).await;
+            return reply(&mut send, &mut recv, &Answer::Denied(denial.reason())).await;
+        }
+        Err(Refused::Failed(failure)) => {
+            return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
+        }
+    };
+    if let Err(error) = context.auditor.record(permitted(&tunnel, &permit, peer)).await {
+        tracing::error!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
+        tunnel.leave();
+        return reply(&mut send, &mut recv, &Answer::Failed(Failure::Unrecorded)).await;
+    }
+    let (machine, permit) = match connect(session, &tunnel, permit, &send).await {
+        Ok(connected) => connected,
+        Err(NotOpened::Failed(failure)) => {
+            tunnel.leave();
+            record(session, Event::Failed { tunnel: tunnel.id, failure }).await;
+            return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
+        }
+        Err(NotOpened::Cut(code)) => {
+            let answer = match code {
+                CloseCode::Denied(reason) => Answer::Denied(reason),
+                CloseCode::Failed(failure) => Answer::Failed(failure),
+                CloseCode::Done | CloseCode::Fault(_) | CloseCode::Unknown(_) => {
+                    Answer::Failed(Failure::Ended)
+                }
+            };
+            reply(&mut send, &mut recv, &answer).await;
+            return record(session, closed(&tunnel, code)).await;
+        }
+    };
+    let accepted = Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind, until: permit.until() };
+    let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
+    if !matches!(told, Ok(Ok(()))) {
+        drop(machine);
+        tunnel.leave();
+        return record(session, closed(&tunnel, CloseCode::Failed(Failure::Broken))).await;
+    }
+    let (user, version) = (permit.user(), permit.floor().version);
+    tracing::info!(tunnel = %tunnel.id, %user, %service, version, "a tunnel was opened");
+    let code = stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await;
+    tunnel.leave();
+    tracing::info!(tunnel = %tunnel.id, %user, %service, reason = code.word(), "a tunnel was closed");
+    record(session, closed(&tunnel, code)).await;
+}
+
+/// Why there is no connection to the machine.
+enum NotOpened {
+    Failed(Failure),
+    Cut(CloseCode),
+}
+
+/// Dials while the permit stands and the client waits.
+async fn connect(
+    session: &Session,
+    tunnel: &Admitted,
+    mut permit: Permit,
+    send: &SendStream,
+) -> Result<(TcpStream, Permit), NotOpened> {
+    if permit.service().kind == Kind::Vpn {
+        return Err(NotOpened::Failed(Failure::Unsupported));
+    }
+    let mut again = None;
+    let dialled = {
+        let mut dial = std::pin::pin!(session.context.guard.dial(&permit));
+        let mut gone = std::pin::pin!(send.stopped());
+        loop {
+            tokio::select! {
+                // A ruling goes first: what was cut meanwhile must not come to be.
+                biased;
+                ruling = tunnel.leash.ruling() => match ruling {
+                    crate::registry::Ruling::Permitted(newer) => again = Some(newer),
+                    crate::registry::Ruling::Cut(code) => return Err(NotOpened::Cut(code)),
+                },
+                _stopped = &mut gone => return Err(NotOpened::Cut(CloseCode::Done)),
+                dialled = &mut dial => break dialled,
+            }
+        }
+    };
+    if let Some(newer) = again {
+        permit = newer;
+    }
+    Ok((dialled.map_err(NotOpened::Failed)?, permit))
+}
+
+async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Denial) {
+    let (context, peer) = (&session.context, session.connection.remote_addr());
+    if let Some(suppressed) = context.noise.admit() {
+        let (user, reason) = (subject.user(), denial.reason());
+        tracing::info!(%user, %service, %reason, suppressed, "a tunnel was refused");
+    }
+    let request = DeniedRequest {
+        user: Some(subject.user()),
+        service: Some(service),
+        reason: denial.reason(),
+        origin: denial.origin().cloned(),
+        peer,
+    };
+    context.auditor.denied(request).await;
+}
+
+fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> Event {
+    let service = permit.service();
+    Event::Permitted {
+        tunnel: tunnel.id,
+        user: permit.user(),
+        service: service.name.clone(),
+        kind: service.kind,
+        target: service.target,
+        origin: permit.origin().cloned(),
+        version: permit.floor().version,
+        peer,
+    }
+}
+
+fn closed(tunnel: &Admitted, code: CloseCode) -> Event {
+    Event::Closed {
+        tunnel: tunnel.id,
+        code: code.number(),
+        to_machine: tunnel.meter.received(),
+        to_client: tunnel.meter.sent(),
+        seconds: tunnel.meter.elapsed().as_secs(),
+    }
+}
+
+async fn record(session: &Session, event: Event) {
+    if let Err(error) = session.context.auditor.record(event).await {
+        tracing::error!(%error, "the end of a tunnel was not recorded");
+    }
+}

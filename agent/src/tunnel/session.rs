@@ -1,0 +1,207 @@
+//! One connection of a client: first who it is, then one request per stream.
+//!
+//! 1. Within ten seconds a pass must be accepted, or the connection is closed.
+//! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
+//! 3. A later pass of the same connection replaces the earlier one for new requests; live tunnels keep theirs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use postern_protocol::limits;
+use postern_protocol::policy::Reason;
+use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
+use postern_protocol::trust::{Envelope, Pass, PassFault, Proof, Subject};
+use postern_protocol::wire::codec::{self, CodecFault};
+use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
+use postern_protocol::wire::text::Text;
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{Connection, RecvStream, SendStream};
+
+use super::{Context, PATIENCE, open, services};
+use crate::audit::DeniedRequest;
+
+/// What the streams of one connection share.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) context: Arc<Context>,
+    /// The newest accepted pass. A sender, because the connection's loop waits for the first one.
+    subject: watch::Sender<Option<Arc<Subject>>>,
+    /// The place among the strangers, until a pass was accepted; then among the members.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, context: Arc<Context>) {
+    let session = Arc::new(Session {
+        connection: connection.clone(),
+        context,
+        subject: watch::Sender::new(None),
+        place: Mutex::new(Some(place)),
+    });
+    let mut known = session.subject.subscribe();
+    let deadline = Instant::now() + PATIENCE;
+    let mut is_known = false;
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = connection.accept_bi() => match accepted {
+                Ok((send, recv)) => {
+                    streams.spawn(answer(Arc::clone(&session), send, recv));
+                }
+                Err(_ended) => break,
+            },
+            Some(ended) = streams.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the task of a stream failed");
+                }
+            }
+            changed = known.changed(), if !is_known => is_known = changed.is_ok(),
+            () = tokio::time::sleep_until(deadline), if !is_known => {
+                connection.close(CloseCode::Fault(ProtocolFault::TimedOut).number(), b"not signed in");
+                break;
+            }
+        }
+    }
+    // Each tunnel notices the end by itself and writes its last row.
+    while streams.join_next().await.is_some() {}
+}
+
+async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream) {
+    let request = match read_frame::<Request>(&mut recv, limits::FRAME_BYTES, PATIENCE).await {
+        Ok(request) => request,
+        Err(fault) => return session.drop_stream(&mut send, &mut recv, &fault),
+    };
+    let answer = match (request, session.subject()) {
+        (Request::Authenticate { pass, proof }, _) => session.authenticate(&pass, proof).await,
+        (Request::ListServices, Some(subject)) => services::list(&session.context, &subject),
+        (Request::Open { service }, Some(subject)) => {
+            return open::run(&session, subject, service, send, recv).await;
+        }
+        (Request::ListServices, None) => Answer::Denied(Reason::BadPass),
+        (Request::Open { service }, None) => {
+            session.denied(None, Some(service)).await;
+            Answer::Denied(Reason::BadPass)
+        }
+    };
+    reply(&mut send, &mut recv, &answer).await;
+}
+
+/// Sends the only answer of a stream and ends it. A client that does not read it loses the stream in time.
+pub(super) async fn reply(send: &mut SendStream, recv: &mut RecvStream, answer: &Answer) {
+    let written = tokio::time::timeout(PATIENCE, write_frame(send, answer, ANSWER_BYTES)).await;
+    recv.stop(CloseCode::Done.number());
+    match written {
+        Ok(Ok(())) => {
+            let _reset_before = send.finish();
+        }
+        Ok(Err(_)) | Err(_) => send.reset(CloseCode::Fault(ProtocolFault::TimedOut).number()),
+    }
+}
+
+impl Session {
+    fn subject(&self) -> Option<Arc<Subject>> {
+        self.subject.borrow().clone()
+    }
+
+    async fn authenticate(&self, pass: &[u8], proof: Proof) -> Answer {
+        let now = self.context.gate.clock().now();
+        match self.verify(pass, proof) {
+            Ok(subject) => self.welcome(subject, pass).await,
+            Err(NotKnown::Lost) => Answer::Failed(Failure::Internal),
+            Err(NotKnown::Pass(fault)) => {
+                if let Some(suppressed) = self.context.noise.admit() {
+                    let peer = self.connection.remote_addr();
+                    tracing::info!(%peer, error = %fault, %now, suppressed, "a pass was refused");
+                }
+                self.denied(None, None).await;
+                Answer::Denied(Reason::BadPass)
+            }
+        }
+    }
+
+    fn verify(&self, pass: &[u8], proof: Proof) -> Result<Subject, NotKnown> {
+        let exporter =
+            self.connection.export_keying_material(EXPORTER_LABEL, &[]).map_err(|_| NotKnown::Lost)?;
+        let presented = Presented { pass, proof, exporter: &exporter, peer_key: self.connection.peer_key() };
+        let context = &self.context;
+        Ok(Subject::authenticate(&presented, context.device, &context.root, context.gate.clock().now())?)
+    }
+
+    async fn welcome(&self, subject: Subject, pass: &[u8]) -> Answer {
+        if !self.join() {
+            return Answer::Failed(Failure::Busy);
+        }
+        // Verified a moment ago: it is signed time.
+        if let Some(issued) = issued(pass).and_then(|issued| self.context.gate.clock().learn_pass(issued)) {
+            self.context.store.keep_pass_time(issued).await;
+        }
+        let until = subject.expires();
+        tracing::debug!(user = %subject.user(), peer = %self.connection.remote_addr(), "a client signed in");
+        self.subject.send_replace(Some(Arc::new(subject)));
+        let agent = Text::clean(env!("CARGO_PKG_VERSION"));
+        Answer::Welcome { device: self.context.device, agent, until }
+    }
+
+    /// Moves from the strangers to the members. False when there is no place.
+    fn join(&self) -> bool {
+        if self.subject.borrow().is_some() {
+            return true;
+        }
+        let Ok(member) = Arc::clone(&self.context.members).try_acquire_owned() else { return false };
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(member);
+        true
+    }
+
+    async fn denied(
+        &self,
+        user: Option<postern_protocol::id::UserId>,
+        service: Option<postern_protocol::name::Name>,
+    ) {
+        let (reason, peer) = (Reason::BadPass, self.connection.remote_addr());
+        self.context.auditor.denied(DeniedRequest { user, service, reason, origin: None, peer }).await;
+    }
+
+    fn drop_stream(&self, send: &mut SendStream, recv: &mut RecvStream, fault: &FrameFault) {
+        let code = CloseCode::Fault(match fault {
+            FrameFault::TooLarge { .. } | FrameFault::Codec(CodecFault::TooLarge { .. }) => {
+                ProtocolFault::Oversize
+            }
+            FrameFault::TimedOut { .. } => ProtocolFault::TimedOut,
+            FrameFault::Ended | FrameFault::Truncated { .. } | FrameFault::Codec(_) => {
+                ProtocolFault::Malformed
+            }
+            FrameFault::Stream(_) => return,
+        });
+        if let Some(suppressed) = self.context.noise.admit() {
+            let peer = self.connection.remote_addr();
+            tracing::info!(%peer, error = %fault, suppressed, "a client's request was refused");
+        }
+        send.reset(code.number());
+        recv.stop(code.number());
+    }
+}
+
+/// When a verified pass was signed.
+fn issued(pass: &[u8]) -> Option<postern_protocol::time::UnixTime> {
+    let envelope = Envelope::parse(pass, limits::PASS_BYTES).ok()?;
+    codec::decode::<Pass>(envelope.payload(), limits::PASS_BYTES).ok().map(|pass| pass.issued)
+}
+
+/// Why a caller is not known.
+#[derive(Debug)]
+enum NotKnown {
+    /// The connection is over.
+    Lost,
+    /// The pass does not hold.
+    Pass(PassFault),
+}
+
+impl From<PassFault> for NotKnown {
+    fn from(fault: PassFault) -> Self {
+        Self::Pass(fault)
+    }
+}
