@@ -34,6 +34,11 @@ pub struct Ask {
     pub(super) service: Option<u32>,
 }
 
+impl Ask {
+    /// What is asked of a device without policy: nobody, for nothing.
+    pub const NOTHING: Self = Self { index: IndexTag(0), user: None, service: None };
+}
+
 /// The first eight bytes of the snapshot's digest: tells one index from another without keeping it alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexTag(u64);
