@@ -1,0 +1,26 @@
+//! Holds the wire to its golden bytes, its document, its properties and a slow reference.
+
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod decisions;
+#[cfg(test)]
+mod document;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod perturbed;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "the fuzz targets use the same file as a library")]
+mod probes;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod size;
+#[cfg(test)]
+mod vectors;

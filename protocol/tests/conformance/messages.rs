@@ -1,0 +1,328 @@
+//! One value of every message and audit event, and the tables that `docs/wire.md` shows of them.
+
+use postern_protocol::audit::Event;
+use postern_protocol::audit::row::ROW_BYTES;
+use postern_protocol::id::TunnelId;
+use postern_protocol::limits;
+use postern_protocol::policy::{Kind, Reason, Target};
+use postern_protocol::trust::Proof;
+use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage, NackCode};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password, Refusal};
+use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+
+use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
+use crate::samples::{ISSUED, Sample, addresses, held, name, origin, plain, row, sealed_pass, table, text};
+
+table!(REQUEST, request, Request {
+    Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: signature";
+    Request::ListServices => "ListServices", "";
+    Request::Open { .. } => "Open", "service: name";
+});
+table!(ANSWER, answer, Answer {
+    Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
+    Answer::Services(_) => "Services", "list of service entries, ascending by name";
+    Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; until: time";
+    Answer::Denied(_) => "Denied", "reason: u8";
+    Answer::Failed(_) => "Failed", "failure: u8";
+});
+table!(HUB_REQUEST, hub_request, HubRequest {
+    HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text";
+    HubRequest::Sync(_) => "Sync", "hello";
+    HubRequest::AcceptInvitation { .. } => "AcceptInvitation", "secret: 16 bytes; password: password";
+    HubRequest::Login { .. } => "Login", "account: text; user: name; password: password; otp: option of password";
+    HubRequest::EnrollOtp { .. } => "EnrollOtp", "account: text; user: name; password: password; otp: option of password";
+    HubRequest::ListDevices => "ListDevices", "";
+    HubRequest::Logout => "Logout", "";
+});
+table!(HUB_ANSWER, hub_answer, HubAnswer {
+    HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
+    HubAnswer::LoggedIn { .. } => "LoggedIn", "fleet: id; user: id; account: text; name: name; pass: bytes";
+    HubAnswer::Otp { .. } => "Otp", "uri: string";
+    HubAnswer::Devices(_) => "Devices", "list of device entries, ascending by name";
+    HubAnswer::Done => "Done", "";
+    HubAnswer::Refused(_) => "Refused", "refusal";
+    HubAnswer::Failed(_) => "Failed", "failure: u8";
+});
+table!(HUB_MESSAGE, hub_message, HubMessage {
+    HubMessage::UpToDate => "UpToDate", "";
+    HubMessage::Push { .. } => "Push", "nonce: u64; held: held; bytes: u32";
+    HubMessage::Chunk { .. } => "Chunk", "nonce: u64; offset: u32; bytes: bytes, 1 to 16384";
+});
+table!(AGENT_MESSAGE, agent_message, AgentMessage {
+    AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
+    AgentMessage::Nack { .. } => "Nack", "nonce: u64; held: held; code: nack code; detail: text";
+    AgentMessage::Moved { .. } => "Moved", "addresses: list of socket addresses, at most 8";
+});
+table!(EVENT, event, Event {
+    Event::Started { .. } => "started", "agent: text; boots: u32";
+    Event::Stopped => "stopped", "";
+    Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
+    Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
+    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; origin: option of origin; version: u64; peer: socket address";
+    Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; origin: option of origin; peer: socket address; count: u32";
+    Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
+    Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64";
+    Event::Control { .. } => "control", "uid: u32; command: text";
+});
+
+const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
+
+fn password(text: &str) -> Password {
+    Password::try_from(text.to_owned()).unwrap()
+}
+
+pub(crate) fn tunnel() -> Vec<Sample> {
+    let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, &sealed_pass());
+    let entry =
+        |service: &str, kind, blocked, until| ServiceEntry { name: name(service), kind, blocked, until };
+    let ask = |name, note: &str, value: Request| {
+        plain::<_, { limits::FRAME_BYTES }>("tunnel", name, note, &value).of(
+            &REQUEST,
+            request(&value),
+            Some("request"),
+        )
+    };
+    let tell = |name, note: &str, value: Answer| {
+        plain::<_, ANSWER_BYTES>("tunnel", name, note, &value).of(&ANSWER, answer(&value), Some("answer"))
+    };
+    vec![
+        ask(
+            "authenticate",
+            "The pass `pass-envelope` and the proof `proof`.",
+            Request::Authenticate { pass: sealed_pass(), proof },
+        ),
+        ask("list-services", "Lists services.", Request::ListServices),
+        ask("open", "Opens the service `hmi`.", Request::Open { service: name("hmi") }),
+        tell(
+            "welcome",
+            "The caller is known.",
+            Answer::Welcome { device: DEVICE, agent: text("postern-agent 0.1.0"), until: ISSUED },
+        ),
+        tell("services-none", "No service.", Answer::Services(Vec::new())),
+        tell(
+            "services",
+            "A service that would open now, and one that demands a second factor first.",
+            Answer::Services(vec![
+                entry("hmi", Kind::Vnc, None, Some(ISSUED)),
+                entry("web", Kind::Http, Some(Reason::SecondFactorRequired), None),
+            ]),
+        ),
+        tell(
+            "accepted",
+            "A tunnel to a VNC service.",
+            Answer::Accepted { tunnel: TUNNEL, kind: Kind::Vnc, until: ISSUED },
+        ),
+        tell("denied", "Nothing grants it.", Answer::Denied(Reason::NoGrant)),
+        tell("failed", "The machine does not answer.", Answer::Failed(Failure::Unreachable)),
+    ]
+}
+
+fn hello() -> Hello {
+    let agent = text("postern-agent 0.1.0");
+    Hello { root_version: 1, held: Some(held()), active: true, agent, boots: 3, addresses: addresses() }
+}
+
+pub(crate) fn hub() -> Vec<Sample> {
+    let ask = |name, note: &str, value: HubRequest| {
+        plain::<_, { limits::FRAME_BYTES }>("hub", name, note, &value).of(
+            &HUB_REQUEST,
+            hub_request(&value),
+            Some("hub_request"),
+        )
+    };
+    let first = Hello { held: None, active: false, boots: 1, addresses: Vec::new(), ..hello() };
+    let (account, user) = (text("acme/europe"), name("alice"));
+    let login = |otp| HubRequest::Login {
+        account: account.clone(),
+        user: user.clone(),
+        password: password("correct horse"),
+        otp,
+    };
+    let otp = HubRequest::EnrollOtp {
+        account: account.clone(),
+        user: user.clone(),
+        password: password("correct horse"),
+        otp: None,
+    };
+    let mut samples = vec![
+        ask("enroll", "A new device.", HubRequest::Enroll { secret: [0x5e; 16], label: text("press 7") }),
+        ask("sync", "An enrolled device that holds a snapshot.", HubRequest::Sync(hello())),
+        ask("sync-first", "An enrolled device that holds none.", HubRequest::Sync(first)),
+        ask(
+            "accept-invitation",
+            "An invited user.",
+            HubRequest::AcceptInvitation { secret: [0x5e; 16], password: password("correct horse") },
+        ),
+        ask("login", "Without a second factor.", login(None)),
+        ask("login-otp", "With a one-time code.", login(Some(password("123456")))),
+        ask("enroll-otp", "Sets up one-time codes.", otp),
+        ask("list-devices", "Lists devices.", HubRequest::ListDevices),
+        ask("logout", "Removes this key.", HubRequest::Logout),
+    ];
+    samples.extend(hub_answers());
+    samples
+}
+
+fn hub_answers() -> Vec<Sample> {
+    let tell = |name, note: &str, value: HubAnswer| {
+        plain::<_, { limits::LIST_FRAME_BYTES }>("hub", name, note, &value).of(
+            &HUB_ANSWER,
+            hub_answer(&value),
+            Some("hub_answer"),
+        )
+    };
+    let entry = DeviceEntry {
+        device: DEVICE,
+        name: name("press-7"),
+        account: text("acme/europe"),
+        label: Some("Presse 7, Halle Süd".parse().unwrap()),
+        key: key(10).public(),
+        addresses: addresses(),
+        online: true,
+    };
+    let away = DeviceEntry {
+        name: name("press-8"),
+        label: None,
+        addresses: Vec::new(),
+        online: false,
+        ..entry.clone()
+    };
+    let uri = "otpauth://totp/Postern:alice?secret=GEZDGNBVGY3TQOJQ&issuer=Postern".to_owned();
+    vec![
+        tell(
+            "enrolled",
+            "An identity, one root (here three bytes) and a snapshot (two).",
+            HubAnswer::Enrolled { device: DEVICE, roots: vec![vec![1, 2, 3]], snapshot: vec![4, 5] },
+        ),
+        tell(
+            "logged-in",
+            "A pass, here three bytes.",
+            HubAnswer::LoggedIn {
+                fleet: FLEET,
+                user: ALICE,
+                account: text("acme/europe"),
+                name: name("alice"),
+                pass: vec![1, 2, 3],
+            },
+        ),
+        tell("otp", "A new secret.", HubAnswer::Otp { uri }),
+        tell(
+            "devices",
+            "One device with everything, one with nothing.",
+            HubAnswer::Devices(vec![entry, away]),
+        ),
+        tell("done", "Done.", HubAnswer::Done),
+        tell("refused", "Wrong name, password or code.", HubAnswer::Refused(Refusal::Login)),
+        tell("hub-failed", "The hub is at its capacity.", HubAnswer::Failed(Failure::Busy)),
+    ]
+}
+
+pub(crate) fn sync() -> Vec<Sample> {
+    let down = |name, note: &str, value: HubMessage| {
+        plain::<_, { limits::SYNC_FRAME_BYTES }>("sync", name, note, &value).of(
+            &HUB_MESSAGE,
+            hub_message(&value),
+            None,
+        )
+    };
+    let up = |name, note: &str, value: AgentMessage| {
+        plain::<_, { limits::SYNC_FRAME_BYTES }>("sync", name, note, &value).of(
+            &AGENT_MESSAGE,
+            agent_message(&value),
+            None,
+        )
+    };
+    let nack = AgentMessage::Nack {
+        nonce: 9,
+        held: held(),
+        code: NackCode::Rollback,
+        detail: text("version 299 was accepted before"),
+    };
+    vec![
+        down("up-to-date", "The agent holds the newest.", HubMessage::UpToDate),
+        down("push", "Three bytes follow.", HubMessage::Push { nonce: 9, held: held(), bytes: 3 }),
+        down("chunk", "All of them.", HubMessage::Chunk { nonce: 9, offset: 0, bytes: vec![1, 2, 3] }),
+        up("ack", "In force; two tunnels were cut.", AgentMessage::Ack { nonce: 9, held: held(), cut: 2 }),
+        up("nack", "Refused.", nack),
+        up("moved", "The agent is reachable elsewhere.", AgentMessage::Moved { addresses: addresses() }),
+    ]
+}
+
+pub(crate) fn audit() -> Vec<Sample> {
+    let one = |name, note: &str, value: Event| {
+        let variant = event(&value);
+        let sample = plain::<_, ROW_BYTES>("audit", name, note, &row(value.clone()));
+        // A row begins with its place and time; what is numbered is the event behind them.
+        let number = plain::<_, ROW_BYTES>("audit", name, note, &value).bytes[0];
+        assert_eq!(EVENT.variants[usize::from(number)].0, variant);
+        sample.of(&EVENT, variant, Some("row"))
+    };
+    let target = Target { ip: [192, 168, 0, 10].into(), port: 5900 };
+    let peer = addresses()[0];
+    let permitted = Event::Permitted {
+        tunnel: TUNNEL,
+        user: ALICE,
+        service: name("hmi"),
+        kind: Kind::Vnc,
+        target,
+        origin: Some(origin()),
+        version: 300,
+        peer,
+    };
+    let denied = Event::Denied {
+        user: Some(ALICE),
+        service: Some(name("hmi")),
+        reason: Reason::Expired,
+        origin: Some(origin()),
+        peer,
+        count: 12,
+    };
+    let stranger = Event::Denied {
+        user: None,
+        service: None,
+        reason: Reason::BadPass,
+        origin: None,
+        peer: addresses()[1],
+        count: 1,
+    };
+    let closed = Event::Closed {
+        tunnel: TUNNEL,
+        code: CloseCode::Denied(Reason::Revoked).number(),
+        to_machine: 1_000,
+        to_client: 5_000_000_000,
+        seconds: 90,
+    };
+    vec![
+        one(
+            "row-started",
+            "The agent began to serve.",
+            Event::Started { agent: text("postern-agent 0.1.0"), boots: 3 },
+        ),
+        one("row-stopped", "It stopped.", Event::Stopped),
+        one(
+            "row-policy-applied",
+            "A snapshot came into force.",
+            Event::PolicyApplied { held: held(), cut: 2 },
+        ),
+        one(
+            "row-policy-refused",
+            "One was refused.",
+            Event::PolicyRefused { held: held(), code: NackCode::Rollback },
+        ),
+        one("row-permitted", "A tunnel was permitted.", permitted),
+        one("row-denied", "A known user was denied.", denied),
+        one("row-denied-stranger", "A stranger was denied.", stranger),
+        one(
+            "row-failed",
+            "A permitted tunnel could not be opened.",
+            Event::Failed { tunnel: TUNNEL, failure: Failure::Refused },
+        ),
+        one("row-closed", "A tunnel was revoked.", closed),
+        one(
+            "row-control",
+            "Somebody used local control.",
+            Event::Control { uid: 1000, command: text("close tun-7070707070707070") },
+        ),
+    ]
+}

@@ -1,0 +1,206 @@
+//! A slow reference of the decision, written from the sentences of `docs/wire.md` and not from the code.
+//!
+//! A world is told by names, in any order; positions appear only when it is assembled into a snapshot. The
+//! reference never looks at positions, indexes or bits, and it finds ends of permits by trying every second.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_protocol::id::UserId;
+use postern_protocol::policy::{
+    Category, DeviceLimits, Grant, Kind, Origin, Reason, Service, Snapshot, Target, User,
+};
+use postern_protocol::time::UnixTime;
+
+use crate::probes::{DEVICE, FLEET, key};
+use crate::samples::name;
+
+/// A grant by names: assignment, user, category and its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rule {
+    pub(crate) assignment: u8,
+    pub(crate) user: u8,
+    pub(crate) category: u8,
+    pub(crate) from: Option<u64>,
+    pub(crate) until: Option<u64>,
+    pub(crate) factor_s: Option<u32>,
+}
+
+/// A policy by names, in the order in which somebody happened to write it.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) assigned: bool,
+    pub(crate) expires: u64,
+    pub(crate) tunnels: u16,
+    pub(crate) services: Vec<u8>,
+    /// Category and one service of it.
+    pub(crate) contents: Vec<(u8, u8)>,
+    /// User and whether disabled.
+    pub(crate) users: Vec<(u8, bool)>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) user: u8,
+    /// The seed of the key that is used; a user's own is 100 and their number.
+    pub(crate) key: u8,
+    pub(crate) service: u8,
+    pub(crate) now: u64,
+    pub(crate) pass_expires: u64,
+    pub(crate) factor_at: Option<u64>,
+    pub(crate) open: u16,
+}
+
+pub(crate) fn user_id(user: u8) -> UserId {
+    UserId::new([7, 0, 0, 0, 0, 0, 0, user])
+}
+
+pub(crate) fn service_name(service: u8) -> String {
+    format!("service-{service}")
+}
+
+pub(crate) fn assignment_name(assignment: u8) -> String {
+    format!("assignment {assignment}")
+}
+
+impl World {
+    /// The one snapshot of this world, whatever the order in which it was written.
+    pub(crate) fn assemble(&self) -> Snapshot {
+        let services: BTreeSet<u8> = self.services.iter().copied().collect();
+        let users: BTreeMap<u8, bool> = self.users.iter().copied().collect();
+        let mut categories = BTreeMap::<u8, BTreeSet<u32>>::new();
+        for (category, service) in &self.contents {
+            if let Some(at) = place(&services, service) {
+                categories.entry(*category).or_default().insert(at);
+            }
+        }
+        let ids: BTreeSet<u8> = users.keys().copied().collect();
+        let category_ids: BTreeSet<u8> = categories.keys().copied().collect();
+        let origins: BTreeSet<u8> = self.rules.iter().map(|rule| rule.assignment).collect();
+        let grants: BTreeSet<Grant> = self
+            .rules
+            .iter()
+            .filter_map(|rule| {
+                Some(Grant {
+                    user: place(&ids, &rule.user)?,
+                    category: place(&category_ids, &rule.category)?,
+                    not_before: rule.from.map(UnixTime::from_secs),
+                    not_after: rule.until.map(UnixTime::from_secs),
+                    second_factor_s: rule.factor_s,
+                    origin: place(&origins, &rule.assignment)?,
+                })
+            })
+            .filter(|_| self.assigned)
+            .collect();
+        Snapshot {
+            fleet: FLEET,
+            device: DEVICE,
+            device_key: key(10).public(),
+            epoch: 1,
+            version: 1,
+            issued: UnixTime::EPOCH,
+            expires: UnixTime::from_secs(self.expires),
+            assigned: self.assigned,
+            limits: DeviceLimits { tunnels: self.tunnels, tunnels_per_user: 100 },
+            services: services.iter().map(|service| self.service(*service)).collect(),
+            categories: categories
+                .iter()
+                .map(|(category, services)| Category {
+                    name: name(&format!("category-{category}")),
+                    services: services.iter().copied().collect(),
+                })
+                .collect(),
+            users: users
+                .iter()
+                .map(|(user, disabled)| User {
+                    id: user_id(*user),
+                    keys: vec![key(100 + user).public()],
+                    disabled: *disabled,
+                })
+                .collect(),
+            origins: origins
+                .iter()
+                .map(|assignment| Origin {
+                    assignment: assignment_name(*assignment).parse().unwrap(),
+                    role: "Role".parse().unwrap(),
+                    group: None,
+                })
+                .collect(),
+            grants: grants.into_iter().collect(),
+        }
+    }
+
+    fn service(&self, service: u8) -> Service {
+        Service {
+            name: name(&service_name(service)),
+            kind: Kind::Http,
+            target: Target { ip: [10, 0, 0, service].into(), port: 80 },
+            tunnels: 100,
+            idle_s: 1,
+            duration_s: 1,
+        }
+    }
+
+    /// The last second for which the question is answered yes without interruption by one rule, plus one; or why not.
+    pub(crate) fn judge(&self, q: &Question) -> Result<u64, Reason> {
+        let disabled =
+            self.users.iter().rev().find(|(user, _)| *user == q.user).map(|(_, disabled)| *disabled);
+        let mut refusals = BTreeSet::new();
+        if q.now >= q.pass_expires || (disabled.is_some() && q.key != 100 + q.user) {
+            refusals.insert(Reason::BadPass);
+        }
+        if disabled == Some(true) {
+            refusals.insert(Reason::UserDisabled);
+        }
+        if !self.assigned {
+            refusals.insert(Reason::DeviceUnassigned);
+        }
+        if q.now >= self.expires {
+            refusals.insert(Reason::PolicyStale);
+        }
+        if let Some(first) = refusals.first() {
+            return Err(*first);
+        }
+        let chains: Vec<&Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.user == q.user && disabled.is_some())
+            .filter(|rule| {
+                self.services.contains(&q.service) && self.contents.contains(&(rule.category, q.service))
+            })
+            .collect();
+        let end = |rule: &Rule| {
+            (q.now..)
+                .find(|t| first_lack(rule, q, *t).is_some() || *t >= self.expires || *t >= q.pass_expires)
+        };
+        let ends =
+            chains.iter().filter(|rule| first_lack(rule, q, q.now).is_none()).filter_map(|rule| end(rule));
+        match ends.max() {
+            Some(_) if q.open >= self.tunnels => Err(Reason::Concurrency),
+            Some(until) => Ok(until),
+            None => Err(chains
+                .iter()
+                .filter_map(|rule| first_lack(rule, q, q.now))
+                .max()
+                .unwrap_or(Reason::NoGrant)),
+        }
+    }
+}
+
+/// The first condition that one rule lacks in one second.
+fn first_lack(rule: &Rule, q: &Question, second: u64) -> Option<Reason> {
+    let young = |age: u32| q.factor_at.map(|at| second < at + u64::from(age));
+    [
+        (rule.from.is_some_and(|from| second < from), Reason::NotYet),
+        (rule.until.is_some_and(|until| second >= until), Reason::Expired),
+        (rule.factor_s.is_some() && q.factor_at.is_none(), Reason::SecondFactorRequired),
+        (rule.factor_s.and_then(young) == Some(false), Reason::SecondFactorStale),
+    ]
+    .into_iter()
+    .find_map(|(lacks, reason)| lacks.then_some(reason))
+}
+
+fn place(sorted: &BTreeSet<u8>, entry: &u8) -> Option<u32> {
+    sorted.iter().zip(0..).find_map(|(candidate, at)| (candidate == entry).then_some(at))
+}

@@ -1,0 +1,260 @@
+//! Bytes that are cut, lengthened or changed are never the same value in another spelling.
+
+use postern_protocol::id::{DeviceId, TunnelId, UserId};
+use postern_protocol::limits;
+use postern_protocol::name::{Label, Name};
+use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Proof, PublicKey, Signature};
+use postern_protocol::wire::codec::{self, CodecFault};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password};
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::text::Text;
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+use crate::samples;
+
+#[test]
+fn every_golden_value_reads_back_and_no_cut_or_addition_does() {
+    for sample in samples::all() {
+        let Some(again) = sample.again else { continue };
+        assert_eq!(again(&sample.bytes), Ok(sample.bytes.clone()), "{}", sample.name);
+        for len in 0..sample.bytes.len() {
+            // A cut string or list leaves its count without elements: there is nothing that it could mean.
+            assert_eq!(
+                again(&sample.bytes[..len]),
+                Err(CodecFault::Malformed),
+                "{} cut to {len}",
+                sample.name
+            );
+        }
+        let long = [sample.bytes.as_slice(), &[0]].concat();
+        assert_eq!(again(&long), Err(CodecFault::Trailing { count: 1 }), "{}", sample.name);
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_a_fault_or_another_value() {
+    for sample in samples::all() {
+        let Some(again) = sample.again else { continue };
+        for bit in 0..sample.bytes.len() * 8 {
+            let mut flipped = sample.bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // What reads at all is what those very bytes say, never the golden value once more.
+            if let Ok(written) = again(&flipped) {
+                assert_eq!(written, flipped, "{} bit {bit}", sample.name);
+            }
+        }
+    }
+}
+
+fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, max: usize) {
+    let bytes = codec::encode(value, max).unwrap();
+    assert_eq!(codec::decode::<T>(&bytes, max).as_ref(), Ok(value));
+    assert_eq!(
+        codec::decode::<T>(&[bytes.as_slice(), &[0]].concat(), max),
+        Err(CodecFault::Trailing { count: 1 })
+    );
+    let cut = &bytes[..bytes.len() - 1];
+    assert_eq!(codec::decode::<T>(cut, max), Err(CodecFault::Malformed));
+}
+
+fn device() -> impl Strategy<Value = DeviceId> {
+    any::<[u8; 8]>().prop_map(DeviceId::new)
+}
+
+fn time() -> impl Strategy<Value = UnixTime> {
+    any::<u64>().prop_map(UnixTime::from_secs)
+}
+
+fn some_name() -> impl Strategy<Value = Name> {
+    vec(select(b"abcxyz0189".as_slice()), 1..=64)
+        .prop_map(|bytes| String::from_utf8(bytes).unwrap().parse().unwrap())
+}
+
+fn some_text() -> impl Strategy<Value = Text> {
+    any::<String>().prop_map(|text| Text::clean(&text))
+}
+
+fn label() -> impl Strategy<Value = Label> {
+    any::<String>().prop_filter_map("not a label", |text| text.parse().ok())
+}
+
+fn password() -> impl Strategy<Value = Password> {
+    any::<String>().prop_filter_map("empty or long", |text| Password::try_from(text).ok())
+}
+
+fn key() -> impl Strategy<Value = PublicKey> {
+    any::<[u8; 32]>().prop_filter_map("not a key", |bytes| PublicKey::new(bytes).ok())
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    any::<(std::net::IpAddr, u16)>().prop_map(SocketAddr::from)
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    any::<(u32, u64, [u8; 32])>().prop_map(|(epoch, version, digest)| Held {
+        epoch,
+        version,
+        digest: Digest::new(digest),
+    })
+}
+
+fn nack_code() -> impl Strategy<Value = NackCode> {
+    use NackCode::{Addressee, Envelope, Epoch, Equivocation, Form, Rollback, Storage, Transfer};
+    select(vec![Envelope, Addressee, Epoch, Rollback, Equivocation, Form, Storage, Transfer])
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let proof = any::<([u8; 32], [u8; 32])>().prop_map(|(r, s)| {
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&r);
+        bytes[32..].copy_from_slice(&s);
+        Proof(Signature::new(bytes))
+    });
+    prop_oneof![
+        (vec(any::<u8>(), 0..600), proof).prop_map(|(pass, proof)| Request::Authenticate { pass, proof }),
+        Just(Request::ListServices),
+        some_name().prop_map(|service| Request::Open { service }),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let kind = || select(Kind::ALL.to_vec());
+    let entry = (some_name(), kind(), option::of(select(Reason::ALL)), option::of(time()))
+        .prop_map(|(name, kind, blocked, until)| ServiceEntry { name, kind, blocked, until });
+    prop_oneof![
+        (device(), some_text(), time()).prop_map(|(device, agent, until)| Answer::Welcome {
+            device,
+            agent,
+            until
+        }),
+        vec(entry, 0..20).prop_map(Answer::Services),
+        (any::<[u8; 8]>(), kind(), time()).prop_map(|(id, kind, until)| Answer::Accepted {
+            tunnel: TunnelId::new(id),
+            kind,
+            until
+        }),
+        select(Reason::ALL).prop_map(Answer::Denied),
+        select(Failure::ALL).prop_map(Answer::Failed),
+    ]
+}
+
+fn hub_request() -> impl Strategy<Value = HubRequest> {
+    let hello =
+        (any::<u32>(), option::of(held()), any::<bool>(), some_text(), any::<u32>(), vec(address(), 0..=8))
+            .prop_map(|(root_version, held, active, agent, boots, addresses)| Hello {
+                root_version,
+                held,
+                active,
+                agent,
+                boots,
+                addresses,
+            });
+    prop_oneof![
+        (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll { secret, label }),
+        hello.prop_map(HubRequest::Sync),
+        (any::<[u8; 16]>(), password())
+            .prop_map(|(secret, password)| HubRequest::AcceptInvitation { secret, password }),
+        (some_text(), some_name(), password(), option::of(password()))
+            .prop_map(|(account, user, password, otp)| HubRequest::Login { account, user, password, otp }),
+        (some_text(), some_name(), password(), option::of(password())).prop_map(
+            |(account, user, password, otp)| HubRequest::EnrollOtp { account, user, password, otp }
+        ),
+        select(vec![HubRequest::ListDevices, HubRequest::Logout]),
+    ]
+}
+
+fn hub_answer() -> impl Strategy<Value = HubAnswer> {
+    let entry = (
+        device(),
+        some_name(),
+        some_text(),
+        option::of(label()),
+        key(),
+        vec(address(), 0..=8),
+        any::<bool>(),
+    )
+        .prop_map(|(device, name, account, label, key, addresses, online)| DeviceEntry {
+            device,
+            name,
+            account,
+            label,
+            key,
+            addresses,
+            online,
+        });
+    let bytes = || vec(any::<u8>(), 0..300);
+    prop_oneof![
+        (device(), vec(bytes(), 0..=64), bytes()).prop_map(|(device, roots, snapshot)| HubAnswer::Enrolled {
+            device,
+            roots,
+            snapshot
+        }),
+        (any::<[u8; 8]>(), some_text(), some_name(), bytes()).prop_map(|(user, account, name, pass)| {
+            HubAnswer::LoggedIn { fleet: crate::probes::FLEET, user: UserId::new(user), account, name, pass }
+        }),
+        any::<String>().prop_map(|uri| HubAnswer::Otp { uri }),
+        vec(entry, 0..10).prop_map(HubAnswer::Devices),
+        Just(HubAnswer::Done),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(value in request()) {
+        round_trips(&value, limits::FRAME_BYTES);
+    }
+
+    #[test]
+    fn answers_round_trip(value in answer()) {
+        round_trips(&value, ANSWER_BYTES);
+    }
+
+    #[test]
+    fn requests_to_a_hub_round_trip(value in hub_request()) {
+        round_trips(&value, limits::FRAME_BYTES);
+    }
+
+    #[test]
+    fn answers_of_a_hub_round_trip(value in hub_answer()) {
+        round_trips(&value, limits::LIST_FRAME_BYTES);
+    }
+
+    #[test]
+    fn messages_of_synchronisation_round_trip(
+        held in held(), nonce: u64, number: u32, code in nack_code(), detail in some_text(),
+        chunk in vec(any::<u8>(), 0..100), addresses in vec(address(), 0..=8),
+    ) {
+        for message in [
+            HubMessage::UpToDate,
+            HubMessage::Push { nonce, held, bytes: number },
+            HubMessage::Chunk { nonce, offset: number, bytes: chunk },
+        ] {
+            round_trips(&message, limits::SYNC_FRAME_BYTES);
+        }
+        for message in [
+            AgentMessage::Ack { nonce, held, cut: number },
+            AgentMessage::Nack { nonce, held, code, detail },
+            AgentMessage::Moved { addresses },
+        ] {
+            round_trips(&message, limits::SYNC_FRAME_BYTES);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_a_decoder(bytes in vec(any::<u8>(), 0..400)) {
+        for (_, probe) in crate::probes::PROBES {
+            probe(&bytes);
+        }
+    }
+}

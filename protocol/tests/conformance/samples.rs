@@ -1,0 +1,399 @@
+//! One value of everything that is encoded, with fixed keys, so that every peer can make the same bytes.
+//!
+//! Secret keys are 32 times one byte: root 1, policy 2, identity 3, hub 4, device 10, user 20.
+
+use std::net::SocketAddr;
+
+use postern_protocol::audit::Row;
+use postern_protocol::audit::row::ROW_BYTES;
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{
+    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Domain, Envelope, Factor, Method, Pass, Proof, Role, Signed};
+use postern_protocol::wire::codec::{self, CodecFault};
+use postern_protocol::wire::control::{Held, NackCode};
+use postern_protocol::wire::hub::Refusal;
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+use postern_protocol::wire::text::Text;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::messages;
+use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, fixed_root, key};
+
+/// A value's golden bytes.
+pub(crate) struct Sample {
+    /// The file that it is in.
+    pub(crate) group: &'static str,
+    /// Its name there.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) note: String,
+    /// The fuzz target that it is a seed of.
+    pub(crate) target: Option<&'static str>,
+    /// The enumeration that it is a variant of, and which.
+    pub(crate) table: Option<&'static str>,
+    pub(crate) variant: Option<&'static str>,
+    pub(crate) bytes: Vec<u8>,
+    /// Reads bytes of its type and writes them again.
+    pub(crate) again: Option<Again>,
+}
+
+type Again = fn(&[u8]) -> Result<Vec<u8>, CodecFault>;
+
+/// An enumeration with the number, name and fields of each variant, as `docs/wire.md` shows it.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) variants: &'static [(&'static str, &'static str)],
+}
+
+/// Names a variant by an exhaustive match, so that a new variant does not compile before it is documented.
+macro_rules! table {
+    ($table:ident, $of:ident, $type:ty { $( $pattern:pat => $name:literal, $fields:literal; )+ }) => {
+        pub(crate) const $table: $crate::samples::Table =
+            $crate::samples::Table { name: stringify!($type), variants: &[$( ($name, $fields), )+] };
+
+        pub(crate) fn $of(value: &$type) -> &'static str {
+            match value { $( $pattern => $name, )+ }
+        }
+    };
+}
+pub(crate) use table;
+
+table!(KIND, kind, Kind {
+    Kind::Vpn => "vpn", "flows to granted addresses";
+    Kind::Vnc => "vnc", "remote framebuffer (RFC 6143)";
+    Kind::Http => "http", "HTTP/1.1 (RFC 9112)";
+    Kind::Websocket => "websocket", "WebSocket (RFC 6455)";
+});
+table!(METHOD, method, Method {
+    Method::Password => "password", "something known; no second factor";
+    Method::Totp => "totp", "time-based one-time password (RFC 6238); a second factor";
+});
+table!(ROLE, role, Role {
+    Role::Root => "root", "signs roots";
+    Role::Policy => "policy", "signs snapshots";
+    Role::Identity => "identity", "signs passes";
+});
+table!(INVITEE, invitee, Invitee {
+    Invitee::Device => "device", "an edge router";
+    Invitee::User => "user", "a person";
+});
+table!(REFUSAL, refusal, Refusal {
+    Refusal::Code => "Code", "unknown, used or expired code";
+    Refusal::Login => "Login", "wrong account, user, password or one-time code, or a disabled user";
+    Refusal::WeakPassword => "WeakPassword", "the new password is too short";
+    Refusal::TooMany => "TooMany", "too many attempts";
+    Refusal::UnknownKey => "UnknownKey", "the key of this connection belongs to nobody";
+});
+table!(NACK_CODE, nack_code, NackCode {
+    NackCode::Envelope => "envelope", "frame, signature or encoding";
+    NackCode::Addressee => "addressee", "another fleet, device or device key";
+    NackCode::Epoch => "epoch", "another epoch than the root's";
+    NackCode::Rollback => "rollback", "below the floor";
+    NackCode::Equivocation => "equivocation", "the floor's version with other content";
+    NackCode::Form => "form", "order, counts, references or values";
+    NackCode::Storage => "storage", "it could not be stored; transient";
+    NackCode::Transfer => "transfer", "the bytes did not match the announcement; transient";
+});
+
+/// Every enumeration of the wire.
+pub(crate) const TABLES: &[&Table] = &[
+    &messages::REQUEST,
+    &messages::ANSWER,
+    &messages::HUB_REQUEST,
+    &messages::HUB_ANSWER,
+    &messages::HUB_MESSAGE,
+    &messages::AGENT_MESSAGE,
+    &messages::EVENT,
+    &KIND,
+    &METHOD,
+    &ROLE,
+    &INVITEE,
+    &REFUSAL,
+    &NACK_CODE,
+];
+
+/// Every golden value, in the order of the files.
+pub(crate) fn all() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    samples.extend(messages::tunnel());
+    samples.extend(messages::hub());
+    samples.extend(messages::sync());
+    samples.extend(messages::audit());
+    samples.extend(signed());
+    samples.extend(enumerations());
+    samples
+}
+
+/// A value that is encoded by itself.
+pub(crate) fn plain<T: Serialize + DeserializeOwned, const MAX: usize>(
+    group: &'static str,
+    name: &'static str,
+    note: &str,
+    value: &T,
+) -> Sample {
+    Sample {
+        group,
+        name,
+        note: note.to_owned(),
+        target: None,
+        table: None,
+        variant: None,
+        bytes: codec::encode(value, MAX).unwrap(),
+        again: Some(|bytes| codec::encode(&codec::decode::<T>(bytes, MAX)?, MAX)),
+    }
+}
+
+impl Sample {
+    /// Says which variant of which enumeration it is, and whose seed.
+    pub(crate) fn of(self, table: &Table, variant: &'static str, target: Option<&'static str>) -> Self {
+        Self { table: Some(table.name), variant: Some(variant), target, ..self }
+    }
+}
+
+/// A time that is easy to recognise: 2023-11-14T22:13:20Z.
+pub(crate) const ISSUED: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(crate) fn text(text: &str) -> Text {
+    Text::clean(text)
+}
+
+pub(crate) fn addresses() -> Vec<SocketAddr> {
+    vec!["192.0.2.7:7440".parse().unwrap(), "[2001:db8::7]:7440".parse().unwrap()]
+}
+
+pub(crate) fn held() -> Held {
+    Held { epoch: 1, version: 300, digest: Digest::of(&[b"a snapshot"]) }
+}
+
+pub(crate) fn origin() -> Origin {
+    Origin {
+        assignment: "Service contract 4711".parse().unwrap(),
+        role: "Service engineer".parse().unwrap(),
+        group: Some("Müller Maschinenbau".parse().unwrap()),
+    }
+}
+
+/// A snapshot with at least one of everything.
+pub(crate) fn snapshot() -> Snapshot {
+    let service = |label: &str, kind, ip: &str, port| Service {
+        name: name(label),
+        kind,
+        target: Target { ip: ip.parse().unwrap(), port },
+        tunnels: 4,
+        idle_s: 900,
+        duration_s: 28_800,
+    };
+    let mut keys = vec![key(20).public(), key(22).public()];
+    keys.sort();
+    Snapshot {
+        fleet: FLEET,
+        device: DEVICE,
+        device_key: key(10).public(),
+        epoch: 1,
+        version: 300,
+        issued: ISSUED,
+        expires: ISSUED.saturating_add(86_400 * 30),
+        assigned: true,
+        limits: DeviceLimits { tunnels: 64, tunnels_per_user: 8 },
+        services: vec![
+            service("hmi", Kind::Vnc, "192.168.0.10", 5900),
+            service("web", Kind::Http, "fd00::10", 80),
+        ],
+        categories: vec![
+            Category { name: name("all"), services: vec![0, 1] },
+            Category { name: name("web"), services: vec![1] },
+        ],
+        users: vec![User { id: ALICE, keys, disabled: false }],
+        origins: vec![
+            Origin {
+                assignment: "Operators".parse().unwrap(),
+                role: "Operator".parse().unwrap(),
+                group: None,
+            },
+            origin(),
+        ],
+        grants: vec![
+            Grant {
+                user: 0,
+                category: 0,
+                not_before: Some(ISSUED),
+                not_after: Some(ISSUED.saturating_add(3600)),
+                second_factor_s: Some(900),
+                origin: 1,
+            },
+            Grant {
+                user: 0,
+                category: 1,
+                not_before: None,
+                not_after: None,
+                second_factor_s: None,
+                origin: 0,
+            },
+        ],
+    }
+}
+
+pub(crate) fn pass() -> Pass {
+    Pass {
+        fleet: FLEET,
+        user: ALICE,
+        key: key(20).public(),
+        factors: vec![
+            Factor { method: Method::Password, at: ISSUED },
+            Factor { method: Method::Totp, at: ISSUED },
+        ],
+        issued: ISSUED,
+        expires: ISSUED.saturating_add(28_800),
+    }
+}
+
+pub(crate) fn sealed_pass() -> Vec<u8> {
+    Envelope::seal(&pass(), &[&key(3)]).unwrap()
+}
+
+pub(crate) fn invitation() -> Invitation {
+    let root = Envelope::seal(&fixed_root(), &[&key(1)]).unwrap();
+    Invitation {
+        invitee: Invitee::Device,
+        hubs: addresses(),
+        hub_key: key(4).public(),
+        root: Digest::of(&[Envelope::parse(&root, limits::ROOT_BYTES).unwrap().payload()]),
+        secret: [0x5e; 16],
+    }
+}
+
+fn signed() -> Vec<Sample> {
+    let root = fixed_root();
+    let code = invitation();
+    let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, &sealed_pass());
+    let covered = [EXPORTER.as_slice(), DEVICE.as_bytes(), Digest::of(&[&sealed_pass()]).as_bytes()].concat();
+    vec![
+        payload("root-payload", "A root: root key 1, policy key 2, identity key 3, hub key 4.", &root),
+        sealed("root-envelope", "The same, sealed by key 1.", "root", &root, 1),
+        payload("snapshot-payload", "A snapshot with at least one of everything.", &snapshot()),
+        sealed("snapshot-envelope", "The same, sealed by key 2.", "snapshot", &snapshot(), 2),
+        payload("pass-payload", "A pass for the user's key 20.", &pass()),
+        sealed("pass-envelope", "The same, sealed by key 3.", "pass", &pass(), 3),
+        bytes(
+            "proof-signed-bytes",
+            "What key 20 signs: exporter 32 x 0x55, the device, SHA-256 of pass-envelope.",
+            None,
+            Domain::Proof.signed_bytes(&covered),
+        ),
+        plain::<_, 65>("signed", "proof", "The proof, signed by key 20 over proof-signed-bytes.", &proof),
+        plain::<_, { limits::FRAME_BYTES }>(
+            "signed",
+            "invitation-payload",
+            "An invitation of a device.",
+            &code,
+        ),
+        bytes(
+            "invitation-text",
+            &format!("The same as text: {code}"),
+            Some("invitation"),
+            code.to_string().into_bytes(),
+        ),
+    ]
+}
+
+fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
+    let target = match T::DOMAIN {
+        Domain::Root => Some("root"),
+        Domain::Snapshot => Some("snapshot"),
+        Domain::Pass => Some("pass"),
+        Domain::Proof => None,
+    };
+    Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
+}
+
+fn sealed<T: Signed>(name: &'static str, note: &str, target: &'static str, value: &T, by: u8) -> Sample {
+    bytes(name, note, Some(target), Envelope::seal(value, &[&key(by)]).unwrap())
+}
+
+fn bytes(name: &'static str, note: &str, target: Option<&'static str>, bytes: Vec<u8>) -> Sample {
+    Sample {
+        group: "signed",
+        name,
+        note: note.to_owned(),
+        target,
+        table: None,
+        variant: None,
+        bytes,
+        again: None,
+    }
+}
+
+fn enumerations() -> Vec<Sample> {
+    let one = |kind: Sample, table, variant| kind.of(table, variant, None);
+    let mut samples: Vec<Sample> = Kind::ALL
+        .iter()
+        .zip(["kind-vpn", "kind-vnc", "kind-http", "kind-websocket"])
+        .map(|(value, name)| {
+            one(plain::<_, 2>("numbers", name, "A kind of service.", value), &KIND, kind(value))
+        })
+        .collect();
+    for (value, name) in [(Method::Password, "method-password"), (Method::Totp, "method-totp")] {
+        samples.push(one(
+            plain::<_, 2>("numbers", name, "A method of a pass.", &value),
+            &METHOD,
+            method(&value),
+        ));
+    }
+    for (value, name) in
+        [(Role::Root, "role-root"), (Role::Policy, "role-policy"), (Role::Identity, "role-identity")]
+    {
+        samples.push(one(plain::<_, 2>("numbers", name, "A role of a root.", &value), &ROLE, role(&value)));
+    }
+    for (value, name) in [(Invitee::Device, "invitee-device"), (Invitee::User, "invitee-user")] {
+        samples.push(one(
+            plain::<_, 2>("numbers", name, "Who is invited.", &value),
+            &INVITEE,
+            invitee(&value),
+        ));
+    }
+    for (value, name) in [
+        (Refusal::Code, "refusal-code"),
+        (Refusal::Login, "refusal-login"),
+        (Refusal::WeakPassword, "refusal-weak-password"),
+        (Refusal::TooMany, "refusal-too-many"),
+        (Refusal::UnknownKey, "refusal-unknown-key"),
+    ] {
+        samples.push(one(
+            plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),
+            &REFUSAL,
+            refusal(&value),
+        ));
+    }
+    for (value, name) in [
+        (NackCode::Envelope, "nack-envelope"),
+        (NackCode::Addressee, "nack-addressee"),
+        (NackCode::Epoch, "nack-epoch"),
+        (NackCode::Rollback, "nack-rollback"),
+        (NackCode::Equivocation, "nack-equivocation"),
+        (NackCode::Form, "nack-form"),
+        (NackCode::Storage, "nack-storage"),
+        (NackCode::Transfer, "nack-transfer"),
+    ] {
+        samples.push(one(
+            plain::<_, 2>("numbers", name, "Why a push is refused.", &value),
+            &NACK_CODE,
+            nack_code(&value),
+        ));
+    }
+    samples
+}
+
+/// The row of the audit in which everything is said that a row can say.
+pub(crate) fn row(event: postern_protocol::audit::Event) -> Row {
+    const _: () = assert!(ROW_BYTES == 2048);
+    Row { seq: 7, at: ISSUED, event }
+}

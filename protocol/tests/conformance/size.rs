@@ -1,0 +1,96 @@
+//! A large customer fits: what `limits` promises about snapshots is counted here.
+
+use postern_protocol::limits;
+use postern_protocol::policy::{
+    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Envelope, PublicKey, Signed};
+use postern_protocol::wire::codec;
+
+use crate::probes::{DEVICE, FLEET, key};
+use crate::samples::{ISSUED, name};
+
+/// Numbers that spread over all bytes, as random ids and keys do.
+fn spread<const N: usize>(seed: u64) -> [u8; N] {
+    let digest = Digest::of(&[&seed.to_le_bytes()]);
+    *digest.as_bytes().first_chunk().unwrap()
+}
+
+/// The first of the keys that follow from `seed` that is a key.
+fn some_key(seed: u64) -> PublicKey {
+    (0..).find_map(|i| PublicKey::new(spread(seed * 1_000 + i)).ok()).unwrap()
+}
+
+fn user(seed: u64) -> User {
+    User { id: postern_protocol::id::UserId::new(spread(seed)), keys: vec![some_key(seed)], disabled: false }
+}
+
+/// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins.
+fn large(window: bool) -> Snapshot {
+    let service = |i: u16| Service {
+        name: name(&format!("line-{:02}.press-{i:04}.hmi", i % 40)),
+        kind: Kind::Vnc,
+        target: Target { ip: [10, 20, i.to_be_bytes()[0], i.to_be_bytes()[1]].into(), port: 5900 },
+        tunnels: 4,
+        idle_s: 900,
+        duration_s: 28_800,
+    };
+    let mut services: Vec<Service> = (0..2_000).map(service).collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut users: Vec<User> = (0..5_000).map(user).collect();
+    users.sort_by_key(|user| user.id);
+    let categories = (0..200u32)
+        .map(|i| Category {
+            name: name(&format!("category-{i:03}")),
+            services: (i * 10..i * 10 + 10).collect(),
+        })
+        .collect();
+    let origins = (0..500)
+        .map(|i| Origin {
+            assignment: format!("Service contract {i:04} of a customer").parse().unwrap(),
+            role: "Service engineer".parse().unwrap(),
+            group: Some("Service department".parse().unwrap()),
+        })
+        .collect();
+    let until = |user: u32| ISSUED.saturating_add(u64::from(user) * 3_600 + 1);
+    let grants = (0..5_000)
+        .map(|user| Grant {
+            user,
+            category: user % 200,
+            not_before: window.then_some(ISSUED),
+            not_after: window.then(|| until(user)),
+            second_factor_s: Some(28_800),
+            origin: user % 500,
+        })
+        .collect();
+    Snapshot {
+        fleet: FLEET,
+        device: DEVICE,
+        device_key: key(10).public(),
+        epoch: 1,
+        version: 1,
+        issued: ISSUED,
+        expires: UnixTime::MAX,
+        assigned: true,
+        limits: DeviceLimits { tunnels: 200, tunnels_per_user: 10 },
+        services,
+        categories,
+        users,
+        origins,
+        grants,
+    }
+}
+
+#[test]
+fn five_thousand_users_and_two_thousand_services_fit_in_one_snapshot() {
+    for window in [false, true] {
+        let snapshot = large(window);
+        assert_eq!(snapshot.check_form(), Ok(()));
+        let bytes = codec::encode(&snapshot, Snapshot::MAX_BYTES).unwrap().len();
+        let share = 100 * bytes / limits::SNAPSHOT_BYTES;
+        println!("windows {window}: {bytes} bytes, {share} % of {}", limits::SNAPSHOT_BYTES);
+        assert!(share < 90, "{bytes} bytes leave no room to grow");
+        assert_eq!(Envelope::seal(&snapshot, &[&key(2)]).unwrap().len(), bytes + 7 + 96);
+    }
+}
