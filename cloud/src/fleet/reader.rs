@@ -1,0 +1,360 @@
+//! Reads single values out of tables, and turns everything unexpected into complaints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use postern_protocol::name::{Label, Name, NameFault};
+use postern_protocol::time::UnixTime;
+
+use super::complaint::{Complaint, Fault};
+use super::places::Lines;
+use super::tree::{Field, Node, Value};
+use crate::model::ModelFault;
+use crate::nearest::nearest;
+
+/// Collects complaints and remembers where each key stands.
+pub(super) struct Reader<'a> {
+    lines: &'a Lines<'a>,
+    complaints: Vec<Complaint>,
+    /// The offset of each key that a fault of the model may be about.
+    places: BTreeMap<String, usize>,
+}
+
+/// A table that is being read: each key that is asked for is taken out, what is left over is unknown.
+pub(super) struct Section {
+    pub(super) path: String,
+    pub(super) at: usize,
+    fields: BTreeMap<String, Field>,
+    asked: Vec<&'static str>,
+}
+
+impl Section {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.asked.push(key);
+        self.fields.remove(key).map(|field| field.node)
+    }
+
+    pub(super) fn key(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(lines: &'a Lines<'a>) -> Self {
+        Self { lines, complaints: Vec::new(), places: BTreeMap::new() }
+    }
+
+    pub(super) fn complaint_count(&self) -> usize {
+        self.complaints.len()
+    }
+
+    pub(super) fn complain(&mut self, at: usize, key: impl Into<String>, fault: Fault) {
+        self.complaints.push(Complaint { place: self.lines.place(at), key: key.into(), fault });
+    }
+
+    /// All complaints, those of the model placed where their key stands.
+    pub(super) fn into_complaints(mut self, faults: Vec<ModelFault>) -> Vec<Complaint> {
+        for ModelFault { kind, name, key, problem } in faults {
+            let entity = join(kind.word(), name.as_str());
+            let path = if key.is_empty() { entity.clone() } else { join(&entity, &key) };
+            let at = self.places.get(&path).or_else(|| self.places.get(&entity)).copied().unwrap_or(0);
+            self.complain(at, path, Fault::Model(problem));
+        }
+        self.complaints
+    }
+
+    pub(super) fn mark(&mut self, path: String, at: usize) {
+        self.places.insert(path, at);
+    }
+
+    /// A table, ready to be read.
+    pub(super) fn section(&mut self, path: String, node: Node) -> Option<Section> {
+        let at = node.at;
+        match node.value {
+            Value::Table(fields) => {
+                let fields = fields.into_iter().map(|field| (field.key.clone(), field)).collect();
+                Some(Section { path, at, fields, asked: Vec::new() })
+            }
+            other @ (Value::Text(_)
+            | Value::Integer(_)
+            | Value::Flag(_)
+            | Value::Float
+            | Value::Time(_)
+            | Value::List(_)) => {
+                self.complain(at, path, Fault::Type { found: other.describe(), expected: "a table" });
+                None
+            }
+        }
+    }
+
+    /// Complains about every key that nobody asked for.
+    pub(super) fn finish(&mut self, section: Section) {
+        for (key, field) in section.fields {
+            let expected = section.asked.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            let nearest = nearest(&key, section.asked.iter().copied()).map(Into::into);
+            let fault = Fault::UnknownKey { expected: expected.into(), nearest };
+            self.complain(field.at, join(&section.path, &key), fault);
+        }
+    }
+
+    /// The entries of a table of named things, with their names checked.
+    pub(super) fn named(&mut self, path: &str, node: Node) -> Vec<(Name, Node)> {
+        let Some(section) = self.section(path.to_owned(), node) else { return Vec::new() };
+        let mut entries: Vec<Field> = section.fields.into_values().collect();
+        entries.sort_by_key(|field| field.at);
+        let mut named = Vec::with_capacity(entries.len());
+        for field in entries {
+            let key = join(path, &field.key);
+            match Name::from_str(&field.key) {
+                Ok(name) => {
+                    self.mark(key, field.at);
+                    named.push((name, field.node));
+                }
+                Err(fault) => {
+                    self.complain(field.at, key, Fault::Name { found: field.key.as_str().into(), fault });
+                }
+            }
+        }
+        named
+    }
+
+    pub(super) fn missing(&mut self, section: &Section, missing: &'static str, expected: &'static str) {
+        self.complain(section.at, section.path.clone(), Fault::Missing { missing, expected });
+    }
+
+    pub(super) fn text(&mut self, key: &str, node: Node, expected: &'static str) -> Option<(usize, String)> {
+        let at = node.at;
+        match node.value {
+            Value::Text(text) => Some((at, text)),
+            other @ (Value::Integer(_)
+            | Value::Flag(_)
+            | Value::Float
+            | Value::Time(_)
+            | Value::List(_)
+            | Value::Table(_)) => {
+                self.complain(at, key, Fault::Type { found: other.describe(), expected });
+                None
+            }
+        }
+    }
+
+    /// A text that one of our types reads, with the rule that it breaks otherwise.
+    pub(super) fn parsed<T: FromStr<Err = NameFault>>(
+        &mut self,
+        key: &str,
+        node: Node,
+        expected: &'static str,
+    ) -> Option<T> {
+        let (at, text) = self.text(key, node, expected)?;
+        self.mark(key.to_owned(), at);
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.complain(at, key, Fault::Name { found: text.into(), fault });
+                None
+            }
+        }
+    }
+
+    pub(super) fn optional_name(&mut self, section: &mut Section, key: &'static str) -> Option<Name> {
+        let node = section.take(key)?;
+        self.parsed(&section.key(key), node, "a name as text")
+    }
+
+    pub(super) fn name(&mut self, section: &mut Section, key: &'static str) -> Option<Name> {
+        match section.take(key) {
+            Some(node) => self.parsed(&section.key(key), node, "a name as text"),
+            None => {
+                self.missing(section, key, "a name as text");
+                None
+            }
+        }
+    }
+
+    pub(super) fn label(&mut self, section: &mut Section, key: &'static str) -> Option<Label> {
+        let node = section.take(key)?;
+        self.parsed(&section.key(key), node, "text")
+    }
+
+    /// A list of words that `parse` knows; none where the key is missing.
+    fn list<T: Ord>(
+        &mut self,
+        section: &mut Section,
+        key: &'static str,
+        mut parse: impl FnMut(&mut Self, &str, Node) -> Option<(T, String)>,
+    ) -> BTreeSet<T> {
+        let mut entries = BTreeSet::new();
+        let Some(node) = section.take(key) else { return entries };
+        let path = section.key(key);
+        let nodes = match node.value {
+            Value::List(nodes) => nodes,
+            other @ (Value::Text(_)
+            | Value::Integer(_)
+            | Value::Flag(_)
+            | Value::Float
+            | Value::Time(_)
+            | Value::Table(_)) => {
+                let fault = Fault::Type { found: other.describe(), expected: "a list of words" };
+                self.complain(node.at, path, fault);
+                return entries;
+            }
+        };
+        for node in nodes {
+            let at = node.at;
+            let Some((entry, word)) = parse(self, &path, node) else { continue };
+            self.mark(format!("{path}[{word}]"), at);
+            if !entries.insert(entry) {
+                self.complain(at, path.as_str(), Fault::Twice { found: word.into() });
+            }
+        }
+        entries
+    }
+
+    pub(super) fn names(&mut self, section: &mut Section, key: &'static str) -> BTreeSet<Name> {
+        self.list(section, key, |reader, path, node| {
+            let name: Name = reader.parsed(path, node, "a name as text")?;
+            let word = name.to_string();
+            Some((name, word))
+        })
+    }
+
+    pub(super) fn words<T: Copy + Ord>(
+        &mut self,
+        section: &mut Section,
+        key: &'static str,
+        vocabulary: &[T],
+        word: fn(T) -> &'static str,
+    ) -> BTreeSet<T> {
+        self.list(section, key, |reader, path, node| {
+            let value = reader.word_of(path, node, vocabulary, word)?;
+            Some((value, word(value).to_owned()))
+        })
+    }
+
+    /// One word of a closed vocabulary.
+    pub(super) fn word_of<T: Copy>(
+        &mut self,
+        key: &str,
+        node: Node,
+        vocabulary: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let (at, text) = self.text(key, node, "a word as text")?;
+        self.mark(key.to_owned(), at);
+        let found = vocabulary.iter().copied().find(|value| word(*value) == text);
+        if found.is_none() {
+            let words = || vocabulary.iter().map(|value| word(*value));
+            let expected = words().collect::<Vec<_>>().join(", ");
+            let expected = format!("one of {expected}");
+            let nearest = nearest(&text, words()).map(Into::into);
+            let fault = Fault::Value { found: text.into(), expected: expected.into(), nearest };
+            self.complain(at, key, fault);
+        }
+        found
+    }
+
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        section: &mut Section,
+        key: &'static str,
+        vocabulary: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Option<T> {
+        match section.take(key) {
+            Some(node) => self.word_of(&section.key(key), node, vocabulary, word),
+            None => {
+                self.missing(section, key, "a word as text");
+                None
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, section: &mut Section, key: &'static str) -> bool {
+        let Some(node) = section.take(key) else { return false };
+        if let Value::Flag(flag) = node.value {
+            return flag;
+        }
+        let fault = Fault::Type { found: node.value.describe(), expected: "true or false" };
+        self.complain(node.at, section.key(key), fault);
+        false
+    }
+
+    /// How many of something, 1 to 65535.
+    pub(super) fn count(&mut self, section: &mut Section, key: &'static str) -> Option<u16> {
+        let node = section.take(key)?;
+        let path = section.key(key);
+        if let Value::Integer(number) = node.value {
+            let count = number.and_then(|number| u16::try_from(number).ok()).filter(|count| *count > 0);
+            if count.is_none() {
+                let found = number.map_or_else(|| "a huge number".to_owned(), |number| number.to_string());
+                self.bad_value(node.at, path, &found, "a whole number from 1 to 65535");
+            }
+            return count;
+        }
+        self.complain(
+            node.at,
+            path,
+            Fault::Type { found: node.value.describe(), expected: "a whole number" },
+        );
+        None
+    }
+
+    /// A span of time like `15m` or `8h`, as seconds.
+    pub(super) fn seconds(&mut self, section: &mut Section, key: &'static str) -> Option<u32> {
+        let node = section.take(key)?;
+        let path = section.key(key);
+        let (at, text) = self.text(&path, node, "a time span as text, such as \"15m\" or \"8h\"")?;
+        let parsed: Option<SignedDuration> = text.parse().ok();
+        let seconds = parsed
+            .filter(|span| span.subsec_nanos() == 0)
+            .and_then(|span| u32::try_from(span.as_secs()).ok())
+            .filter(|seconds| *seconds > 0 && *seconds <= LONGEST_S);
+        if seconds.is_none() {
+            self.bad_value(
+                at,
+                path,
+                &text,
+                "whole seconds, more than none, at most a year, such as 15m or 8h",
+            );
+        }
+        seconds
+    }
+
+    /// A moment in RFC 3339, as TOML time or as text.
+    pub(super) fn time(&mut self, section: &mut Section, key: &'static str) -> Option<UnixTime> {
+        let node = section.take(key)?;
+        let path = section.key(key);
+        let at = node.at;
+        self.mark(path.clone(), at);
+        let text = match node.value {
+            Value::Time(text) => text,
+            value @ (Value::Text(_)
+            | Value::Integer(_)
+            | Value::Flag(_)
+            | Value::Float
+            | Value::List(_)
+            | Value::Table(_)) => self.text(&path, Node { at, value }, EXPECTED_TIME)?.1,
+        };
+        let time: Option<Timestamp> = text.parse().ok();
+        let time = time.and_then(|time| u64::try_from(time.as_second()).ok()).map(UnixTime::from_secs);
+        if time.is_none() {
+            self.bad_value(at, path, &text, EXPECTED_TIME);
+        }
+        time
+    }
+
+    pub(super) fn bad_value(&mut self, at: usize, key: impl Into<String>, found: &str, expected: &str) {
+        let fault = Fault::Value { found: found.into(), expected: expected.into(), nearest: None };
+        self.complain(at, key, fault);
+    }
+}
+
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+const EXPECTED_TIME: &str = "a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
+/// No tunnel and no second factor lasts longer than a year.
+const LONGEST_S: u32 = 366 * 24 * 3600;

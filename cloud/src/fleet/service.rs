@@ -1,0 +1,91 @@
+//! Reads services and their pages.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use postern_protocol::name::{Label, Name};
+use postern_protocol::policy::{Kind, Target};
+
+use super::reader::{Reader, Section};
+use super::tree::Node;
+use crate::model::{Page, Service};
+
+impl Reader<'_> {
+    /// The services of a device or machine.
+    pub(super) fn services(&mut self, section: &mut Section) -> BTreeMap<Name, Service> {
+        let mut services = BTreeMap::new();
+        let Some(node) = section.take("service") else { return services };
+        let path = section.key("service");
+        for (name, node) in self.named(&path, node) {
+            if let Some(service) = self.service(format!("{path}.{name}"), node) {
+                services.insert(name, service);
+            }
+        }
+        services
+    }
+
+    fn service(&mut self, path: String, node: Node) -> Option<Service> {
+        let mut section = self.section(path, node)?;
+        let s = &mut section;
+        let kind = self.word(s, "kind", &Kind::ALL, Kind::word);
+        let target = self.target(s);
+        let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
+        let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
+        let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
+        let pages = self.pages(s);
+        self.finish(section);
+        Some(Service { kind: kind?, target: target?, tunnels, idle_s, duration_s, pages })
+    }
+
+    fn target(&mut self, section: &mut Section) -> Option<Target> {
+        let Some(node) = section.take("target") else {
+            self.missing(section, "target", EXPECTED_TARGET);
+            return None;
+        };
+        let path = section.key("target");
+        let (at, text) = self.text(&path, node, EXPECTED_TARGET)?;
+        let target: Option<SocketAddr> = text.parse().ok();
+        // Zones and flow labels of IPv6 would not survive the way to the device.
+        let plain = |address: &SocketAddr| match address {
+            SocketAddr::V4(_) => true,
+            SocketAddr::V6(v6) => v6.scope_id() == 0 && v6.flowinfo() == 0,
+        };
+        let usable = |address: &SocketAddr| {
+            address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+        };
+        let target = target.filter(plain).filter(usable);
+        if target.is_none() {
+            self.bad_value(at, path, &text, EXPECTED_TARGET);
+        }
+        target.map(|address| Target { ip: address.ip(), port: address.port() })
+    }
+
+    fn pages(&mut self, section: &mut Section) -> BTreeMap<Name, Page> {
+        let mut pages = BTreeMap::new();
+        let Some(node) = section.take("page") else { return pages };
+        let path = section.key("page");
+        self.mark(path.clone(), node.at);
+        for (name, node) in self.named(&path, node) {
+            let Some(mut page) = self.section(format!("{path}.{name}"), node) else { continue };
+            let key = page.key("path");
+            match page.take("path") {
+                None => self.missing(&page, "path", EXPECTED_PATH),
+                Some(node) => {
+                    let at = node.at;
+                    if let Some(label) = self.parsed::<Label>(&key, node, EXPECTED_PATH) {
+                        if label.as_str().starts_with('/') {
+                            pages.insert(name, Page { path: label });
+                        } else {
+                            self.bad_value(at, key, label.as_str(), EXPECTED_PATH);
+                        }
+                    }
+                }
+            }
+            self.finish(page);
+        }
+        pages
+    }
+}
+
+const EXPECTED_TARGET: &str = "an address and port on the machine network as text, such as \"192.168.10.20:5900\" (names are not resolved)";
+const EXPECTED_PATH: &str = "a path as text that begins with `/`";

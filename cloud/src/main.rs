@@ -1,0 +1,7 @@
+//! The program `postern-cloud`; everything is in the library, which the laboratory runs too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postern_cloud::main(std::env::args_os())
+}

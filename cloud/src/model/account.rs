@@ -1,0 +1,52 @@
+//! Companies and the people in them.
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::name::{Label, Name};
+
+/// A company. Accounts nest; nothing of a parent or sibling can be reached from inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What the company is in the business of machines.
+    pub tenant: Tenant,
+    /// The account that it is nested in.
+    pub parent: Option<Name>,
+    /// What people call it.
+    pub label: Option<Label>,
+}
+
+/// The role of a company. The role of a *user* is something else ([`Role`](super::Role)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tenant {
+    /// Runs machines.
+    OperatingCompany,
+    /// Builds or services machines.
+    ServiceProvider,
+    /// Writes applications; has the basic roles only, which are built in.
+    AppDeveloper,
+}
+
+impl Tenant {
+    /// All tenant roles.
+    pub const ALL: [Self; 3] = [Self::OperatingCompany, Self::ServiceProvider, Self::AppDeveloper];
+
+    /// The word in fleet files and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OperatingCompany => "operating_company",
+            Self::ServiceProvider => "service_provider",
+            Self::AppDeveloper => "app_developer",
+        }
+    }
+}
+
+/// A person. Whether they have signed in or are disabled is a fact of the store, not of the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The one account that they belong to.
+    pub account: Name,
+    /// What people call them. It never reaches a device.
+    pub label: Option<Label>,
+}

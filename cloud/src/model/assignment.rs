@@ -1,0 +1,89 @@
+//! Role assignments: who, which role, where, and when.
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+
+/// One role, for one user or group, in one scope. Each assignment stands alone: its role is never combined with
+/// the scope, window or second factor of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Who.
+    pub subject: Subject,
+    /// Which role.
+    pub role: Name,
+    /// Where.
+    pub scope: Scope,
+    /// The first second in which it holds.
+    pub from: Option<UnixTime>,
+    /// The first second in which it holds no more.
+    pub until: Option<UnixTime>,
+}
+
+/// Who is assigned a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// One user.
+    User(Name),
+    /// Every member of a user group.
+    Group(Name),
+}
+
+/// Where an assignment holds. Scopes become devices when the policy is compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Scope {
+    /// Devices that belong directly to an account.
+    Account {
+        /// The account.
+        account: Name,
+        /// Also those of the accounts nested in it.
+        nested: bool,
+    },
+    /// The devices of a group.
+    DeviceGroup {
+        /// The group.
+        group: Name,
+    },
+    /// The machines and devices of a facility.
+    Facility {
+        /// The facility.
+        facility: Name,
+    },
+    /// The machines and devices of a service organisation.
+    Organisation {
+        /// The organisation.
+        organisation: Name,
+    },
+    /// One device with everything behind it.
+    Device {
+        /// The device.
+        device: Name,
+    },
+    /// One machine: its own services only.
+    Machine {
+        /// The machine.
+        machine: Name,
+    },
+    /// What lies in every one of several scopes.
+    AllOf {
+        /// The scopes; an empty list is nothing.
+        scopes: Vec<Scope>,
+    },
+    /// A type that a later version has stored. It grants nothing and is reported.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_scope_of_an_unknown_type_is_read_as_unknown() {
+        let scope: Scope = serde_json::from_str(r#"{"type":"galaxy"}"#).unwrap();
+        assert_eq!(scope, Scope::Unknown);
+    }
+}

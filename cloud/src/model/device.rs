@@ -1,0 +1,39 @@
+//! Edge routers and the machines behind them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::name::{Label, Name};
+use postern_protocol::policy::DeviceLimits;
+
+use super::service::Service;
+
+/// An edge router with an agent. It belongs to exactly one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its account.
+    pub account: Name,
+    /// What people call it.
+    pub label: Option<Label>,
+    /// Tunnels at the same time.
+    pub limits: DeviceLimits,
+    /// Its services, by the name that people type.
+    pub services: BTreeMap<Name, Service>,
+}
+
+impl Device {
+    /// What a device allows when the fleet file says nothing else.
+    pub const LIMITS: DeviceLimits = DeviceLimits { tunnels: 64, tunnels_per_user: 16 };
+}
+
+/// A machine behind an edge router. Its services are named `MACHINE.SERVICE` on that device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The router that leads to it.
+    pub device: Name,
+    /// What people call it.
+    pub label: Option<Label>,
+    /// Its services.
+    pub services: BTreeMap<Name, Service>,
+}

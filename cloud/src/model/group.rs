@@ -1,0 +1,91 @@
+//! Groups of people, groups of devices, and the places that contain machines.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use postern_protocol::name::{Label, Name};
+
+/// People who are assigned roles together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserGroup {
+    /// The account that owns the group; members belong to it or to accounts nested in it.
+    pub account: Name,
+    /// Its members.
+    pub members: BTreeSet<Name>,
+    /// What people call it.
+    pub label: Option<Label>,
+}
+
+/// Devices that are a scope together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceGroup {
+    /// The account that owns the group; its devices belong to it or to accounts nested in it.
+    pub account: Name,
+    /// What its devices have in common.
+    pub group_type: GroupType,
+    /// Its devices.
+    pub devices: BTreeSet<Name>,
+    /// What people call it.
+    pub label: Option<Label>,
+}
+
+/// What the devices of a group have in common. It sorts groups for people and decides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupType {
+    /// One customer's devices.
+    Customer,
+    /// Devices of a region.
+    Region,
+    /// Devices of a division.
+    Division,
+    /// Devices of one type of machine.
+    MachineType,
+    /// Devices that a partner sold or services.
+    Partner,
+    /// Devices of a project.
+    Project,
+    /// Devices allocated to somebody.
+    Allocation,
+}
+
+impl GroupType {
+    /// All group types.
+    pub const ALL: [Self; 7] = [
+        Self::Customer,
+        Self::Region,
+        Self::Division,
+        Self::MachineType,
+        Self::Partner,
+        Self::Project,
+        Self::Allocation,
+    ];
+
+    /// The word in fleet files and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Region => "region",
+            Self::Division => "division",
+            Self::MachineType => "machine-type",
+            Self::Partner => "partner",
+            Self::Project => "project",
+            Self::Allocation => "allocation",
+        }
+    }
+}
+
+/// A facility of an operating company or a service organisation of a service provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeNode {
+    /// The account that owns it; what it contains belongs to that account or to accounts nested in it.
+    pub account: Name,
+    /// Machines in it: their own services only, not those of the router or of other machines behind it.
+    pub machines: BTreeSet<Name>,
+    /// Routers in it, with everything behind them.
+    pub devices: BTreeSet<Name>,
+    /// What people call it.
+    pub label: Option<Label>,
+}

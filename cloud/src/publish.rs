@@ -1,0 +1,249 @@
+//! Compiled policy becomes signed snapshots: only for devices whose policy changed, or whose snapshot grows old.
+//!
+//! 1. Of the devices that an edit can affect, each is compiled.
+//! 2. Content that equals that of the newest snapshot is left alone, unless half of its lifetime is over.
+//! 3. Everything else is checked as the device will check it, signed with the policy key, and stored with the next
+//!    version, in the caller's transaction: the edit and its snapshots are stored together or not at all.
+
+use postern_protocol::name::Name;
+use postern_protocol::policy::snapshot::FormFault;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Envelope, EnvelopeFault, Root, RootFault, SecretKey, Signed as _};
+use postern_protocol::wire::codec::{self, CodecFault};
+use postern_protocol::wire::control::Held;
+use serde::Serialize;
+
+use crate::compile::{Addressee, CompileError, Compiler, Content, Term};
+use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
+
+/// Signs snapshots for one installation.
+#[derive(Debug)]
+pub struct Publisher {
+    root: Root,
+    policy: SecretKey,
+}
+
+/// Which devices an edit can affect.
+#[derive(Clone, Copy, Debug)]
+pub enum Affected<'a> {
+    /// Any.
+    All,
+    /// Those on which a user is granted something.
+    User(&'a Name),
+    /// One.
+    Device(&'a Name),
+}
+
+/// One snapshot that was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Publication {
+    /// For which device.
+    pub device: Name,
+    /// Its version.
+    pub version: u64,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a snapshot was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The policy is different.
+    Changed,
+    /// Half of the lifetime is over.
+    Renewed,
+    /// The device holds a version that this state does not know: it was restored from a backup.
+    Raised,
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A policy is too large.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A policy is too large in bytes.
+    #[error("the policy of device `{device}`: {fault}")]
+    Size {
+        /// The device.
+        device: Name,
+        /// How large it is.
+        fault: CodecFault,
+    },
+    /// The device would refuse it.
+    #[error("the policy of device `{device}` is {fault}; this is an error in postern-cloud")]
+    Form {
+        /// The device.
+        device: Name,
+        /// What it would say.
+        fault: FormFault,
+    },
+    /// It could not be signed.
+    #[error("the policy of device `{device}` could not be signed: {fault}")]
+    Seal {
+        /// The device.
+        device: Name,
+        /// Why.
+        fault: EnvelopeFault,
+    },
+    /// No higher version exists; a root with a higher epoch starts them anew.
+    #[error("device `{device}` holds the last version number; publish a root with a higher policy epoch")]
+    Exhausted {
+        /// The device.
+        device: Name,
+    },
+    /// The stored root does not hold.
+    #[error("the stored root: {0}")]
+    Root(#[from] RootFault),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Publisher {
+    /// Reads the newest root and takes the policy key.
+    ///
+    /// # Errors
+    /// When the stored root does not hold.
+    pub fn new(tx: &Tx<'_>, policy: SecretKey) -> Result<Self, PublishError> {
+        let roots = tx.roots()?;
+        let newest = roots.last().map(Vec::as_slice).unwrap_or_default();
+        Ok(Self { root: Root::self_signed(newest)?, policy })
+    }
+
+    /// The root in force.
+    #[must_use]
+    pub const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Signs what changed or grows old among the affected devices.
+    ///
+    /// # Errors
+    /// The first [`PublishError`]; nothing of the transaction may be committed then.
+    pub fn publish(
+        &self,
+        tx: &Tx<'_>,
+        affected: Affected<'_>,
+        now: UnixTime,
+    ) -> Result<Vec<Publication>, PublishError> {
+        let (model, roster) = (tx.model()?, tx.roster()?);
+        let compiler = Compiler::new(&model, &roster);
+        let mut publications = Vec::new();
+        for device in tx.devices()? {
+            let concerned = match affected {
+                Affected::All => true,
+                Affected::User(user) => !compiler.rows_of(user, &device.name).is_empty(),
+                Affected::Device(name) => device.name == *name,
+            };
+            // A device without a key has no snapshot: it names the key that may hold it.
+            let Some(addressee) = self.addressee(&device).filter(|_| concerned) else { continue };
+            let content = compiler.compile(&device.name)?;
+            let digest = Self::digest(&device.name, &content, &addressee)?;
+            let newest = tx.snapshot_term(&device.name)?;
+            let cause = match &newest {
+                Some(term) if term.content == digest && !is_due(term, now) => continue,
+                Some(term) if term.content == digest => Cause::Renewed,
+                Some(_) | None => Cause::Changed,
+            };
+            let above = newest.map_or(0, |term| term.held.version);
+            let sealed = self.seal(&device.name, content, addressee, above, now)?;
+            tx.save_snapshot(&device.name, &sealed)?;
+            publications.push(Publication { device: device.name, version: sealed.term.held.version, cause });
+        }
+        Ok(publications)
+    }
+
+    /// Signs the snapshot that a device gets at enrolment: it belongs to somebody and permits nothing yet.
+    ///
+    /// # Errors
+    /// A [`PublishError`].
+    pub fn publish_deny_all(
+        &self,
+        tx: &Tx<'_>,
+        device: &DeviceState,
+        now: UnixTime,
+    ) -> Result<Sealed, PublishError> {
+        let Some(addressee) = self.addressee(device) else {
+            return Err(StoreError::Damaged { what: "device key" }.into());
+        };
+        let above = tx.snapshot_term(&device.name)?.map_or(0, |term| term.held.version);
+        let sealed = self.seal(&device.name, Content::deny_all(), addressee, above, now)?;
+        tx.save_snapshot(&device.name, &sealed)?;
+        Ok(sealed)
+    }
+
+    /// Signs the present policy again with a version above `held`, when a device holds something that this state
+    /// never signed or has forgotten. Without it such a device would keep its policy until it expires.
+    ///
+    /// # Errors
+    /// A [`PublishError`].
+    pub fn raise(
+        &self,
+        tx: &Tx<'_>,
+        device: &DeviceState,
+        held: &Held,
+        now: UnixTime,
+    ) -> Result<Option<Publication>, PublishError> {
+        let Some(addressee) = self.addressee(device) else { return Ok(None) };
+        let newest = tx.snapshot_term(&device.name)?.map(|term| term.held);
+        let known = newest.is_some_and(|newest| newest.version > held.version || newest == *held);
+        if known || held.epoch != self.root.policy_epoch {
+            return Ok(None);
+        }
+        let (model, roster) = (tx.model()?, tx.roster()?);
+        let content = Compiler::new(&model, &roster).compile(&device.name)?;
+        let sealed = self.seal(&device.name, content, addressee, held.version, now)?;
+        tx.save_snapshot(&device.name, &sealed)?;
+        let version = sealed.term.held.version;
+        Ok(Some(Publication { device: device.name.clone(), version, cause: Cause::Raised }))
+    }
+
+    fn addressee(&self, device: &DeviceState) -> Option<Addressee> {
+        Some(Addressee {
+            fleet: self.root.fleet,
+            device: device.id,
+            device_key: device.key?,
+            epoch: self.root.policy_epoch,
+        })
+    }
+
+    fn digest(device: &Name, content: &Content, addressee: &Addressee) -> Result<Digest, PublishError> {
+        content.digest(addressee).map_err(|fault| PublishError::Size { device: device.clone(), fault })
+    }
+
+    fn seal(
+        &self,
+        device: &Name,
+        content: Content,
+        addressee: Addressee,
+        above: u64,
+        now: UnixTime,
+    ) -> Result<Sealed, PublishError> {
+        let name = || device.clone();
+        // SQLite's integers end at 2^63; a device that claims a version beyond cannot be followed.
+        let version = above.checked_add(1).filter(|version| i64::try_from(*version).is_ok());
+        let version = version.ok_or_else(|| PublishError::Exhausted { device: name() })?;
+        let digest = Self::digest(device, &content, &addressee)?;
+        let term = Term { version, issued: now, expires: now.saturating_add(LIFETIME_S) };
+        let snapshot = content.into_snapshot(addressee, term);
+        snapshot.check_form().map_err(|fault| PublishError::Form { device: name(), fault })?;
+        let payload = codec::encode(&snapshot, postern_protocol::policy::Snapshot::MAX_BYTES)
+            .map_err(|fault| PublishError::Size { device: name(), fault })?;
+        let held = Held { epoch: addressee.epoch, version, digest: Digest::of(&[&payload]) };
+        let bytes =
+            Envelope::seal_payload(postern_protocol::policy::Snapshot::DOMAIN, &payload, &[&self.policy])
+                .map_err(|fault| PublishError::Seal { device: name(), fault })?;
+        let term = SealedTerm { held, content: digest, issued: now, expires: term.expires };
+        Ok(Sealed { term, bytes })
+    }
+}
+
+/// Whether half of a snapshot's lifetime is over. A device that is reached in the second half misses nothing.
+fn is_due(term: &SealedTerm, now: UnixTime) -> bool {
+    now.secs_since(term.issued) >= term.expires.secs_since(term.issued) / 2
+}
+
+/// For how long a device may work without a word of its cloud.
+pub const LIFETIME_S: u64 = 14 * 24 * 3600;

@@ -1,0 +1,171 @@
+//! The cloud's memory: one SQLite file, the only place that knows SQL.
+//!
+//! 1. [`Store::create`] makes the file with its first root; [`Store::open`] opens it and migrates its schema.
+//! 2. [`Store::read`] and [`Store::write`] run a closure in one transaction; [`Tx`] has the operations.
+//! 3. What several processes change (`apply` beside `serve`) is seen through [`Store::data_version`].
+//!
+//! WAL with `synchronous=FULL`: what was committed survives a power cut. One connection for each process behind a
+//! lock, because SQLite has one writer anyway. The model is stored as one row for each entity, so that an edit
+//! touches what it changes. Deliberately absent: private keys, and the secrets of invitations (digests only).
+
+mod devices;
+mod installation;
+mod invitations;
+mod model;
+mod people;
+mod schema;
+mod snapshots;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use postern_protocol::time::UnixTime;
+
+use crate::model::Model;
+
+pub use self::devices::{DeviceState, Refused};
+pub use self::installation::Installation;
+pub use self::invitations::{Invited, Pending};
+pub use self::people::{OneTime, Person, PersonState};
+pub use self::snapshots::{Sealed, SealedTerm};
+
+/// An open state file.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+    /// The model of the revision that was read last.
+    cached: Mutex<Option<(i64, Arc<Model>)>>,
+}
+
+/// One transaction. Dropped without a commit it changes nothing.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    sql: Transaction<'a>,
+    cached: &'a Mutex<Option<(i64, Arc<Model>)>>,
+}
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no state file.
+    #[error("`{0}` does not exist; `postern-cloud init` makes it")]
+    Missing(PathBuf),
+    /// The file system refused.
+    #[error("`{path}`: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// SQLite refused: disk full, file locked, file corrupt.
+    #[error("the state file: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A later version has written the file.
+    #[error("the state file has schema {found}, this version knows up to {known}; use a newer postern-cloud")]
+    Newer {
+        /// The schema of the file.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
+    /// A stored value is not what it must be.
+    #[error("the state file is damaged: a stored {what} cannot be read")]
+    Damaged {
+        /// What it should be.
+        what: &'static str,
+    },
+}
+
+impl Store {
+    /// Makes a new state file that nobody else may read.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create(path: &Path, installation: &Installation, root: &[u8]) -> Result<Self, StoreError> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let io = |error| StoreError::Io { path: path.to_owned(), error };
+        // SQLite gives its journal the permissions of this file, so they are set before it sees it.
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        let store = Self::open(path)?;
+        store.write(|tx| tx.found(installation, root))?;
+        Ok(store)
+    }
+
+    /// Opens a state file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        schema::migrate(&mut connection)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self { connection: Mutex::new(connection), cached: Mutex::new(None) })
+    }
+
+    /// Runs `work` in one transaction that sees one state and changes nothing.
+    ///
+    /// # Errors
+    /// Those of `work` and of the store.
+    pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql =
+            connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
+        work(&Tx { sql, cached: &self.cached })
+    }
+
+    /// Runs `work` in one transaction and commits it, if it succeeds. All of it is stored then, or nothing.
+    ///
+    /// # Errors
+    /// Those of `work` and of the store.
+    pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let tx = Tx { sql, cached: &self.cached };
+        let value = work(&tx)?;
+        tx.sql.commit().map_err(StoreError::from)?;
+        Ok(value)
+    }
+
+    /// A number that changes when another process has written.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+}
+
+/// Seconds as SQLite stores them.
+fn secs(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn time(secs: i64) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
+}
+
+/// A stored blob of fixed size.
+fn bytes<const N: usize>(blob: &[u8], what: &'static str) -> Result<[u8; N], StoreError> {
+    blob.try_into().map_err(|_| StoreError::Damaged { what })
+}
+
+/// Another process holds the write lock for one transaction: for an apply to a large fleet that is seconds.
+const BUSY: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

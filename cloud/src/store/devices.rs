@@ -1,0 +1,225 @@
+//! Facts about devices: ids, keys, and how their link stands.
+
+use std::net::SocketAddr;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use postern_protocol::id::DeviceId;
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::control::NackCode;
+
+use super::people::{parse_name, public_key};
+use super::{StoreError, Tx, bytes, secs, time};
+
+/// A device's facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceState {
+    /// Its name in the model.
+    pub name: Name,
+    /// The id that the cloud assigned.
+    pub id: DeviceId,
+    /// Its key; none before it was enrolled.
+    pub key: Option<PublicKey>,
+    /// Whether its link was up when this was stored.
+    pub online: bool,
+    /// When it was last heard of.
+    pub seen: Option<UnixTime>,
+    /// The agent's version, as it says.
+    pub agent: Option<String>,
+    /// Where clients reach it, as it says.
+    pub addresses: Vec<SocketAddr>,
+    /// The version in force on it, as it says.
+    pub applied: Option<u64>,
+    /// What it refused.
+    pub refused: Option<Refused>,
+}
+
+/// A version that a device refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The version.
+    pub version: u64,
+    /// The word of the reason.
+    pub code: String,
+    /// Whether it is pointless to push that version again.
+    pub is_final: bool,
+    /// Details for people.
+    pub detail: String,
+}
+
+const COLUMNS: &str = "name, id, key, online, seen, agent, addresses, applied, refused, refused_code, \
+                       refused_final, refused_detail";
+
+impl Tx<'_> {
+    /// All devices that ever were in the model, by name.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn devices(&self) -> Result<Vec<DeviceState>, StoreError> {
+        let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device ORDER BY name"))?;
+        let mut rows = query.query([])?;
+        let mut devices = Vec::new();
+        while let Some(row) = rows.next()? {
+            devices.push(device(row)?);
+        }
+        Ok(devices)
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn device(&self, name: &Name) -> Result<Option<DeviceState>, StoreError> {
+        let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device WHERE name = ?"))?;
+        let mut rows = query.query([name.as_str()])?;
+        rows.next()?.map(device).transpose()
+    }
+
+    /// The device that was enrolled with a key.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn device_of_key(&self, key: &PublicKey) -> Result<Option<DeviceState>, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT name FROM device WHERE key = ?")?;
+        let name: Option<String> = query.query_row(params![key.as_bytes()], |row| row.get(0)).optional()?;
+        match name {
+            Some(name) => self.device(&parse_name(&name)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives a device its key; what was known of the holder of an earlier key is forgotten.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn bind_device(&self, name: &Name, key: &PublicKey, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET key = ?, enrolled = ?, online = 0, seen = NULL, agent = NULL, addresses = '[]',
+             applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
+             WHERE name = ?",
+            params![key.as_bytes(), secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a device's link is up, and what it said in its hello.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn link_up(
+        &self,
+        name: &Name,
+        now: UnixTime,
+        agent: &str,
+        addresses: &[SocketAddr],
+        applied: Option<u64>,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET online = 1, seen = ?, agent = ?, addresses = ?, applied = ? WHERE name = ?",
+            params![secs(now), agent, json(addresses), applied.map(number), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a device's link is down.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn link_down(&self, name: &Name, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET online = 0, seen = ? WHERE name = ?",
+            params![secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that no link is up: at the start and end of the hub.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn all_links_down(&self) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE device SET online = 0 WHERE online <> 0", [])?;
+        Ok(())
+    }
+
+    /// Notes where clients reach a device now.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn moved(&self, name: &Name, addresses: &[SocketAddr]) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET addresses = ? WHERE name = ?",
+            params![json(addresses), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes what is in force on a device.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn applied(&self, name: &Name, version: u64, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET applied = ?1, seen = ?2,
+             refused = CASE WHEN refused <= ?1 THEN NULL ELSE refused END WHERE name = ?3",
+            params![number(version), secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes what a device refused.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn refused(
+        &self,
+        name: &Name,
+        version: u64,
+        code: NackCode,
+        detail: &str,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET refused = ?, refused_code = ?, refused_final = ?, refused_detail = ?, seen = ?
+             WHERE name = ?",
+            params![number(version), code.word(), !code.is_transient(), detail, secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+}
+
+fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
+    let (name, id, key): (String, Vec<u8>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let (seen, addresses): (Option<i64>, String) = (row.get(4)?, row.get(6)?);
+    let (applied, refused): (Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?);
+    let (code, is_final): (Option<String>, Option<bool>) = (row.get(9)?, row.get(10)?);
+    let detail: Option<String> = row.get(11)?;
+    let version = |stored: i64| u64::try_from(stored).unwrap_or(0);
+    Ok(DeviceState {
+        name: parse_name(&name)?,
+        id: DeviceId::new(bytes(&id, "device id")?),
+        key: key.map(|key| public_key(&key)).transpose()?,
+        online: row.get(3)?,
+        seen: seen.map(time),
+        agent: row.get(5)?,
+        addresses: serde_json::from_str(&addresses)
+            .map_err(|_| StoreError::Damaged { what: "address list" })?,
+        applied: applied.map(version),
+        refused: refused.map(|refused| Refused {
+            version: version(refused),
+            code: code.unwrap_or_default(),
+            is_final: is_final.unwrap_or(false),
+            detail: detail.unwrap_or_default(),
+        }),
+    })
+}
+
+fn json(addresses: &[SocketAddr]) -> String {
+    serde_json::to_string(addresses).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,80 @@
+//! What belongs to the installation as a whole: its id, its roots, its addresses.
+
+use std::net::SocketAddr;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use postern_protocol::id::FleetId;
+
+use super::{StoreError, Tx, bytes};
+
+/// An installation, as `init` made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Its id.
+    pub fleet: FleetId,
+    /// Where the hub listens.
+    pub listen: SocketAddr,
+    /// Where devices and users reach the hub; empty when it is where it listens.
+    pub advertise: Vec<SocketAddr>,
+}
+
+impl Tx<'_> {
+    pub(super) fn found(&self, installation: &Installation, root: &[u8]) -> Result<(), StoreError> {
+        let advertise = serde_json::to_string(&installation.advertise).unwrap_or_default();
+        self.sql.execute(
+            "INSERT INTO installation (only, fleet, listen, advertise) VALUES (1, ?, ?, ?)",
+            params![installation.fleet.as_bytes(), installation.listen.to_string(), advertise],
+        )?;
+        self.sql.execute("INSERT INTO root (version, sealed) VALUES (1, ?)", params![root])?;
+        Ok(())
+    }
+
+    /// The installation.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn installation(&self) -> Result<Installation, StoreError> {
+        let row: Option<(Vec<u8>, String, String)> = self
+            .sql
+            .query_row("SELECT fleet, listen, advertise FROM installation", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let damaged = StoreError::Damaged { what: "installation" };
+        let Some((fleet, listen, advertise)) = row else { return Err(damaged) };
+        let (Ok(listen), Ok(advertise)) = (listen.parse(), serde_json::from_str(&advertise)) else {
+            return Err(damaged);
+        };
+        Ok(Installation { fleet: FleetId::new(bytes(&fleet, "fleet id")?), listen, advertise })
+    }
+
+    /// Sealed roots, from version 1 on.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT sealed FROM root ORDER BY version")?;
+        let roots = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?;
+        if roots.is_empty() { Err(StoreError::Damaged { what: "root" }) } else { Ok(roots) }
+    }
+
+    /// Remembers where the hub listens now, for the codes that other commands make.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn save_bound(&self, bound: SocketAddr) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE installation SET bound = ?", params![bound.to_string()])?;
+        Ok(())
+    }
+
+    /// Where the hub listened last.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn bound(&self) -> Result<Option<SocketAddr>, StoreError> {
+        let bound: Option<String> =
+            self.sql.query_row("SELECT bound FROM installation", [], |row| row.get(0))?;
+        Ok(bound.and_then(|bound| bound.parse().ok()))
+    }
+}

@@ -1,0 +1,106 @@
+//! The model as rows, one for each entity, and the log of its revisions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use rusqlite::params;
+
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+
+use super::{StoreError, Tx, secs};
+use crate::chance;
+use crate::model::{EntityKind, Model};
+
+impl Tx<'_> {
+    /// The number of the newest revision; 0 before the first.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn revision(&self) -> Result<i64, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT coalesce(max(number), 0) FROM revision")?;
+        Ok(query.query_row([], |row| row.get(0))?)
+    }
+
+    /// The model of the newest revision.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn model(&self) -> Result<Arc<Model>, StoreError> {
+        let revision = self.revision()?;
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, model)) = cached.as_ref()
+            && *number == revision
+        {
+            return Ok(Arc::clone(model));
+        }
+        let model = Arc::new(self.load_model()?);
+        *cached = Some((revision, Arc::clone(&model)));
+        Ok(model)
+    }
+
+    fn load_model(&self) -> Result<Model, StoreError> {
+        let damaged = || StoreError::Damaged { what: "entity of the model" };
+        let mut model = Model::default();
+        let mut query = self.sql.prepare_cached("SELECT kind, name, body FROM entity")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (kind, name, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let kind = EntityKind::from_word(&kind).ok_or_else(damaged)?;
+            let name: Name = name.parse().map_err(|_| damaged())?;
+            model.insert_row(kind, name, &body).map_err(|_| damaged())?;
+        }
+        Ok(model)
+    }
+
+    /// Replaces the model: only rows that differ are written. Gives ids to new people and devices, and forgets the
+    /// passwords and keys of people who are gone. Devices that are gone keep their id, so that they can be told.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn save_model(&self, model: &Model, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
+        let before: BTreeMap<_, _> = self.model()?.rows();
+        let after = model.rows();
+        self.sql.execute(
+            "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
+            params![secs(now), who, what],
+        )?;
+        let revision = self.sql.last_insert_rowid();
+        for (kind, name) in before.keys().filter(|key| !after.contains_key(*key)) {
+            self.sql
+                .prepare_cached("DELETE FROM entity WHERE kind = ? AND name = ?")?
+                .execute(params![kind.word(), name.as_str()])?;
+            if *kind == EntityKind::User {
+                self.sql.prepare_cached("DELETE FROM person WHERE name = ?")?.execute([name.as_str()])?;
+            }
+        }
+        for (key @ (kind, name), body) in &after {
+            if before.get(key) != Some(body) {
+                self.sql
+                    .prepare_cached(
+                        "INSERT INTO entity (kind, name, body, revision) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (kind, name) DO UPDATE SET body = ?3, revision = ?4",
+                    )?
+                    .execute(params![kind.word(), name.as_str(), body, revision])?;
+            }
+        }
+        self.assign_ids(model)?;
+        Ok(revision)
+    }
+
+    fn assign_ids(&self, model: &Model) -> Result<(), StoreError> {
+        let mut person = self
+            .sql
+            .prepare_cached("INSERT INTO person (name, id) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")?;
+        for name in model.users.keys() {
+            person.execute(params![name.as_str(), chance::bytes::<8>()])?;
+        }
+        let mut device = self
+            .sql
+            .prepare_cached("INSERT INTO device (name, id) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")?;
+        for name in model.devices.keys() {
+            device.execute(params![name.as_str(), chance::bytes::<8>()])?;
+        }
+        Ok(())
+    }
+}

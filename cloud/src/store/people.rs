@@ -1,0 +1,240 @@
+//! Facts about people: ids, keys, passwords, one-time codes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use zeroize::Zeroizing;
+
+use postern_protocol::id::UserId;
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::PublicKey;
+
+use super::{StoreError, Tx, bytes, secs};
+use crate::compile::{Enrolled, Roster};
+
+/// A user's facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The user's name in the model.
+    pub name: Name,
+    /// The id that the cloud assigned.
+    pub id: UserId,
+    /// Whether an administrator has disabled the user.
+    pub disabled: bool,
+    /// The hash of the password; none before an invitation was accepted.
+    pub password: Option<String>,
+    /// The state of one-time codes.
+    pub one_time: OneTime,
+}
+
+/// One-time codes of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OneTime {
+    /// The secret in force.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// A secret that was handed out; its first code puts it in force.
+    pub pending: Option<Zeroizing<Vec<u8>>>,
+    /// The step of the last code that was used: it and those before are worth nothing any more.
+    pub last_step: u64,
+}
+
+/// Where a user stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonState {
+    /// Has not accepted an invitation.
+    Invited,
+    /// Can sign in.
+    Active,
+    /// Disabled by an administrator.
+    Disabled,
+}
+
+impl PersonState {
+    /// The word in listings and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Person {
+    /// Where the user stands.
+    #[must_use]
+    pub const fn state(&self) -> PersonState {
+        match (self.disabled, &self.password) {
+            (true, _) => PersonState::Disabled,
+            (false, None) => PersonState::Invited,
+            (false, Some(_)) => PersonState::Active,
+        }
+    }
+}
+
+const COLUMNS: &str = "name, id, disabled, password, otp_secret, otp_pending, otp_step";
+
+impl Tx<'_> {
+    /// Everyone, for the compiler.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn roster(&self) -> Result<Roster, StoreError> {
+        let mut users: BTreeMap<Name, Enrolled> = BTreeMap::new();
+        for person in self.people()? {
+            let Person { name, id, disabled, .. } = person;
+            users.insert(name, Enrolled { id, keys: BTreeSet::new(), disabled });
+        }
+        let mut query = self.sql.prepare_cached("SELECT person, key FROM person_key")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let (name, key): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let key = public_key(&key)?;
+            if let Some(user) = users.get_mut(name.as_str()) {
+                user.keys.insert(key);
+            }
+        }
+        Ok(Roster { users })
+    }
+
+    /// Everyone, by name.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn people(&self) -> Result<Vec<Person>, StoreError> {
+        let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM person ORDER BY name"))?;
+        let mut rows = query.query([])?;
+        let mut people = Vec::new();
+        while let Some(row) = rows.next()? {
+            people.push(person(row)?);
+        }
+        Ok(people)
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn person(&self, name: &Name) -> Result<Option<Person>, StoreError> {
+        let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM person WHERE name = ?"))?;
+        let mut rows = query.query([name.as_str()])?;
+        rows.next()?.map(person).transpose()
+    }
+
+    /// The user who has registered a key.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn person_of_key(&self, key: &PublicKey) -> Result<Option<Person>, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT person FROM person_key WHERE key = ?")?;
+        let name: Option<String> = query.query_row(params![key.as_bytes()], |row| row.get(0)).optional()?;
+        match name {
+            Some(name) => self.person(&parse_name(&name)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Registers a key or notes its use; beyond the limit the one that was unused for longest is forgotten.
+    /// Returns whether the user's keys are different now.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn register_key(&self, person: &Name, key: &PublicKey, now: UnixTime) -> Result<bool, StoreError> {
+        let known = self
+            .sql
+            .prepare_cached("UPDATE person_key SET used = ? WHERE key = ? AND person = ?")?
+            .execute(params![secs(now), key.as_bytes(), person.as_str()])?;
+        if known > 0 {
+            return Ok(false);
+        }
+        let keep = i64::try_from(limits::USER_KEYS).unwrap_or(i64::MAX).saturating_sub(1);
+        self.sql.execute(
+            "DELETE FROM person_key WHERE person = ?1 AND key NOT IN
+             (SELECT key FROM person_key WHERE person = ?1 ORDER BY used DESC, key LIMIT ?2)",
+            params![person.as_str(), keep],
+        )?;
+        self.sql.execute(
+            "INSERT INTO person_key (key, person, used) VALUES (?, ?, ?)",
+            params![key.as_bytes(), person.as_str(), secs(now)],
+        )?;
+        Ok(true)
+    }
+
+    /// Forgets a key.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn forget_key(&self, key: &PublicKey) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM person_key WHERE key = ?", params![key.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Forgets all keys and one-time codes of a user and sets a new password: a fresh start after an invitation.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn restart_person(&self, name: &Name, password: &str) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM person_key WHERE person = ?", [name.as_str()])?;
+        self.sql.execute(
+            "UPDATE person SET password = ?, otp_secret = NULL, otp_pending = NULL, otp_step = 0 WHERE name = ?",
+            params![password, name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Stores the state of one-time codes.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn save_one_time(&self, name: &Name, one_time: &OneTime) -> Result<(), StoreError> {
+        let blob = |secret: &Option<Zeroizing<Vec<u8>>>| secret.as_ref().map(|secret| secret.to_vec());
+        self.sql.execute(
+            "UPDATE person SET otp_secret = ?, otp_pending = ?, otp_step = ? WHERE name = ?",
+            params![
+                blob(&one_time.secret),
+                blob(&one_time.pending),
+                i64::try_from(one_time.last_step).unwrap_or(i64::MAX),
+                name.as_str()
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Disables or enables a user. Returns whether there is such a user.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn set_disabled(&self, name: &Name, disabled: bool) -> Result<bool, StoreError> {
+        let changed = self
+            .sql
+            .execute("UPDATE person SET disabled = ? WHERE name = ?", params![disabled, name.as_str()])?;
+        Ok(changed > 0)
+    }
+}
+
+fn person(row: &Row<'_>) -> Result<Person, StoreError> {
+    let (name, id, step): (String, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(6)?);
+    let secret = |blob: Option<Vec<u8>>| blob.map(Zeroizing::new);
+    Ok(Person {
+        name: parse_name(&name)?,
+        id: UserId::new(bytes(&id, "user id")?),
+        disabled: row.get(2)?,
+        password: row.get(3)?,
+        one_time: OneTime {
+            secret: secret(row.get(4)?),
+            pending: secret(row.get(5)?),
+            last_step: u64::try_from(step).unwrap_or(0),
+        },
+    })
+}
+
+pub(super) fn parse_name(text: &str) -> Result<Name, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged { what: "name" })
+}
+
+pub(super) fn public_key(blob: &[u8]) -> Result<PublicKey, StoreError> {
+    PublicKey::try_from(blob).map_err(|_| StoreError::Damaged { what: "public key" })
+}

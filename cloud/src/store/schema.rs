@@ -1,0 +1,108 @@
+//! The tables, and how an older file becomes a newer one.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+/// Brings the schema up to date, each step in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    let done = usize::try_from(found).map_err(|_| StoreError::Damaged { what: "schema number" })?;
+    for (position, step) in STEPS.iter().enumerate().skip(done) {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have migrated while this one waited for the lock.
+        let now: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let number = i64::try_from(position).unwrap_or(i64::MAX).saturating_add(1);
+        if now < number {
+            tx.execute_batch(step)?;
+            tx.pragma_update(None, "user_version", number)?;
+            tx.commit()?;
+        }
+    }
+    Ok(())
+}
+
+/// Step `n` makes schema `n + 1`. Steps are never edited, only added.
+const STEPS: &[&str] = &["
+CREATE TABLE installation (
+    only      INTEGER PRIMARY KEY CHECK (only = 1),
+    fleet     BLOB NOT NULL,
+    listen    TEXT NOT NULL,
+    advertise TEXT NOT NULL,  -- JSON list of addresses
+    bound     TEXT            -- where `serve` listened last
+) STRICT;
+
+CREATE TABLE root (version INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+
+CREATE TABLE revision (
+    number INTEGER PRIMARY KEY,
+    at     INTEGER NOT NULL,
+    who    TEXT NOT NULL,
+    what   TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE entity (
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    body     TEXT NOT NULL,
+    revision INTEGER NOT NULL REFERENCES revision (number),
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE person (
+    name         TEXT PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE,
+    disabled     INTEGER NOT NULL DEFAULT 0,
+    password     TEXT,                         -- PHC string
+    otp_secret   BLOB,                         -- in force
+    otp_pending  BLOB,                         -- handed out, not used yet
+    otp_step     INTEGER NOT NULL DEFAULT 0    -- the last step whose code was used
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE person_key (
+    key    BLOB PRIMARY KEY,
+    person TEXT NOT NULL REFERENCES person (name) ON DELETE CASCADE,
+    used   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX person_key_person ON person_key (person);
+
+CREATE TABLE device (
+    name            TEXT PRIMARY KEY,
+    id              BLOB NOT NULL UNIQUE,
+    key             BLOB UNIQUE,
+    enrolled        INTEGER,
+    online          INTEGER NOT NULL DEFAULT 0,
+    seen            INTEGER,
+    agent           TEXT,
+    addresses       TEXT NOT NULL DEFAULT '[]',
+    applied         INTEGER,                    -- version in force on the device, as it says
+    refused         INTEGER,                    -- version that it refused
+    refused_code    TEXT,
+    refused_final   INTEGER,                    -- whether it is pointless to push that version again
+    refused_detail  TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshot (
+    device  TEXT PRIMARY KEY REFERENCES device (name) ON DELETE CASCADE,
+    epoch   INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    digest  BLOB NOT NULL,   -- of the signed payload
+    content BLOB NOT NULL,   -- of policy and addressee
+    issued  INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    sealed  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE invitation (
+    digest  BLOB PRIMARY KEY,
+    kind    TEXT NOT NULL CHECK (kind IN ('device', 'user')),
+    name    TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    used    INTEGER,
+    used_by BLOB
+) STRICT, WITHOUT ROWID;
+"];

@@ -1,0 +1,97 @@
+//! The newest sealed snapshot of each device.
+
+use rusqlite::{Row, params};
+
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Digest;
+use postern_protocol::wire::control::Held;
+
+use super::{StoreError, Tx, bytes, secs, time};
+
+/// A snapshot as it was signed, named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedTerm {
+    /// Epoch, version and digest.
+    pub held: Held,
+    /// Digest of policy and addressee: equal content needs no new version.
+    pub content: Digest,
+    /// When it was signed.
+    pub issued: UnixTime,
+    /// The first second in which it permits nothing.
+    pub expires: UnixTime,
+}
+
+/// A snapshot as it was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// What it is.
+    pub term: SealedTerm,
+    /// The bytes that devices verify.
+    pub bytes: Vec<u8>,
+}
+
+impl Tx<'_> {
+    /// What the newest snapshot of a device is.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn snapshot_term(&self, device: &Name) -> Result<Option<SealedTerm>, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT epoch, version, digest, content, issued, expires FROM snapshot WHERE device = ?",
+        )?;
+        let mut rows = query.query([device.as_str()])?;
+        rows.next()?.map(term).transpose()
+    }
+
+    /// The newest snapshot of a device.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn snapshot(&self, device: &Name) -> Result<Option<Sealed>, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT epoch, version, digest, content, issued, expires, sealed FROM snapshot WHERE device = ?",
+        )?;
+        let mut rows = query.query([device.as_str()])?;
+        rows.next()?.map(|row| Ok(Sealed { term: term(row)?, bytes: row.get(6)? })).transpose()
+    }
+
+    /// Replaces the newest snapshot of a device.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn save_snapshot(&self, device: &Name, sealed: &Sealed) -> Result<(), StoreError> {
+        let Sealed { term, bytes } = sealed;
+        let version = i64::try_from(term.held.version).unwrap_or(i64::MAX);
+        let mut statement = self.sql.prepare_cached(
+            "INSERT INTO snapshot (device, epoch, version, digest, content, issued, expires, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (device) DO UPDATE SET
+             epoch = ?2, version = ?3, digest = ?4, content = ?5, issued = ?6, expires = ?7, sealed = ?8",
+        )?;
+        statement.execute(params![
+            device.as_str(),
+            term.held.epoch,
+            version,
+            term.held.digest.as_bytes(),
+            term.content.as_bytes(),
+            secs(term.issued),
+            secs(term.expires),
+            bytes
+        ])?;
+        Ok(())
+    }
+}
+
+fn term(row: &Row<'_>) -> Result<SealedTerm, StoreError> {
+    let (version, digest, content): (i64, Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok(SealedTerm {
+        held: Held {
+            epoch: row.get(0)?,
+            version: u64::try_from(version).unwrap_or(0),
+            digest: Digest::new(bytes(&digest, "digest")?),
+        },
+        content: Digest::new(bytes(&content, "digest")?),
+        issued: time(row.get(4)?),
+        expires: time(row.get(5)?),
+    })
+}

@@ -1,0 +1,22 @@
+//! What a user may know of: the devices on which something is granted to them, and nothing else.
+
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+
+use crate::compile::{Compiler, Roster};
+use crate::model::Model;
+
+/// The devices on which a user is granted something that has not ended, ascending.
+///
+/// An administrative permission shows no device here: what one may manage is another question than what one may
+/// enter, and a listing that mixed them would reveal devices that stay closed.
+#[must_use]
+pub fn visible_devices(model: &Model, user: &Name, now: UnixTime) -> Vec<Name> {
+    let roster = Roster::default();
+    let compiler = Compiler::new(model, &roster);
+    let granted = |device: &&Name| {
+        let rows = compiler.rows_of(user, device);
+        rows.iter().any(|row| row.not_after.is_none_or(|until| now < until))
+    };
+    model.devices.keys().filter(granted).cloned().collect()
+}
