@@ -69,26 +69,38 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     outcome.map_err(|problem| problem.about(&subject))
 }
 
-/// Reaches a device: where it answered last or was last known to be, otherwise where the hub says it is now.
+/// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now.
 pub(crate) async fn reach(
     known: &Known,
     identity: &Identity,
     profile: &Profile,
 ) -> Result<(DeviceLink, Known), DeviceError> {
-    let error = match DeviceLink::dial(identity, &known.entry, &known.addresses()).await {
-        Ok(link) => return Ok((found(link, known, profile), known.clone())),
-        // What is kept may be older than a move or a new enrolment of the device.
-        Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. })) => error,
-        Err(error) => return Err(error),
+    let mut here = pin!(dial(known.clone(), identity, profile));
+    let elsewhere = async {
+        let again = directory::look_again(known, identity, profile).await?;
+        Some(dial(again, identity, profile).await)
     };
-    let Some(again) = directory::look_again(known, identity, profile).await else { return Err(error) };
-    let link = DeviceLink::dial(identity, &again.entry, &again.addresses()).await?;
-    Ok((found(link, &again, profile), again))
+    match tokio::time::timeout(PATIENCE, &mut here).await {
+        // What is kept may be older than a move or a new enrolment of the device.
+        Ok(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => {
+            elsewhere.await.unwrap_or(Err(error))
+        }
+        Ok(answered) => answered,
+        Err(_) => tokio::select! {
+            answered = &mut here => answered,
+            Some(answered) = elsewhere => answered,
+        },
+    }
 }
 
-fn found(link: DeviceLink, known: &Known, profile: &Profile) -> DeviceLink {
+async fn dial(
+    known: Known,
+    identity: &Identity,
+    profile: &Profile,
+) -> Result<(DeviceLink, Known), DeviceError> {
+    let link = DeviceLink::dial(identity, &known.entry, &known.addresses()).await?;
     directory::remember_address(profile, &known.entry, link.addr());
-    link
+    Ok((link, known))
 }
 
 /// What a service speaks, if it would open now; otherwise the device's own refusal.
@@ -119,7 +131,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn listen(&self, keeper: Keeper<'_>, link: DeviceLink) -> Result<Exit, Problem> {
+    async fn listen(&self, mut keeper: Keeper<'_>, link: DeviceLink) -> Result<Exit, Problem> {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.args.port.unwrap_or(0)));
         let failed = |error| Problem::listener(addr, &error);
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
@@ -213,6 +225,8 @@ async fn interrupted() {
     }
 }
 
+/// How long a device may be silent before the hub is asked whether it has moved.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// Local connections at the same time; further ones wait in the listener's queue.
 const CONNECTIONS: usize = 128;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
 //! `postern login`: from an invitation or a password to a pass on this computer.
 //!
-//! 1. The key is made first, so that the handshake with the hub can be signed with it.
+//! 1. The key is made before anyone is asked or dialled: the handshake with the hub is signed with it.
 //! 2. With a code, the hub is where the code says and the user chooses a password.
 //! 3. Without, the hub is the one of the last login (or of the arguments) and the user types the password.
 //! 4. The hub's pass is stored beside the key that it is bound to.
@@ -29,13 +29,14 @@ use crate::secret::{choose_password, read_otp, read_password};
 
 /// Signs in, or sets up one-time codes.
 pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
-    let key = profile.create_key()?;
     if let Some(code) = &args.code {
         let invitation = Invitation::parse(code, Invitee::User)?;
+        let key = profile.create_key()?;
         let password = choose_password(args.password_stdin)?;
         return accept(&invitation, password, &key, profile, screen).await;
     }
     let membership = membership(&args, profile)?;
+    let key = profile.create_key()?;
     let password = read_password(args.password_stdin)?;
     let otp = match &args.otp {
         Some(given) => Some(read_otp(given)?),

@@ -39,7 +39,8 @@ pub(crate) struct Profile {
 impl Profile {
     /// Names the directory: `home` where given, otherwise the platform's. Nothing is created.
     pub(crate) fn locate(home: Option<&Path>) -> Result<Self, ProfileError> {
-        let dir = match home {
+        // An empty POSTERN_HOME means the same as none: otherwise the key would land in the current directory.
+        let dir = match home.filter(|home| !home.as_os_str().is_empty()) {
             Some(home) => home.to_owned(),
             None => directories::ProjectDirs::from("", "", "postern")
                 .map(|dirs| dirs.data_local_dir().to_owned())
@@ -77,6 +78,14 @@ impl Profile {
 
     /// Remembers hub and user, and the pass of this login.
     pub(crate) fn sign_in(&self, membership: &Membership, pass: &[u8]) -> Result<(), ProfileError> {
+        let before = self.membership()?;
+        let same = |before: &Membership| {
+            (before.hub_key, before.user_id) == (membership.hub_key, membership.user_id)
+        };
+        if !before.as_ref().is_some_and(same) {
+            // What another user may see is none of this one's business.
+            private::remove(&self.dir, DEVICES)?;
+        }
         self.write_json(HUB, membership)?;
         Ok(private::write(&self.dir, PASS, pass)?)
     }
@@ -228,6 +237,28 @@ mod tests {
         assert!(matches!(profile.identity(), Err(ProfileError::SignedOut)));
         assert_eq!(profile.membership().unwrap(), Some(membership()));
         assert_ne!(profile.create_key().unwrap().public(), key);
+    }
+
+    #[test]
+    fn another_user_does_not_inherit_the_listing_and_the_same_one_keeps_it() {
+        let (_base, profile) = profile();
+        profile.create_key().unwrap();
+        let anna = Membership { user_id: Some(UserId::new([1; 8])), ..membership() };
+        let listing = Listing { fetched: postern_protocol::time::UnixTime::EPOCH, devices: Vec::new() };
+        profile.sign_in(&anna, b"one").unwrap();
+        profile.save_listing(&listing).unwrap();
+        profile.sign_in(&anna, b"two").unwrap();
+        assert_eq!(profile.listing(), Some(listing));
+        profile
+            .sign_in(&Membership { user_id: Some(UserId::new([2; 8])), ..membership() }, b"three")
+            .unwrap();
+        assert_eq!(profile.listing(), None);
+    }
+
+    #[test]
+    fn an_empty_home_is_no_home() {
+        let named = Profile::locate(Some(Path::new(""))).unwrap();
+        assert_ne!(named.dir, Path::new(""));
     }
 
     #[test]

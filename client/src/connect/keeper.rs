@@ -48,7 +48,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Runs until the device says no; yields what it said.
-    pub(super) async fn keep(&self, states: &watch::Sender<State>, screen: &Screen) -> Problem {
+    pub(super) async fn keep(&mut self, states: &watch::Sender<State>, screen: &Screen) -> Problem {
         loop {
             let now = states.borrow().clone();
             if let State::Up(link) = now {
@@ -67,13 +67,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    async fn dial_again(&self) -> Result<DeviceLink, Problem> {
+    async fn dial_again(&mut self) -> Result<DeviceLink, Problem> {
         let mut backoff = Backoff::between(FIRST_WAIT, LONGEST_WAIT);
         loop {
             // Without randomness it waits the whole time: late, but never a storm.
             tokio::time::sleep(backoff.delay(getrandom::u64().unwrap_or(u64::MAX))).await;
             match reach(&self.known, self.identity, self.profile).await.map_err(Problem::from) {
-                Ok((link, _)) => return Ok(link),
+                Ok((link, known)) => {
+                    self.known = known;
+                    return Ok(link);
+                }
                 Err(problem) if passes(problem.exit) => {}
                 Err(problem) => return Err(problem),
             }

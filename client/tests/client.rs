@@ -1,0 +1,18 @@
+//! The real program against a hub and a device on loopback that speak the real protocol.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "client/device.rs"]
+mod device;
+#[path = "client/directory.rs"]
+mod directory;
+#[path = "client/documents.rs"]
+mod documents;
+#[path = "client/hub.rs"]
+mod hub;
+#[path = "client/sign_in.rs"]
+mod sign_in;
+#[path = "client/tunnels.rs"]
+mod tunnels;
+#[path = "client/world.rs"]
+mod world;

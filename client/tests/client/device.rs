@@ -1,0 +1,179 @@
+//! A device whose services echo, refuse or are cut.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use postern_protocol::id::{DeviceId, TunnelId};
+use postern_protocol::limits;
+use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
+use postern_protocol::trust::{Role as TrustRole, RoleKeys, Root, Subject};
+use postern_protocol::wire::hub::DeviceEntry;
+use postern_protocol::wire::registry::{ALPN_TUNNEL_V1, CloseCode, Failure};
+use postern_protocol::wire::text::Text;
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
+use tokio::sync::watch;
+
+use crate::hub::{FLEET, IDENTITY};
+use crate::world::{GENEROUS, secret};
+
+const KEY: u8 = 11;
+const ID: DeviceId = DeviceId::new([11; 8]);
+
+/// `hmi` (HTTP), `panel` (VNC) and `live` (WebSocket) echo; `plc` cannot be reached; `vault` wants a second factor.
+pub(crate) struct Device {
+    endpoint: Endpoint,
+    cut: watch::Sender<Option<CloseCode>>,
+    opens: Arc<Mutex<Vec<String>>>,
+}
+
+impl Device {
+    pub(crate) fn start(addr: SocketAddr) -> Self {
+        let role = Role::Server { alpns: vec![ALPN_TUNNEL_V1.to_vec()] };
+        let endpoint = Endpoint::bind(addr, &secret(KEY), role, &Settings::session()).unwrap();
+        let (cut, cuts) = watch::channel(None);
+        let opens = Arc::new(Mutex::new(Vec::new()));
+        let (listening, shared) = (endpoint.clone(), Arc::clone(&opens));
+        tokio::spawn(async move {
+            while let Some(incoming) = listening.accept().await {
+                let (cuts, shared) = (cuts.clone(), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    if let Ok(connection) = incoming.handshake(GENEROUS).await {
+                        serve(connection, cuts, shared).await;
+                    }
+                });
+            }
+        });
+        Self { endpoint, cut, opens }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.endpoint.local_addr().unwrap()
+    }
+
+    pub(crate) fn entry(&self, name: &str, account: &str) -> DeviceEntry {
+        DeviceEntry {
+            device: ID,
+            name: name.parse().unwrap(),
+            account: Text::clean(account),
+            label: Some("Press in hall 3".parse().unwrap()),
+            key: secret(KEY).public(),
+            addresses: vec![self.addr()],
+            online: true,
+        }
+    }
+
+    /// Cuts every open tunnel.
+    pub(crate) fn cut(&self, code: CloseCode) {
+        self.cut.send_replace(Some(code));
+    }
+
+    /// Services that were asked for, in order.
+    pub(crate) fn opens(&self) -> Vec<String> {
+        self.opens.lock().unwrap().clone()
+    }
+
+    /// Shuts down as an agent does.
+    pub(crate) fn stop(&self) {
+        self.endpoint.close(CloseCode::Failed(Failure::Shutdown).number(), b"");
+    }
+}
+
+async fn serve(
+    connection: Connection,
+    cuts: watch::Receiver<Option<CloseCode>>,
+    opens: Arc<Mutex<Vec<String>>>,
+) {
+    let mut known = false;
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        let request = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
+        let answer = match &request {
+            Request::Authenticate { .. } => authenticate(&connection, &request),
+            Request::ListServices | Request::Open { .. } if !known => Answer::Denied(Reason::BadPass),
+            Request::ListServices => Answer::Services(services()),
+            Request::Open { service } => {
+                opens.lock().unwrap().push(service.to_string());
+                open(service.as_str())
+            }
+        };
+        known |= matches!(answer, Answer::Welcome { .. });
+        write_frame(&mut send, &answer, ANSWER_BYTES).await.unwrap();
+        if let Answer::Accepted { .. } = answer {
+            tokio::spawn(echo(send, recv, cuts.clone()));
+        } else {
+            send.finish().unwrap();
+        }
+    }
+}
+
+fn authenticate(connection: &Connection, request: &Request) -> Answer {
+    let Request::Authenticate { pass, proof } = request else { panic!("not reached") };
+    let exporter = connection.export_keying_material(EXPORTER_LABEL, &[]).unwrap();
+    let presented = Presented { pass, proof: *proof, exporter: &exporter, peer_key: connection.peer_key() };
+    let now = UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let role = |role| RoleKeys { role, threshold: 1, keys: vec![secret(IDENTITY).public()] };
+    let root = Root {
+        fleet: FLEET,
+        version: 1,
+        expires: UnixTime::MAX,
+        policy_epoch: 1,
+        roles: vec![role(TrustRole::Root), role(TrustRole::Policy), role(TrustRole::Identity)],
+        hubs: Vec::new(),
+    };
+    match Subject::authenticate(&presented, ID, &root, now) {
+        Ok(subject) => Answer::Welcome { device: ID, agent: Text::clean("test"), until: subject.expires() },
+        Err(_) => Answer::Denied(Reason::BadPass),
+    }
+}
+
+fn services() -> Vec<ServiceEntry> {
+    let entry = |name: &str, kind, blocked| ServiceEntry {
+        name: name.parse().unwrap(),
+        kind,
+        blocked,
+        until: Some(UnixTime::from_secs(4_000_000_000)),
+    };
+    vec![
+        entry("hmi", Kind::Http, None),
+        entry("live", Kind::Websocket, None),
+        entry("panel", Kind::Vnc, None),
+        entry("vault", Kind::Http, Some(Reason::SecondFactorRequired)),
+    ]
+}
+
+fn open(service: &str) -> Answer {
+    let accepted = |kind| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, until: UnixTime::MAX };
+    match service {
+        "hmi" => accepted(Kind::Http),
+        "live" => accepted(Kind::Websocket),
+        "panel" => accepted(Kind::Vnc),
+        "vault" => Answer::Denied(Reason::SecondFactorRequired),
+        "plc" => Answer::Failed(Failure::Unreachable),
+        _ => Answer::Denied(Reason::NoGrant),
+    }
+}
+
+/// Sends back what comes, and `bye` when the client has ended.
+async fn echo(mut send: SendStream, mut recv: RecvStream, mut cuts: watch::Receiver<Option<CloseCode>>) {
+    loop {
+        let cut = async { cuts.wait_for(Option::is_some).await.unwrap().unwrap().number() };
+        tokio::select! {
+            chunk = recv.read_chunk(usize::MAX) => match chunk {
+                Ok(Some(chunk)) => send.write_chunk(chunk).await.unwrap(),
+                Ok(None) => break,
+                Err(_) => return,
+            },
+            code = cut => {
+                send.reset(code);
+                recv.stop(code);
+                return;
+            }
+        }
+    }
+    send.write_all(b"bye").await.unwrap();
+    send.finish().unwrap();
+}

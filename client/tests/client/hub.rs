@@ -1,0 +1,150 @@
+//! A hub that knows one user.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use postern_protocol::id::{FleetId, UserId};
+use postern_protocol::limits;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+use postern_protocol::wire::registry::ALPN_HUB_V1;
+use postern_protocol::wire::text::Text;
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, Role, Settings};
+
+use crate::world::{GENEROUS, PASSWORD, loopback, secret};
+
+pub(crate) const FLEET: FleetId = FleetId::new([7; 8]);
+pub(crate) const OTP: &str = "123456";
+const HUB: u8 = 1;
+pub(crate) const IDENTITY: u8 = 2;
+
+pub(crate) struct Hub {
+    endpoint: Endpoint,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    devices: Vec<DeviceEntry>,
+    keys: BTreeSet<PublicKey>,
+    password: Option<String>,
+}
+
+impl Hub {
+    pub(crate) fn start() -> Self {
+        let role = Role::Server { alpns: vec![ALPN_HUB_V1.to_vec()] };
+        let endpoint = Endpoint::bind(loopback(), &secret(HUB), role, &Settings::hub()).unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let (listening, shared) = (endpoint.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            while let Some(incoming) = listening.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    if let Ok(connection) = incoming.handshake(GENEROUS).await {
+                        serve(connection, &shared).await;
+                    }
+                });
+            }
+        });
+        Self { endpoint, state }
+    }
+
+    /// From now on there is no hub.
+    pub(crate) fn stop(&self) {
+        self.endpoint.close(0, b"");
+    }
+
+    pub(crate) fn list(&self, devices: Vec<DeviceEntry>) {
+        self.state.lock().unwrap().devices = devices;
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.state.lock().unwrap().keys.len()
+    }
+
+    pub(crate) fn invitation(&self) -> String {
+        self.invite(secret(HUB).public())
+    }
+
+    /// An invitation to a hub of another key at this address.
+    pub(crate) fn invite(&self, hub_key: PublicKey) -> String {
+        let invitation = Invitation {
+            invitee: Invitee::User,
+            hubs: vec![self.endpoint.local_addr().unwrap()],
+            hub_key,
+            root: Digest::of(&[b"root"]),
+            secret: [9; 16],
+        };
+        invitation.to_string()
+    }
+
+    pub(crate) fn address_and_key(&self) -> (String, String) {
+        (self.endpoint.local_addr().unwrap().to_string(), secret(HUB).public().to_string())
+    }
+}
+
+async fn serve(connection: Connection, state: &Mutex<State>) {
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        let request = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
+        let answer = answer(request, connection.peer_key(), &mut state.lock().unwrap());
+        write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();
+        send.finish().unwrap();
+    }
+}
+
+fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
+    match request {
+        HubRequest::AcceptInvitation { secret: [9, ..], password } if state.password.is_none() => {
+            if password.reveal().len() < 10 {
+                return HubAnswer::Refused(Refusal::WeakPassword);
+            }
+            state.password = Some(password.reveal().to_owned());
+            logged_in(state, key, None)
+        }
+        HubRequest::AcceptInvitation { .. } => HubAnswer::Refused(Refusal::Code),
+        HubRequest::Login { account, user, password, otp } => {
+            let otp_holds = otp.as_ref().is_none_or(|otp| otp.reveal() == OTP);
+            let known =
+                account.as_str() == "acme" && user.as_str() == "anna" && password.reveal() == PASSWORD;
+            match known && otp_holds {
+                true => logged_in(state, key, otp.map(|_| Method::Totp)),
+                false => HubAnswer::Refused(Refusal::Login),
+            }
+        }
+        HubRequest::EnrollOtp { .. } => {
+            HubAnswer::Otp { uri: "otpauth://totp/acme:anna?secret=ABC".to_owned() }
+        }
+        HubRequest::ListDevices if state.keys.contains(&key) => HubAnswer::Devices(state.devices.clone()),
+        HubRequest::ListDevices => HubAnswer::Refused(Refusal::UnknownKey),
+        HubRequest::Logout => {
+            state.keys.remove(&key);
+            HubAnswer::Done
+        }
+        HubRequest::Enroll { .. } | HubRequest::Sync(_) => HubAnswer::Refused(Refusal::UnknownKey),
+    }
+}
+
+fn logged_in(state: &mut State, key: PublicKey, second: Option<Method>) -> HubAnswer {
+    state.keys.insert(key);
+    let now = UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let methods = [Some(Method::Password), second].into_iter().flatten();
+    let pass = Pass {
+        fleet: FLEET,
+        user: UserId::new([5; 8]),
+        key,
+        factors: methods.map(|method| Factor { method, at: now }).collect(),
+        issued: now,
+        expires: now.saturating_add(3600),
+    };
+    HubAnswer::LoggedIn {
+        fleet: FLEET,
+        user: pass.user,
+        account: Text::clean("acme"),
+        name: "anna".parse().unwrap(),
+        pass: Envelope::seal(&pass, &[&secret(IDENTITY)]).unwrap(),
+    }
+}
