@@ -53,13 +53,7 @@ impl Screen {
             rows.iter().for_each(|row| write_out(&row.join("\t")));
             return;
         }
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header(header.iter().copied());
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        table.add_rows(rows.iter().map(|row| row.iter().map(String::as_str)));
-        write_out(&table.trim_fmt());
+        write_out(&table(header, rows));
     }
 
     /// Something to know beside the answer; one line on standard error.
@@ -74,6 +68,16 @@ impl Screen {
     }
 }
 
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header.iter().copied());
+    table.add_rows(rows.iter().map(|row| row.iter().map(String::as_str)));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
 fn write_out(line: &str) {
     let mut out = std::io::stdout().lock();
     let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -81,3 +85,16 @@ fn write_out(line: &str) {
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_for_people_is_aligned_without_lines_and_without_trailing_blanks() {
+        let row = |one: &str, two: &str| vec![one.to_owned(), two.to_owned()];
+        let rows = [row("hmi", "http"), row("panel-left", "vnc")];
+        let expected = "SERVICE     KIND\nhmi         http\npanel-left  vnc";
+        assert_eq!(table(&["SERVICE", "KIND"], &rows), expected);
+    }
+}
