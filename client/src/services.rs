@@ -35,7 +35,7 @@ pub(crate) async fn run(wanted: &DeviceRef, profile: &Profile, screen: &Screen) 
         ));
     }
     let rows: Vec<Vec<String>> = services.iter().map(row).collect();
-    screen.list(&["SERVICE", "KIND", "ACCESS", "UNTIL"], &rows);
+    screen.list(&["SERVICE", "KIND", "UNTIL", "ACCESS"], &rows);
     Ok(Exit::Done)
 }
 
@@ -44,7 +44,7 @@ fn row(entry: &ServiceEntry) -> Vec<String> {
         .blocked
         .map_or_else(|| "open".to_owned(), |reason| format!("{}: {}", reason.sentence(), reason.next_step()));
     let until = entry.until.map(clock::local).unwrap_or_default();
-    vec![entry.name.to_string(), entry.kind.word().to_owned(), access, until]
+    vec![entry.name.to_string(), entry.kind.word().to_owned(), until, access]
 }
 
 fn service(entry: &ServiceEntry) -> ServiceAnswer<'_> {

@@ -101,12 +101,29 @@ async fn serve(
             }
         };
         known |= matches!(answer, Answer::Welcome { .. });
+        if let Some(bytes) = hostile(&request) {
+            send.write_all(bytes).await.unwrap();
+            send.finish().unwrap();
+            continue;
+        }
         write_frame(&mut send, &answer, ANSWER_BYTES).await.unwrap();
         if let Answer::Accepted { .. } = answer {
             tokio::spawn(echo(send, recv, cuts.clone()));
         } else {
             send.finish().unwrap();
         }
+    }
+}
+
+/// What a broken or hostile device answers when asked for these services.
+fn hostile(request: &Request) -> Option<&'static [u8]> {
+    let Request::Open { service } = request else { return None };
+    match service.as_str() {
+        "huge" => Some(&[0xff; 4]),
+        "garbage" => Some(&[3, 0, 0, 0, 0xff, 0xff, 0xff]),
+        "short" => Some(&[9, 0, 0, 0, 1]),
+        "silent" => Some(&[]),
+        _ => None,
     }
 }
 

@@ -30,11 +30,11 @@ async fn known_devices_are_listed_and_reached_while_the_hub_is_away() {
 async fn services_are_what_the_device_says() {
     let world = World::signed_in().await;
     let services = world.run(&["services", "press-7"]).await;
-    let expected = "hmi\thttp\topen\t2096-10-02 07:06 +00:00\n\
-                    live\twebsocket\topen\t2096-10-02 07:06 +00:00\n\
-                    panel\tvnc\topen\t2096-10-02 07:06 +00:00\n\
-                    vault\thttp\tthis access needs a second factor: sign in again with your one-time code \
-                    (`postern login --otp`)\t2096-10-02 07:06 +00:00\n";
+    let expected = "hmi\thttp\t2096-10-02 07:06 +00:00\topen\n\
+                    live\twebsocket\t2096-10-02 07:06 +00:00\topen\n\
+                    panel\tvnc\t2096-10-02 07:06 +00:00\topen\n\
+                    vault\thttp\t2096-10-02 07:06 +00:00\tthis access needs a second factor: sign in again with \
+                    your one-time code (`postern login --otp`)\n";
     assert_eq!((services.code, services.stdout.as_str()), (0, expected));
     let json = world.run(&["services", "acme/press-7", "--json"]).await;
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();

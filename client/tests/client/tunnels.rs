@@ -86,6 +86,21 @@ async fn a_refusal_is_one_line_and_the_device_has_been_asked() {
 }
 
 #[tokio::test]
+async fn nonsense_from_a_device_is_one_line_and_never_a_panic() {
+    let world = World::signed_in().await;
+    for (service, what) in [
+        ("huge", "a message was too large"),
+        ("garbage", "a message was malformed"),
+        ("short", "a message came out of turn"),
+        ("silent", "a message came out of turn"),
+    ] {
+        let outcome = world.run(&["connect", "press-7", service]).await;
+        let line = format!("postern: press-7/{service}: {what}; use a matching version\n");
+        assert_eq!((outcome.code, outcome.stderr), (1, line));
+    }
+}
+
+#[tokio::test]
 async fn a_cut_resets_the_local_connection_and_says_why() {
     let world = World::signed_in().await;
     let mut running = world.start(&["connect", "press-7", "hmi"]);
