@@ -25,7 +25,7 @@ use crate::hub::{DIAL_WITHIN, HubError, HubLink};
 use crate::problem::Problem;
 use crate::profile::{Membership, Profile};
 use crate::screen::Screen;
-use crate::secret::{choose_password, read_otp, read_password};
+use crate::secret::{choose_password, offer_otp, read_otp, read_password};
 
 /// Signs in, or sets up one-time codes.
 pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> 
     let password = read_password(args.password_stdin)?;
     let otp = match &args.otp {
         Some(given) => Some(read_otp(given)?),
-        None if membership.second_factor && !args.password_stdin => Some(read_otp("")?),
+        None if membership.second_factor && !args.password_stdin => offer_otp()?,
         None => None,
     };
     if args.setup_otp {
@@ -77,7 +77,12 @@ async fn accept(
 ) -> Result<Exit, Problem> {
     let request = HubRequest::AcceptInvitation { secret: invitation.secret, password };
     let answer = ask(key, invitation.hub_key, &invitation.hubs, &request).await?;
-    keep(answer, invitation.hubs.clone(), invitation.hub_key, profile, screen)
+    keep(
+        answer,
+        Place { hubs: invitation.hubs.clone(), hub_key: invitation.hub_key, second_factor: false },
+        profile,
+        screen,
+    )
 }
 
 async fn log_in(
@@ -88,10 +93,10 @@ async fn log_in(
     profile: &Profile,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let Membership { hubs, hub_key, account, user, .. } = membership;
+    let Membership { hubs, hub_key, account, user, second_factor, .. } = membership;
     let request = HubRequest::Login { account, user, password, otp };
     let answer = ask(key, hub_key, &hubs, &request).await?;
-    keep(answer, hubs, hub_key, profile, screen)
+    keep(answer, Place { hubs, hub_key, second_factor }, profile, screen)
 }
 
 async fn set_up_otp(
@@ -129,13 +134,14 @@ async fn ask(
     answer
 }
 
-fn keep(
-    answer: HubAnswer,
+/// Where somebody signed in, and whether they are known to have a second factor.
+struct Place {
     hubs: Vec<SocketAddr>,
     hub_key: PublicKey,
-    profile: &Profile,
-    screen: &Screen,
-) -> Result<Exit, Problem> {
+    second_factor: bool,
+}
+
+fn keep(answer: HubAnswer, place: Place, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
     let HubAnswer::LoggedIn { fleet, user, account, name, pass } = answer else {
         return Err(HubError::Unexpected.into());
     };
@@ -143,8 +149,9 @@ fn keep(
     let membership = Membership {
         fleet: Some(fleet),
         user_id: Some(user),
-        second_factor: facts.second_factor.is_some(),
-        ..fresh(hubs, hub_key, account, name)
+        // One login without a code does not mean that there is none.
+        second_factor: place.second_factor || facts.second_factor.is_some(),
+        ..fresh(place.hubs, place.hub_key, account, name)
     };
     profile.sign_in(&membership, &pass)?;
     screen.answer(&LoginAnswer {

@@ -51,6 +51,15 @@ pub(crate) fn read_otp(given: &str) -> Result<Password, SecretError> {
     Ok(Password::try_from(digits)?)
 }
 
+/// Asks for a one-time code that may be left out.
+pub(crate) fn offer_otp() -> Result<Option<Password>, SecretError> {
+    match ask("One-time code (Enter for none): ", "one-time code") {
+        Ok(code) => Ok(Some(code)),
+        Err(SecretError::Length(_)) => Ok(None),
+        Err(error @ (SecretError::NoTerminal(_) | SecretError::Input(_) | SecretError::Differ)) => Err(error),
+    }
+}
+
 fn ask(prompt: &str, what: &'static str) -> Result<Password, SecretError> {
     let typed = rpassword::prompt_password(prompt).map_err(|_| SecretError::NoTerminal(what))?;
     Ok(Password::try_from(typed)?)
