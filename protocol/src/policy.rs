@@ -1,9 +1,9 @@
 //! Policy on the device: one signed value, one index, one decision.
 //!
-//! 1. [`verify`]: received bytes become a [`Verified`] snapshot, in numbered steps.
+//! 1. [`mod@verify`]: received bytes become a [`Verified`] snapshot, in numbered steps.
 //! 2. [`index`]: a verified snapshot becomes an [`Index`], once for each activation.
-//! 3. [`decide`]: the only function that says yes. It returns a [`Permit`] or a [`Denial`] with one [`Reason`].
-//! 4. [`explain`]: the same judgement in words, which permits nothing.
+//! 3. [`mod@decide`]: the only function that says yes. It returns a [`Permit`] or a [`Denial`] with one [`Reason`].
+//! 4. [`mod@explain`]: the same judgement in words, which permits nothing.
 
 pub mod decide;
 pub mod explain;

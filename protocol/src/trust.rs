@@ -3,7 +3,7 @@
 //! 1. [`keys`]: ed25519, with weak keys refused wherever one enters.
 //! 2. [`envelope`]: the frame around every signed object, and the numbered steps of its verification.
 //! 3. [`root`]: which keys may sign what.
-//! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`](pass::Subject).
+//! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`].
 //!
 //! The words are TUF's (The Update Framework 1.0.34): root, role, threshold, version, expiry, rollback.
 
