@@ -1,6 +1,8 @@
-//! The time of day: the only place that reads it.
+//! The time of day: the only place that reads it, and how times look for people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
 
 use postern_protocol::time::UnixTime;
 
@@ -8,4 +10,35 @@ use postern_protocol::time::UnixTime;
 pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime::from_secs(since.as_secs())
+}
+
+/// A time in RFC 3339, UTC.
+pub(crate) fn show(time: UnixTime) -> String {
+    let secs = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(secs).map_or_else(|_| "the end of time".to_owned(), |time| time.to_string())
+}
+
+/// Reads a time in RFC 3339.
+pub(crate) fn parse(text: &str) -> Result<UnixTime, TimeFault> {
+    let time: Timestamp = text.parse().map_err(|_| TimeFault)?;
+    u64::try_from(time.as_second()).map(UnixTime::from_secs).map_err(|_| TimeFault)
+}
+
+/// A text that is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)")]
+pub(crate) struct TimeFault;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_for_people_read_back() {
+        let time = UnixTime::from_secs(1_798_740_000);
+        assert_eq!(show(time), "2026-12-31T18:00:00Z");
+        assert_eq!(parse("2026-12-31T19:00:00+01:00"), Ok(time));
+        assert_eq!(parse("2026-12-31T19:00:00"), Err(TimeFault));
+        assert_eq!(parse("1969-12-31T19:00:00Z"), Err(TimeFault));
+    }
 }

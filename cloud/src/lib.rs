@@ -1,14 +1,46 @@
 //! The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
+//!
+//! 1. [`fleet`] reads a declarative file into a [`model`], or refuses it with the place of every error.
+//! 2. [`diff`] says who gains and loses what; [`compile`] turns the model into the policy of one device.
+//! 3. [`publish`] signs what changed; [`store`] keeps model and snapshots in one transaction.
+//! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
+//! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service.
+//!
+//! The program is [`main`], so that a laboratory can run the same code under another name. Deliberately absent:
+//! anything that a device would have to trust. It believes signatures, never this process.
 
+mod args;
 mod chance;
 mod clock;
+mod commands;
 pub mod compile;
 pub mod diff;
 pub mod explain;
 pub mod fleet;
+pub mod hub;
 pub mod keys;
+pub mod login;
 pub mod model;
 mod nearest;
+pub mod news;
 pub mod publish;
 pub mod store;
 pub mod visibility;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs `postern-cloud` with the given arguments, of which the first is the program's name.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match args::Args::try_parse_from(args) {
+        Ok(args) => commands::run(args),
+        Err(error) => {
+            // Help and version go to the standard output and are no failure.
+            let _gone = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}

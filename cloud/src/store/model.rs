@@ -39,6 +39,18 @@ impl Tx<'_> {
         Ok(model)
     }
 
+    /// Notes who changed what, as a new revision.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn log(&self, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
+        self.sql.execute(
+            "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
+            params![secs(now), who, what],
+        )?;
+        Ok(self.sql.last_insert_rowid())
+    }
+
     fn load_model(&self) -> Result<Model, StoreError> {
         let damaged = || StoreError::Damaged { what: "entity of the model" };
         let mut model = Model::default();
@@ -61,11 +73,7 @@ impl Tx<'_> {
     pub fn save_model(&self, model: &Model, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
         let before: BTreeMap<_, _> = self.model()?.rows();
         let after = model.rows();
-        self.sql.execute(
-            "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
-            params![secs(now), who, what],
-        )?;
-        let revision = self.sql.last_insert_rowid();
+        let revision = self.log(now, who, what)?;
         for (kind, name) in before.keys().filter(|key| !after.contains_key(*key)) {
             self.sql
                 .prepare_cached("DELETE FROM entity WHERE kind = ? AND name = ?")?

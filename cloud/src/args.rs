@@ -1,0 +1,147 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use jiff::SignedDuration;
+
+use postern_protocol::time::UnixTime;
+
+use crate::clock;
+use crate::fleet::Override;
+
+/// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
+#[derive(Debug, Parser)]
+#[command(name = "postern-cloud", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// The directory with keys and state.
+    #[arg(long, global = true, env = "POSTERN_CLOUD_STATE", default_value = "/var/lib/postern-cloud")]
+    pub(crate) state: PathBuf,
+    /// Answers in JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Founds an installation: makes its keys, its first root and its state. Never overwrites anything.
+    Init {
+        /// Where the hub listens.
+        #[arg(long, default_value = "0.0.0.0:7440")]
+        listen: SocketAddr,
+        /// Where devices and users reach the hub; repeat it for each address, in the order to be tried.
+        #[arg(long)]
+        advertise: Vec<SocketAddr>,
+    },
+    /// Checks a fleet file by itself, without an installation.
+    Check {
+        #[command(flatten)]
+        fleet: Fleet,
+    },
+    /// Replaces the model with a fleet file, and signs what changes for each device.
+    Apply {
+        #[command(flatten)]
+        fleet: Fleet,
+        /// Shows the plan and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Publishes also when somebody gains access, without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Shows who would gain and lose what if a fleet file were applied.
+    Diff {
+        #[command(flatten)]
+        fleet: Fleet,
+    },
+    /// Says why a user may or may not use a service, by the same judgement as the device's.
+    Explain {
+        /// The user's name.
+        user: String,
+        /// The device's name.
+        device: String,
+        /// The service's name on the device.
+        service: String,
+        /// When, in RFC 3339; now if not given.
+        #[arg(long, value_parser = clock::parse)]
+        at: Option<UnixTime>,
+        /// How long ago the user's second factor was used, such as `2h`; not at all if not given.
+        #[arg(long)]
+        second_factor_age: Option<SignedDuration>,
+    },
+    /// Devices: enrolment codes and the state of links.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Users: invitations, listing, disabling.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Runs the hub until SIGTERM or SIGINT. Its first line of output says where it listens.
+    Serve {
+        /// Listens here instead of where `init` said.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
+    /// Shows the installation as a whole.
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Prints an enrolment code for a device of the model: single use, for 24 hours.
+    Add {
+        /// The device's name.
+        name: String,
+    },
+    /// Lists devices with what is in force on them.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Prints an invitation for a user of the model: single use, for three days. Accepting it resets the user's
+    /// password, one-time codes and keys.
+    Invite {
+        /// The user's name.
+        name: String,
+    },
+    /// Lists users.
+    List,
+    /// Refuses a user on every device, at once.
+    Disable {
+        /// The user's name.
+        name: String,
+    },
+    /// Lifts a `disable`.
+    Enable {
+        /// The user's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fleet {
+    /// The fleet file.
+    #[arg(value_name = "FLEET")]
+    pub(crate) file: PathBuf,
+    /// Changes one value of the file before it is read, such as
+    /// `device.press-7.service.hmi.target=127.0.0.1:5900`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+}
+
+const EXIT_CODES: &str = "\
+Environment:
+  POSTERN_LOG  how much `serve` logs: error, warn, info (as by default), debug, trace
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  the fleet file was refused; nothing was applied
+  4  somebody would gain access and nobody has confirmed it; nothing was applied
+  5  the state directory is missing, damaged or unsafe
+  6  another hub runs on this state directory
+  7  there is no such user, device or service";

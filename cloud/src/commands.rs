@@ -1,0 +1,238 @@
+//! What each command does, and how it answers.
+//!
+//! 1. A command returns an [`Answer`]: text for people and the same in JSON.
+//! 2. Errors are one enum; each has an exit code that `--help` documents.
+//! 3. Commands that publish tell a running hub at once.
+
+mod apply;
+mod device;
+mod explain;
+mod init;
+mod serve;
+mod status;
+mod table;
+mod user;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::trust::{Digest, Envelope, Root};
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+
+use crate::args::{Args, Command, DeviceCommand, UserCommand};
+use crate::chance;
+use crate::explain::ExplainError;
+use crate::fleet::Complaint;
+use crate::keys::{self, FoundError, KeyFileError, Keys};
+use crate::model::{EntityKind, Model};
+use crate::nearest::nearest;
+use crate::publish::{PublishError, Publisher};
+use crate::store::{Store, StoreError, Tx};
+
+/// What a command has to say.
+pub(crate) struct Answer {
+    text: String,
+    json: Value,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("the fleet file was refused and nothing was applied:\n{}", lines(file, complaints))]
+    Fleet { file: PathBuf, complaints: Vec<Complaint> },
+    #[error(
+        "somebody would gain access, so this needs a confirmation: look at the plan and run it again with `--yes`; \
+         nothing was applied"
+    )]
+    Unconfirmed,
+    #[error(
+        "the model was changed by somebody else meanwhile; look at the plan again and repeat; nothing was applied"
+    )]
+    Overtaken,
+    #[error(transparent)]
+    Found(#[from] FoundError),
+    #[error("`--advertise ADDRESS` is needed: {listen} does not say where devices and users reach the hub")]
+    NoAdvertise { listen: SocketAddr },
+    #[error(
+        "no address is known under which the hub can be reached: run `postern-cloud serve` once, or found the \
+         installation with `--advertise`"
+    )]
+    NoAddress,
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
+    #[error("there is no {kind} `{name}` in the model{}", hint(nearest.as_deref()))]
+    Unknown { kind: EntityKind, name: String, nearest: Option<String> },
+    #[error("user `{0}` is disabled; `postern-cloud user enable {0}` lifts it")]
+    Disabled(Name),
+    #[error("another hub runs on `{0}`")]
+    Running(PathBuf),
+    #[error("{what}: {error}")]
+    Io { what: &'static str, error: std::io::Error },
+    #[error(transparent)]
+    Bind(#[from] postern_transport::quic::BindError),
+    #[error("the time span cannot be negative")]
+    NegativeSpan,
+}
+
+impl CommandError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Fleet { .. } => 3,
+            Self::Unconfirmed | Self::Overtaken => 4,
+            Self::NoAdvertise { .. } | Self::NegativeSpan => 2,
+            Self::Key(_) | Self::Store(_) => 5,
+            Self::Found(error) => match error {
+                FoundError::Exists(_) => 5,
+                FoundError::BadPath(_)
+                | FoundError::Io { .. }
+                | FoundError::Key(_)
+                | FoundError::Envelope(_)
+                | FoundError::Store(_) => 1,
+            },
+            Self::Publish(error) => match error {
+                PublishError::Store(_) | PublishError::Root(_) => 5,
+                PublishError::Compile(_)
+                | PublishError::Size { .. }
+                | PublishError::Form { .. }
+                | PublishError::Seal { .. }
+                | PublishError::Exhausted { .. } => 1,
+            },
+            Self::Running(_) => 6,
+            Self::Unknown { .. } => 7,
+            Self::Explain(error) => match error {
+                ExplainError::Unknown { .. } => 7,
+                ExplainError::Compile(_)
+                | ExplainError::Seal(_)
+                | ExplainError::Verify(_)
+                | ExplainError::Key(_) => 1,
+            },
+            Self::NoAddress | Self::Disabled(_) | Self::Io { .. } | Self::Bind(_) => 1,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut body = json!({ "error": self.to_string(), "exit_code": self.code() });
+        if let (Self::Fleet { file, complaints }, Some(body)) = (self, body.as_object_mut()) {
+            let file = file.display().to_string();
+            let lines: Vec<String> = complaints.iter().map(|complaint| complaint.line(&file)).collect();
+            body.insert("complaints".to_owned(), json!(lines));
+        }
+        body
+    }
+}
+
+/// Runs a command and prints what it says.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let json = args.json;
+    match dispatch(args) {
+        Ok(answer) => {
+            let text = if json { format!("{}\n", answer.json) } else { answer.text };
+            // Whoever reads may have gone; the work is done all the same.
+            let _gone = std::io::stdout().lock().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let text = if json { error.json().to_string() } else { format!("postern-cloud: {error}") };
+            let _gone = writeln!(std::io::stderr().lock(), "{text}");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn dispatch(args: Args) -> Result<Answer, CommandError> {
+    let state = args.state.as_path();
+    match args.command {
+        Command::Init { listen, advertise } => init::run(state, listen, advertise),
+        Command::Check { fleet } => apply::check(&fleet),
+        Command::Apply { fleet, dry_run, yes } => {
+            apply::run(state, &fleet, apply::Mode { dry_run, yes, json: args.json })
+        }
+        Command::Diff { fleet } => apply::diff(state, &fleet),
+        Command::Explain { user, device, service, at, second_factor_age } => {
+            explain::run(state, &explain::Asked { user, device, service, at, second_factor_age })
+        }
+        Command::Device(DeviceCommand::Add { name }) => device::add(state, &name),
+        Command::Device(DeviceCommand::List) => device::list(state),
+        Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
+        Command::User(UserCommand::List) => user::list(state),
+        Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),
+        Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
+        Command::Serve { listen } => serve::run(state, listen, args.json),
+        Command::Status => status::run(state),
+    }
+}
+
+fn open(state: &Path) -> Result<Store, CommandError> {
+    Ok(Store::open(&state.join(keys::DATABASE))?)
+}
+
+fn publisher(state: &Path, tx: &Tx<'_>) -> Result<Publisher, CommandError> {
+    Ok(Publisher::new(tx, Keys::load(state)?.policy)?)
+}
+
+/// A name that somebody typed, if the model has it.
+fn known(model: &Arc<Model>, kind: EntityKind, name: &str) -> Result<Name, CommandError> {
+    let names = model.names(kind);
+    match names.iter().find(|known| known.as_str() == name) {
+        Some(known) => Ok((*known).clone()),
+        None => {
+            let nearest = nearest(name, names.into_iter().map(Name::as_str)).map(str::to_owned);
+            Err(CommandError::Unknown { kind, name: name.chars().take(80).collect(), nearest })
+        }
+    }
+}
+
+/// A fresh code for an invitee, with everything that it needs to reach this hub and to know it.
+fn invitation(tx: &Tx<'_>, invitee: Invitee) -> Result<Invitation, CommandError> {
+    let roots = tx.roots()?;
+    let damaged = || StoreError::Damaged { what: "root" };
+    let first =
+        Envelope::parse(roots.first().ok_or_else(damaged)?, limits::ROOT_BYTES).map_err(|_| damaged())?;
+    let newest = Root::self_signed(roots.last().ok_or_else(damaged)?).map_err(|_| damaged())?;
+    let hub_key = *newest.hubs.first().ok_or_else(damaged)?;
+    Ok(Invitation {
+        invitee,
+        hubs: hub_addresses(tx)?,
+        hub_key,
+        root: Digest::of(&[first.payload()]),
+        secret: chance::bytes(),
+    })
+}
+
+fn hub_addresses(tx: &Tx<'_>) -> Result<Vec<SocketAddr>, CommandError> {
+    let installation = tx.installation()?;
+    if !installation.advertise.is_empty() {
+        return Ok(installation.advertise.into_iter().take(limits::ADDRESSES).collect());
+    }
+    let dialable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
+    let address = tx.bound()?.filter(dialable).or(Some(installation.listen).filter(dialable));
+    Ok(vec![address.ok_or(CommandError::NoAddress)?])
+}
+
+/// Who runs this command, for the log of revisions.
+fn operator() -> String {
+    let named = ["SUDO_USER", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn lines(file: &Path, complaints: &[Complaint]) -> String {
+    let file = file.display().to_string();
+    complaints.iter().map(|complaint| complaint.line(&file)).collect::<Vec<_>>().join("\n")
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}

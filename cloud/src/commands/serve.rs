@@ -1,0 +1,99 @@
+//! `serve`: the wiring of a running hub, from the lock to the last goodbye.
+//!
+//! 1. The lock: one hub for each state directory.
+//! 2. Keys, store, endpoint. The address is stored for the codes that other commands make.
+//! 3. The first line of output says where it listens; then connections are admitted and publications watched.
+//! 4. SIGTERM or SIGINT: peers are told, links are noted as down, and the program ends.
+
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+
+use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
+use postern_transport::quic::{Endpoint, Role, Settings};
+
+use super::{Answer, CommandError, open};
+use crate::clock;
+use crate::hub;
+use crate::keys::Keys;
+
+pub(super) fn run(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
+    let level = std::env::var("POSTERN_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .finish();
+    // A program that embeds this one may have its own.
+    let _installed_before = tracing::subscriber::set_global_default(subscriber);
+    let _lock = lock(state)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::Io { what: "the runtime", error })?;
+    runtime.block_on(serve(state, listen, json))
+}
+
+/// Held until the process ends; the system lets go of it then, however it ends.
+fn lock(state: &Path) -> Result<File, CommandError> {
+    let io = |error| CommandError::Io { what: "the lock file", error };
+    // Opened without `open` first, so that a missing installation is said to be missing.
+    drop(open(state)?);
+    let file =
+        File::options().create(true).truncate(false).write(true).open(state.join("lock")).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CommandError::Running(state.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
+    let io = |what| move |error| CommandError::Io { what, error };
+    let store = Arc::new(open(state)?);
+    let keys = Keys::load(state)?;
+    let installation = store.read(|tx| tx.installation())?;
+    let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
+    let endpoint = Endpoint::bind(listen.unwrap_or(installation.listen), &keys.hub, role, &Settings::hub())?;
+    let bound = endpoint.local_addr().map_err(io("the hub's socket"))?;
+    store.write(|tx| {
+        tx.save_bound(bound)?;
+        tx.all_links_down()
+    })?;
+    let hub = hub::open(&store, keys, clock::now)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
+    let watcher = hub::Watcher::bind(Arc::clone(&hub), state).map_err(io("the hub's local socket"))?;
+    announce(bound, json);
+    let serving = tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
+    let watching = tokio::spawn(watcher.run());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    watching.abort();
+    let shutdown = CloseCode::Failed(Failure::Shutdown);
+    endpoint.close(shutdown.number(), shutdown.word().as_bytes());
+    endpoint.wait_idle().await;
+    serving.abort();
+    store.write(|tx| tx.all_links_down())?;
+    // Left behind it would only be replaced by the next hub.
+    let _left = std::fs::remove_file(hub::socket_path(state));
+    Ok(Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) })
+}
+
+fn announce(bound: SocketAddr, json: bool) {
+    let line = if json {
+        json!({ "event": "listening", "address": bound }).to_string()
+    } else {
+        format!("listening on {bound}")
+    };
+    let mut out = std::io::stdout().lock();
+    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+}

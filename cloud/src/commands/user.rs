@@ -1,0 +1,81 @@
+//! `user invite`, `user list`, `user disable` and `user enable`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use postern_protocol::trust::Digest;
+use postern_protocol::wire::invitation::Invitee;
+
+use super::table::table;
+use super::{Answer, CommandError, invitation, known, open, operator, publisher};
+use crate::clock;
+use crate::hub;
+use crate::model::EntityKind;
+use crate::publish::Affected;
+use crate::store::Invited;
+
+pub(super) fn invite(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let (user, account, code, expires) = open(state)?.write(|tx| {
+        let model = tx.model()?;
+        let user = known(&model, EntityKind::User, name)?;
+        if tx.person(&user)?.is_some_and(|person| person.disabled) {
+            return Err(CommandError::Disabled(user));
+        }
+        let account = model.users.get(&user).map(|body| model.path(&body.account)).unwrap_or_default();
+        let code = invitation(tx, Invitee::User)?;
+        let expires = clock::now().saturating_add(CODE_S);
+        let invited = Invited { invitee: Invitee::User, name: user.clone() };
+        tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;
+        Ok((user, account, code.to_string(), expires))
+    })?;
+    let text = format!(
+        "Hand this to {user} of {account} and to nobody else. It is good once, before {}:\n\npostern login {code}\n",
+        clock::show(expires)
+    );
+    Ok(Answer { text, json: json!({ "user": user, "account": account, "code": code, "expires": expires }) })
+}
+
+pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
+    let (model, people, roster) =
+        open(state)?.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.people()?, tx.roster()?)))?;
+    let mut rows = Vec::new();
+    let mut entries = Vec::new();
+    for person in people {
+        let account = model.users.get(&person.name).map(|body| model.path(&body.account)).unwrap_or_default();
+        let keys = roster.users.get(&person.name).map_or(0, |user| user.keys.len());
+        let (state, otp) = (person.state().word(), person.one_time.secret.is_some());
+        rows.push(vec![
+            person.name.to_string(),
+            account.clone(),
+            state.to_owned(),
+            keys.to_string(),
+            if otp { "yes" } else { "no" }.to_owned(),
+        ]);
+        entries.push(json!({
+            "name": person.name, "id": person.id, "account": account, "state": state, "keys": keys, "one_time_codes": otp,
+        }));
+    }
+    let header = ["USER", "ACCOUNT", "STATE", "KEYS", "ONE-TIME CODES"];
+    Ok(Answer { text: table(&header, rows), json: json!({ "users": entries }) })
+}
+
+pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<Answer, CommandError> {
+    let (user, publications) = open(state)?.write(|tx| {
+        let user = known(&tx.model()?, EntityKind::User, name)?;
+        let publisher = publisher(state, tx)?;
+        let now = clock::now();
+        tx.set_disabled(&user, disabled)?;
+        let what = format!("user {} {user}", if disabled { "disable" } else { "enable" });
+        tx.log(now, &operator(), &what)?;
+        let publications = publisher.publish(tx, Affected::User(&user), now)?;
+        Ok::<_, CommandError>((user, publications))
+    })?;
+    hub::notify(state);
+    let (word, count) = (if disabled { "disabled" } else { "enabled" }, publications.len());
+    let text = format!("{user} is {word}; signed for {count} devices.\n");
+    Ok(Answer { text, json: json!({ "user": user, "disabled": disabled, "published": publications }) })
+}
+
+/// For how long an invitation is good.
+const CODE_S: u64 = 3 * 24 * 3600;

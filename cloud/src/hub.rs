@@ -1,0 +1,288 @@
+//! The hub: admits agents and users over QUIC and answers their requests.
+//!
+//! 1. [`Hub::serve`] admits connections; each gets a task, and each request on it another.
+//! 2. A request is one frame. Everything but `Sync` is answered by one frame.
+//! 3. `Sync` becomes a link: the device gets what is published for it, at once and whenever that changes.
+//! 4. The peer is whoever holds the key of the handshake. Names in requests are claims.
+//!
+//! Bounds: handshakes in flight (transport), connections, streams per connection (transport), frame sizes and times.
+//! A connection that brings no link is closed after a while, so that strangers hold nothing for long. Deliberately
+//! absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
+
+mod enroll;
+mod link;
+mod links;
+mod nudge;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use postern_protocol::limits;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::codec;
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
+use postern_protocol::wire::text::Text;
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
+
+use self::links::Links;
+use crate::login::{Claim, Login};
+use crate::news::News;
+use crate::publish::{PublishError, Publisher};
+use crate::store::{Store, StoreError};
+use crate::visibility::visible_devices;
+
+pub use self::nudge::{Watcher, is_running, notify};
+
+/// Everything that a running hub shares between its tasks.
+#[derive(Debug)]
+pub struct Hub {
+    store: Arc<Store>,
+    publisher: Arc<Publisher>,
+    login: Arc<Login>,
+    links: Links,
+    news: News,
+    clock: fn() -> UnixTime,
+}
+
+/// Why a request could not be answered.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("a task of the hub failed")]
+    Internal,
+}
+
+impl Hub {
+    /// A hub on a store; `clock` tells the time of day.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        publisher: Arc<Publisher>,
+        login: Arc<Login>,
+        news: News,
+        clock: fn() -> UnixTime,
+    ) -> Self {
+        Self { store, publisher, login, links: Links::default(), news, clock }
+    }
+
+    /// Admits connections until the endpoint is closed.
+    pub async fn serve(self: Arc<Self>, endpoint: Endpoint) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut tasks = JoinSet::new();
+        while let Some(incoming) = endpoint.accept().await {
+            while tasks.try_join_next().is_some() {}
+            // A full hub refuses; dropping the attempt says so.
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let hub = Arc::clone(&self);
+            tasks.spawn(async move {
+                hub.admit(incoming).await;
+                drop(place);
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Signs what has grown old. Returns whether anything was published.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn renew(self: &Arc<Self>) -> Result<bool, PublishError> {
+        let hub = Arc::clone(self);
+        let now = (self.clock)();
+        let renewed = tokio::task::spawn_blocking(move || {
+            hub.store.write(|tx| hub.publisher.publish(tx, crate::publish::Affected::All, now))
+        });
+        let publications = renewed.await.unwrap_or_else(|_| Ok(Vec::new()))?;
+        if !publications.is_empty() {
+            self.news.publish();
+        }
+        Ok(!publications.is_empty())
+    }
+
+    async fn admit(self: Arc<Self>, incoming: Incoming) {
+        match incoming.handshake(HANDSHAKE).await {
+            Ok(connection) => self.attend(connection).await,
+            Err(error) => tracing::debug!(%error, "a handshake failed"),
+        }
+    }
+
+    /// Answers the requests of one connection until it ends.
+    async fn attend(self: Arc<Self>, connection: Connection) {
+        let mut requests = JoinSet::new();
+        let mut visit = std::pin::pin!(tokio::time::sleep(VISIT));
+        let mut may_stay = false;
+        loop {
+            tokio::select! {
+                stream = connection.accept_bi() => {
+                    let Ok((send, recv)) = stream else { break };
+                    while requests.try_join_next().is_some() {}
+                    requests.spawn(Arc::clone(&self).request(connection.clone(), send, recv));
+                }
+                () = &mut visit, if !may_stay => {
+                    may_stay = self.links.is_linked(connection.id());
+                    if !may_stay {
+                        close(&connection, ProtocolFault::TimedOut);
+                        break;
+                    }
+                }
+            }
+        }
+        // A link notes its own end; the other requests have nobody to answer to.
+        while requests.join_next().await.is_some() {}
+    }
+
+    async fn request(self: Arc<Self>, connection: Connection, mut send: SendStream, mut recv: RecvStream) {
+        let request = match read_frame(&mut recv, limits::FRAME_BYTES, REQUEST).await {
+            Ok(request) => request,
+            Err(fault) => return refuse_frame(&connection, &mut send, &fault),
+        };
+        let answer = match request {
+            HubRequest::Sync(hello) => return link::run(self, connection, hello, send, recv).await,
+            other @ (HubRequest::Enroll { .. }
+            | HubRequest::AcceptInvitation { .. }
+            | HubRequest::Login { .. }
+            | HubRequest::EnrollOtp { .. }
+            | HubRequest::ListDevices
+            | HubRequest::Logout) => self.answer(connection.peer_key(), other).await,
+        };
+        let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
+        if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
+            tracing::debug!(%error, "an answer was not delivered");
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, key: PublicKey, request: HubRequest) -> HubAnswer {
+        let now = (self.clock)();
+        match request {
+            HubRequest::Enroll { secret, label } => self.enroll(key, secret, &label, now).await,
+            HubRequest::AcceptInvitation { secret, password } => {
+                self.login.accept_invitation(key, secret, password, now).await
+            }
+            HubRequest::Login { account, user, password, otp } => {
+                let claim = Claim { key, account: account.to_string(), user, password, otp };
+                self.login.login(claim, now).await
+            }
+            HubRequest::EnrollOtp { account, user, password, otp } => {
+                let claim = Claim { key, account: account.to_string(), user, password, otp };
+                self.login.enroll_otp(claim, now).await
+            }
+            HubRequest::ListDevices => {
+                let hub = Arc::clone(self);
+                settle("listing", blocking(move || hub.list_devices(&key, now)).await)
+            }
+            HubRequest::Logout => self.login.logout(key, now).await,
+            // A link never comes here; it has no single answer.
+            HubRequest::Sync(_) => HubAnswer::Failed(Failure::Internal),
+        }
+    }
+
+    fn list_devices(&self, key: &PublicKey, now: UnixTime) -> Result<HubAnswer, Failed> {
+        self.store.read(|tx| {
+            let person =
+                tx.person_of_key(key)?.filter(|person| !person.disabled).ok_or(Refusal::UnknownKey)?;
+            let model = tx.model()?;
+            let mut room = limits::LIST_FRAME_BYTES - LIST_OVERHEAD;
+            let mut entries = Vec::new();
+            for name in visible_devices(&model, &person.name, now) {
+                let (Some(state), Some(body)) = (tx.device(&name)?, model.devices.get(&name)) else {
+                    continue;
+                };
+                // A device without a key cannot be connected to.
+                let Some(device_key) = state.key else { continue };
+                let entry = DeviceEntry {
+                    device: state.id,
+                    name,
+                    account: Text::clean(&model.path(&body.account)),
+                    label: body.label.clone(),
+                    key: device_key,
+                    addresses: state.addresses,
+                    online: state.online,
+                };
+                let size = codec::encode(&entry, room).map(|bytes| bytes.len());
+                let Ok(size) = size else {
+                    tracing::warn!("a listing was cut to what one answer holds");
+                    break;
+                };
+                room -= size;
+                entries.push(entry);
+            }
+            Ok(HubAnswer::Devices(entries))
+        })
+    }
+}
+
+/// Opens the parts of a hub that live in a state directory.
+///
+/// # Errors
+/// When the state or its root cannot be read.
+pub fn open(
+    store: &Arc<Store>,
+    keys: crate::keys::Keys,
+    clock: fn() -> UnixTime,
+) -> Result<Arc<Hub>, PublishError> {
+    let publisher = Arc::new(store.read(|tx| Publisher::new(tx, keys.policy))?);
+    let news = News::default();
+    let login = Arc::new(Login::new(Arc::clone(store), Arc::clone(&publisher), keys.identity, news.clone()));
+    Ok(Arc::new(Hub::new(Arc::clone(store), publisher, login, news, clock)))
+}
+
+fn close(connection: &Connection, fault: ProtocolFault) {
+    connection.close(CloseCode::Fault(fault).number(), fault.word().as_bytes());
+}
+
+/// Answers bytes that are no request: by ending the stream, or the connection of somebody who breaks the rules.
+fn refuse_frame(connection: &Connection, send: &mut SendStream, fault: &FrameFault) {
+    tracing::debug!(error = %fault, "a request could not be read");
+    match fault {
+        FrameFault::TooLarge { .. } => close(connection, ProtocolFault::Oversize),
+        FrameFault::Codec(_) | FrameFault::Truncated { .. } => close(connection, ProtocolFault::Malformed),
+        FrameFault::TimedOut { .. } => send.reset(CloseCode::Fault(ProtocolFault::TimedOut).number()),
+        FrameFault::Ended | FrameFault::Stream(_) => {}
+    }
+}
+
+fn settle(what: &'static str, answer: Result<HubAnswer, Failed>) -> HubAnswer {
+    match answer {
+        Ok(answer) => answer,
+        Err(Failed::Refused(refusal)) => HubAnswer::Refused(refusal),
+        Err(error @ (Failed::Store(_) | Failed::Publish(_) | Failed::Internal)) => {
+            tracing::error!(%error, what, "a request failed");
+            HubAnswer::Failed(Failure::Internal)
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failed::Internal)?
+}
+
+/// The socket in the state directory over which other commands say that they published.
+#[must_use]
+pub fn socket_path(state: &Path) -> std::path::PathBuf {
+    state.join("hub.sock")
+}
+
+/// Connections at the same time. An idle one costs up to 160 KiB.
+const CONNECTIONS: usize = 16_384;
+/// For a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the frame of a request.
+const REQUEST: Duration = Duration::from_secs(10);
+/// After which a connection without a link is closed.
+const VISIT: Duration = Duration::from_secs(300);
+/// Bytes of a listing beside its entries.
+const LIST_OVERHEAD: usize = 16;

@@ -1,0 +1,62 @@
+//! Enrolment: a single-use code binds the key of a handshake to a device of the model.
+//!
+//! 1. The code is looked up by its digest; it must be unused and in date.
+//! 2. The key becomes the device's. An earlier key is worth nothing from this moment.
+//! 3. The answer is the identity that the cloud assigned, the chain of roots, and a snapshot that denies everything.
+//! 4. The device's real policy is signed in the same transaction with the next version, and pushed once it links.
+//!
+//! The same key may present its code again: an agent whose answer was lost asks again, and nobody else has that key.
+
+use std::sync::Arc;
+
+use postern_protocol::limits;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, PublicKey};
+use postern_protocol::wire::hub::{HubAnswer, Refusal};
+use postern_protocol::wire::invitation::Invitee;
+use postern_protocol::wire::text::Text;
+
+use super::{Failed, Hub, blocking, settle};
+use crate::publish::Affected;
+
+impl Hub {
+    pub(super) async fn enroll(
+        self: &Arc<Self>,
+        key: PublicKey,
+        secret: [u8; 16],
+        label: &Text,
+        now: UnixTime,
+    ) -> HubAnswer {
+        let hub = Arc::clone(self);
+        let answer = blocking(move || hub.bind(&key, &Digest::of(&[&secret]), now)).await;
+        if matches!(answer, Ok(HubAnswer::Enrolled { .. })) {
+            tracing::info!(claimed = %label, "a device was enrolled");
+            self.news.publish();
+        }
+        settle("enrolment", answer)
+    }
+
+    fn bind(&self, key: &PublicKey, secret: &Digest, now: UnixTime) -> Result<HubAnswer, Failed> {
+        let (answer, name) = self.store.write(|tx| {
+            let pending = tx.invitation(secret, Invitee::Device)?.ok_or(Refusal::Code)?;
+            let name = pending.invited.name;
+            let again = pending.used_by == Some(*key);
+            let spent = pending.used_by.is_some() && !again;
+            let in_model = tx.model()?.devices.contains_key(&name);
+            // A key that speaks for another device already: one key, one device.
+            let elsewhere = tx.device_of_key(key)?.is_some_and(|device| device.name != name);
+            if spent || pending.expires <= now || !in_model || elsewhere {
+                return Err(Failed::from(Refusal::Code));
+            }
+            tx.use_invitation(secret, key, now)?;
+            tx.bind_device(&name, key, now)?;
+            let device = tx.device(&name)?.ok_or(Refusal::Code)?;
+            let roots: Vec<Vec<u8>> = tx.roots()?.into_iter().take(limits::ROOT_CHAIN).collect();
+            let snapshot = self.publisher.publish_deny_all(tx, &device, now)?.bytes;
+            self.publisher.publish(tx, Affected::Device(&name), now)?;
+            Ok((HubAnswer::Enrolled { device: device.id, roots, snapshot }, name))
+        })?;
+        self.links.cut(&name);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,255 @@
+//! One device's link: synchronisation on a stream that stays open.
+//!
+//! 1. The device is whoever enrolled the key of this connection; anybody else is told that the key is unknown.
+//! 2. Its hello is compared with what is published. A device that is ahead of this state (restored from a backup)
+//!    gets its policy again with a higher version.
+//! 3. Whenever something is published, the newest snapshot is offered; answers are stored.
+//! 4. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
+//!
+//! A version that was refused for its content is not pushed again, on this link or a later one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::session::hub::{Event, HubSync, Published};
+use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage};
+use postern_protocol::wire::registry::ProtocolFault;
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::quic::{Connection, RecvStream, SendStream};
+
+use super::{Failed, Hub, blocking, close};
+use crate::chance;
+use crate::store::{StoreError, Tx};
+
+/// Why a link is over.
+enum LinkEnd {
+    /// The device broke a rule and is told so.
+    Fault(ProtocolFault),
+    /// The connection is gone, or another one took over.
+    Gone,
+    /// The state could not be read or written.
+    Failed(Failed),
+}
+
+impl From<Failed> for LinkEnd {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+/// Runs a link until it ends.
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    connection: Connection,
+    mut hello: Hello,
+    send: SendStream,
+    recv: RecvStream,
+) {
+    hello.addresses.truncate(limits::ADDRESSES);
+    let greeted = {
+        let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
+        blocking(move || hub.greet(&connection, &hello)).await
+    };
+    let (device, newest) = match greeted {
+        Ok(Some(greeted)) => greeted,
+        Ok(None) => return close(&connection, ProtocolFault::Unknown),
+        Err(error) => {
+            tracing::error!(%error, "a link could not begin");
+            return close(&connection, ProtocolFault::TimedOut);
+        }
+    };
+    tracing::info!(device = %device, "link up");
+    let sync = HubSync::new(&hello, newest, u64::from_le_bytes(chance::bytes()));
+    let link = Link { hub: Arc::clone(&hub), device: device.clone(), send, sync, answer_by: None };
+    match link.drive(recv).await {
+        LinkEnd::Fault(fault) => close(&connection, fault),
+        LinkEnd::Gone => {}
+        LinkEnd::Failed(error) => {
+            tracing::error!(%error, device = %device, "a link failed");
+            close(&connection, ProtocolFault::TimedOut);
+        }
+    }
+    if hub.links.release(&device, &connection) {
+        tracing::info!(device = %device, "link down");
+        let now = (hub.clock)();
+        let noted = blocking(move || Ok(hub.store.write(|tx| tx.link_down(&device, now))?)).await;
+        if let Err(error) = noted {
+            tracing::error!(%error, "the end of a link was not noted");
+        }
+    }
+}
+
+impl Hub {
+    /// Recognises a device and prepares what is to be pushed to it. None for a key that is not enrolled.
+    fn greet(
+        &self,
+        connection: &Connection,
+        hello: &Hello,
+    ) -> Result<Option<(Name, Option<Published>)>, Failed> {
+        let now = (self.clock)();
+        self.store.write(|tx| {
+            let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
+            let applied = hello.held.filter(|_| hello.active).map(|held| held.version);
+            tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
+            if let Some(held) = &hello.held
+                && let Some(raised) = self.publisher.raise(tx, &device, held, now)?
+            {
+                tracing::warn!(device = %raised.device, version = raised.version, "the device was ahead of this state");
+            }
+            // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
+            self.links.take_over(&device.name, connection);
+            Ok(Some((device.name.clone(), newest(tx, &device.name)?)))
+        })
+    }
+}
+
+/// The newest snapshot of a device, unless the device has refused it for good.
+fn newest(tx: &Tx<'_>, device: &Name) -> Result<Option<Published>, StoreError> {
+    let refused = tx.device(device)?.and_then(|device| device.refused).filter(|refused| refused.is_final);
+    let Some(sealed) = tx.snapshot(device)? else { return Ok(None) };
+    if refused.is_some_and(|refused| sealed.term.held.version <= refused.version) {
+        return Ok(None);
+    }
+    Ok(Some(Published { held: sealed.term.held, bytes: sealed.bytes.into() }))
+}
+
+struct Link {
+    hub: Arc<Hub>,
+    device: Name,
+    send: SendStream,
+    sync: HubSync,
+    /// When a push that is under way must be answered.
+    answer_by: Option<Instant>,
+}
+
+impl Link {
+    async fn drive(mut self, recv: RecvStream) -> LinkEnd {
+        let mut news = self.hub.news.listen();
+        // What was published between the greeting and now would otherwise be heard of only with the next one.
+        news.mark_changed();
+        let mut next = std::pin::pin!(receive(recv));
+        loop {
+            if let Err(end) = self.transmit().await {
+                return end;
+            }
+            let answer_by = self.answer_by;
+            let outcome = tokio::select! {
+                (recv, received) = &mut next => {
+                    next.set(receive(recv));
+                    match received {
+                        Ok(message) => self.take(message).await,
+                        Err(fault) => Err(end_of(&fault)),
+                    }
+                }
+                changed = news.changed() => match changed {
+                    Ok(()) => self.look().await,
+                    Err(_) => Err(LinkEnd::Gone),
+                },
+                () = wait_until(answer_by) => Err(LinkEnd::Fault(ProtocolFault::TimedOut)),
+            };
+            if let Err(end) = outcome {
+                return end;
+            }
+        }
+    }
+
+    async fn transmit(&mut self) -> Result<(), LinkEnd> {
+        while let Some(message) = self.sync.poll_transmit() {
+            if matches!(message, HubMessage::Push { .. }) {
+                self.answer_by = Some(Instant::now() + ANSWER);
+            }
+            let write = write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES);
+            match tokio::time::timeout(WRITE, write).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(LinkEnd::Gone),
+                Err(_) => return Err(LinkEnd::Fault(ProtocolFault::TimedOut)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, message: AgentMessage) -> Result<(), LinkEnd> {
+        let event = self.sync.handle_message(message).map_err(LinkEnd::Fault)?;
+        let (hub, device, now) = (Arc::clone(&self.hub), self.device.clone(), (self.hub.clock)());
+        match event {
+            Event::Applied { held, cut } => {
+                self.answer_by = None;
+                tracing::info!(device = %device, version = held.version, cut, "policy applied");
+                self.note(move || hub.store.write(|tx| tx.applied(&device, held.version, now))).await
+            }
+            Event::Refused { held, code, detail } => {
+                self.answer_by = None;
+                tracing::warn!(device = %device, version = held.version, reason = code.word(), "policy refused");
+                self.note(move || {
+                    hub.store.write(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
+                })
+                .await
+            }
+            Event::Moved(addresses) => {
+                let addresses: Vec<SocketAddr> = addresses.into_iter().take(limits::ADDRESSES).collect();
+                self.note(move || hub.store.write(|tx| tx.moved(&device, &addresses))).await
+            }
+        }
+    }
+
+    async fn note(
+        &self,
+        work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), LinkEnd> {
+        Ok(blocking(move || Ok(work()?)).await?)
+    }
+
+    /// Looks whether something newer is published.
+    async fn look(&mut self) -> Result<(), LinkEnd> {
+        let (hub, device, held) = (Arc::clone(&self.hub), self.device.clone(), self.sync.held());
+        let newest = blocking(move || {
+            hub.store.read(|tx| {
+                let term = tx.snapshot_term(&device)?;
+                // Most news is about other devices; their snapshots need not be read.
+                if term.is_some_and(|term| Some(term.held) != held) {
+                    Ok(newest(tx, &device)?)
+                } else {
+                    Ok(None)
+                }
+            })
+        })
+        .await?;
+        if let Some(published) = newest {
+            self.sync.handle_published(published);
+        }
+        Ok(())
+    }
+}
+
+async fn receive(mut recv: RecvStream) -> (RecvStream, Result<AgentMessage, FrameFault>) {
+    let message = read_frame(&mut recv, limits::SYNC_FRAME_BYTES, SILENCE).await;
+    (recv, message)
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn end_of(fault: &FrameFault) -> LinkEnd {
+    match fault {
+        FrameFault::TooLarge { .. } => LinkEnd::Fault(ProtocolFault::Oversize),
+        FrameFault::Codec(_) | FrameFault::Truncated { .. } => LinkEnd::Fault(ProtocolFault::Malformed),
+        FrameFault::TimedOut { .. } => LinkEnd::Fault(ProtocolFault::TimedOut),
+        FrameFault::Ended | FrameFault::Stream(_) => LinkEnd::Gone,
+    }
+}
+
+/// For one frame to leave; a device that reads nothing is gone.
+const WRITE: Duration = Duration::from_secs(30);
+/// For the answer to a push: transfer over a slow link, verification and a commit to slow flash.
+const ANSWER: Duration = Duration::from_secs(180);
+/// A device may be silent for this long on its stream; that it lives is seen by the connection's pings.
+const SILENCE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -1,0 +1,99 @@
+//! How a running hub learns at once that another command has published: a line on a local socket.
+//!
+//! The store is asked every two seconds as well, so that a lost nudge costs two seconds and not a policy.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixListener;
+
+use super::{Hub, socket_path};
+
+/// Tells the hub of a state directory that something was published. Nobody need be listening.
+pub fn notify(state: &Path) {
+    let told = std::os::unix::net::UnixStream::connect(socket_path(state)).and_then(|mut hub| {
+        hub.set_write_timeout(Some(Duration::from_secs(1)))?;
+        hub.write_all(b"published\n")
+    });
+    if let Err(error) = told {
+        tracing::debug!(%error, "no hub was told");
+    }
+}
+
+/// Whether a hub listens for nudges.
+#[must_use]
+pub fn is_running(state: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket_path(state)).is_ok()
+}
+
+/// Hears of what other commands publish, and renews old snapshots.
+#[derive(Debug)]
+pub struct Watcher {
+    hub: Arc<Hub>,
+    listener: UnixListener,
+}
+
+impl Watcher {
+    /// Makes the socket, for the owner of the state directory alone. The caller holds the lock of the directory, so a
+    /// socket that is there is a dead hub's.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn bind(hub: Arc<Hub>, state: &Path) -> std::io::Result<Self> {
+        let path = socket_path(state);
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { hub, listener })
+    }
+
+    /// Watches until dropped.
+    pub async fn run(self) {
+        let mut polls = tokio::time::interval(POLL);
+        let mut renewals = tokio::time::interval(RENEWAL);
+        let mut version = None;
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => {
+                    if let Ok((mut stream, _)) = accepted {
+                        // What it says does not matter; that it came is the message.
+                        let mut line = [0; 16];
+                        let _said = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut line)).await;
+                        self.hub.news.publish();
+                    }
+                }
+                _ = polls.tick() => {
+                    if let Some(found) = self.data_version().await
+                        && version.replace(found).is_some_and(|earlier| earlier != found)
+                    {
+                        self.hub.news.publish();
+                    }
+                }
+                _ = renewals.tick() => {
+                    if let Err(error) = self.hub.renew().await {
+                        tracing::error!(%error, "old snapshots could not be renewed");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn data_version(&self) -> Option<i64> {
+        let hub = Arc::clone(&self.hub);
+        let found = tokio::task::spawn_blocking(move || hub.store.data_version()).await.ok()?;
+        found.inspect_err(|error| tracing::error!(%error, "the state cannot be read")).ok()
+    }
+}
+
+/// How late a publication is noticed whose nudge was lost.
+const POLL: Duration = Duration::from_secs(2);
+/// How often snapshots are looked at for their age.
+const RENEWAL: Duration = Duration::from_secs(60);

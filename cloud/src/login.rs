@@ -1,0 +1,358 @@
+//! Users prove who they are and get a pass for the key of their connection.
+//!
+//! 1. [`Login::accept_invitation`]: a single-use code and a new password; the key of the handshake is registered.
+//! 2. [`Login::login`]: account, user, password, and a one-time code where one is set up.
+//! 3. [`Login::enroll_otp`]: a new secret for one-time codes; the first code made with it puts it in force.
+//! 4. [`Login::logout`]: the key of the handshake is forgotten, and with it every right on every device.
+//!
+//! What a stranger could probe has one answer and one cost: an unknown user is hashed against a dummy, and hashing
+//! is bounded so that a flood of attempts fills a queue and not the machine. A registered key changes snapshots, so
+//! it is published in the transaction that stores it.
+
+mod limiter;
+mod one_time;
+mod password;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use postern_protocol::id::FleetId;
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey, SecretKey};
+use postern_protocol::wire::hub::{HubAnswer, Password, Refusal};
+use postern_protocol::wire::invitation::Invitee;
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::text::Text;
+
+use self::limiter::Limiter;
+use crate::news::News;
+use crate::publish::{Affected, PublishError, Publisher};
+use crate::store::{Pending, Person, Store, StoreError, Tx};
+
+/// Answers everything that users ask about themselves.
+#[derive(Debug)]
+pub struct Login {
+    store: Arc<Store>,
+    publisher: Arc<Publisher>,
+    identity: SecretKey,
+    news: News,
+    /// Hashes under way.
+    hashing: Semaphore,
+    limiter: Mutex<Limiter>,
+    started: Instant,
+}
+
+/// Who claims to be whom, on which key.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The key of the handshake.
+    pub key: PublicKey,
+    /// The account's path or name.
+    pub account: String,
+    /// The user's name.
+    pub user: Name,
+    /// The password.
+    pub password: Password,
+    /// The one-time code.
+    pub otp: Option<Password>,
+}
+
+/// Why there is no pass.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// Said to the caller as it is.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many hashes are waiting.
+    #[error("too many sign-ins at the same time")]
+    Busy,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a task of the hub failed")]
+    Internal,
+}
+
+impl Login {
+    /// A desk at which users are known by `store`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, publisher: Arc<Publisher>, identity: SecretKey, news: News) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        password::prepare();
+        Self {
+            store,
+            publisher,
+            identity,
+            news,
+            hashing: Semaphore::new(cores),
+            limiter: Mutex::new(Limiter::default()),
+            started: Instant::now(),
+        }
+    }
+
+    /// Signs a user in.
+    pub async fn login(self: &Arc<Self>, claim: Claim, now: UnixTime) -> HubAnswer {
+        let answer = async {
+            let person = self.prove_password(&claim).await?;
+            let desk = Arc::clone(self);
+            blocking(move || desk.finish_login(&claim, &person, now)).await
+        };
+        self.finish("login", answer.await)
+    }
+
+    /// Makes a new secret for one-time codes.
+    pub async fn enroll_otp(self: &Arc<Self>, claim: Claim, now: UnixTime) -> HubAnswer {
+        let answer = async {
+            let person = self.prove_password(&claim).await?;
+            let desk = Arc::clone(self);
+            blocking(move || desk.finish_enroll_otp(&claim, &person, now)).await
+        };
+        self.finish("one-time code", answer.await)
+    }
+
+    /// Turns an invitation into a password and a registered key.
+    pub async fn accept_invitation(
+        self: &Arc<Self>,
+        key: PublicKey,
+        secret: [u8; 16],
+        password: Password,
+        now: UnixTime,
+    ) -> HubAnswer {
+        let answer = async {
+            let secret = Digest::of(&[&secret]);
+            self.admit(&key, None)?;
+            let desk = Arc::clone(self);
+            blocking(move || desk.store.read(|tx| desk.invited(tx, &secret, now).map(drop))).await?;
+            // Only now, so that nobody without a code learns anything about passwords.
+            if password.reveal().chars().count() < PASSWORD_CHARS {
+                return Err(Refusal::WeakPassword.into());
+            }
+            let hash = self.hash(password).await?;
+            let desk = Arc::clone(self);
+            blocking(move || desk.finish_invitation(&key, &secret, &hash, now)).await
+        };
+        self.finish("invitation", answer.await)
+    }
+
+    /// Forgets the key of a user.
+    pub async fn logout(self: &Arc<Self>, key: PublicKey, now: UnixTime) -> HubAnswer {
+        let desk = Arc::clone(self);
+        let answer = blocking(move || {
+            desk.store.write(|tx| {
+                let person = tx.person_of_key(&key)?.ok_or(Refusal::UnknownKey)?;
+                tx.forget_key(&key)?;
+                desk.publisher.publish(tx, Affected::User(&person.name), now)?;
+                Ok::<_, Failed>(HubAnswer::Done)
+            })
+        });
+        self.finish("logout", answer.await)
+    }
+
+    fn finish(&self, what: &'static str, answer: Result<HubAnswer, Failed>) -> HubAnswer {
+        match answer {
+            Ok(answer) => {
+                self.news.publish();
+                answer
+            }
+            Err(Failed::Refused(refusal)) => HubAnswer::Refused(refusal),
+            Err(Failed::Busy) => HubAnswer::Failed(Failure::Busy),
+            Err(error @ (Failed::Publish(_) | Failed::Store(_) | Failed::Internal)) => {
+                tracing::error!(%error, what, "a request of a user failed");
+                HubAnswer::Failed(Failure::Internal)
+            }
+        }
+    }
+
+    /// Counts an attempt, before it costs anything.
+    fn admit(&self, key: &PublicKey, user: Option<(&str, &Name)>) -> Result<(), Failed> {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.started.elapsed();
+        if limiter.admit(key, user, at) { Ok(()) } else { Err(Refusal::TooMany.into()) }
+    }
+
+    /// The user, if the password is theirs. Everything else is one refusal after one hash.
+    async fn prove_password(self: &Arc<Self>, claim: &Claim) -> Result<Person, Failed> {
+        let (desk, account, user, key) =
+            (Arc::clone(self), claim.account.clone(), claim.user.clone(), claim.key);
+        let (person, known_key) = blocking(move || {
+            desk.store.read(|tx| {
+                let known = tx.person_of_key(&key)?.is_some_and(|owner| owner.name == user);
+                Ok::<_, StoreError>((find(tx, &account, &user)?, known))
+            })
+        })
+        .await?;
+        // A key that is registered for this user has a count of its own: nobody else can use it up.
+        let counted = (!known_key).then_some((claim.account.as_str(), &claim.user));
+        self.admit(&claim.key, counted)?;
+        let hash = person.as_ref().and_then(|person| person.password.clone());
+        let proved = self.verify(claim.password.clone(), hash).await?;
+        let person = person.filter(|person| proved && !person.disabled).ok_or(Refusal::Login)?;
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.forgive(&claim.key);
+        Ok(person)
+    }
+
+    async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool, Failed> {
+        let _turn = self.turn().await?;
+        blocking(move || Ok::<_, Failed>(password::verify(&password, hash.as_deref()))).await
+    }
+
+    async fn hash(&self, password: Password) -> Result<String, Failed> {
+        let _turn = self.turn().await?;
+        blocking(move || password::hash(&password).ok_or(Failed::Internal)).await
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Failed> {
+        let turn = tokio::time::timeout(HASH_WAIT, self.hashing.acquire()).await;
+        turn.map_err(|_| Failed::Busy)?.map_err(|_| Failed::Internal)
+    }
+
+    fn finish_login(&self, claim: &Claim, proved: &Person, now: UnixTime) -> Result<HubAnswer, Failed> {
+        self.store.write(|tx| {
+            let used_code = check_code(tx, claim, proved, now)?;
+            let factors = [Some(Method::Password), used_code.then_some(Method::Totp)];
+            self.register(tx, &proved.name, &claim.key, now)?;
+            self.pass(tx, proved, &claim.key, factors.into_iter().flatten(), now)
+        })
+    }
+
+    fn finish_enroll_otp(&self, claim: &Claim, proved: &Person, now: UnixTime) -> Result<HubAnswer, Failed> {
+        self.store.write(|tx| {
+            check_code(tx, claim, proved, now)?;
+            let mut one_time = tx.person(&proved.name)?.ok_or(Refusal::Login)?.one_time;
+            let secret = one_time::new_secret();
+            let account = tx.model()?.users.get(&proved.name).map(|user| user.account.clone());
+            let uri = one_time::uri(&secret, account.as_ref(), &proved.name);
+            one_time.pending = Some(secret);
+            tx.save_one_time(&proved.name, &one_time)?;
+            Ok(HubAnswer::Otp { uri })
+        })
+    }
+
+    fn finish_invitation(
+        &self,
+        key: &PublicKey,
+        secret: &Digest,
+        hash: &str,
+        now: UnixTime,
+    ) -> Result<HubAnswer, Failed> {
+        self.store.write(|tx| {
+            // Looked up again: two connections may have come this far with one code.
+            let pending = self.invited(tx, secret, now)?;
+            let name = &pending.invited.name;
+            tx.use_invitation(secret, key, now)?;
+            tx.restart_person(name, hash)?;
+            self.register(tx, name, key, now)?;
+            // The keys of before are gone even where this very key was registered already.
+            self.publisher.publish(tx, Affected::User(name), now)?;
+            let person = tx.person(name)?.ok_or(Refusal::Code)?;
+            self.pass(tx, &person, key, std::iter::once(Method::Password), now)
+        })
+    }
+
+    fn invited(&self, tx: &Tx<'_>, secret: &Digest, now: UnixTime) -> Result<Pending, Failed> {
+        let pending = tx.invitation(secret, Invitee::User)?.ok_or(Refusal::Code)?;
+        let person = tx.person(&pending.invited.name)?.ok_or(Refusal::Code)?;
+        if pending.used_by.is_some() || pending.expires <= now || person.disabled {
+            return Err(Refusal::Code.into());
+        }
+        Ok(pending)
+    }
+
+    fn register(&self, tx: &Tx<'_>, name: &Name, key: &PublicKey, now: UnixTime) -> Result<(), Failed> {
+        match tx.person_of_key(key)? {
+            // One key, one person: otherwise a pass of one would open the rows of the other.
+            Some(owner) if owner.name != *name => return Err(Refusal::Login.into()),
+            Some(_) | None => {}
+        }
+        if tx.register_key(name, key, now)? {
+            self.publisher.publish(tx, Affected::User(name), now)?;
+        }
+        Ok(())
+    }
+
+    fn pass(
+        &self,
+        tx: &Tx<'_>,
+        person: &Person,
+        key: &PublicKey,
+        methods: impl Iterator<Item = Method>,
+        now: UnixTime,
+    ) -> Result<HubAnswer, Failed> {
+        let fleet = self.fleet();
+        let pass = Pass {
+            fleet,
+            user: person.id,
+            key: *key,
+            factors: methods.map(|method| Factor { method, at: now }).collect(),
+            issued: now,
+            expires: now.saturating_add(PASS_S),
+        };
+        let pass = Envelope::seal(&pass, &[&self.identity]).map_err(|_| Failed::Internal)?;
+        let model = tx.model()?;
+        let body = model.users.get(&person.name).ok_or(Refusal::Login)?;
+        let account = Text::clean(&model.path(&body.account));
+        Ok(HubAnswer::LoggedIn { fleet, user: person.id, account, name: person.name.clone(), pass })
+    }
+
+    fn fleet(&self) -> FleetId {
+        self.publisher.root().fleet
+    }
+}
+
+/// A user by name, if the account is theirs and an invitation was accepted.
+fn find(tx: &Tx<'_>, account: &str, user: &Name) -> Result<Option<Person>, StoreError> {
+    let model = tx.model()?;
+    let belongs = model
+        .users
+        .get(user)
+        .is_some_and(|body| body.account.as_str() == account || model.path(&body.account) == account);
+    if belongs { tx.person(user) } else { Ok(None) }
+}
+
+/// Whether a one-time code was demanded and used. A code that was used once is worth nothing again.
+fn check_code(tx: &Tx<'_>, claim: &Claim, proved: &Person, now: UnixTime) -> Result<bool, Failed> {
+    // Read again: the password was checked some time ago, and a code may have been used meanwhile.
+    let person = tx.person(&proved.name)?.ok_or(Refusal::Login)?;
+    if person.disabled || person.password != proved.password {
+        return Err(Refusal::Login.into());
+    }
+    let mut one_time = person.one_time;
+    let step = |secret: &[u8], last| {
+        claim.otp.as_ref().and_then(|code| one_time::check(secret, code.reveal(), now, last))
+    };
+    let pending = one_time.pending.as_ref().and_then(|secret| step(secret, 0));
+    if let Some(used) = pending {
+        one_time.secret = one_time.pending.take();
+        one_time.last_step = used;
+        tx.save_one_time(&person.name, &one_time)?;
+        return Ok(true);
+    }
+    let Some(secret) = &one_time.secret else { return Ok(false) };
+    let used = step(secret, one_time.last_step).ok_or(Refusal::Login)?;
+    one_time.last_step = used;
+    tx.save_one_time(&person.name, &one_time)?;
+    Ok(true)
+}
+
+/// Runs what waits for the disk or burns the processor beside the tasks of the hub.
+async fn blocking<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failed>
+where
+    Failed: From<E>,
+{
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| Failed::Internal)?;
+    Ok(done?)
+}
+
+/// A working day; after that a user signs in again.
+pub const PASS_S: u64 = 12 * 3600;
+/// Characters that a new password must have.
+pub const PASSWORD_CHARS: usize = 10;
+/// How long a sign-in waits for its turn to be hashed.
+const HASH_WAIT: Duration = Duration::from_secs(5);
