@@ -19,16 +19,16 @@ use postern_protocol::time::UnixTime;
 pub(crate) use self::client::{AskError, ask};
 pub(crate) use self::server::{Asked, ControlError, Listener};
 
-/// What can be asked of a running agent.
+/// What can be asked of a running agent. Every variant has braces: serde lets unknown keys of a bare one pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// Policy, link, tunnels, audit.
-    Status,
+    Status {},
     /// The live tunnels.
-    Sessions,
+    Sessions {},
     /// The policy in force.
-    Policy,
+    Policy {},
     /// Whether a user may open a service, and why.
     Explain {
         /// The user.
@@ -46,7 +46,7 @@ pub(crate) enum Request {
         limit: u16,
     },
     /// Verifies the audit chain.
-    AuditVerify,
+    AuditVerify {},
     /// Ends a tunnel.
     End {
         /// The tunnel.

@@ -15,13 +15,13 @@ use crate::report::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdic
 use crate::{gate, identity, store};
 
 pub(super) fn status(view: &View<'_>) -> Result<Exit, Trouble> {
-    let report: StatusReport = online(view, &Request::Status)?;
+    let report: StatusReport = online(view, &Request::Status {})?;
     view.show(&report);
     Ok(Exit::Ok)
 }
 
 pub(super) fn sessions(view: &View<'_>) -> Result<Exit, Trouble> {
-    let report: Vec<SessionReport> = online(view, &Request::Sessions)?;
+    let report: Vec<SessionReport> = online(view, &Request::Sessions {})?;
     view.show(&report);
     Ok(Exit::Ok)
 }
@@ -40,7 +40,7 @@ pub(super) fn explain(view: &View<'_>, request: Request) -> Result<Exit, Trouble
 }
 
 pub(super) fn policy(view: &View<'_>) -> Result<Exit, Trouble> {
-    let report: Option<PolicyReport> = either(view, &Request::Policy, || {
+    let report: Option<PolicyReport> = either(view, &Request::Policy {}, || {
         let (policy, clock) = stored(view)?;
         Ok(policy.map(|index| PolicyReport::of(&index, clock.now())))
     })?;
@@ -61,7 +61,8 @@ pub(super) fn audit_list(view: &View<'_>, limit: u16) -> Result<Exit, Trouble> {
 }
 
 pub(super) fn audit_verify(view: &View<'_>) -> Result<Exit, Trouble> {
-    let rows: u64 = either(view, &Request::AuditVerify, || Ok(store::verify_audit(&view.config.state_dir)?))?;
+    let rows: u64 =
+        either(view, &Request::AuditVerify {}, || Ok(store::verify_audit(&view.config.state_dir)?))?;
     if view.json {
         view.show_json(&serde_json::json!({ "rows": rows }));
     } else {

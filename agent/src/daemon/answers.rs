@@ -47,11 +47,11 @@ impl Answers {
 
     async fn answer(&self, request: Request, uid: u32) -> Response {
         match request {
-            Request::Status => report(&self.status()),
-            Request::Sessions => {
+            Request::Status {} => report(&self.status()),
+            Request::Sessions {} => {
                 report(&self.registry.sessions().into_iter().map(SessionReport::from).collect::<Vec<_>>())
             }
-            Request::Policy => report(&self.policy()),
+            Request::Policy {} => report(&self.policy()),
             Request::Explain { user, service, at, second_factor_age_s } => {
                 report(&Verdict::from(self.gate.explain(user, &service, at, second_factor_age_s)))
             }
@@ -59,7 +59,7 @@ impl Answers {
                 Ok(rows) => report(&rows.into_iter().map(AuditLine::from).collect::<Vec<_>>()),
                 Err(error) => Response::Refused(error.to_string()),
             },
-            Request::AuditVerify => match self.store.verify().await {
+            Request::AuditVerify {} => match self.store.verify().await {
                 Ok(rows) => report(&rows),
                 Err(error) => Response::Refused(error.to_string()),
             },

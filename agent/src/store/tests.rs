@@ -1,1 +1,200 @@
+use postern_protocol::audit::Event;
+use postern_protocol::id::{DeviceId, TunnelId, UserId};
+use postern_protocol::policy::{Kind, Target};
+use postern_protocol::trust::{Digest, SecretKey};
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::text::Text;
 
+use super::*;
+
+const LIMIT: u64 = 256 * 1024;
+
+fn floor(version: u64) -> Floor {
+    Floor { epoch: 1, version, digest: Digest::new([5; 32]) }
+}
+
+fn enrollment() -> Enrollment {
+    Enrollment {
+        device: DeviceId::new([1; 8]),
+        hub_key: SecretKey::from_seed([2; 32]).unwrap().public(),
+        hubs: vec!["192.0.2.1:7440".parse().unwrap()],
+        pinned: Digest::new([3; 32]),
+        roots: vec![b"root".to_vec()],
+    }
+}
+
+fn enrolled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    prepare_enrollment(dir.path()).unwrap();
+    enroll(dir.path(), &enrollment(), floor(1), b"first").unwrap();
+    dir
+}
+
+fn permitted() -> Event {
+    Event::Permitted {
+        tunnel: TunnelId::new([1; 8]),
+        user: UserId::new([2; 8]),
+        service: "web".parse().unwrap(),
+        kind: Kind::Http,
+        target: Target { ip: [192, 168, 0, 1].into(), port: 80 },
+        origin: None,
+        version: 1,
+        peer: "192.0.2.2:1".parse().unwrap(),
+    }
+}
+
+#[test]
+fn an_enrolment_is_read_back_and_not_overwritten() {
+    let dir = enrolled();
+    let boot = peek(dir.path()).unwrap();
+    assert_eq!(boot.enrollment, enrollment());
+    assert_eq!((boot.sealed.as_deref(), boot.floor), (Some(&b"first"[..]), Some(floor(1))));
+    assert!(matches!(prepare_enrollment(dir.path()), Err(StoreError::Enrolled)));
+}
+
+#[test]
+fn a_directory_without_enrolment_is_not_enrolled() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(peek(dir.path()), Err(StoreError::NotEnrolled)));
+    assert!(matches!(boot(dir.path(), LIMIT), Err(StoreError::NotEnrolled)));
+}
+
+#[test]
+fn both_databases_are_private_whatever_the_umask_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = enrolled();
+    let (databases, _) = boot(dir.path(), LIMIT).unwrap();
+    drop(databases);
+    for file in ["policy.db", "audit.db", "enrollment", "floor.a"] {
+        let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_once() {
+    let dir = enrolled();
+    let (databases, _) = boot(dir.path(), LIMIT).unwrap();
+    let store = start(databases);
+    store.install(floor(u64::MAX), b"newest".to_vec()).await.unwrap();
+    store.close().await;
+    let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!(booted.sealed.as_deref(), Some(&b"newest"[..]));
+    assert_eq!((booted.floor, booted.owed), (Some(floor(u64::MAX)), Some(floor(u64::MAX))));
+    assert_eq!(booted.boots, 2);
+    let store = start(databases);
+    store.settle(UnixTime::EPOCH).await;
+    store.close().await;
+    assert_eq!(peek(dir.path()).unwrap().owed, None);
+}
+
+#[tokio::test]
+async fn time_of_passes_rises_and_is_cut_by_a_snapshot_that_is_dated_earlier() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    for secs in [2000, 1000] {
+        store.keep_pass_time(UnixTime::from_secs(secs)).await;
+    }
+    store.close().await;
+    assert_eq!(peek(dir.path()).unwrap().pass_issued, UnixTime::from_secs(2000));
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    store.settle(UnixTime::from_secs(1500)).await;
+    store.close().await;
+    assert_eq!(peek(dir.path()).unwrap().pass_issued, UnixTime::from_secs(1500));
+}
+
+#[tokio::test]
+async fn rows_that_wait_together_are_chained_in_order() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..100u64 {
+        let store = store.clone();
+        writers
+            .spawn(async move { store.append(UnixTime::from_secs(number), Event::Stopped).await.unwrap() });
+    }
+    while writers.join_next().await.is_some() {}
+    assert_eq!(store.verify().await.unwrap(), 100);
+    let rows = store.newest(1000).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
+    store.close().await;
+    assert_eq!(verify_audit(dir.path()).unwrap(), 100);
+    assert_eq!(audit_rows(dir.path(), 3).unwrap().len(), 3);
+    assert!(matches!(store.append(UnixTime::EPOCH, Event::Stopped).await, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn a_trail_above_its_mark_takes_no_permit_and_still_takes_what_ends() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    let command = Text::clean(&"x".repeat(256));
+    while store.fill().percent() < 95 {
+        let event = Event::Control { uid: 1, command: command.clone() };
+        store.append(UnixTime::EPOCH, event).await.unwrap();
+    }
+    assert!(matches!(store.append(UnixTime::EPOCH, permitted()).await, Err(StoreError::Full)));
+    let failed = Event::Failed { tunnel: TunnelId::new([1; 8]), failure: Failure::Refused };
+    store.append(UnixTime::EPOCH, failed).await.unwrap();
+    // Filled to the brim it refuses everything, and stays whole.
+    while store.append(UnixTime::EPOCH, Event::Control { uid: 1, command: command.clone() }).await.is_ok() {}
+    assert_eq!(store.verify().await.unwrap(), store.newest(1000).await.unwrap().last().unwrap().seq);
+    let used: u64 = std::fs::metadata(dir.path().join("audit.db")).unwrap().len();
+    assert!(used <= LIMIT, "{used}");
+}
+
+#[tokio::test]
+async fn a_database_that_becomes_unusable_denies_and_is_opened_again() {
+    let dir = enrolled();
+    let (mut databases, _) = boot(dir.path(), LIMIT).unwrap();
+    databases.policy = None;
+    let policy = dir.path().join("policy.db");
+    std::fs::rename(&policy, dir.path().join("away")).unwrap();
+    std::fs::create_dir(&policy).unwrap();
+    let store = start(databases);
+    assert!(matches!(store.install(floor(2), b"second".to_vec()).await, Err(StoreError::Sqlite { .. })));
+    std::fs::remove_dir(&policy).unwrap();
+    std::fs::rename(dir.path().join("away"), &policy).unwrap();
+    store.install(floor(3), b"third".to_vec()).await.unwrap();
+    store.close().await;
+    assert_eq!(peek(dir.path()).unwrap().floor, Some(floor(3)));
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_the_enrolment_comes_from_its_copy() {
+    let dir = enrolled();
+    std::fs::write(dir.path().join("policy.db"), vec![9; 8192]).unwrap();
+    let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!(booted.enrollment, enrollment());
+    assert_eq!((booted.sealed, booted.floor), (None, Some(floor(1))));
+    assert!(dir.path().join("policy.db.damaged-0").exists());
+    drop(_databases);
+    assert_eq!(peek(dir.path()).unwrap().enrollment, enrollment());
+}
+
+#[test]
+fn a_database_of_a_newer_agent_is_left_alone() {
+    let dir = enrolled();
+    let path = dir.path().join("policy.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 1, .. })));
+    let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!(booted.sealed, None);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn an_idle_store_writes_nothing() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    store.append(UnixTime::EPOCH, Event::Stopped).await.unwrap();
+    let written = |name: &str| {
+        std::fs::metadata(dir.path().join(name)).map(|file| (file.len(), file.modified().ok())).ok()
+    };
+    let files = ["audit.db", "audit.db-wal", "policy.db", "policy.db-wal"];
+    let before = files.map(written);
+    store.keep_pass_time(UnixTime::EPOCH).await;
+    assert_eq!(store.newest(10).await.unwrap().len(), 1);
+    assert_eq!(files.map(written), before);
+}

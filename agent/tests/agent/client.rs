@@ -1,0 +1,109 @@
+//! A client that speaks the wire and nothing more.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use postern_protocol::id::UserId;
+use postern_protocol::limits;
+use postern_protocol::trust::Proof;
+use postern_protocol::trust::pass::EXPORTER_LABEL;
+use postern_protocol::wire::registry::ALPNS_TUNNEL;
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
+
+use crate::policy::{USER_SEED, pass, secret};
+use crate::world::{Agent, GENEROUS, device};
+
+pub(crate) struct Client {
+    _endpoint: Endpoint,
+    pub(crate) connection: Connection,
+    seed: u8,
+}
+
+/// An open tunnel.
+pub(crate) struct Tunnel {
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    pub(crate) answer: Answer,
+}
+
+impl Client {
+    /// A connection with the usual user's key, not signed in.
+    pub(crate) async fn stranger(agent: &Agent) -> Self {
+        Self::connect(agent, USER_SEED).await
+    }
+
+    pub(crate) async fn connect(agent: &Agent, seed: u8) -> Self {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = Endpoint::bind(addr, &secret(seed), Role::Client, &Settings::session()).unwrap();
+        let connection = endpoint
+            .connect(agent.listening(), agent.key(), ALPNS_TUNNEL, &Settings::session())
+            .await
+            .unwrap();
+        Self { _endpoint: endpoint, connection, seed }
+    }
+
+    /// Signed in as `user`, with the usual user's key; `factors` 2 includes a second factor.
+    pub(crate) async fn signed_in(agent: &Agent, user: UserId, factors: u8) -> Self {
+        let client = Self::stranger(agent).await;
+        let answer = client.authenticate(&pass(user, USER_SEED, factors > 1)).await;
+        assert!(matches!(answer, Answer::Welcome { .. }), "{answer:?}");
+        client
+    }
+
+    /// Presents a pass with a proof for this very connection.
+    pub(crate) async fn authenticate(&self, pass: &[u8]) -> Answer {
+        let exporter = self.connection.export_keying_material(EXPORTER_LABEL, &[]).unwrap();
+        let proof = Proof::sign(&secret(self.seed), &exporter, device(), pass);
+        self.ask(&Request::Authenticate { pass: pass.to_vec(), proof }).await
+    }
+
+    pub(crate) async fn ask(&self, request: &Request) -> Answer {
+        self.request(request).await.answer
+    }
+
+    pub(crate) async fn services(&self) -> Answer {
+        self.ask(&Request::ListServices).await
+    }
+
+    /// Asks for a tunnel, whatever the answer.
+    pub(crate) async fn open(&self, service: &str) -> Tunnel {
+        self.request(&Request::Open { service: service.parse().unwrap() }).await
+    }
+
+    /// Opens a tunnel that must be permitted.
+    pub(crate) async fn tunnel(&self, service: &str) -> Tunnel {
+        let tunnel = self.open(service).await;
+        assert!(matches!(tunnel.answer, Answer::Accepted { .. }), "{:?}", tunnel.answer);
+        tunnel
+    }
+
+    async fn request(&self, request: &Request) -> Tunnel {
+        let (mut send, mut recv) = self.connection.open_bi().await.unwrap();
+        write_frame(&mut send, request, limits::FRAME_BYTES).await.unwrap();
+        let answer = read_frame(&mut recv, ANSWER_BYTES, GENEROUS).await.unwrap();
+        Tunnel { send, recv, answer }
+    }
+}
+
+impl Tunnel {
+    /// Sends `bytes` to an echoing machine and expects them back.
+    pub(crate) async fn echo(&mut self, bytes: &[u8]) {
+        self.send.write_all(bytes).await.unwrap();
+        let mut back = vec![0; bytes.len()];
+        tokio::time::timeout(GENEROUS, self.recv.read_exact(&mut back)).await.unwrap().unwrap();
+        assert_eq!(back, bytes);
+    }
+
+    /// Reads until the end and returns how it came: `Ok` with the bytes, or the code of the reset.
+    pub(crate) async fn drain(&mut self) -> Result<u64, postern_transport::quic::StreamFault> {
+        let mut total = 0;
+        let reading = async {
+            while let Some(chunk) = self.recv.read_chunk(64 * 1024).await? {
+                total += chunk.len() as u64;
+            }
+            Ok(total)
+        };
+        tokio::time::timeout(GENEROUS, reading).await.unwrap()
+    }
+}

@@ -1,0 +1,195 @@
+//! A hub with one code and one device, which pushes whatever the test publishes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use postern_protocol::limits;
+use postern_protocol::session::hub::{Event, HubSync, Published};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, NackCode};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+use postern_protocol::wire::registry::ALPNS_HUB;
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
+use tokio::sync::{mpsc, watch};
+
+use crate::policy::{DEVICE, Policy, hub_key, root};
+use crate::world::GENEROUS;
+
+pub(crate) const SECRET: [u8; 16] = [77; 16];
+
+/// What agents told the hub.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Hello(Hello),
+    Applied(Held),
+    Refused(Held, NackCode),
+}
+
+pub(crate) struct Hub {
+    endpoint: Endpoint,
+    newest: watch::Sender<Option<Published>>,
+    told: mpsc::UnboundedReceiver<Told>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    newest: watch::Sender<Option<Published>>,
+    told: mpsc::UnboundedSender<Told>,
+    /// Pushed whatever the agent says that it holds: a hub that replays.
+    stubborn: Mutex<Option<Published>>,
+}
+
+impl Hub {
+    pub(crate) fn start() -> Self {
+        let role = Role::Server { alpns: vec![ALPNS_HUB[0].to_vec()] };
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = Endpoint::bind(addr, &hub_key(), role, &Settings::hub()).unwrap();
+        let (tell, told) = mpsc::unbounded_channel();
+        let newest = watch::Sender::new(None);
+        let shared = Arc::new(Shared { newest: newest.clone(), told: tell, stubborn: Mutex::new(None) });
+        tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
+        Self { endpoint, newest, told, shared }
+    }
+
+    /// A code for a device.
+    pub(crate) fn code(&self) -> String {
+        Invitation {
+            invitee: Invitee::Device,
+            hubs: vec![self.addr()],
+            hub_key: hub_key().public(),
+            root: root().1,
+            secret: SECRET,
+        }
+        .to_string()
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.endpoint.local_addr().unwrap()
+    }
+
+    /// Pushes to agents that are connected, and to those that come.
+    pub(crate) fn publish(&mut self, published: Published) {
+        self.newest.send_replace(Some(published));
+    }
+
+    /// Pushes `published` on every link, whatever the agent holds.
+    pub(crate) fn replay(&mut self, published: Published) {
+        *self.shared.stubborn.lock().unwrap() = Some(published.clone());
+        self.newest.send_replace(Some(published));
+    }
+
+    pub(crate) async fn told(&mut self) -> Told {
+        tokio::time::timeout(GENEROUS, self.told.recv()).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn hello(&mut self) -> Hello {
+        loop {
+            if let Told::Hello(hello) = self.told().await {
+                return hello;
+            }
+        }
+    }
+
+    pub(crate) async fn applied(&mut self) -> Held {
+        loop {
+            match self.told().await {
+                Told::Applied(held) => return held,
+                Told::Refused(held, code) => panic!("{held:?} was refused: {code:?}"),
+                Told::Hello(_) => {}
+            }
+        }
+    }
+
+    pub(crate) async fn refused(&mut self) -> (Held, NackCode) {
+        loop {
+            match self.told().await {
+                Told::Refused(held, code) => return (held, code),
+                Told::Applied(held) => panic!("{held:?} was applied"),
+                Told::Hello(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.endpoint.close(0, b"gone");
+    }
+}
+
+async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let Ok(connection) = incoming.handshake(GENEROUS).await else { return };
+            while let Ok((send, recv)) = connection.accept_bi().await {
+                tokio::spawn(answer(connection.clone(), send, recv, Arc::clone(&shared)));
+            }
+        });
+    }
+}
+
+async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStream, shared: Arc<Shared>) {
+    let Ok(request) = read_frame::<HubRequest>(&mut recv, limits::FRAME_BYTES, GENEROUS).await else {
+        return;
+    };
+    let answer = match request {
+        HubRequest::Enroll { secret, .. } if secret == SECRET => HubAnswer::Enrolled {
+            device: DEVICE,
+            roots: vec![root().0],
+            snapshot: Policy::empty(connection.peer_key()).seal(1).bytes.to_vec(),
+        },
+        HubRequest::Sync(hello) => return sync(send, recv, hello, &shared).await,
+        _other => HubAnswer::Refused(Refusal::Code),
+    };
+    write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();
+    send.finish().unwrap();
+    connection.closed().await;
+}
+
+async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: &Shared) {
+    let mut newest = shared.newest.subscribe();
+    let published = newest.borrow_and_update().clone();
+    let mut fresh = hello.clone();
+    let _gone = shared.told.send(Told::Hello(hello));
+    if shared.stubborn.lock().unwrap().is_some() {
+        fresh.held = None;
+        fresh.active = false;
+    }
+    let mut sync = HubSync::new(&fresh, published, 1);
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok(message) =
+            read_frame::<AgentMessage>(&mut recv, limits::SYNC_FRAME_BYTES, GENEROUS * 100).await
+        {
+            let _gone = tell.send(message);
+        }
+    });
+    loop {
+        while let Some(message) = sync.poll_transmit() {
+            if write_frame(&mut send, &message, limits::SYNC_FRAME_BYTES).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            message = heard.recv() => {
+                let Some(message) = message else { return };
+                match sync.handle_message(message).unwrap() {
+                    Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
+                    Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
+                    Event::Moved(_) => {}
+                }
+            }
+            changed = newest.changed() => {
+                if changed.is_err() { return }
+                let published = newest.borrow_and_update().clone().unwrap();
+                if shared.stubborn.lock().unwrap().is_some() {
+                    sync = HubSync::new(&fresh, Some(published), 100);
+                } else {
+                    sync.handle_published(published);
+                }
+            }
+        }
+    }
+}

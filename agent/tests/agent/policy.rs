@@ -1,0 +1,162 @@
+//! Keys of a small installation, and policies for its only device.
+
+use std::net::SocketAddr;
+
+use postern_protocol::id::{DeviceId, FleetId, UserId};
+use postern_protocol::limits;
+use postern_protocol::policy::{
+    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+};
+use postern_protocol::session::hub::Published;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::root::RoleKeys;
+use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey, Role, Root, SecretKey};
+use postern_protocol::wire::control::Held;
+
+pub(crate) const FLEET: FleetId = FleetId::new([1; 8]);
+pub(crate) const DEVICE: DeviceId = DeviceId::new([2; 8]);
+pub(crate) const USER: UserId = UserId::new([3; 8]);
+
+const ROOT_SEED: u8 = 201;
+const POLICY_SEED: u8 = 202;
+const IDENTITY_SEED: u8 = 203;
+const HUB_SEED: u8 = 204;
+/// The key of the usual user.
+pub(crate) const USER_SEED: u8 = 31;
+
+pub(crate) fn secret(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32]).unwrap()
+}
+
+pub(crate) fn hub_key() -> SecretKey {
+    secret(HUB_SEED)
+}
+
+pub(crate) fn now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    UnixTime::from_secs(since.as_secs())
+}
+
+/// The first root, sealed, and the digest that an enrolment code pins.
+pub(crate) fn root() -> (Vec<u8>, Digest) {
+    let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![secret(seed).public()] };
+    let root = Root {
+        fleet: FLEET,
+        version: 1,
+        expires: UnixTime::from_secs(4_000_000_000),
+        policy_epoch: 1,
+        roles: vec![
+            role(Role::Root, ROOT_SEED),
+            role(Role::Policy, POLICY_SEED),
+            role(Role::Identity, IDENTITY_SEED),
+        ],
+        hubs: vec![hub_key().public()],
+    };
+    let sealed = Envelope::seal(&root, &[&secret(ROOT_SEED)]).unwrap();
+    let digest = Digest::of(&[Envelope::parse(&sealed, limits::ROOT_BYTES).unwrap().payload()]);
+    (sealed, digest)
+}
+
+/// A pass for `user` with the key of `seed`, and a second factor when `with_totp`.
+pub(crate) fn pass(user: UserId, seed: u8, with_totp: bool) -> Vec<u8> {
+    let issued = now();
+    let mut factors = vec![Factor { method: Method::Password, at: issued }];
+    if with_totp {
+        factors.push(Factor { method: Method::Totp, at: issued });
+    }
+    let expires = issued.saturating_add(3600);
+    pass_of(&Pass { fleet: FLEET, user, key: secret(seed).public(), factors, issued, expires })
+}
+
+pub(crate) fn pass_of(pass: &Pass) -> Vec<u8> {
+    Envelope::seal(pass, &[&secret(IDENTITY_SEED)]).unwrap()
+}
+
+/// What becomes a snapshot.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) signer: u8,
+}
+
+impl Policy {
+    /// Denies everything.
+    pub(crate) fn empty(device_key: PublicKey) -> Self {
+        let issued = now();
+        let snapshot = Snapshot {
+            fleet: FLEET,
+            device: DEVICE,
+            device_key,
+            epoch: 1,
+            version: 0,
+            issued,
+            expires: issued.saturating_add(100_000),
+            assigned: true,
+            limits: DeviceLimits { tunnels: 1000, tunnels_per_user: 1000 },
+            services: Vec::new(),
+            categories: Vec::new(),
+            users: Vec::new(),
+            origins: Vec::new(),
+            grants: Vec::new(),
+        };
+        Self { snapshot, signer: POLICY_SEED }
+    }
+
+    /// Grants [`USER`] the services `hmi` (VNC), `live` (WebSocket) and `web` (HTTP), all on `machine`; there is
+    /// also a service `secret` that nobody is granted.
+    pub(crate) fn usual(device_key: PublicKey, machine: SocketAddr) -> Self {
+        let mut policy = Self::empty(device_key);
+        for (name, kind) in
+            [("hmi", Kind::Vnc), ("live", Kind::Websocket), ("secret", Kind::Http), ("web", Kind::Http)]
+        {
+            policy.service(name, kind, machine);
+        }
+        policy.snapshot.categories = vec![Category { name: "all".parse().unwrap(), services: vec![0, 1, 3] }];
+        policy.snapshot.users =
+            vec![User { id: USER, keys: vec![secret(USER_SEED).public()], disabled: false }];
+        policy.snapshot.origins = vec![Origin {
+            assignment: "a-1".to_owned().try_into().unwrap(),
+            role: "engineer".to_owned().try_into().unwrap(),
+            group: None,
+        }];
+        policy.grant(Grant {
+            user: 0,
+            category: 0,
+            not_before: None,
+            not_after: None,
+            second_factor_s: None,
+            origin: 0,
+        });
+        policy
+    }
+
+    pub(crate) fn service(&mut self, name: &str, kind: Kind, machine: SocketAddr) {
+        self.snapshot.services.push(Service {
+            name: name.parse().unwrap(),
+            kind,
+            target: Target { ip: machine.ip(), port: machine.port() },
+            tunnels: 1000,
+            idle_s: 600,
+            duration_s: 36_000,
+        });
+        self.snapshot.services.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    pub(crate) fn grant(&mut self, grant: Grant) {
+        self.snapshot.grants.push(grant);
+        self.snapshot.grants.sort();
+    }
+
+    /// Takes every grant away.
+    pub(crate) fn revoke(&mut self) {
+        self.snapshot.grants.clear();
+    }
+
+    /// Signs it as `version`.
+    pub(crate) fn seal(&self, version: u64) -> Published {
+        let snapshot = Snapshot { version, ..self.snapshot.clone() };
+        let sealed = Envelope::seal(&snapshot, &[&secret(self.signer)]).unwrap();
+        let digest = Digest::of(&[Envelope::parse(&sealed, limits::SNAPSHOT_BYTES).unwrap().payload()]);
+        Published { held: Held { epoch: snapshot.epoch, version, digest }, bytes: sealed.into() }
+    }
+}

@@ -1,0 +1,166 @@
+//! Live tunnels end when their right does: by a new policy, at the end of a window, by the operator, at shutdown.
+
+use std::time::{Duration, Instant};
+
+use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::tunnel::Answer;
+use postern_transport::quic::StreamFault;
+
+use crate::machine::Machine;
+use crate::policy::now;
+use crate::world::World;
+
+#[tokio::test]
+async fn every_tunnel_under_load_ends_within_a_second_of_the_new_policy_and_says_why() {
+    let mut world = World::start().await;
+    let torrent = Machine::torrent().await;
+    for service in &mut world.policy.snapshot.services {
+        service.target.port = torrent.addr().port();
+    }
+    world.publish(3).await;
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let client = world.client().await;
+        for service in ["hmi", "live", "web"] {
+            let mut tunnel = client.tunnel(service).await;
+            readers.spawn(async move {
+                let end = tunnel.drain().await;
+                (end, Instant::now())
+            });
+        }
+        readers.spawn(async move {
+            client.connection.closed().await;
+            (Ok(0), Instant::now())
+        });
+    }
+    world.policy.revoke();
+    world.hub.publish(world.policy.seal(4));
+    let held = world.hub.applied().await;
+    let applied = Instant::now();
+    assert_eq!(held.version, 4);
+    let mut cut = 0;
+    while cut < 30 {
+        let (end, at) = readers.join_next().await.unwrap().unwrap();
+        assert_eq!(end, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+        let late = at.saturating_duration_since(applied);
+        assert!(late < Duration::from_secs(1), "{late:?}");
+        cut += 1;
+    }
+    let trail = world.agent.trail_with("closed", 30).await;
+    assert!(trail.iter().filter(|(event, _)| event == "closed").all(|(_, reason)| reason == "revoked"));
+    assert_eq!(world.client().await.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+}
+
+#[tokio::test]
+async fn a_policy_that_still_grants_leaves_the_tunnel_alone() {
+    let mut world = World::start().await;
+    let mut tunnel = world.client().await.tunnel("web").await;
+    tunnel.echo(b"before").await;
+    world.publish(3).await;
+    tunnel.echo(b"after").await;
+}
+
+#[tokio::test]
+async fn a_right_that_comes_back_revives_no_old_tunnel() {
+    let mut world = World::start().await;
+    let client = world.client().await;
+    let mut old = client.tunnel("web").await;
+    let granted = world.policy.clone();
+    world.policy.revoke();
+    world.publish(3).await;
+    world.policy = granted;
+    world.publish(4).await;
+    assert_eq!(old.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+    client.tunnel("web").await.echo(b"a new one").await;
+}
+
+#[tokio::test]
+async fn a_service_that_moves_elsewhere_ends_the_tunnels_to_its_old_place() {
+    let mut world = World::start().await;
+    let elsewhere = Machine::echo().await;
+    let client = world.client().await;
+    let (mut moved, mut stays) = (client.tunnel("web").await, client.tunnel("hmi").await);
+    world.policy.snapshot.services[3].target.port = elsewhere.addr().port();
+    world.publish(3).await;
+    assert_eq!(moved.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+    stays.echo(b"untouched").await;
+    client.tunnel("web").await.echo(b"at the new place").await;
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_at_the_edge_of_its_window() {
+    let mut world = World::start().await;
+    let end = now().saturating_add(3);
+    world.policy.snapshot.grants[0].not_after = Some(end);
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"inside").await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::Expired.number().into())));
+    assert!(now() >= end && now() <= end.saturating_add(1), "{} is not about {end}", now());
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::Expired));
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_policy() {
+    let mut world = World::start().await;
+    world.policy.snapshot.expires = now().saturating_add(2);
+    world.publish(3).await;
+    let mut tunnel = world.client().await.tunnel("web").await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::PolicyStale.number().into())));
+    world.policy.snapshot.expires = now().saturating_add(1000);
+    world.publish(4).await;
+    world.client().await.tunnel("web").await.echo(b"a newer policy heals").await;
+}
+
+#[tokio::test]
+async fn the_operator_ends_one_tunnel_and_the_others_go_on() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let (mut one, mut two) = (client.tunnel("web").await, client.tunnel("web").await);
+    let sessions = world.agent.json(&["sessions"]).await;
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    let id = sessions[0]["tunnel"].as_str().unwrap().to_owned();
+    assert_eq!(world.agent.run(&["tunnel", "end", &id]).await.code, 0);
+    assert_eq!(one.drain().await, Err(StreamFault::Reset(Failure::Ended.number().into())));
+    two.echo(b"still here").await;
+    let again = world.agent.run(&["tunnel", "end", &id]).await;
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("no such tunnel"), "{again:?}");
+    assert!(world.agent.trail().await.iter().any(|(event, _)| event == "control"));
+}
+
+#[tokio::test]
+async fn a_stopping_agent_ends_its_tunnels_and_records_both() {
+    let mut world = World::start().await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"open").await;
+    assert_eq!(world.agent.stop().await, Some(0));
+    let shutdown = u32::from(Failure::Shutdown.number());
+    match tunnel.drain().await {
+        Err(StreamFault::Reset(code)) => assert_eq!(code, shutdown),
+        Err(StreamFault::ConnectionLost(end)) => {
+            assert!(end.to_string().contains(&format!("code {shutdown}")), "{end}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let trail = world.agent.trail().await;
+    let last: Vec<&str> = trail.iter().rev().take(2).map(|(event, _)| event.as_str()).collect();
+    assert_eq!(last, ["stopped", "closed"]);
+}
+
+#[tokio::test]
+async fn a_lost_connection_closes_the_machine_s_socket() {
+    let mut world = World::start().await;
+    let (machine, mut heard) = Machine::half_closed().await;
+    world.policy.service("late", Kind::Http, machine.addr());
+    world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3];
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("late").await;
+    tunnel.drain().await.unwrap();
+    client.connection.close(0, b"");
+    assert_eq!(heard.recv().await.unwrap(), b"");
+}

@@ -1,0 +1,179 @@
+//! Tunnels that are permitted, and their twins that are not.
+
+use postern_protocol::policy::{Grant, Kind, Reason};
+use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::tunnel::{Answer, Request};
+
+use crate::client::Client;
+use crate::machine::Machine;
+use crate::policy::USER;
+use crate::world::{World, other_user};
+
+#[tokio::test]
+async fn all_three_kinds_carry_bytes_both_ways_and_close_by_halves() {
+    let world = World::start().await;
+    let client = world.client().await;
+    for service in ["hmi", "live", "web"] {
+        let mut tunnel = client.tunnel(service).await;
+        tunnel.echo(b"ping").await;
+        tunnel.echo(&vec![7; 300_000]).await;
+        tunnel.send.finish().unwrap();
+        assert_eq!(tunnel.drain().await, Ok(0), "{service}");
+    }
+    let trail = world.agent.trail_with("closed", 3).await;
+    let words: Vec<&str> =
+        trail.iter().map(|(event, _)| event.as_str()).filter(|event| *event != "started").collect();
+    assert_eq!(
+        words,
+        ["policy_applied", "permitted", "closed", "permitted", "closed", "permitted", "closed"]
+    );
+    let rows = world.agent.json(&["audit", "list"]).await;
+    let closed = rows.as_array().unwrap().last().unwrap().clone();
+    assert_eq!((closed["to_machine"].as_u64(), closed["to_client"].as_u64()), (Some(300_004), Some(300_004)));
+    assert_eq!(closed["reason"], "done");
+}
+
+#[tokio::test]
+async fn a_machine_that_hangs_up_first_still_hears_the_client() {
+    let mut world = World::start().await;
+    let (machine, mut heard) = Machine::half_closed().await;
+    world.policy.service("late", Kind::Http, machine.addr());
+    world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3];
+    world.publish(3).await;
+    let mut tunnel = world.client().await.tunnel("late").await;
+    assert_eq!(tunnel.drain().await, Ok(5));
+    tunnel.send.write_all(b"last words").await.unwrap();
+    tunnel.send.finish().unwrap();
+    assert_eq!(heard.recv().await.unwrap(), b"last words");
+}
+
+#[tokio::test]
+async fn what_is_not_granted_does_not_exist_is_not_listed_and_is_denied_alike() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let Answer::Services(entries) = client.services().await else { panic!("no list") };
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["hmi", "live", "web"]);
+    assert_eq!(client.open("secret").await.answer, Answer::Denied(Reason::NoGrant));
+    assert_eq!(client.open("no-such-thing").await.answer, Answer::Denied(Reason::NoGrant));
+    let trail = world.agent.trail().await;
+    let denied = trail.iter().filter(|row| **row == ("denied".into(), "no_grant".into())).count();
+    assert_eq!(denied, 2);
+}
+
+#[tokio::test]
+async fn nothing_is_answered_before_a_pass() {
+    let world = World::start().await;
+    let client = Client::stranger(&world.agent).await;
+    assert_eq!(client.services().await, Answer::Denied(Reason::BadPass));
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::BadPass));
+}
+
+#[tokio::test]
+async fn a_second_factor_opens_what_a_password_alone_does_not() {
+    let mut world = World::start().await;
+    world.policy.revoke();
+    let grant = Grant {
+        user: 0,
+        category: 0,
+        not_before: None,
+        not_after: None,
+        second_factor_s: Some(600),
+        origin: 0,
+    };
+    world.policy.grant(grant);
+    world.publish(3).await;
+    let client = world.client().await;
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::SecondFactorRequired));
+    let Answer::Services(entries) = client.services().await else { panic!("no list") };
+    assert_eq!(entries[0].blocked, Some(Reason::SecondFactorRequired));
+    // The same connection, after the second factor.
+    assert!(matches!(
+        client.authenticate(&crate::policy::pass(USER, 31, true)).await,
+        Answer::Welcome { .. }
+    ));
+    client.tunnel("web").await.echo(b"two factors").await;
+}
+
+#[tokio::test]
+async fn a_user_that_the_policy_does_not_name_sees_and_opens_nothing() {
+    let world = World::start().await;
+    let (user, _) = other_user();
+    let client = Client::connect(&world.agent, 99).await;
+    assert!(matches!(
+        client.authenticate(&crate::policy::pass(user, 99, true)).await,
+        Answer::Welcome { .. }
+    ));
+    assert_eq!(client.services().await, Answer::Services(Vec::new()));
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+}
+
+#[tokio::test]
+async fn a_target_that_the_device_may_not_dial_is_forbidden_and_a_dead_one_refused() {
+    let mut world = World::start().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.policy.service("dead", Kind::Http, closed);
+    world.policy.service("router", Kind::Http, "127.0.0.2:80".parse().unwrap());
+    world.policy.service("vpn", Kind::Vpn, world.machine.addr());
+    world.policy.snapshot.categories[0].services = (0..7).collect();
+    world.publish(3).await;
+    let client = world.client().await;
+    assert_eq!(client.open("router").await.answer, Answer::Failed(Failure::Forbidden));
+    assert_eq!(client.open("dead").await.answer, Answer::Failed(Failure::Refused));
+    assert_eq!(client.open("vpn").await.answer, Answer::Failed(Failure::Unsupported));
+    let trail = world.agent.trail_with("failed", 3).await;
+    let failed: Vec<&str> =
+        trail.iter().filter(|(event, _)| event == "failed").map(|(_, reason)| reason.as_str()).collect();
+    assert_eq!(failed, ["forbidden_target", "refused", "unsupported"]);
+}
+
+#[tokio::test]
+async fn the_last_place_of_a_service_is_given_once_and_again_when_it_is_free() {
+    let mut world = World::start().await;
+    for service in &mut world.policy.snapshot.services {
+        service.tunnels = 1;
+    }
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut first = client.tunnel("web").await;
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::Concurrency));
+    client.tunnel("hmi").await.echo(b"another service").await;
+    first.send.finish().unwrap();
+    assert_eq!(first.drain().await, Ok(0));
+    world.agent.trail_with("closed", 1).await;
+    client.tunnel("web").await.echo(b"free again").await;
+}
+
+#[tokio::test]
+async fn the_cap_of_the_device_refuses_what_the_policy_would_permit() {
+    let world = World::start_with("[caps]\ntunnels = 1").await;
+    let client = world.client().await;
+    let _first = client.tunnel("web").await;
+    assert_eq!(client.open("hmi").await.answer, Answer::Failed(Failure::Busy));
+}
+
+#[tokio::test]
+async fn an_idle_tunnel_and_an_old_tunnel_end_with_their_reason() {
+    let mut world = World::start().await;
+    for (name, idle_s, duration_s) in [("hmi", 1, 100), ("web", 100, 1)] {
+        let service = world.policy.snapshot.services.iter_mut().find(|service| service.name.as_str() == name);
+        let service = service.unwrap();
+        (service.idle_s, service.duration_s) = (idle_s, duration_s);
+    }
+    world.publish(3).await;
+    let client = world.client().await;
+    let (mut idle, mut old) = (client.tunnel("hmi").await, client.tunnel("web").await);
+    let reset = postern_transport::quic::StreamFault::Reset;
+    assert_eq!(idle.drain().await, Err(reset(Failure::Idle.number().into())));
+    assert_eq!(old.drain().await, Err(reset(Failure::Duration.number().into())));
+}
+
+#[tokio::test]
+async fn the_client_s_own_code_is_what_the_trail_says() {
+    let world = World::start().await;
+    let mut tunnel = world.client().await.tunnel("web").await;
+    tunnel.send.reset(0);
+    let trail = world.agent.trail_with("closed", 1).await;
+    assert_eq!(trail.last(), Some(&("closed".to_owned(), "done".to_owned())));
+    assert_eq!(world.client().await.ask(&Request::ListServices).await, world.client().await.services().await);
+}
