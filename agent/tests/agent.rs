@@ -1,24 +1,35 @@
 //! The real `postern-agent` process between a hub, a machine and clients that the tests play themselves.
 
+#[cfg(test)]
 #[path = "agent/abuse.rs"]
 mod abuse;
+#[cfg(test)]
 #[path = "agent/client.rs"]
 mod client;
+#[cfg(test)]
 #[path = "agent/commands.rs"]
 mod commands;
+#[cfg(test)]
 #[path = "agent/enrolment.rs"]
 mod enrolment;
+#[cfg(test)]
 #[path = "agent/faults.rs"]
 mod faults;
+#[cfg(test)]
 #[path = "agent/hub.rs"]
 mod hub;
+#[cfg(test)]
 #[path = "agent/machine.rs"]
 mod machine;
+#[cfg(test)]
 #[path = "agent/policy.rs"]
 mod policy;
+#[cfg(test)]
 #[path = "agent/revocation.rs"]
 mod revocation;
+#[cfg(test)]
 #[path = "agent/tunnels.rs"]
 mod tunnels;
+#[cfg(test)]
 #[path = "agent/world.rs"]
 mod world;

@@ -50,12 +50,15 @@ pub(crate) enum AskError {
 /// An [`AskError`].
 pub(crate) fn ask(path: &Path, request: &Request) -> Result<serde_json::Value, AskError> {
     let io_error = |error| AskError::Io { path: path.to_owned(), error };
-    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+    let mut stream = UnixStream::connect(path).map_err(|error| {
+        let kind = error.kind();
+        if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
             AskError::NotRunning { path: path.to_owned() }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            AskError::Forbidden { path: path.to_owned() }
+        } else {
+            io_error(error)
         }
-        io::ErrorKind::PermissionDenied => AskError::Forbidden { path: path.to_owned() },
-        _other => io_error(error),
     })?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(io_error)?;
     let mut line = serde_json::to_vec(request).map_err(|error| AskError::Answer { error })?;

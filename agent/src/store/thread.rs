@@ -51,16 +51,16 @@ impl Store {
     /// Why it is not. [`StoreError::Busy`] when too many rows wait already.
     pub(crate) async fn append(&self, at: UnixTime, event: Event) -> Result<(), StoreError> {
         let (reply, durable) = oneshot::channel();
-        let append = Command::Append(Append { at, event, reply });
         // A full queue refuses what would permit; what merely records waits its turn.
-        let queued = match &append {
-            Command::Append(Append { event: Event::Permitted { .. }, .. }) => {
-                self.commands.try_send(append).map_err(|error| match error {
-                    mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                    mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-                })
-            }
-            _recorded => self.commands.send(append).await.map_err(|_| StoreError::Closed),
+        let permits = matches!(event, Event::Permitted { .. });
+        let append = Command::Append(Append { at, event, reply });
+        let queued = if permits {
+            self.commands.try_send(append).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            })
+        } else {
+            self.commands.send(append).await.map_err(|_| StoreError::Closed)
         };
         queued?;
         durable.await.map_err(|_| StoreError::Closed)?
@@ -71,17 +71,17 @@ impl Store {
     /// # Errors
     /// Why nothing was stored.
     pub(crate) async fn install(&self, floor: Floor, sealed: Vec<u8>) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Install { floor, sealed, reply }).await?
+        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, reply })).await?
     }
 
     /// The audit row of the newest snapshot was written. `dated` is when that snapshot was signed.
     pub(crate) async fn settle(&self, dated: UnixTime) {
-        let _closed = self.commands.send(Command::Settle { dated }).await;
+        let _closed = self.commands.send(Command::Run(Errand::Settle { dated })).await;
     }
 
     /// Remembers when the newest pass was signed.
     pub(crate) async fn keep_pass_time(&self, issued: UnixTime) {
-        let _closed = self.commands.send(Command::KeepPassTime { issued }).await;
+        let _closed = self.commands.send(Command::Run(Errand::KeepPassTime { issued })).await;
     }
 
     /// The newest rows, oldest first.
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// Why they cannot be read.
     pub(crate) async fn newest(&self, limit: u16) -> Result<Vec<Row>, StoreError> {
-        self.ask(|reply| Command::Newest { limit, reply }).await?
+        self.ask(|reply| Command::Run(Errand::Newest { limit, reply })).await?
     }
 
     /// Verifies the chain over all rows.
@@ -97,7 +97,7 @@ impl Store {
     /// # Errors
     /// The first row that is wrong.
     pub(crate) async fn verify(&self) -> Result<u64, StoreError> {
-        self.ask(|reply| Command::Verify { reply }).await?
+        self.ask(|reply| Command::Run(Errand::Verify { reply })).await?
     }
 
     /// Finishes what waits and closes both files.
@@ -138,12 +138,18 @@ impl Fill {
 #[derive(Debug)]
 enum Command {
     Append(Append),
+    Run(Errand),
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// Everything that is done by itself, between batches of rows.
+#[derive(Debug)]
+enum Errand {
     Install { floor: Floor, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
     Settle { dated: UnixTime },
     KeepPassTime { issued: UnixTime },
     Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
     Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
-    Close { reply: oneshot::Sender<()> },
 }
 
 #[derive(Debug)]
@@ -177,30 +183,25 @@ impl Keeper {
                         let _gone = reply.send(());
                         return;
                     }
-                    other => self.obey(other),
+                    Command::Run(errand) => self.run_errand(errand),
                 }
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Install { floor, sealed, reply } => {
+    fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Install { floor, sealed, reply } => {
                 let _gone = reply.send(self.install(floor, &sealed));
             }
-            Command::Settle { dated } => {
-                self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle()))
-            }
-            Command::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
-            Command::Newest { limit, reply } => {
+            Errand::Settle { dated } => self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle())),
+            Errand::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
+            Errand::Newest { limit, reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
             }
-            Command::Verify { reply } => {
+            Errand::Verify { reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.verify()));
             }
-            // Handled by the loop, which owns batches and the end.
-            Command::Append(append) => self.append(vec![append]),
-            Command::Close { reply } => drop(reply),
         }
     }
 

@@ -83,10 +83,10 @@ async fn a_full_trail_opens_nothing_and_live_tunnels_go_on() {
     let mut permitted = 1;
     let answer = loop {
         let mut tunnel = client.open("web").await;
-        match tunnel.answer {
-            Answer::Accepted { .. } => permitted += 1,
-            answer => break answer,
+        if !matches!(tunnel.answer, Answer::Accepted { .. }) {
+            break tunnel.answer;
         }
+        permitted += 1;
         tunnel.send.finish().unwrap();
         tunnel.drain().await.unwrap();
         assert!(permitted < 5000, "the trail never fills");

@@ -141,7 +141,12 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
             snapshot: Policy::empty(connection.peer_key()).seal(1).bytes.to_vec(),
         },
         HubRequest::Sync(hello) => return sync(send, recv, hello, &shared).await,
-        _other => HubAnswer::Refused(Refusal::Code),
+        HubRequest::Enroll { .. }
+        | HubRequest::AcceptInvitation { .. }
+        | HubRequest::Login { .. }
+        | HubRequest::EnrollOtp { .. }
+        | HubRequest::ListDevices
+        | HubRequest::Logout => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();
     send.finish().unwrap();
