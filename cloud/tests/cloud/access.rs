@@ -1,0 +1,328 @@
+//! The rules of access, one test each with its twin, on the smallest fleet that can break them.
+
+use std::collections::BTreeSet;
+
+use postern_cloud::compile::{Warning, warnings};
+use postern_cloud::diff::Diff;
+use postern_cloud::explain::{Question, answer};
+use postern_cloud::fleet;
+use postern_cloud::model::{EntityKind, Model, Permission, Scope};
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Reason, Snapshot};
+use postern_protocol::time::UnixTime;
+use postern_protocol::wire::codec;
+
+use crate::gate::{Gate, NOW, addressee};
+
+/// One account, one user with one assignment, one device with a service of each kind but VPN.
+const SMALL: &str = r#"
+[account.acme]
+tenant = "operating_company"
+[user.otto]
+account = "acme"
+[device.d1]
+account = "acme"
+[device.d1.service.hmi]
+kind = "vnc"
+target = "10.0.0.1:5900"
+[device.d1.service.web]
+kind = "http"
+target = "10.0.0.1:80"
+[device.d1.service.live]
+kind = "websocket"
+target = "10.0.0.1:81"
+[category.screen]
+kinds = ["vnc"]
+[category.web]
+kinds = ["http"]
+[role.operator]
+tenant = "operating_company"
+categories = ["screen"]
+[assignment.a]
+user = "otto"
+role = "operator"
+scope = { device = "d1" }
+"#;
+
+fn changed(from: &str, to: &str) -> Gate {
+    assert!(SMALL.contains(from), "{from}");
+    Gate::of_file(&SMALL.replace(from, to))
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+#[test]
+fn an_assignment_opens_its_category_and_nothing_beside_it() {
+    let gate = Gate::of_file(SMALL);
+    assert_eq!(gate.reachable("otto"), ["d1/hmi"]);
+    assert_eq!(gate.asks("otto", "d1", "web"), Err(Reason::NoGrant));
+}
+
+#[test]
+fn http_does_not_imply_websocket() {
+    let gate = changed(r#"categories = ["screen"]"#, r#"categories = ["web"]"#);
+    assert_eq!(gate.reachable("otto"), ["d1/web"]);
+}
+
+#[test]
+fn every_permission_together_opens_nothing() {
+    let held = Permission::ALL.iter().filter(|p| p.is_for(postern_cloud::model::Tenant::OperatingCompany));
+    let words: Vec<String> = held.map(|permission| format!("{:?}", permission.word())).collect();
+    let permissions = format!("permissions = [{}]", words.join(", "));
+    let gate = changed(r#"categories = ["screen"]"#, &permissions);
+    assert_eq!(gate.reachable("otto"), [""; 0]);
+}
+
+#[test]
+fn a_user_without_a_role_compiles_to_nothing_and_is_reported() {
+    let gate = Gate::of_file(SMALL.split("[assignment.a]").next().unwrap());
+    assert_eq!(gate.reachable("otto"), [""; 0]);
+    assert!(warnings(&gate.model).contains(&Warning::NoRole { user: name("otto") }));
+}
+
+#[test]
+fn a_window_holds_from_its_first_second_to_before_its_last() {
+    let gate = Gate::of_file(&format!(
+        "{SMALL}\nfrom = 2026-09-21T14:00:00Z\nuntil = \"2026-09-21T16:00:00+01:00\"\n"
+    ));
+    let asks = |time: u64| gate.asks_at("otto", "d1", "hmi", UnixTime::from_secs(time), None);
+    assert_eq!(asks(1_789_999_199), Err(Reason::NotYet));
+    assert_eq!(asks(1_789_999_200), Ok(()));
+    assert_eq!(asks(1_790_002_799), Ok(()));
+    assert_eq!(asks(1_790_002_800), Err(Reason::Expired));
+}
+
+#[test]
+fn a_window_or_factor_is_never_borrowed_from_another_assignment() {
+    // A strict role on the screen, a lax one on web pages: the lax one must not open the screen.
+    let gate = Gate::of_file(&format!(
+        "{}{}",
+        SMALL.replace(r#"categories = ["screen"]"#, "categories = [\"screen\"]\nsecond-factor = \"1h\""),
+        r#"
+[role.reader]
+tenant = "operating_company"
+categories = ["web"]
+[assignment.b]
+user = "otto"
+role = "reader"
+scope = { device = "d1" }
+"#
+    ));
+    assert_eq!(gate.asks("otto", "d1", "web"), Ok(()));
+    assert_eq!(gate.asks("otto", "d1", "hmi"), Err(Reason::SecondFactorRequired));
+    assert_eq!(gate.asks_at("otto", "d1", "hmi", NOW, Some(NOW)), Ok(()));
+}
+
+#[test]
+fn moving_a_device_to_another_account_closes_it_to_the_users_of_the_first() {
+    let moved = r#"
+[account.bolt]
+tenant = "operating_company"
+[device.d1]
+account = "bolt"
+"#;
+    let text = SMALL
+        .replace("[device.d1]\naccount = \"acme\"\n", moved)
+        .replace("scope = { device = \"d1\" }", "scope = { account = \"acme\", nested = true }");
+    assert_eq!(Gate::of_file(&text).reachable("otto"), [""; 0]);
+}
+
+#[test]
+fn a_device_that_left_the_model_permits_nothing_and_says_so() {
+    let mut gate = Gate::of_file(SMALL);
+    gate.model.devices.remove("d1");
+    assert_eq!(gate.asks("otto", "d1", "hmi"), Err(Reason::DeviceUnassigned));
+}
+
+#[test]
+fn a_disabled_user_is_refused_by_name_and_an_unregistered_one_is_unknown() {
+    let mut gate = Gate::of_file(SMALL);
+    gate.roster.users.get_mut("otto").unwrap().disabled = true;
+    assert_eq!(gate.asks("otto", "d1", "hmi"), Err(Reason::UserDisabled));
+    gate.roster.users.get_mut("otto").unwrap().keys.clear();
+    assert_eq!(gate.asks("otto", "d1", "hmi"), Err(Reason::NoGrant));
+}
+
+#[test]
+fn a_scope_of_an_unknown_type_grants_nothing_and_is_reported() {
+    let mut gate = Gate::of_file(SMALL);
+    gate.model.assignments.get_mut("a").unwrap().scope = Scope::Unknown;
+    assert_eq!(gate.reachable("otto"), [""; 0]);
+    assert!(warnings(&gate.model).contains(&Warning::UnknownScope { assignment: name("a") }));
+    // An intersection with it is nothing too.
+    let device = Scope::Device { device: name("d1") };
+    gate.model.assignments.get_mut("a").unwrap().scope =
+        Scope::AllOf { scopes: vec![device, Scope::Unknown] };
+    assert_eq!(gate.reachable("otto"), [""; 0]);
+}
+
+#[test]
+fn nothing_foreign_reaches_a_device() {
+    let gate = Gate::of_sample("direct-sales");
+    let bytes = gate.sealed("saw-1");
+    let contains = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(contains("hmi") && contains("bea-saw-1"));
+    for foreign in ["bea", "otto", "acme", "Bolt", "Saw 1", "press", "live", "customer-admin", "devices.read"]
+    {
+        let found = contains(foreign) && foreign != "bea";
+        assert!(!found, "{foreign}");
+    }
+    let snapshot: Snapshot = codec::decode(&bytes[6..bytes.len() - 97], 1 << 20).unwrap();
+    // Eva, Max, Sam and Bea; not Otto and Ada.
+    assert_eq!(snapshot.users.len(), 4);
+    assert_eq!(snapshot.services.len(), 2);
+}
+
+#[test]
+fn a_service_that_nobody_may_use_is_not_in_the_snapshot() {
+    let gate = Gate::of_file(SMALL);
+    let bytes = gate.sealed("d1");
+    let snapshot: Snapshot = codec::decode(&bytes[6..bytes.len() - 97], 1 << 20).unwrap();
+    assert_eq!(snapshot.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["hmi"]);
+    assert_eq!(snapshot.categories.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["screen"]);
+}
+
+#[test]
+fn several_ways_to_one_service_are_several_grants_with_their_own_origin() {
+    let gate = Gate::of_file(&format!(
+        "{SMALL}
+[user-group.shift]
+account = \"acme\"
+members = [\"otto\"]
+[assignment.b]
+group = \"shift\"
+role = \"operator\"
+scope = {{ account = \"acme\" }}
+"
+    ));
+    let index = gate.index("d1");
+    let origins: Vec<String> = index
+        .snapshot()
+        .origins
+        .iter()
+        .map(|origin| format!("{} {} {:?}", origin.assignment, origin.role, origin.group))
+        .collect();
+    assert_eq!(origins, [r#"a operator None"#, r#"b operator Some("shift")"#]);
+    assert_eq!(index.snapshot().grants.len(), 2);
+}
+
+#[test]
+fn narrowed_categories_have_names_of_their_own_even_when_those_are_taken_or_long() {
+    let long = "c".repeat(64);
+    let text = format!(
+        r#"
+[account.acme]
+tenant = "operating_company"
+[user.otto]
+account = "acme"
+[device.d1]
+account = "acme"
+[device.d1.service.hmi]
+kind = "vnc"
+target = "10.0.0.1:5900"
+[machine.m1]
+device = "d1"
+[machine.m1.service.hmi]
+kind = "vnc"
+target = "10.0.0.2:5900"
+[category.screen]
+kinds = ["vnc"]
+[category."screen.m1"]
+services = ["hmi"]
+[category.{long}]
+kinds = ["vnc"]
+[role.operator]
+tenant = "operating_company"
+categories = ["screen", "screen.m1", "{long}"]
+[assignment.machine]
+user = "otto"
+role = "operator"
+scope = {{ machine = "m1" }}
+[assignment.device]
+user = "otto"
+role = "operator"
+scope = {{ device = "d1" }}
+"#
+    );
+    let gate = Gate::of_file(&text);
+    let index = gate.index("d1");
+    let categories = &index.snapshot().categories;
+    assert_eq!(categories.len(), 6);
+    let names: BTreeSet<&str> = categories.iter().map(|category| category.name.as_str()).collect();
+    assert!(names.contains("screen") && names.contains("screen.m1") && names.contains(long.as_str()));
+    for category in categories {
+        let whole = ["screen", "screen.m1", &long].contains(&category.name.as_str());
+        assert_eq!(category.services.len(), if whole { 2 } else { 1 }, "{}", category.name);
+    }
+}
+
+#[test]
+fn who_gains_and_who_loses_is_seen_before_publishing() {
+    let (old, new) = (
+        fleet::read(SMALL, &[]).unwrap(),
+        fleet::read(&SMALL.replace(r#"categories = ["screen"]"#, r#"categories = ["web"]"#), &[]).unwrap(),
+    );
+    let diff = Diff::between(&old, &new);
+    let services = |accesses: &[postern_cloud::diff::Access]| {
+        accesses.iter().map(|access| access.service.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((services(&diff.gained), services(&diff.lost)), (vec!["web".into()], vec!["hmi".into()]));
+    assert_eq!(diff.changed.iter().map(|entity| entity.kind).collect::<Vec<_>>(), [EntityKind::Role.word()]);
+    assert_eq!(Diff::between(&new, &new), Diff::default());
+}
+
+#[test]
+fn a_shorter_window_is_a_loss_and_no_gain() {
+    let wide = fleet::read(SMALL, &[]).unwrap();
+    let narrow = fleet::read(&format!("{SMALL}\nuntil = 2027-01-01T00:00:00Z"), &[]).unwrap();
+    let diff = Diff::between(&wide, &narrow);
+    assert_eq!((diff.gained.len(), diff.lost.len()), (0, 1));
+    let diff = Diff::between(&narrow, &wide);
+    assert_eq!((diff.gained.len(), diff.lost.len()), (1, 0));
+}
+
+#[test]
+fn an_explanation_is_the_decision_in_words() {
+    let gate = Gate::of_file(SMALL);
+    let ask = |service| Question { user: "otto", device: "d1", service, at: NOW, second_factor_at: None };
+    let yes = answer(&gate.model, &gate.roster, &ask("hmi")).unwrap();
+    assert_eq!(yes.judgement.denied, None);
+    assert_eq!(yes.judgement.chains.len(), 1);
+    assert!(yes.judgement.chains[0].used);
+    let no = answer(&gate.model, &gate.roster, &ask("web")).unwrap();
+    assert_eq!(no.judgement.denied, Some(Reason::NoGrant));
+    assert_eq!(no.judgement.chains, []);
+    let error = answer(&gate.model, &gate.roster, &ask("hmj")).unwrap_err();
+    assert_eq!(error.to_string(), "there is no service `hmj`; did you mean `hmi`?");
+}
+
+#[test]
+fn a_policy_that_no_device_accepts_is_not_published() {
+    let mut model = fleet::read(SMALL, &[]).unwrap();
+    let service = model.devices["d1"].services["hmi"].clone();
+    let services = &mut model.devices.get_mut("d1").unwrap().services;
+    for number in 0..2049 {
+        services.insert(name(&format!("s{number}")), service.clone());
+    }
+    let error = compile_error(&model);
+    assert_eq!(
+        error,
+        "device `d1` would have 2050 services, at most 2048 fit; give it fewer users, groups or services"
+    );
+}
+
+fn compile_error(model: &Model) -> String {
+    let gate = Gate::of(model.clone());
+    let compiler = postern_cloud::compile::Compiler::new(&gate.model, &gate.roster);
+    compiler.compile(&name("d1")).unwrap_err().to_string()
+}
+
+#[test]
+fn content_names_its_addressee() {
+    let gate = Gate::of_file(SMALL);
+    let content = gate.content("d1");
+    let other = postern_cloud::compile::Addressee { epoch: 2, ..addressee() };
+    assert_ne!(content.digest(&addressee()), content.digest(&other));
+}

@@ -1,0 +1,251 @@
+//! The program from the outside: output, exit codes, and two processes on one state directory.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use postern_protocol::wire::invitation::{Invitation, Invitee};
+use serde_json::Value;
+
+struct Cloud {
+    state: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+fn sample(name: &str) -> String {
+    format!("{}/../samples/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Cloud {
+    fn nowhere() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { state: directory.path().join("cloud"), _directory: directory }
+    }
+
+    fn founded() -> Self {
+        let cloud = Self::nowhere();
+        let output = cloud.run(&["init", "--listen", "127.0.0.1:7440"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        cloud
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern-cloud"));
+        command.arg("--state").arg(&self.state).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn code(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = ["--json"].into_iter().chain(args.iter().copied()).collect();
+        let output = self.run(&args);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn serve(&self) -> (Serving, String) {
+        let mut child =
+            self.command(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (Serving(child), line)
+    }
+}
+
+/// A hub that does not outlive its test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn usage_errors_and_a_missing_installation_have_their_codes() {
+    let cloud = Cloud::nowhere();
+    assert_eq!(cloud.code(&["frobnicate"]).0, 2);
+    assert_eq!(cloud.code(&["--help"]).0, 0);
+    assert_eq!(cloud.code(&["init", "--listen", "0.0.0.0:7440"]).0, 2);
+    let (code, error) = cloud.code(&["status"]);
+    let expected = format!(
+        "postern-cloud: `{}` does not exist; `postern-cloud init` makes it\n",
+        cloud.state.join("cloud.db").display()
+    );
+    assert_eq!((code, error), (5, expected));
+}
+
+#[test]
+fn an_installation_is_never_founded_twice() {
+    let cloud = Cloud::founded();
+    assert_eq!(cloud.code(&["init", "--listen", "127.0.0.1:7440"]).0, 5);
+    assert_eq!(cloud.code(&["status"]).0, 0);
+}
+
+#[test]
+fn a_plan_with_gains_needs_a_confirmation_and_is_applied_once() {
+    let cloud = Cloud::founded();
+    let fleet = sample("direct-sales");
+    let (code, _) = cloud.code(&["apply", &fleet]);
+    assert_eq!(code, 4);
+    assert_eq!(cloud.json(&["apply", &fleet, "--dry-run"])["applied"], false);
+    assert_eq!(cloud.json(&["status"])["users"], 0);
+    let applied = cloud.json(&["apply", &fleet, "--yes"]);
+    assert_eq!(applied["applied"], true);
+    assert_eq!(applied["diff"]["gained"].as_array().unwrap().len(), 13);
+    assert_eq!(cloud.json(&["status"])["users"], 6);
+    // Again: no change, so nothing to confirm.
+    assert_eq!(cloud.json(&["apply", &fleet])["applied"], false);
+}
+
+#[test]
+fn a_bad_fleet_file_lists_its_faults_and_changes_nothing() {
+    let cloud = Cloud::founded();
+    let file = cloud.state.with_file_name("bad.toml");
+    std::fs::write(&file, "[user.o]\naccount = \"a\"\n[user.p]\n").unwrap();
+    let (code, error) = cloud.code(&["apply", "--yes", file.to_str().unwrap()]);
+    let at = file.display();
+    let expected = format!(
+        "postern-cloud: the fleet file was refused and nothing was applied:\n\
+         {at}:2:11: `user.o.account`: there is no account `a`\n\
+         {at}:3:1: `user.p`: `account` is missing, expected a name as text\n"
+    );
+    assert_eq!((code, error), (3, expected));
+    assert_eq!(cloud.json(&["status"])["revision"], 0);
+    assert_eq!(cloud.code(&["check", &sample("sites")]).0, 0);
+    assert_eq!(cloud.code(&["check", &sample("sites"), "--set", "user.nora.account=nowhere"]).0, 3);
+}
+
+#[test]
+fn codes_are_for_what_the_model_knows() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let (code, error) = cloud.code(&["device", "add", "pres-7"]);
+    let expected = "postern-cloud: there is no device `pres-7` in the model; did you mean `press-7`?\n";
+    assert_eq!((code, error.as_str()), (7, expected));
+    let added = cloud.json(&["device", "add", "press-7"]);
+    let code = Invitation::parse(added["code"].as_str().unwrap(), Invitee::Device).unwrap();
+    assert_eq!(code.hubs, ["127.0.0.1:7440".parse().unwrap()]);
+    let invited = cloud.json(&["user", "invite", "otto"]);
+    assert_eq!(invited["account"], "berg/acme");
+    let code = Invitation::parse(invited["code"].as_str().unwrap(), Invitee::User).unwrap();
+    assert_ne!(code.secret, [0; 16]);
+    assert_eq!(cloud.code(&["user", "disable", "otto"]).0, 0);
+    assert_eq!(cloud.code(&["user", "invite", "otto"]).0, 1);
+    assert_eq!(cloud.code(&["user", "enable", "otto"]).0, 0);
+    // No secret is stored: what is in the file cannot be used.
+    let stored = std::fs::read(cloud.state.join("cloud.db")).unwrap();
+    assert!(!stored.windows(16).any(|window| window == code.secret));
+}
+
+#[test]
+fn explanations_come_in_words_and_in_json() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("nested-customers"), "--yes"]);
+    let ask = ["explain", "hanna", "pump-a", "hmi", "--at", "2026-12-01T08:00:00Z"];
+    let output = cloud.run(&ask);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with(
+            "hanna may not use hmi on pump-a at 2026-12-01T08:00:00Z: second_factor_required.\n"
+        ),
+        "{text}"
+    );
+    let with_factor: Vec<&str> = ask.iter().copied().chain(["--second-factor-age", "2h"]).collect();
+    assert_eq!(cloud.json(&with_factor)["allowed"], true);
+    let stale: Vec<&str> = ask.iter().copied().chain(["--second-factor-age", "8h"]).collect();
+    assert_eq!(cloud.json(&stale)["reason"], "second_factor_stale");
+    assert_eq!(cloud.code(&["explain", "hana", "pump-a", "hmi"]).0, 7);
+}
+
+#[test]
+fn a_second_hub_on_the_same_state_is_refused_and_a_stopped_one_leaves_nothing() {
+    let cloud = Cloud::founded();
+    let (mut hub, line) = cloud.serve();
+    assert!(line.starts_with("listening on 127.0.0.1:"), "{line}");
+    assert_eq!(cloud.code(&["serve"]).0, 6);
+    assert_eq!(cloud.json(&["status"])["running"], true);
+    terminate(&hub.0);
+    assert_eq!(hub.0.wait().unwrap().code(), Some(0));
+    assert!(!cloud.state.join("hub.sock").exists());
+    assert_eq!(cloud.json(&["status"])["running"], false);
+    // Whatever a killed hub leaves behind does not stop the next one.
+    let (mut hub, _) = cloud.serve();
+    hub.0.kill().unwrap();
+    hub.0.wait().unwrap();
+    assert_eq!(cloud.json(&["status"])["running"], false);
+    let (_hub, line) = cloud.serve();
+    assert!(line.starts_with("listening on "), "{line}");
+}
+
+#[test]
+fn an_exposed_key_file_stops_every_command_that_signs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cloud = Cloud::founded();
+    let key = cloud.state.join("policy.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, error) = cloud.code(&["apply", &sample("direct-sales"), "--yes"]);
+    assert_eq!(code, 5);
+    assert!(error.contains("has mode 0644, expected 0600"), "{error}");
+    assert_eq!(cloud.json(&["status"])["revision"], 0);
+    assert_eq!(cloud.code(&["serve"]).0, 5);
+}
+
+#[test]
+fn a_corrupt_or_newer_state_file_is_refused_and_left_as_it_is() {
+    let cloud = Cloud::founded();
+    let path = cloud.state.join("cloud.db");
+    let noise = vec![0x5a; 8192];
+    std::fs::write(&path, &noise).unwrap();
+    for file in ["cloud.db-wal", "cloud.db-shm"] {
+        let _absent = std::fs::remove_file(cloud.state.join(file));
+    }
+    let (code, error) = cloud.code(&["status"]);
+    assert_eq!(code, 5, "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), noise);
+}
+
+#[test]
+fn listings_are_plain_when_piped() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("sites"), "--yes"]);
+    let output = cloud.run(&["device", "list"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[0], ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN"]);
+    assert_eq!(words[1], ["router-east", "keystone", "not", "enrolled", "-", "-", "-", "never"]);
+    assert!(text.is_ascii(), "{text}");
+    let users = cloud.json(&["user", "list"]);
+    assert_eq!(users["users"][0]["state"], "invited");
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(killed.success());
+}
+
+#[test]
+fn the_state_directory_is_found_by_its_environment_variable() {
+    let cloud = Cloud::founded();
+    let run = |state: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_postern-cloud"))
+            .env("POSTERN_CLOUD_STATE", state)
+            .arg("status")
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(run(&cloud.state), Some(0));
+    assert_eq!(run(&cloud.state.join("nowhere")), Some(5));
+}

@@ -1,0 +1,21 @@
+//! What the cloud promises, seen from outside: rules of access, fleet files, the hub over real QUIC, the program.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod commands;
+mod determinism;
+mod fleet_files;
+mod gate;
+mod hub;
+mod peers;
+mod samples;
+mod sign_in;
+mod sync;

@@ -1,0 +1,297 @@
+//! A hub in this process on a loopback port, and the devices and users that dial it with real QUIC.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_cloud::fleet;
+use postern_cloud::hub::{self, Hub, Watcher};
+use postern_cloud::keys::{self, Keys, Plan};
+use postern_cloud::publish::{Affected, Publisher};
+use postern_cloud::store::{Invited, Store, StoreError, Tx};
+use postern_protocol::id::DeviceId;
+use postern_protocol::limits;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
+use postern_protocol::session::agent::{AgentSync, Event, Outcome};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Digest, PublicKey, Root, SecretKey};
+use postern_protocol::wire::control::{Held, Hello, NackCode};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+use postern_protocol::wire::invitation::Invitee;
+use postern_protocol::wire::registry::ALPNS_HUB;
+use postern_protocol::wire::text::Text;
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
+
+/// For what happens within milliseconds, on a machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An installation with a running hub.
+pub(crate) struct World {
+    pub(crate) store: Arc<Store>,
+    pub(crate) state: PathBuf,
+    pub(crate) address: SocketAddr,
+    hub_key: PublicKey,
+    endpoint: Endpoint,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) fn now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    UnixTime::from_secs(since.as_secs())
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(crate) fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32]).unwrap()
+}
+
+impl World {
+    /// A hub with the fleet of a sample.
+    pub(crate) async fn with_sample(sample: &str) -> Self {
+        let path = format!("{}/../samples/{sample}.toml", env!("CARGO_MANIFEST_DIR"));
+        let world = Self::start().await;
+        world.apply(&std::fs::read_to_string(path).unwrap());
+        world
+    }
+
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("cloud");
+        let plan = Plan { listen: "127.0.0.1:0".parse().unwrap(), advertise: Vec::new() };
+        keys::found(&state, &plan, now()).unwrap();
+        let store = Arc::new(Store::open(&state.join(keys::DATABASE)).unwrap());
+        let loaded = Keys::load(&state).unwrap();
+        let hub_key = loaded.hub.public();
+        let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
+        let endpoint = Endpoint::bind(plan.listen, &loaded.hub, role, &Settings::hub()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        let hub: Arc<Hub> = hub::open(&store, loaded, now).unwrap();
+        tokio::spawn(Watcher::bind(Arc::clone(&hub), &state).unwrap().run());
+        tokio::spawn(hub.serve(endpoint.clone()));
+        Self { store, state, address, hub_key, endpoint, _directory: directory }
+    }
+
+    /// Applies a fleet file as another process does: through the state directory and a nudge.
+    pub(crate) fn apply(&self, text: &str) {
+        let model = fleet::read(text, &[]).unwrap();
+        self.publish(|tx| tx.save_model(&model, now(), "test", "apply").map(drop));
+    }
+
+    pub(crate) fn publish(&self, change: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
+        let other = Store::open(&self.state.join(keys::DATABASE)).unwrap();
+        let policy = Keys::load(&self.state).unwrap().policy;
+        other
+            .write(|tx| {
+                change(tx)?;
+                Publisher::new(tx, policy)?.publish(tx, Affected::All, now()).map(drop)
+            })
+            .map_err(|error: postern_cloud::publish::PublishError| error.to_string())
+            .unwrap();
+        hub::notify(&self.state);
+    }
+
+    pub(crate) fn invite(&self, invitee: Invitee, who: &str, secret: u8, valid_s: u64) -> [u8; 16] {
+        let secret = [secret; 16];
+        let invited = Invited { invitee, name: name(who) };
+        let expires = now().saturating_add(valid_s);
+        self.store.write(|tx| tx.invite(&Digest::of(&[&secret]), &invited, expires)).unwrap();
+        secret
+    }
+
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {
+        self.store.read(work).unwrap()
+    }
+
+    pub(crate) async fn dial(&self, key: &SecretKey) -> Caller {
+        let endpoint =
+            Endpoint::bind("127.0.0.1:0".parse().unwrap(), key, Role::Client, &Settings::control()).unwrap();
+        let connection =
+            endpoint.connect(self.address, self.hub_key, ALPNS_HUB, &Settings::control()).await.unwrap();
+        Caller { connection, _endpoint: endpoint }
+    }
+
+    /// Accepts an invitation for a user with a key of this seed.
+    pub(crate) async fn join(&self, user: &str, seed: u8, password: &str) -> Caller {
+        let secret = self.invite(Invitee::User, user, seed, 60);
+        let caller = self.dial(&key(seed)).await;
+        let password = password.to_owned().try_into().unwrap();
+        let answer = caller.ask(&HubRequest::AcceptInvitation { secret, password }).await;
+        assert!(matches!(answer, HubAnswer::LoggedIn { .. }), "{answer:?}");
+        caller
+    }
+
+    /// Enrols a device with a key of this seed.
+    pub(crate) async fn enroll(&self, device: &str, seed: u8) -> Agent {
+        let secret = self.invite(Invitee::Device, device, seed, 60);
+        let caller = self.dial(&key(seed)).await;
+        let label = Text::clean("router");
+        match caller.ask(&HubRequest::Enroll { secret, label }).await {
+            HubAnswer::Enrolled { device, roots, snapshot } => {
+                Agent::enrolled(key(seed), device, &roots, &snapshot)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.endpoint.close(0, b"over");
+    }
+}
+
+/// A connection to the hub.
+pub(crate) struct Caller {
+    pub(crate) connection: Connection,
+    _endpoint: Endpoint,
+}
+
+impl Caller {
+    pub(crate) async fn ask(&self, request: &HubRequest) -> HubAnswer {
+        let (mut send, mut recv) = self.connection.open_bi().await.unwrap();
+        write_frame(&mut send, request, limits::FRAME_BYTES).await.unwrap();
+        send.finish().unwrap();
+        read_frame(&mut recv, limits::LIST_FRAME_BYTES, PATIENCE).await.unwrap()
+    }
+
+    /// Signs in as `berg`'s or another account's user.
+    pub(crate) async fn login(
+        &self,
+        account: &str,
+        user: &str,
+        password: &str,
+        otp: Option<&str>,
+    ) -> HubAnswer {
+        let secret = |text: &str| text.to_owned().try_into().unwrap();
+        let (account, user) = (Text::clean(account), name(user));
+        let (password, otp) = (secret(password), otp.map(secret));
+        self.ask(&HubRequest::Login { account, user, password, otp }).await
+    }
+}
+
+/// What an agent remembers.
+pub(crate) struct Agent {
+    pub(crate) key: SecretKey,
+    pub(crate) device: DeviceId,
+    pub(crate) root: Root,
+    pub(crate) policy: Verified,
+}
+
+impl Agent {
+    fn enrolled(key: SecretKey, device: DeviceId, roots: &[Vec<u8>], snapshot: &[u8]) -> Self {
+        let root = Root::self_signed(&roots[0]).unwrap();
+        let policy = check(&key, device, &root, None, snapshot).unwrap();
+        Self { key, device, root, policy }
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.policy.snapshot()
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        let Floor { epoch, version, digest } = self.policy.floor();
+        Held { epoch, version, digest }
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            root_version: 1,
+            held: Some(self.held()),
+            active: true,
+            agent: Text::clean("test 1.0"),
+            boots: 1,
+            addresses: vec!["127.0.0.1:7441".parse().unwrap()],
+        }
+    }
+
+    pub(crate) async fn link(&self, world: &World) -> Link {
+        self.link_with(world, self.hello()).await
+    }
+
+    pub(crate) async fn link_with(&self, world: &World, hello: Hello) -> Link {
+        let caller = world.dial(&self.key).await;
+        let (mut send, recv) = caller.connection.open_bi().await.unwrap();
+        write_frame(&mut send, &HubRequest::Sync(hello), limits::FRAME_BYTES).await.unwrap();
+        Link { caller, send, recv, sync: AgentSync::new() }
+    }
+
+    /// Takes the next push: verifies it, keeps it, acknowledges it.
+    pub(crate) async fn take(&mut self, link: &mut Link) -> u64 {
+        let (held, bytes) = link.offered().await.expect("a push");
+        let floor = Some(self.policy.floor());
+        self.policy = check(&self.key, self.device, &self.root, floor, &bytes).unwrap();
+        assert_eq!(self.held(), held);
+        link.report(Outcome::Applied { held, cut: 0 }).await;
+        held.version
+    }
+}
+
+fn check(
+    key: &SecretKey,
+    device: DeviceId,
+    root: &Root,
+    floor: Option<Floor>,
+    bytes: &[u8],
+) -> Result<Verified, postern_protocol::policy::SnapshotFault> {
+    verify(bytes, &Expectation { root, device, device_key: key.public(), floor })
+}
+
+/// An agent's end of a link.
+pub(crate) struct Link {
+    pub(crate) caller: Caller,
+    pub(crate) send: SendStream,
+    recv: RecvStream,
+    sync: AgentSync,
+}
+
+impl Link {
+    /// The next complete push; none when the hub has nothing newer.
+    pub(crate) async fn offered(&mut self) -> Option<(Held, Vec<u8>)> {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            match self.sync.handle_message(message).unwrap() {
+                Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
+                Some(Event::UpToDate) => return None,
+                None => {}
+            }
+        }
+    }
+
+    pub(crate) async fn refuse(&mut self, code: NackCode) {
+        self.report(Outcome::Refused { code, detail: Text::clean("no") }).await;
+    }
+
+    async fn report(&mut self, outcome: Outcome) {
+        self.sync.handle_outcome(outcome);
+        while let Some(message) = self.sync.poll_transmit() {
+            write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES).await.unwrap();
+        }
+    }
+
+    /// The code with which the hub closes this connection.
+    pub(crate) async fn closed_with(&self) -> u32 {
+        let end = tokio::time::timeout(PATIENCE, self.caller.connection.closed()).await.unwrap();
+        match end {
+            postern_transport::quic::ConnectionEnd::ClosedByPeer { code, .. } => code,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Waits until `state` is as expected; what another task of the hub writes is there soon, and not at once.
+pub(crate) async fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut state: impl FnMut() -> T) {
+    let looks = async {
+        let mut every = tokio::time::interval(Duration::from_millis(10));
+        while state() != expected {
+            every.tick().await;
+        }
+    };
+    let reached = tokio::time::timeout(PATIENCE, looks).await.is_ok();
+    assert!(reached, "expected {expected:?}, found {:?}", state());
+}
