@@ -269,6 +269,11 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_sample_is_the_default_configuration() {
+        assert_eq!(parse(include_str!("../../systemd/agent.toml")), Ok(Config::default()));
+    }
+
+    #[test]
     fn every_key_can_be_set() {
         let config = parse(
             "state_dir = \"/tmp/s\"\nlisten = \"127.0.0.1:0\"\nadvertise = [\"192.0.2.1:7\"]\n\

@@ -95,7 +95,8 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
         guard: Guard::new(config),
         members,
         strangers,
-        noise: Limiter::new(),
+        noise: Limiter::new(NOISE),
+        traffic: Limiter::new(TRAFFIC),
     });
     let answers = Answers {
         device: boot.enrollment.device,
@@ -275,6 +276,9 @@ impl Stop {
     }
 }
 
+/// Log lines that strangers may cause in a minute, and those of tunnels.
+const NOISE: u32 = 20;
+const TRAFFIC: u32 = 120;
 /// Requests of the control socket that may wait.
 const REQUESTS: usize = 16;
 /// How often the wall clock is looked at while tunnels are open.

@@ -31,9 +31,10 @@ pub(crate) fn start(level: LogLevel) {
     let _already = tracing_subscriber::registry().with(targets).with(lines).try_init();
 }
 
-/// Lets a burst of lines through per minute and counts the rest, so that a stranger cannot fill the log.
+/// Lets a number of lines through per minute and counts the rest, so that a stranger cannot fill the log.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    burst: u32,
     window: Mutex<Window>,
 }
 
@@ -45,24 +46,24 @@ struct Window {
 }
 
 impl Limiter {
-    /// A limiter with an empty window.
-    pub(crate) fn new() -> Self {
-        Self { window: Mutex::new(Window { began: Instant::now(), lines: 0, suppressed: 0 }) }
+    /// A limiter that lets `burst` lines of a minute through.
+    pub(crate) fn new(burst: u32) -> Self {
+        Self { burst, window: Mutex::new(Window { began: Instant::now(), lines: 0, suppressed: 0 }) }
     }
 
     /// Whether a line may be written now, and how many were left out before it.
     pub(crate) fn admit(&self) -> Option<u32> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now())
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now(), self.burst)
     }
 }
 
 impl Window {
-    fn admit(&mut self, now: Instant) -> Option<u32> {
+    fn admit(&mut self, now: Instant, burst: u32) -> Option<u32> {
         if now.duration_since(self.began) >= MINUTE {
             self.began = now;
             self.lines = 0;
         }
-        if self.lines >= BURST {
+        if self.lines >= burst {
             self.suppressed = self.suppressed.saturating_add(1);
             return None;
         }
@@ -72,8 +73,6 @@ impl Window {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Lines of one kind in a minute.
-const BURST: u32 = 20;
 
 #[cfg(test)]
 mod tests {
@@ -83,12 +82,12 @@ mod tests {
     fn a_burst_passes_and_the_rest_is_counted_until_the_next_minute() {
         let began = Instant::now();
         let mut window = Window { began, lines: 0, suppressed: 0 };
-        for _ in 0..BURST {
-            assert_eq!(window.admit(began), Some(0));
+        for _ in 0..5 {
+            assert_eq!(window.admit(began, 5), Some(0));
         }
-        assert_eq!(window.admit(began), None);
-        assert_eq!(window.admit(began), None);
-        assert_eq!(window.admit(began + MINUTE), Some(2));
-        assert_eq!(window.admit(began + MINUTE), Some(0));
+        assert_eq!(window.admit(began, 5), None);
+        assert_eq!(window.admit(began, 5), None);
+        assert_eq!(window.admit(began + MINUTE, 5), Some(2));
+        assert_eq!(window.admit(began + MINUTE, 5), Some(0));
     }
 }

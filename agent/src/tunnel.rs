@@ -57,6 +57,8 @@ pub(crate) struct Context {
     pub(crate) strangers: Arc<Semaphore>,
     /// Bounds the log lines that strangers cause.
     pub(crate) noise: Limiter,
+    /// Bounds the log lines of tunnels; the trail has them all.
+    pub(crate) traffic: Limiter,
 }
 
 impl Context {

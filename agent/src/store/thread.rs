@@ -34,7 +34,8 @@ pub(crate) fn start(databases: Databases) -> Store {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let limit_kib = u32::try_from(databases.audit_bytes / 1024).unwrap_or(u32::MAX);
     let fill = Fill { used_kib: Arc::new(AtomicU32::new(0)), limit_kib };
-    let mut keeper = Keeper { databases, fill: fill.clone(), warned: false, reopen_after: None };
+    let mut keeper =
+        Keeper { databases, fill: fill.clone(), warned: false, failing: false, reopen_after: None };
     keeper.measure();
     let spawned = std::thread::Builder::new().name("store".into()).spawn(move || keeper.run(inbox));
     if let Err(error) = spawned {
@@ -164,6 +165,7 @@ struct Keeper {
     databases: Databases,
     fill: Fill,
     warned: bool,
+    failing: bool,
     reopen_after: Option<Instant>,
 }
 
@@ -219,9 +221,17 @@ impl Keeper {
         let written = self.audit().and_then(|db| db.append(batch.iter().map(|a| (a.at, &a.event))));
         self.measure();
         match written {
-            Ok(()) => batch.into_iter().for_each(|a| drop(a.reply.send(Ok(())))),
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::warn!("the audit trail can be written again");
+                }
+                batch.into_iter().for_each(|a| drop(a.reply.send(Ok(()))));
+            }
             Err(error) => {
-                tracing::error!(%error, rows = batch.len(), "the audit trail cannot be written; no tunnel is opened");
+                // Once, not for every request of a client.
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "the audit trail cannot be written; no tunnel is opened");
+                }
                 if !matches!(error, StoreError::Full) {
                     self.databases.audit = None;
                 }

@@ -44,7 +44,8 @@ pub(super) async fn run(
         }
     };
     if let Err(error) = context.auditor.record(permitted(&tunnel, &permit, peer)).await {
-        tracing::error!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
+        // The store says once, loudly, that the trail cannot be written.
+        tracing::debug!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
         tunnel.leave();
         return reply(&mut send, &mut recv, &Answer::Failed(Failure::Unrecorded)).await;
     }
@@ -75,10 +76,15 @@ pub(super) async fn run(
         return record(session, closed(&tunnel, CloseCode::Failed(Failure::Broken))).await;
     }
     let (user, version) = (permit.user(), permit.floor().version);
-    tracing::info!(tunnel = %tunnel.id, %user, %service, version, "a tunnel was opened");
+    if let Some(suppressed) = context.traffic.admit() {
+        tracing::info!(tunnel = %tunnel.id, %user, %service, version, suppressed, "a tunnel was opened");
+    }
     let code = stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await;
     tunnel.leave();
-    tracing::info!(tunnel = %tunnel.id, %user, %service, reason = code.word(), "a tunnel was closed");
+    if let Some(suppressed) = context.traffic.admit() {
+        let reason = code.word();
+        tracing::info!(tunnel = %tunnel.id, %user, %service, reason, suppressed, "a tunnel was closed");
+    }
     record(session, closed(&tunnel, code)).await;
 }
 
@@ -163,6 +169,6 @@ fn closed(tunnel: &Admitted, code: CloseCode) -> Event {
 
 async fn record(session: &Session, event: Event) {
     if let Err(error) = session.context.auditor.record(event).await {
-        tracing::error!(%error, "the end of a tunnel was not recorded");
+        tracing::debug!(%error, "the end of a tunnel was not recorded");
     }
 }

@@ -4,7 +4,9 @@
 //! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
 //! 3. A later pass of the same connection replaces the earlier one for new requests; live tunnels keep theirs.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
@@ -32,6 +34,8 @@ pub(super) struct Session {
     subject: watch::Sender<Option<Arc<Subject>>>,
     /// The place among the strangers, until a pass was accepted; then among the members.
     place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Passes that were refused on this connection.
+    refused: AtomicU32,
 }
 
 /// Serves one connection until it ends.
@@ -41,6 +45,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         context,
         subject: watch::Sender::new(None),
         place: Mutex::new(Some(place)),
+        refused: AtomicU32::new(0),
     });
     let mut known = session.subject.subscribe();
     let deadline = Instant::now() + PATIENCE;
@@ -60,6 +65,10 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
                 }
             }
             changed = known.changed(), if !is_known => is_known = changed.is_ok(),
+            () = session.expired(), if is_known => {
+                connection.close(CloseCode::Denied(Reason::BadPass).number(), b"the pass is over");
+                break;
+            }
             () = tokio::time::sleep_until(deadline), if !is_known => {
                 connection.close(CloseCode::Fault(ProtocolFault::TimedOut).number(), b"not signed in");
                 break;
@@ -118,8 +127,24 @@ impl Session {
                     tracing::info!(%peer, error = %fault, %now, suppressed, "a pass was refused");
                 }
                 self.denied(None, None).await;
+                // Each attempt costs a signature check; nobody needs many.
+                if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= ATTEMPTS {
+                    self.connection.close(CloseCode::Denied(Reason::BadPass).number(), b"too many passes");
+                }
                 Answer::Denied(Reason::BadPass)
             }
+        }
+    }
+
+    /// Waits until the newest pass is worth nothing, and a little longer: tunnels end by themselves, with their
+    /// reason, and a place among the members must not be held for ever.
+    async fn expired(&self) {
+        while let Some(subject) = self.subject() {
+            let left = self.context.gate.clock().until(subject.expires());
+            if left.is_zero() {
+                return tokio::time::sleep(GRACE).await;
+            }
+            tokio::time::sleep(left.min(GLANCE)).await;
         }
     }
 
@@ -190,6 +215,13 @@ fn issued(pass: &[u8]) -> Option<postern_protocol::time::UnixTime> {
     let envelope = Envelope::parse(pass, limits::PASS_BYTES).ok()?;
     codec::decode::<Pass>(envelope.payload(), limits::PASS_BYTES).ok().map(|pass| pass.issued)
 }
+
+/// Passes that may be refused on one connection.
+const ATTEMPTS: u32 = 3;
+/// How often the clock is looked at for the end of a pass.
+const GLANCE: Duration = Duration::from_secs(60);
+/// Time for tunnels to end with their reason after the pass.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Why a caller is not known.
 #[derive(Debug)]

@@ -3,7 +3,12 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use postern_protocol::limits;
+use postern_protocol::policy::Reason;
+use postern_protocol::trust::{Proof, Signature};
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_protocol::wire::tunnel::{Answer, Request};
+use postern_transport::framed::write_frame;
 use postern_transport::quic::{ConnectionEnd, StreamFault};
 
 use crate::client::Client;
@@ -68,6 +73,45 @@ async fn strangers_cannot_take_the_places_of_members() {
     let end = tokio::time::timeout(GENEROUS, third.connection.closed()).await.unwrap();
     assert!(matches!(end, ConnectionEnd::ClosedByPeer { code, .. } if code == busy), "{end:?}");
     member.tunnel("web").await.echo(b"members stay").await;
+}
+
+#[tokio::test]
+async fn three_refused_passes_end_the_connection() {
+    let world = World::start().await;
+    let client = Client::connect(&world.agent, 50).await;
+    let stolen = crate::policy::pass(crate::policy::USER, crate::policy::USER_SEED, true);
+    for _ in 0..2 {
+        assert_eq!(client.authenticate(&stolen).await, Answer::Denied(Reason::BadPass));
+    }
+    let (mut send, _recv) = client.connection.open_bi().await.unwrap();
+    let third = Request::Authenticate { pass: stolen, proof: Proof(Signature::new([1; 64])) };
+    write_frame(&mut send, &third, limits::FRAME_BYTES).await.unwrap();
+    let end = tokio::time::timeout(GENEROUS, client.connection.closed()).await.unwrap();
+    let code = u32::from(Reason::BadPass.number());
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: found, .. } if found == code), "{end:?}");
+    let denied = world.agent.trail().await.into_iter().filter(|(event, _)| event == "denied").count();
+    assert_eq!(denied, 1, "identical denials share a row");
+    world.client().await.tunnel("web").await.echo(b"others are not concerned").await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_pass_and_its_tunnels_before_it() {
+    let world = World::start().await;
+    let client = Client::stranger(&world.agent).await;
+    let issued = crate::policy::now();
+    let pass = crate::policy::pass_of(&postern_protocol::trust::Pass {
+        fleet: crate::policy::FLEET,
+        user: crate::policy::USER,
+        key: crate::policy::secret(crate::policy::USER_SEED).public(),
+        factors: Vec::new(),
+        issued,
+        expires: issued.saturating_add(2),
+    });
+    assert!(matches!(client.authenticate(&pass).await, Answer::Welcome { .. }));
+    let mut tunnel = client.tunnel("web").await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::BadPass.number().into())));
+    let end = tokio::time::timeout(GENEROUS, client.connection.closed()).await.unwrap();
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: 1, .. }), "{end:?}");
 }
 
 #[tokio::test]
