@@ -1,1 +1,144 @@
+use super::*;
+use crate::compile::Roster;
 
+const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+const FLEET: &str = r#"
+[account.acme]
+tenant = "operating_company"
+[user.otto]
+account = "acme"
+[device.d1]
+account = "acme"
+"#;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let installation = Installation {
+        fleet: postern_protocol::id::FleetId::new([1; 8]),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        advertise: vec!["192.0.2.1:7440".parse().unwrap()],
+    };
+    let store = Store::create(&directory.path().join("cloud.db"), &installation, b"root").unwrap();
+    assert_eq!(store.read(|tx| tx.installation()).unwrap(), installation);
+    (directory, store)
+}
+
+fn model(text: &str) -> Model {
+    crate::fleet::read(text, &[]).unwrap()
+}
+
+fn save(store: &Store, text: &str) -> Result<i64, StoreError> {
+    store.write(|tx| tx.save_model(&model(text), NOW, "test", "apply"))
+}
+
+fn revisions_of_entities(store: &Store) -> Vec<(String, i64)> {
+    store
+        .read(|tx| {
+            let mut query = tx.sql.prepare("SELECT kind || ' ' || name, revision FROM entity ORDER BY 1")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok::<_, StoreError>(rows.collect::<Result<_, _>>()?)
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_model_reads_back_and_an_edit_touches_only_what_it_changes() {
+    let (_directory, store) = store();
+    assert_eq!(save(&store, FLEET).unwrap(), 1);
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(FLEET));
+    let edited = FLEET.replace("[user.otto]", "[user.otto]\nlabel = \"Otto\"");
+    assert_eq!(save(&store, &edited).unwrap(), 2);
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(&edited));
+    let expected = [("account acme", 1), ("device d1", 1), ("user otto", 2)];
+    let expected: Vec<(String, i64)> =
+        expected.map(|(entity, revision)| (entity.to_owned(), revision)).into();
+    assert_eq!(revisions_of_entities(&store), expected);
+}
+
+#[test]
+fn ids_stay_with_devices_and_die_with_users() {
+    let (_directory, store) = store();
+    let ids = || {
+        store
+            .read(|tx| {
+                let device = tx.device(&"d1".parse().unwrap())?.map(|device| device.id);
+                Ok::<_, StoreError>((tx.person(&"otto".parse().unwrap())?.map(|person| person.id), device))
+            })
+            .unwrap()
+    };
+    save(&store, FLEET).unwrap();
+    let (otto, device) = ids();
+    save(&store, "[account.acme]\ntenant = \"operating_company\"\n").unwrap();
+    assert_eq!(ids(), (None, device), "a device that is gone must still be told");
+    save(&store, FLEET).unwrap();
+    assert_eq!(ids().1, device);
+    assert_ne!(ids().0, otto, "a user of the same name is another person");
+}
+
+#[test]
+fn what_fails_inside_a_transaction_leaves_nothing() {
+    let (_directory, store) = store();
+    let failed: Result<(), StoreError> = store.write(|tx| {
+        tx.save_model(&model(FLEET), NOW, "test", "apply")?;
+        Err(StoreError::Damaged { what: "test" })
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the state file is damaged: a stored test cannot be read");
+    assert_eq!(store.read(|tx| tx.revision()).unwrap(), 0);
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), Model::default());
+    assert_eq!(store.read(|tx| tx.roster()).unwrap(), Roster::default());
+}
+
+#[test]
+fn a_full_disk_fails_the_transaction_and_loses_nothing() {
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let pages: i64 = {
+        let connection = store.connection.lock().unwrap();
+        let pages = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+        pages
+    };
+    let many: String = (0..2000).map(|n| format!("[user.u{n}]\naccount = \"acme\"\n")).collect();
+    let error = save(&store, &format!("{FLEET}{many}")).unwrap_err();
+    assert_eq!(error.to_string(), "the state file: database or disk is full");
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(FLEET));
+    store.connection.lock().unwrap().pragma_update(None, "max_page_count", pages * 100).unwrap();
+    assert_eq!(save(&store, &format!("{FLEET}{many}")).unwrap(), 2);
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused() {
+    let (directory, store) = store();
+    store.connection.lock().unwrap().pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the state file has schema 99, this version knows up to 1; use a newer postern-cloud"
+    );
+}
+
+#[test]
+fn an_entity_of_an_unknown_kind_is_damage_and_not_ignored() {
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let stored: Result<(), StoreError> = store.write(|tx| {
+        tx.sql.execute("INSERT INTO entity VALUES ('galaxy', 'g', '{}', 1)", [])?;
+        tx.log(NOW, "test", "damage").map(drop)
+    });
+    stored.unwrap();
+    let error = store.read(|tx| tx.model()).unwrap_err();
+    assert_eq!(error.to_string(), "the state file is damaged: a stored entity of the model cannot be read");
+}
+
+#[test]
+fn another_connection_is_noticed_by_the_data_version() {
+    let (directory, store) = store();
+    let before = store.data_version().unwrap();
+    save(&store, FLEET).unwrap();
+    assert_eq!(store.data_version().unwrap(), before, "own writes are known already");
+    let other = Store::open(&directory.path().join("cloud.db")).unwrap();
+    other.write(|tx| tx.log(NOW, "test", "other")).unwrap();
+    assert_ne!(store.data_version().unwrap(), before);
+}

@@ -12,6 +12,7 @@
 mod access;
 mod commands;
 mod determinism;
+mod documents;
 mod fleet_files;
 mod gate;
 mod hub;
