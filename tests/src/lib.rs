@@ -1,3 +1,6 @@
 //! Laboratory, end-to-end suites and benchmarks of Postern.
 
+pub mod lab;
 pub mod machine;
+pub mod programs;
+pub mod world;

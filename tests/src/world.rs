@@ -1,0 +1,199 @@
+//! A small world for one test: a hub, an agent and people, as real processes on loopback.
+//!
+//! 1. [`World::start`] makes a directory, a hub with a [`Fleet`], an enrolled device and waits until policy is in force.
+//! 2. [`World::person`] invites somebody and signs them in.
+//! 3. [`Person::connect`] runs the real `postern connect`; [`probe`], [`flow`] and [`target`] are what is at both ends.
+//! 4. [`World::apply`] changes the fleet and waits until the device has acknowledged.
+//! 5. Dropping the world ends every process, removes the directory, and prints the logs, which a test runner shows
+//!    when the test has failed.
+//!
+//! Every wait is for something that can be seen, with a deadline. Each world has its own loopback address, so that
+//! tests run side by side and a restarted process finds its port free.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+pub use self::device::Device;
+pub use self::fleet::{Fleet, Grant, in_seconds};
+pub use self::hub::Hub;
+pub use self::mishap::{Ending, Mishap};
+pub use self::person::{Person, Session};
+pub use self::process::{Call, Done, Line, Piped, Running, Stream};
+use crate::programs::Shelf;
+
+mod device;
+mod fleet;
+pub mod flow;
+mod hub;
+mod mishap;
+mod person;
+pub mod probe;
+mod process;
+pub mod target;
+
+/// A running hub, a running agent, and a place for people.
+#[derive(Debug)]
+pub struct World {
+    /// The cloud's end.
+    pub hub: Hub,
+    /// The device's end.
+    pub device: Device,
+    shelf: Shelf,
+    is_loud: bool,
+    /// Last, so that it is removed after everything that lives in it has ended.
+    dir: TempDir,
+}
+
+impl World {
+    /// Starts everything: afterwards the device [`DEVICE`] enforces the policy of `fleet`.
+    ///
+    /// `executable` is the laboratory, which can be every program. The variable `POSTERN_AGENT_BIN`, a command line
+    /// split at spaces, replaces the agent.
+    ///
+    /// # Errors
+    /// The first step that failed, with what its program printed.
+    pub async fn start(executable: impl AsRef<Path>, fleet: &Fleet) -> Result<Self, Mishap> {
+        let mut world = Self::bare(executable).await?;
+        world.hub.apply(&fleet.to_toml(), &[]).await?;
+        world.hub.serve().await?;
+        world.enroll().await?;
+        world.device.run().await?;
+        world.settle().await?;
+        Ok(world)
+    }
+
+    /// Makes the directory and an initialised hub, and starts nothing yet.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn bare(executable: impl AsRef<Path>) -> Result<Self, Mishap> {
+        let dir = tempfile::Builder::new()
+            .prefix("postern-lab-")
+            .tempdir()
+            .map_err(Mishap::io("making a temporary directory"))?;
+        let shelf = Shelf::fill(dir.path().join("bin"), executable.as_ref())
+            .map_err(Mishap::io("linking the programs"))?;
+        let host = own_address();
+        let hub = Hub::init(&shelf, dir.path().join("hub"), free_port(host)?).await?;
+        let device = Device::prepare(&shelf, dir.path().join(DEVICE), free_port(host)?)?;
+        Ok(Self { hub, device, shelf, is_loud: true, dir })
+    }
+
+    /// Keeps the logs to itself when it ends.
+    pub const fn hush(&mut self) {
+        self.is_loud = false;
+    }
+
+    /// Enrols the device.
+    ///
+    /// # Errors
+    /// When the hub has no such device, or the agent is refused.
+    pub async fn enroll(&self) -> Result<(), Mishap> {
+        let code = self.hub.enrolment_code(DEVICE).await?;
+        self.device.enroll(&code).await?.expect_code(0).map(drop)
+    }
+
+    /// Publishes a fleet and waits until the device has it in force.
+    ///
+    /// # Errors
+    /// When the fleet is refused or the device does not follow.
+    pub async fn apply(&self, fleet: &Fleet) -> Result<Done, Mishap> {
+        let done = self.hub.apply(&fleet.to_toml(), &[]).await?;
+        self.settle().await?;
+        Ok(done)
+    }
+
+    /// Waits until the device has acknowledged the newest policy.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn settle(&self) -> Result<(), Mishap> {
+        self.hub.until_acknowledged(DEVICE).await
+    }
+
+    /// Invites somebody of the fleet, signs them in, and waits until the device knows their key.
+    ///
+    /// # Errors
+    /// When the fleet has no such user, or signing in fails.
+    pub async fn person(&self, name: &str) -> Result<Person, Mishap> {
+        let person = Person::new(&self.shelf, self.dir.path().join("people").join(name), name)?;
+        let code = self.hub.invitation_code(name).await?;
+        person.login_with_code(&code).await?.expect_code(0)?;
+        self.settle().await?;
+        Ok(person)
+    }
+
+    /// Somebody with an own home who has not signed in.
+    ///
+    /// # Errors
+    /// When the home cannot be made.
+    pub fn stranger(&self, name: &str) -> Result<Person, Mishap> {
+        Person::new(&self.shelf, self.dir.path().join("people").join(name), name)
+    }
+
+    /// The directory of this world.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The programs.
+    #[must_use]
+    pub const fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// Ends hub and agent in order, so that their last rows and words are written.
+    ///
+    /// # Errors
+    /// When one does not end in time.
+    pub async fn stop(&mut self) -> Result<(), Mishap> {
+        self.device.stop().await?;
+        self.hub.stop().await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.is_loud {
+            eprintln!("{}{}", self.hub.log(), self.device.log());
+        }
+    }
+}
+
+/// The device of every world.
+pub const DEVICE: &str = "press-7";
+
+/// A loopback address that no other process uses: the process id, below 127.64.0.0/10.
+fn own_address() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 0x3f), middle, low)
+}
+
+/// A UDP port of `host` that is free now. Nobody else binds on that address, so it stays free.
+fn free_port(host: Ipv4Addr) -> Result<SocketAddr, Mishap> {
+    let socket = UdpSocket::bind((IpAddr::V4(host), 0))?;
+    Ok(socket.local_addr()?)
+}
+
+/// Where a program of this world keeps a file.
+fn file_in(dir: &Path, name: &str, text: &str) -> Result<PathBuf, Mishap> {
+    let path = dir.join(name);
+    std::fs::write(&path, text).map_err(Mishap::io(format!("writing `{}`", path.display())))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_one_world_differ_and_are_on_its_own_loopback_address() {
+        let host = own_address();
+        let (first, second) = (free_port(host).unwrap(), free_port(host).unwrap());
+        assert_ne!(first, second);
+        assert!(first.ip().is_loopback() && first.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+}

@@ -1,0 +1,181 @@
+//! The hub: `postern-cloud` with a state directory of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::file_in;
+use super::mishap::{Ending, Mishap};
+use super::process::{Call, Done, Running};
+use crate::programs::{Program, Shelf};
+
+/// A hub, running or not.
+#[derive(Debug)]
+pub struct Hub {
+    program: PathBuf,
+    state: PathBuf,
+    address: SocketAddr,
+    running: Option<Running>,
+    past: String,
+}
+
+impl Hub {
+    /// Makes keys and an empty model.
+    pub(super) async fn init(shelf: &Shelf, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
+        let hub =
+            Self { program: shelf.path(Program::Cloud), state, address, running: None, past: String::new() };
+        let at = address.to_string();
+        hub.call(["init", "--listen", &at, "--advertise", &at]).finish().await?.expect_code(0)?;
+        Ok(hub)
+    }
+
+    /// A command of `postern-cloud` on this hub.
+    #[must_use]
+    pub fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Call {
+        let mut args = args.into_iter();
+        let command: Vec<&str> = args.by_ref().take(1).collect();
+        Call::new(&self.program).args(command).arg("--state").arg(&self.state).args(args)
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Publishes a fleet file with some values set from outside (`KEY=VALUE`).
+    ///
+    /// # Errors
+    /// When it is refused, with what was said.
+    pub async fn apply(&self, fleet: &str, set: &[String]) -> Result<Done, Mishap> {
+        self.try_apply(fleet, set).await?.expect_code(0)
+    }
+
+    /// As [`apply`](Self::apply), for fleets that may be refused.
+    ///
+    /// # Errors
+    /// When the command cannot be run.
+    pub async fn try_apply(&self, fleet: &str, set: &[String]) -> Result<Done, Mishap> {
+        let path = file_in(&self.state, "fleet.toml", fleet)?;
+        let mut call = self.call(["apply", "--yes"]);
+        for assignment in set {
+            call = call.arg("--set").arg(assignment);
+        }
+        call.arg(path).finish().await
+    }
+
+    /// Starts to serve agents and people.
+    ///
+    /// # Errors
+    /// When it ends, or is silent for too long.
+    pub async fn serve(&mut self) -> Result<(), Mishap> {
+        self.retire();
+        let running = self.call(["serve"]).start("hub")?;
+        let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
+        self.running = Some(running);
+        ready.map(drop)
+    }
+
+    /// Ends in order.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> Result<(), Mishap> {
+        if let Some(running) = &mut self.running {
+            running.stop().await?;
+        }
+        self.retire();
+        Ok(())
+    }
+
+    /// Ends as a power cut would.
+    ///
+    /// # Errors
+    /// When none runs, or the kernel does not report its end.
+    pub async fn kill(&mut self) -> Result<Ending, Mishap> {
+        let missing = || Mishap::unexpected("the hub", "none", "a running one");
+        let ending = self.running.as_mut().ok_or_else(missing)?.kill().await;
+        self.retire();
+        ending
+    }
+
+    fn retire(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.past.push_str(&running.log());
+        }
+    }
+
+    /// A code that enrols a device of the fleet.
+    ///
+    /// # Errors
+    /// When the fleet has no such device.
+    pub async fn enrolment_code(&self, device: &str) -> Result<String, Mishap> {
+        code_in(&self.call(["device", "add", device]).finish().await?.expect_code(0)?)
+    }
+
+    /// A code that invites a user of the fleet.
+    ///
+    /// # Errors
+    /// When the fleet has no such user.
+    pub async fn invitation_code(&self, user: &str) -> Result<String, Mishap> {
+        code_in(&self.call(["user", "invite", user]).finish().await?.expect_code(0)?)
+    }
+
+    /// The devices, as `device list --json` lists them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn devices(&self) -> Result<Vec<Value>, Mishap> {
+        let answer = self.call(["device", "list", "--json"]).finish().await?.expect_code(0)?.json()?;
+        let rows = answer.as_array().or_else(|| answer.get("devices").and_then(Value::as_array));
+        rows.cloned().ok_or_else(|| Mishap::unexpected("the list of devices", &answer, "devices"))
+    }
+
+    /// Waits until a device has acknowledged the newest version of its policy.
+    ///
+    /// # Errors
+    /// When it does not in time, with the last listing.
+    pub async fn until_acknowledged(&self, device: &str) -> Result<(), Mishap> {
+        let begun = Instant::now();
+        loop {
+            let devices = self.devices().await?;
+            let row = devices.iter().find(|row| row.get("name").and_then(Value::as_str) == Some(device));
+            if row.is_some_and(is_acknowledged) {
+                return Ok(());
+            }
+            if begun.elapsed() > ACKNOWLEDGED_WITHIN {
+                let seen = devices.iter().map(|row| format!("{row}\n")).collect();
+                let what = format!("the acknowledgement of the newest policy by {device}");
+                return Err(Mishap::Deadline { what, within: ACKNOWLEDGED_WITHIN, seen });
+            }
+        }
+    }
+
+    /// Everything that it printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let present = self.running.as_ref().map(Running::log).unwrap_or_default();
+        format!("{}{present}", self.past)
+    }
+}
+
+fn is_acknowledged(row: &Value) -> bool {
+    let version = |key| row.get(key).and_then(Value::as_u64);
+    version("applied").is_some() && version("applied") == version("latest")
+}
+
+/// The code among what a command printed.
+fn code_in(done: &Done) -> Result<String, Mishap> {
+    let code = done.out.split_whitespace().find(|word| word.starts_with("postern-") && word.len() > 60);
+    code.map(str::to_owned).ok_or_else(|| Mishap::unexpected(&done.command, &done.out, "a code"))
+}
+
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);

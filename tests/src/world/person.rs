@@ -1,0 +1,154 @@
+//! A person with the real `postern` command and a home of their own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::net::TcpStream;
+
+use super::DEVICE;
+use super::mishap::{Ending, Mishap};
+use super::process::{Call, Done, Line, Piped, Running, Stream};
+use crate::programs::{Program, Shelf};
+
+/// Somebody who uses `postern`.
+#[derive(Debug)]
+pub struct Person {
+    name: String,
+    program: PathBuf,
+    home: PathBuf,
+}
+
+/// A running `postern connect` with its local listener.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the near end listens.
+    pub address: SocketAddr,
+    /// The URL that was printed.
+    pub url: String,
+    running: Running,
+}
+
+impl Person {
+    /// Somebody whose profile is kept in `home`.
+    pub(super) fn new(shelf: &Shelf, home: PathBuf, name: &str) -> Result<Self, Mishap> {
+        let parent = home.parent().unwrap_or(&home);
+        std::fs::create_dir_all(parent).map_err(Mishap::io(format!("making `{}`", parent.display())))?;
+        Ok(Self { name: name.to_owned(), program: shelf.path(Program::Client), home })
+    }
+
+    /// Their name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Their profile directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// A `postern` command of this person.
+    #[must_use]
+    pub fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Call {
+        Call::new(&self.program).args(args).env("POSTERN_HOME", self.home.as_os_str())
+    }
+
+    /// Accepts an invitation and chooses [`PASSWORD`].
+    ///
+    /// # Errors
+    /// When the command cannot be run.
+    pub async fn login_with_code(&self, code: &str) -> Result<Done, Mishap> {
+        self.call(["login", code, "--password-stdin"]).input(format!("{PASSWORD}\n")).finish().await
+    }
+
+    /// Signs in again.
+    ///
+    /// # Errors
+    /// When the command cannot be run.
+    pub async fn login(&self) -> Result<Done, Mishap> {
+        self.call(["login", "--password-stdin"]).input(format!("{PASSWORD}\n")).finish().await
+    }
+
+    /// The names of the services that they may use on the device, in the order of the listing.
+    ///
+    /// # Errors
+    /// When the listing fails.
+    pub async fn services(&self) -> Result<Vec<String>, Mishap> {
+        let answer = self.call(["services", DEVICE, "--json"]).finish().await?.expect_code(0)?.json()?;
+        let rows = answer.as_array().or_else(|| answer.get("services").and_then(serde_json::Value::as_array));
+        let rows = rows.ok_or_else(|| Mishap::unexpected("the listing", &answer, "services"))?;
+        Ok(rows.iter().filter_map(|row| row.get("name")?.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Connects to a service and waits for its URL.
+    ///
+    /// # Errors
+    /// When no listener comes up, with what was printed instead.
+    pub async fn connect(&self, service: &str) -> Result<Session, Mishap> {
+        let name = format!("{} at {service}", self.name);
+        let running = self.call(["connect", DEVICE, service]).start(&name)?;
+        let line =
+            running.line("a URL", |line| line.stream == Stream::Out && line.text.contains("://")).await?;
+        let url =
+            line.text.split_whitespace().find(|word| word.contains("://")).unwrap_or_default().to_owned();
+        let port = url.rsplit(':').next().and_then(|rest| rest.trim_end_matches('/').parse().ok());
+        let port: u16 = port.ok_or_else(|| Mishap::unexpected("the URL", &line.text, "one with a port"))?;
+        Ok(Session { address: ([127, 0, 0, 1], port).into(), url, running })
+    }
+
+    /// Tries to connect to a service that is refused, and yields what was said.
+    ///
+    /// # Errors
+    /// When the command cannot be run or does not end.
+    pub async fn refused(&self, service: &str) -> Result<Done, Mishap> {
+        self.call(["connect", DEVICE, service]).finish().await
+    }
+
+    /// Connects to a service over the command's own input and output.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn pipe(&self, service: &str) -> Result<Piped, Mishap> {
+        self.call(["connect", DEVICE, service, "--stdio"]).start_piped()
+    }
+}
+
+impl Session {
+    /// Opens a connection, and with it a tunnel.
+    ///
+    /// # Errors
+    /// When the near end does not listen any more.
+    pub async fn dial(&self) -> Result<TcpStream, Mishap> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Waits for a line on standard error that contains `text`.
+    ///
+    /// # Errors
+    /// When it does not come, with everything that was printed.
+    pub async fn notice(&self, text: &str) -> Result<Line, Mishap> {
+        let what = format!("a line with `{text}`");
+        self.running.line(&what, |line| line.stream == Stream::Err && line.text.contains(text)).await
+    }
+
+    /// Everything that was printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+
+    /// Ends it as Ctrl-C does.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn interrupt(mut self) -> Result<Ending, Mishap> {
+        self.running.signal(rustix::process::Signal::INT);
+        self.running.ended().await
+    }
+}
+
+/// The password that every person chooses.
+pub(super) const PASSWORD: &str = "correct horse battery staple";

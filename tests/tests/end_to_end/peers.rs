@@ -1,0 +1,224 @@
+//! Software of others at both ends: what they see through the gate is what they see without it.
+//!
+//! A missing program skips its test with a line that says so, or fails it when `POSTERN_REQUIRE_PEERS` is 1, as in CI.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use postern_tests::world::probe::within;
+use postern_tests::world::{Call, Fleet, Mishap, Running, Session, Stream, World};
+use tokio::net::TcpStream;
+
+use super::gate::DENIED;
+use super::stage::{LAB, Outcome};
+
+#[tokio::test]
+async fn vncdotool_takes_the_same_picture_of_tigervnc_through_the_gate_as_directly() -> Outcome {
+    let name = "vncdotool_takes_the_same_picture_of_tigervnc_through_the_gate_as_directly";
+    let Some([server, client]) = programs(name, ["Xtigervnc", "vncdo"]) else { return Ok(()) };
+    let room = tempfile::tempdir()?;
+    let vnc = free_tcp_port().await?;
+    let port = vnc.port().to_string();
+    let desktop = Call::new(server)
+        .args(["-displayfd", "1", "-rfbport", &port, "-interface", "127.0.0.1", "-SecurityTypes", "None"])
+        // A woven background: an empty picture would equal any other empty picture.
+        .args(["-geometry", "320x240", "-depth", "24", "-retro"])
+        .start("Xtigervnc")?;
+    desktop.line("a display number", |line| line.stream == Stream::Out && !line.text.is_empty()).await?;
+    answers(vnc).await?;
+
+    let (world, session) = behind_the_gate("vnc", vnc).await?;
+    let picture = async |at: SocketAddr, file: &str| -> Result<Vec<u8>, Mishap> {
+        let path = room.path().join(file);
+        let server = format!("{}::{}", at.ip(), at.port());
+        let capture = Call::new(&client).args(["-s", &server, "capture"]).arg(&path);
+        capture.finish().await?.expect_code(0)?;
+        Ok(std::fs::read(path)?)
+    };
+    let direct = picture(vnc, "direct.png").await?;
+    let through = picture(session.address, "through.png").await?;
+    assert!(direct.starts_with(b"\x89PNG") && direct.len() > 500, "{} bytes", direct.len());
+    assert!(through == direct, "the pictures differ: {} and {} bytes", direct.len(), through.len());
+    world.person("bert").await?.refused("peer").await?.expect_code(DENIED)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn curl_gets_the_same_bytes_from_nginx_through_the_gate_as_directly() -> Outcome {
+    let name = "curl_gets_the_same_bytes_from_nginx_through_the_gate_as_directly";
+    let Some([nginx, curl]) = programs(name, ["nginx", "curl"]) else { return Ok(()) };
+    let room = tempfile::tempdir()?;
+    let (web, _nginx) = start_nginx(&nginx, room.path()).await?;
+    let (world, session) = behind_the_gate("http", web).await?;
+    // A name below `localhost` is this computer by definition (RFC 6761), which not every resolver knows.
+    let here = format!("peer.press-7.localhost:{}:127.0.0.1", session.address.port());
+    let fetch = async |url: &str, file: &str| -> Result<Vec<u8>, Mishap> {
+        let path = room.path().join(file);
+        let args = ["--silent", "--show-error", "--fail", "--resolve", &here, "--output"];
+        Call::new(&curl).args(args).arg(&path).arg(url).finish().await?.expect_code(0)?;
+        Ok(std::fs::read(path)?)
+    };
+    let url = session.url.trim_end_matches('/').to_owned();
+    let direct = fetch(&format!("http://{web}/large"), "direct").await?;
+    let through = fetch(&format!("{url}/large"), "through").await?;
+    assert_eq!(direct.len(), LARGE);
+    assert!(through == direct, "the bytes differ");
+    let missing = Call::new(&curl).args(["--silent", "--fail", "--resolve", &here, &format!("{url}/none")]);
+    missing.finish().await?.expect_code(22)?;
+    world.person("bert").await?.refused("peer").await?.expect_code(DENIED)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn chromium_shows_the_same_page_of_nginx_through_the_gate_as_directly() -> Outcome {
+    let name = "chromium_shows_the_same_page_of_nginx_through_the_gate_as_directly";
+    let Some([nginx, chromium]) = programs(name, ["nginx", "chromium"]) else { return Ok(()) };
+    let room = tempfile::tempdir()?;
+    let (web, _nginx) = start_nginx(&nginx, room.path()).await?;
+    let (_world, session) = behind_the_gate("http", web).await?;
+    let show = async |url: &str, file: &str| -> Result<Vec<u8>, Mishap> {
+        let path = room.path().join(file);
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--window-size=640,400",
+        ];
+        let profile = format!("--user-data-dir={}", room.path().join(format!("{file}.profile")).display());
+        let output = format!("--screenshot={}", path.display());
+        Call::new(&chromium).args(flags).arg(profile).arg(output).arg(url).finish().await?.expect_code(0)?;
+        Ok(std::fs::read(path)?)
+    };
+    let direct = show(&format!("http://{web}/"), "direct.png").await?;
+    let through = show(&session.url, "through.png").await?;
+    assert!(direct.starts_with(b"\x89PNG") && direct.len() > 1000, "{} bytes", direct.len());
+    assert!(through == direct, "the pictures differ: {} and {} bytes", direct.len(), through.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn python_websockets_talk_through_the_gate_in_frames_of_every_size() -> Outcome {
+    let name = "python_websockets_talk_through_the_gate_in_frames_of_every_size";
+    let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
+    let has_library = Call::new(&python).args(["-c", "import websockets"]).finish().await?;
+    if has_library.expect_code(0).is_err() {
+        missing(name, "the Python package `websockets`");
+        return Ok(());
+    }
+    let server = Call::new(&python).args(["-u", "-c", WEBSOCKET_SERVER]).start("websockets")?;
+    let port = server.line("a port", |line| line.stream == Stream::Out).await?.text;
+    let live: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let (world, session) = behind_the_gate("websocket", live).await?;
+    let url = format!("ws://{}/", session.address);
+    let done = Call::new(&python).args(["-c", WEBSOCKET_CLIENT, &url]).finish().await?.expect_code(0)?;
+    assert_eq!(done.out.trim(), "8 frames came back, close code 1000");
+    world.person("bert").await?.refused("peer").await?.expect_code(DENIED)?;
+    Ok(())
+}
+
+/// A world in which Anna may use the service `peer` and Bert may not, with Anna's session.
+async fn behind_the_gate(kind: &str, target: SocketAddr) -> Result<(World, Session), Mishap> {
+    let fleet = Fleet::new().service("peer", kind, target).allow("anna", &["peer"]).allow("bert", &[]);
+    let fleet = fleet.service("other", kind, target).allow("bert", &["other"]);
+    let world = World::start(LAB, &fleet).await?;
+    let session = world.person("anna").await?.connect("peer").await?;
+    Ok((world, session))
+}
+
+async fn start_nginx(nginx: &Path, room: &Path) -> Result<(SocketAddr, Running), Mishap> {
+    let address = free_tcp_port().await?;
+    let root = room.join("root");
+    std::fs::create_dir(&root)?;
+    std::fs::write(root.join("index.html"), PAGE)?;
+    let large: Vec<u8> = (0..=250).cycle().take(LARGE).collect();
+    std::fs::write(root.join("large"), large)?;
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let place = room.display();
+    let config = format!(
+        "{user} worker_processes 1; pid {place}/pid; error_log {place}/error.log; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
+         fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;\n\
+         types {{ text/html html; }} server {{ listen {address}; root {place}/root; }} }}\n"
+    );
+    let path = room.join("nginx.conf");
+    std::fs::write(&path, config)?;
+    let error_log = format!("{place}/error.log");
+    let running =
+        Call::new(nginx).args(["-e", &error_log, "-g", "daemon off;", "-c"]).arg(path).start("nginx")?;
+    answers(address).await?;
+    Ok((address, running))
+}
+
+/// Programs in the `PATH`, all or nothing.
+fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into()]).collect();
+    let find = |name: &str| places.iter().map(|place| place.join(name)).find(|file| file.is_file());
+    let found = names.map(find);
+    match names.iter().zip(&found).find(|(_, file)| file.is_none()) {
+        Some((name, _)) => {
+            missing(test, &format!("the program `{name}`"));
+            None
+        }
+        None => Some(found.map(Option::unwrap)),
+    }
+}
+
+fn missing(test: &str, what: &str) {
+    assert_ne!(std::env::var("POSTERN_REQUIRE_PEERS").as_deref(), Ok("1"), "{what} is missing");
+    println!("SKIPPED {test}: {what} is missing");
+}
+
+/// A TCP port that is free now. Programs of others take no socket, so there is a small gap.
+async fn free_tcp_port() -> Result<SocketAddr, Mishap> {
+    Ok(tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
+
+/// Waits until something accepts connections.
+async fn answers(address: SocketAddr) -> Outcome {
+    within("a listener of a peer", async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await
+}
+
+const LARGE: usize = 8 * 1024 * 1024;
+
+const PAGE: &str = "<!doctype html><meta charset=utf-8><title>Press</title>\
+<body style='background:linear-gradient(45deg,#123,#9cf);font:40px sans-serif;color:#fff'>\
+<h1>Press 7</h1><p>Pressure 182 bar</p>";
+
+const WEBSOCKET_SERVER: &str = "
+import asyncio, websockets
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)
+async def main():
+    async with websockets.serve(echo, '127.0.0.1', 0, max_size=None) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Future()
+asyncio.run(main())
+";
+
+const WEBSOCKET_CLIENT: &str = "
+import asyncio, sys, websockets
+async def main():
+    sizes = [0, 1, 125, 126, 65535, 65536, 1000000, 3000000]
+    async with websockets.connect(sys.argv[1], max_size=None, proxy=None) as socket:
+        for size in sizes:
+            message = bytes(i % 251 for i in range(size))
+            await socket.send(message)
+            assert await socket.recv() == message, size
+    print(len(sizes), 'frames came back, close code', socket.close_code)
+asyncio.run(main())
+";
