@@ -263,8 +263,8 @@ pub(crate) enum StoreError {
     /// The trail was changed.
     #[error("the audit trail was changed: {0}")]
     Chain(#[from] ChainFault),
-    /// The trail has reached its bound.
-    #[error("the audit trail is full")]
+    /// The disk is full, or the trail has reached its bound.
+    #[error("no space is left on the disk or within the bound of the audit trail")]
     Full,
     /// More commands wait than are allowed.
     #[error("the store is busy")]

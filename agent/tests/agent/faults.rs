@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 
 use postern_protocol::policy::Reason;
+use postern_protocol::wire::control::NackCode;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::Answer;
 
 use crate::client::Client;
 use crate::hub::Hub;
-use crate::policy::USER;
+use crate::machine::Machine;
+use crate::policy::{Policy, USER};
 use crate::world::{Agent, World};
 
 #[tokio::test]
@@ -125,4 +127,63 @@ async fn a_key_that_others_can_read_is_refused_with_what_to_do() {
     }
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(agent.run(&["check"]).await.code, 0);
+}
+
+/// A small disk of its own, which only root can make.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"])
+            .arg(&at)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _gone = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_opens_nothing_refuses_policy_and_heals_when_there_is_room() {
+    let machine = Machine::echo().await;
+    let mut hub = Hub::start();
+    let mut agent = Agent::new("");
+    let Some(disk) = SmallDisk::mount(agent.state()) else {
+        assert!(std::env::var_os("POSTERN_REQUIRE_PEERS").is_none(), "this test needs root");
+        eprintln!("skipped: mounting a small disk needs root");
+        return;
+    };
+    assert_eq!(agent.run(&["enroll", &hub.code()]).await.code, 0);
+    let policy = Policy::usual(agent.key(), machine.addr());
+    hub.publish(policy.seal(2));
+    agent.start().await;
+    assert_eq!(hub.applied().await.version, 2);
+    let client = Client::signed_in(&agent, USER, 1).await;
+    let mut live = client.tunnel("hmi").await;
+    let ballast = disk.0.join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
+    let mut opened = 0;
+    while !matches!(client.open("web").await.answer, Answer::Failed(Failure::Unrecorded)) {
+        opened += 1;
+        assert!(opened < 1000, "the disk is not full");
+    }
+    live.echo(b"live tunnels go on").await;
+    hub.publish(policy.seal(3));
+    let (held, code) = hub.refused().await;
+    assert_eq!((held.version, code), (3, NackCode::Storage));
+    std::fs::remove_file(&ballast).unwrap();
+    drop(file);
+    hub.publish(policy.seal(4));
+    assert_eq!(hub.applied().await.version, 4);
+    client.tunnel("web").await.echo(b"room again").await;
+    assert_eq!(agent.run(&["audit", "verify"]).await.code, 0);
+    assert_eq!(agent.stop().await, Some(0));
 }
