@@ -131,14 +131,9 @@ impl Publisher {
         let (model, roster) = (tx.model()?, tx.roster()?);
         let compiler = Compiler::new(&model, &roster);
         let mut publications = Vec::new();
-        for device in tx.devices()? {
-            let concerned = match affected {
-                Affected::All => true,
-                Affected::User(user) => !compiler.rows_of(user, &device.name).is_empty(),
-                Affected::Device(name) => device.name == *name,
-            };
+        for device in Self::affected(tx, affected, &compiler)? {
             // A device without a key has no snapshot: it names the key that may hold it.
-            let Some(addressee) = self.addressee(&device).filter(|_| concerned) else { continue };
+            let Some(addressee) = self.addressee(&device) else { continue };
             let content = compiler.compile(&device.name)?;
             let digest = Self::digest(&device.name, &content, &addressee)?;
             let newest = tx.snapshot_term(&device.name)?;
@@ -174,6 +169,16 @@ impl Publisher {
         Ok(sealed)
     }
 
+    /// Whether a device holds something that this state never signed or has forgotten.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn is_behind(&self, tx: &Tx<'_>, device: &DeviceState, held: &Held) -> Result<bool, StoreError> {
+        let newest = tx.snapshot_term(&device.name)?.map(|term| term.held);
+        let known = newest.is_some_and(|newest| newest.version > held.version || newest == *held);
+        Ok(!known && held.epoch == self.root.policy_epoch)
+    }
+
     /// Signs the present policy again with a version above `held`, when a device holds something that this state
     /// never signed or has forgotten. Without it such a device would keep its policy until it expires.
     ///
@@ -187,9 +192,7 @@ impl Publisher {
         now: UnixTime,
     ) -> Result<Option<Publication>, PublishError> {
         let Some(addressee) = self.addressee(device) else { return Ok(None) };
-        let newest = tx.snapshot_term(&device.name)?.map(|term| term.held);
-        let known = newest.is_some_and(|newest| newest.version > held.version || newest == *held);
-        if known || held.epoch != self.root.policy_epoch {
+        if !self.is_behind(tx, device, held)? {
             return Ok(None);
         }
         let (model, roster) = (tx.model()?, tx.roster()?);
@@ -198,6 +201,20 @@ impl Publisher {
         tx.save_snapshot(&device.name, &sealed)?;
         let version = sealed.term.held.version;
         Ok(Some(Publication { device: device.name.clone(), version, cause: Cause::Raised }))
+    }
+
+    fn affected(
+        tx: &Tx<'_>,
+        affected: Affected<'_>,
+        compiler: &Compiler<'_>,
+    ) -> Result<Vec<DeviceState>, StoreError> {
+        let names: Vec<&Name> = match affected {
+            Affected::All => return tx.devices(),
+            Affected::User(user) => compiler.reachable(user).into_keys().collect(),
+            Affected::Device(name) => vec![name],
+        };
+        let devices = names.into_iter().map(|name| tx.device(name));
+        Ok(devices.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     fn addressee(&self, device: &DeviceState) -> Option<Addressee> {

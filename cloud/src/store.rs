@@ -132,6 +132,31 @@ impl Store {
     /// Those of `work` and of the store.
     pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // Set by `note` for a moment; a panic in between must not leave it.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
+        self.transact(&mut connection, work)
+    }
+
+    /// As [`Store::write`], but a power cut may take the newest of these back: for what is only noted about links.
+    /// Thousands of devices that come back after an outage would otherwise wait for the disk one after another. The
+    /// next [`Store::write`] makes them durable too, so no order is ever inverted.
+    ///
+    /// # Errors
+    /// Those of `work` and of the store.
+    pub fn note<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(StoreError::from)?;
+        let noted = self.transact(&mut connection, work);
+        // Before anything else is written: what is signed must never be lost.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
+        noted
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let sql =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let tx = Tx { sql, cached: &self.cached };

@@ -1,9 +1,11 @@
 //! What a user may know of: the devices on which something is granted to them, and nothing else.
 
+use std::collections::BTreeSet;
+
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
-use crate::compile::{Compiler, Roster};
+use crate::compile::{Compiler, Roster, Row};
 use crate::model::Model;
 
 /// The devices on which a user is granted something that has not ended, ascending.
@@ -13,10 +15,7 @@ use crate::model::Model;
 #[must_use]
 pub fn visible_devices(model: &Model, user: &Name, now: UnixTime) -> Vec<Name> {
     let roster = Roster::default();
-    let compiler = Compiler::new(model, &roster);
-    let granted = |device: &&Name| {
-        let rows = compiler.rows_of(user, device);
-        rows.iter().any(|row| row.not_after.is_none_or(|until| now < until))
-    };
-    model.devices.keys().filter(granted).cloned().collect()
+    let reachable = Compiler::new(model, &roster).reachable(user);
+    let lasting = |rows: &BTreeSet<Row>| rows.iter().any(|row| row.not_after.is_none_or(|until| now < until));
+    reachable.into_iter().filter(|(_, rows)| lasting(rows)).map(|(device, _)| device.clone()).collect()
 }

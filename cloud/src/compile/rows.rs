@@ -66,13 +66,32 @@ impl<'a> Compiler<'a> {
     /// All that is granted on a device, ascending.
     #[must_use]
     pub fn rows(&self, device: &Name) -> BTreeSet<Row> {
-        self.rows_where(device, |_| true)
+        let all = self.model.assignments.iter().map(|(name, body)| Resolved {
+            name,
+            body,
+            users: self.subjects(body),
+        });
+        self.resolve(all, device)
     }
 
     /// All that one user is granted on a device, ascending.
     #[must_use]
     pub fn rows_of(&self, user: &Name, device: &Name) -> BTreeSet<Row> {
-        self.rows_where(device, |name| name == user)
+        self.resolve(self.assignments_of(user), device)
+    }
+
+    /// All that one user is granted, by device. Looks at the user's own assignments only.
+    #[must_use]
+    pub fn reachable(&self, user: &Name) -> BTreeMap<&'a Name, BTreeSet<Row>> {
+        let assignments: Vec<Resolved<'a>> = self.assignments_of(user).collect();
+        if assignments.is_empty() {
+            return BTreeMap::new();
+        }
+        let granted = |device: &'a Name| {
+            let rows = self.resolve(assignments.iter().cloned(), device);
+            (!rows.is_empty()).then_some((device, rows))
+        };
+        self.model.devices.keys().filter_map(granted).collect()
     }
 
     /// The policy of a device. One that is not in the model is unassigned: it permits nothing.
@@ -107,25 +126,36 @@ impl<'a> Compiler<'a> {
         endpoints
     }
 
-    fn rows_where(&self, device: &Name, wanted: impl Fn(&Name) -> bool) -> BTreeSet<Row> {
+    /// The assignments that are for one user, with nobody else.
+    fn assignments_of<'s>(&'s self, user: &'s Name) -> impl Iterator<Item = Resolved<'a>> + use<'a, 's> {
+        let user = self.model.users.get_key_value(user).map(|(name, _)| name);
+        self.model.assignments.iter().filter_map(move |(name, body)| {
+            let user = user?;
+            let concerned = match &body.subject {
+                Subject::User(subject) => subject == user,
+                Subject::Group(group) => {
+                    self.model.user_groups.get(group).is_some_and(|group| group.members.contains(user))
+                }
+            };
+            concerned.then(|| Resolved { name, body, users: vec![user] })
+        })
+    }
+
+    fn resolve(&self, assignments: impl Iterator<Item = Resolved<'a>>, device: &Name) -> BTreeSet<Row> {
         let mut rows = BTreeSet::new();
         let Some(body) = self.model.devices.get(device) else { return rows };
         let endpoints = self.endpoints(device);
-        for (name, assignment) in &self.model.assignments {
-            let users: Vec<&Name> = self
-                .subjects(assignment)
-                .into_iter()
-                .filter(|user| wanted(user) && self.may_reach(user, &body.account))
-                .collect();
-            if users.is_empty() {
+        for assignment in assignments {
+            // The scope first: of many assignments few reach a device.
+            let reach = self.reach(&assignment.body.scope, device);
+            if reach == Reach::Nothing {
                 continue;
             }
-            let reach = self.reach(&assignment.scope, device);
-            for (category, services) in self.selections(assignment, &reach, &endpoints) {
+            let users: Vec<&Name> =
+                assignment.users.iter().copied().filter(|user| self.may_reach(user, &body.account)).collect();
+            for (category, services) in self.selections(assignment.body, &reach, &endpoints) {
                 rows.extend(
-                    users
-                        .iter()
-                        .map(|user| row(name, assignment, user, category, &services, &reach, self.model)),
+                    users.iter().map(|user| self.row(&assignment, user, category, &services, &reach)),
                 );
             }
         }
@@ -175,35 +205,46 @@ impl<'a> Compiler<'a> {
             })
             .collect()
     }
+
+    fn row(
+        &self,
+        assignment: &Resolved<'_>,
+        user: &Name,
+        category: &Name,
+        services: &BTreeSet<Name>,
+        reach: &Reach,
+    ) -> Row {
+        let machines = match reach {
+            Reach::Nothing | Reach::Whole => None,
+            Reach::Machines(machines) => Some(machines.clone()),
+        };
+        let group = match &assignment.body.subject {
+            Subject::User(_) => None,
+            Subject::Group(group) => Some(group.clone()),
+        };
+        Row {
+            user: user.clone(),
+            category: category.clone(),
+            machines,
+            services: services.clone(),
+            assignment: assignment.name.clone(),
+            role: assignment.body.role.clone(),
+            group,
+            not_before: assignment.body.from,
+            not_after: assignment.body.until,
+            second_factor_s: self
+                .model
+                .roles
+                .get(&assignment.body.role)
+                .and_then(|role| role.second_factor_s),
+        }
+    }
 }
 
-fn row(
-    name: &Name,
-    assignment: &Assignment,
-    user: &Name,
-    category: &Name,
-    services: &BTreeSet<Name>,
-    reach: &Reach,
-    model: &Model,
-) -> Row {
-    let machines = match reach {
-        Reach::Nothing | Reach::Whole => None,
-        Reach::Machines(machines) => Some(machines.clone()),
-    };
-    let group = match &assignment.subject {
-        Subject::User(_) => None,
-        Subject::Group(group) => Some(group.clone()),
-    };
-    Row {
-        user: user.clone(),
-        category: category.clone(),
-        machines,
-        services: services.clone(),
-        assignment: name.clone(),
-        role: assignment.role.clone(),
-        group,
-        not_before: assignment.from,
-        not_after: assignment.until,
-        second_factor_s: model.roles.get(&assignment.role).and_then(|role| role.second_factor_s),
-    }
+/// An assignment and the users that are looked at.
+#[derive(Clone, Debug)]
+struct Resolved<'a> {
+    name: &'a Name,
+    body: &'a Assignment,
+    users: Vec<&'a Name>,
 }

@@ -17,13 +17,15 @@ use tokio::time::Instant;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::session::hub::{Event, HubSync, Published};
-use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage};
+use postern_protocol::time::UnixTime;
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::registry::ProtocolFault;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::{Failed, Hub, blocking, close};
 use crate::chance;
+use crate::publish::PublishError;
 use crate::store::{StoreError, Tx};
 
 /// Why a link is over.
@@ -77,7 +79,7 @@ pub(super) async fn run(
     if hub.links.release(&device, &connection) {
         tracing::info!(device = %device, "link down");
         let now = (hub.clock)();
-        let noted = blocking(move || Ok(hub.store.write(|tx| tx.link_down(&device, now))?)).await;
+        let noted = blocking(move || Ok(hub.store.note(|tx| tx.link_down(&device, now))?)).await;
         if let Err(error) = noted {
             tracing::error!(%error, "the end of a link was not noted");
         }
@@ -92,19 +94,46 @@ impl Hub {
         hello: &Hello,
     ) -> Result<Option<(Name, Option<Published>)>, Failed> {
         let now = (self.clock)();
-        self.store.write(|tx| {
+        if let Some(held) = &hello.held {
+            self.catch_up(connection, held, now)?;
+        }
+        self.store.note(|tx| {
             let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
             let applied = hello.held.filter(|_| hello.active).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
-            if let Some(held) = &hello.held
-                && let Some(raised) = self.publisher.raise(tx, &device, held, now)?
-            {
-                tracing::warn!(device = %raised.device, version = raised.version, "the device was ahead of this state");
-            }
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
             self.links.take_over(&device.name, connection);
             Ok(Some((device.name.clone(), newest(tx, &device.name)?)))
         })
+    }
+
+    /// Signs above what a device holds, if this state does not know it.
+    fn catch_up(&self, connection: &Connection, held: &Held, now: UnixTime) -> Result<(), Failed> {
+        let key = connection.peer_key();
+        let behind = self.store.read(|tx| match tx.device_of_key(&key)? {
+            Some(device) => self.publisher.is_behind(tx, &device, held),
+            None => Ok(false),
+        })?;
+        if !behind {
+            return Ok(());
+        }
+        let raised = self.store.write(|tx| match tx.device_of_key(&key)? {
+            Some(device) => self.publisher.raise(tx, &device, held, now),
+            None => Ok(None),
+        });
+        match raised {
+            Ok(Some(raised)) => {
+                tracing::warn!(device = %raised.device, version = raised.version, "the device was ahead of this state");
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            // Its link is of use all the same: it shows that the device is there and what it holds.
+            Err(error @ PublishError::Exhausted { .. }) => {
+                tracing::warn!(%error, "the device cannot be followed");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -180,19 +209,19 @@ impl Link {
             Event::Applied { held, cut } => {
                 self.answer_by = None;
                 tracing::info!(device = %device, version = held.version, cut, "policy applied");
-                self.note(move || hub.store.write(|tx| tx.applied(&device, held.version, now))).await
+                self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await
             }
             Event::Refused { held, code, detail } => {
                 self.answer_by = None;
                 tracing::warn!(device = %device, version = held.version, reason = code.word(), "policy refused");
                 self.note(move || {
-                    hub.store.write(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
+                    hub.store.note(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
                 })
                 .await
             }
             Event::Moved(addresses) => {
                 let addresses: Vec<SocketAddr> = addresses.into_iter().take(limits::ADDRESSES).collect();
-                self.note(move || hub.store.write(|tx| tx.moved(&device, &addresses))).await
+                self.note(move || hub.store.note(|tx| tx.moved(&device, &addresses))).await
             }
         }
     }

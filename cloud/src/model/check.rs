@@ -11,13 +11,13 @@
 mod places;
 mod roles;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::limits::NAME_BYTES;
 use postern_protocol::name::Name;
 use postern_protocol::policy::Kind;
 
-use super::{EntityKind, Model, Permission, Service, Tenant};
+use super::{Device, EntityKind, Model, Permission, Service, Tenant};
 use crate::nearest::nearest;
 
 /// One thing that is wrong, and where.
@@ -249,12 +249,16 @@ impl<'a> Check<'a> {
             self.known(entity, "account", EntityKind::Account, &device.account);
             device.services.iter().for_each(|(service, body)| self.service(entity, service, body));
         }
+        let own = |device: &'a Device| device.services.keys().cloned().collect();
+        let mut taken: BTreeMap<&Name, BTreeSet<Name>> =
+            self.model.devices.iter().map(|(name, device)| (name, own(device))).collect();
         for (name, machine) in &self.model.machines {
             let entity = (EntityKind::Machine, name);
             self.known(entity, "device", EntityKind::Device, &machine.device);
+            let taken = taken.entry(&machine.device).or_default();
             for (service, body) in &machine.services {
                 self.service(entity, service, body);
-                self.service_of_machine(name, &machine.device, service);
+                self.service_of_machine(name, &machine.device, service, taken);
             }
         }
     }
@@ -265,7 +269,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn service_of_machine(&mut self, machine: &Name, device: &Name, service: &Name) {
+    /// `a` with `b.c` and `a.b` with `c` would both be `a.b.c`.
+    fn service_of_machine(
+        &mut self,
+        machine: &Name,
+        device: &Name,
+        service: &Name,
+        taken: &mut BTreeSet<Name>,
+    ) {
         let entity = (EntityKind::Machine, machine);
         let key = format!("service.{service}");
         let Some(full) = Model::service_name(machine, service) else {
@@ -273,14 +284,7 @@ impl<'a> Check<'a> {
             self.fault(entity, key, Problem::LongService { machine, service });
             return;
         };
-        let of_device = self.model.devices.get(device).is_some_and(|d| d.services.contains_key(&full));
-        // `a` with `b.c` and `a.b` with `c`: both would be `a.b.c`.
-        let of_machine = self.model.machines.iter().any(|(other, body)| {
-            other < machine
-                && body.device == *device
-                && body.services.keys().any(|s| Model::service_name(other, s).as_ref() == Some(&full))
-        });
-        if of_device || of_machine {
+        if !taken.insert(full.clone()) {
             self.fault(entity, key, Problem::SameService { device: device.clone(), service: full });
         }
     }

@@ -1,6 +1,7 @@
 //! `docs/policy.md` says what the code does.
 
 use postern_cloud::model::{EntityKind, Permission};
+use postern_protocol::policy::Reason;
 
 /// The first two cells of each row of a marked table.
 fn table(name: &str) -> Vec<(String, String)> {
@@ -24,4 +25,11 @@ fn every_kind_of_entity_is_documented() {
     let kinds: Vec<String> = table("EntityKind").into_iter().map(|(kind, _)| kind).collect();
     let expected: Vec<&str> = EntityKind::ALL.iter().map(|kind| kind.word()).collect();
     assert_eq!(kinds, expected);
+}
+
+#[test]
+fn every_reason_is_documented_with_its_number() {
+    let expected: Vec<(String, String)> =
+        Reason::ALL.iter().map(|reason| (reason.word().to_owned(), reason.number().to_string())).collect();
+    assert_eq!(table("Reason"), expected);
 }

@@ -118,6 +118,16 @@ async fn a_device_ahead_of_a_restored_cloud_gets_a_version_above_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_claims_the_last_version_is_linked_and_pushed_nothing() {
+    let world = World::with_sample("direct-sales").await;
+    let agent = world.enroll("press-7", 1).await;
+    let mut hello = agent.hello();
+    hello.held = Some(Held { epoch: 1, version: u64::MAX, digest: Digest::of(&[b"claimed"]) });
+    let mut link = agent.link_with(&world, hello).await;
+    assert_eq!(link.offered().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_connection_of_a_device_takes_over() {
     let world = World::with_sample("direct-sales").await;
     let mut agent = world.enroll("press-7", 1).await;
