@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
-use postern_protocol::trust::SecretKey;
+use postern_protocol::id::DeviceId;
+use postern_protocol::policy::Floor;
+use postern_protocol::trust::{Root, SecretKey};
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::quic::{BindError, Endpoint, Role, Settings};
@@ -58,57 +60,29 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
 }
 
+/// What every part of the running agent shares.
+#[derive(Clone)]
+struct Core {
+    device: DeviceId,
+    root: Root,
+    boots: u32,
+    gate: Arc<Gate>,
+    registry: Arc<Registry>,
+    auditor: Auditor,
+    store: Store,
+    link: Arc<LinkStatus>,
+}
+
 async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: Store) -> Result<(), Trouble> {
-    let started = Instant::now();
     let mut stop = Stop::new()?;
-    let root = boot.enrollment.root()?;
-    let clock = Arc::new(Clock::new(boot.pass_issued));
-    let gate = Arc::new(Gate::new(Arc::clone(&clock)));
-    let registry = Registry::new(config.caps.tunnels);
-    let auditor = Auditor::new(store.clone(), Arc::clone(&clock));
-    let activator = Activator::new(Parts {
-        device: boot.enrollment.device,
-        device_key: key.public(),
-        root: root.clone(),
-        floor: boot.floor,
-        store: store.clone(),
-        gate: Arc::clone(&gate),
-        registry: Arc::clone(&registry),
-        auditor: auditor.clone(),
-    });
-    resume(&activator, &auditor, &boot).await;
+    let core = Core::new(config, &boot, store)?;
+    let activator = core.activator(&key, boot.floor);
+    resume(&activator, &core.auditor, &boot).await;
 
     let endpoint = bind(config, &key)?;
     let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
-    let (requests, inbox) = mpsc::channel(REQUESTS);
-    let status = Arc::new(LinkStatus::default());
-    let (members, strangers) = Context::places(config.caps);
-    let context = Arc::new(Context {
-        device: boot.enrollment.device,
-        root,
-        gate: Arc::clone(&gate),
-        registry: Arc::clone(&registry),
-        auditor: auditor.clone(),
-        store: store.clone(),
-        guard: Guard::new(config),
-        members,
-        strangers,
-        noise: Limiter::new(NOISE),
-        traffic: Limiter::new(TRAFFIC),
-    });
-    let answers = Answers {
-        device: boot.enrollment.device,
-        boots: boot.boots,
-        started,
-        listening,
-        gate: Arc::clone(&gate),
-        registry: Arc::clone(&registry),
-        auditor: auditor.clone(),
-        store: store.clone(),
-        link: Arc::clone(&status),
-    };
     let uplink = Uplink {
         key,
         hub_key: boot.enrollment.hub_key,
@@ -118,15 +92,16 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
         port: listening.port(),
         segmentation: config.gso == Gso::Auto,
         activator,
-        status,
+        status: Arc::clone(&core.link),
     };
 
+    let (requests, inbox) = mpsc::channel(REQUESTS);
     let mut tasks = JoinSet::new();
-    tasks.spawn(tunnel::serve(endpoint.clone(), context));
+    tasks.spawn(tunnel::serve(endpoint.clone(), Arc::new(core.context(config))));
     tasks.spawn(control.serve(requests));
-    tasks.spawn(answers.serve(inbox));
-    tasks.spawn(edges(Arc::clone(&registry), Arc::clone(&gate)));
-    tasks.spawn(housekeeping(auditor.clone(), gate, Arc::clone(&registry), Arc::clone(&uplink.status)));
+    tasks.spawn(core.answers(listening).serve(inbox));
+    tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
+    tasks.spawn(housekeeping(core.clone()));
     tasks.spawn(sync::run(uplink));
     systemd::ready("the gate stands");
     tokio::select! {
@@ -137,9 +112,78 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
         }
     }
     systemd::stopping();
-    shut_down(&endpoint, &registry, &auditor, &store).await;
+    shut_down(&endpoint, &core.registry, &core.auditor, &core.store).await;
     tasks.shutdown().await;
     Ok(())
+}
+
+impl Core {
+    /// A gate that denies everything, and what belongs to it.
+    fn new(config: &Config, boot: &Boot, store: Store) -> Result<Self, Trouble> {
+        let clock = Arc::new(Clock::new(boot.pass_issued));
+        Ok(Self {
+            device: boot.enrollment.device,
+            root: boot.enrollment.root()?,
+            boots: boot.boots,
+            gate: Arc::new(Gate::new(Arc::clone(&clock))),
+            registry: Registry::new(config.caps.tunnels),
+            auditor: Auditor::new(store.clone(), clock),
+            store,
+            link: Arc::default(),
+        })
+    }
+
+    fn activator(&self, key: &SecretKey, floor: Option<Floor>) -> Activator {
+        Activator::new(Parts {
+            device: self.device,
+            device_key: key.public(),
+            root: self.root.clone(),
+            floor,
+            store: self.store.clone(),
+            gate: Arc::clone(&self.gate),
+            registry: Arc::clone(&self.registry),
+            auditor: self.auditor.clone(),
+        })
+    }
+
+    fn context(&self, config: &Config) -> Context {
+        let (members, strangers) = Context::places(config.caps);
+        Context {
+            device: self.device,
+            root: self.root.clone(),
+            gate: Arc::clone(&self.gate),
+            registry: Arc::clone(&self.registry),
+            auditor: self.auditor.clone(),
+            store: self.store.clone(),
+            guard: Guard::new(config),
+            members,
+            strangers,
+            noise: Limiter::new(NOISE),
+            traffic: Limiter::new(TRAFFIC),
+        }
+    }
+
+    fn answers(&self, listening: SocketAddr) -> Answers {
+        Answers {
+            device: self.device,
+            boots: self.boots,
+            started: Instant::now(),
+            listening,
+            gate: Arc::clone(&self.gate),
+            registry: Arc::clone(&self.registry),
+            auditor: self.auditor.clone(),
+            store: self.store.clone(),
+            link: Arc::clone(&self.link),
+        }
+    }
+
+    /// One line for `systemctl status`.
+    fn summary(&self) -> String {
+        let policy = self.gate.policy().map(|index| format!("policy {}", index.floor().version));
+        let policy = policy.unwrap_or_else(|| "no policy".to_owned());
+        let hub = if self.link.now().hub.is_some() { "up" } else { "down" };
+        format!("{policy}, {} tunnels, link {hub}", self.registry.sessions().len())
+    }
 }
 
 /// Puts the stored policy in force, if it still verifies, and writes what is owed to the trail.
@@ -217,17 +261,15 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
 }
 
 /// Writes counted denials after their minute, and tells systemd that the agent lives and how it is.
-async fn housekeeping(auditor: Auditor, gate: Arc<Gate>, registry: Arc<Registry>, link: Arc<LinkStatus>) {
+async fn housekeeping(core: Core) {
     let mut told = String::new();
     let mut flush = tokio::time::interval(FLUSH);
     let mut watchdog = tokio::time::interval(systemd::watchdog_interval().unwrap_or(FLUSH));
     loop {
         tokio::select! {
             _tick = flush.tick() => {
-                auditor.flush().await;
-                let policy = gate.policy().map_or("no policy".to_owned(), |index| format!("policy {}", index.floor().version));
-                let hub = if link.now().hub.is_some() { "up" } else { "down" };
-                let status = format!("{policy}, {} tunnels, link {hub}", registry.sessions().len());
+                core.auditor.flush().await;
+                let status = core.summary();
                 if status != told {
                     systemd::status(&status);
                     told = status;
