@@ -1,5 +1,7 @@
 //! What the documents say of the programs is what the programs say of themselves.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,6 +1,8 @@
 //! The rules of the house that a compiler does not know: who may import what, how long a file may be, and that
 //! decisions are made in one place. Each rule is shown to fail on a broken sample.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
