@@ -145,7 +145,7 @@ fn write_publications(text: &mut String, publications: &[Publication]) {
         text.push_str("Applied; no enrolled device needs a new policy.\n");
         return;
     }
-    let _infallible = writeln!(text, "Applied; signed for {} devices:", publications.len());
+    let _infallible = writeln!(text, "Applied; snapshots signed: {}", publications.len());
     for publication in publications.iter().take(SHOWN) {
         let _infallible = writeln!(text, "  {} version {}", publication.device, publication.version);
     }

@@ -28,6 +28,7 @@ pub(super) fn run(state: &Path, listen: Option<SocketAddr>, json: bool) -> Resul
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)
+        .with_target(false)
         .with_writer(std::io::stderr)
         .finish();
     // A program that embeds this one may have its own.

@@ -73,7 +73,7 @@ pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<A
     })?;
     hub::notify(state);
     let (word, count) = (if disabled { "disabled" } else { "enabled" }, publications.len());
-    let text = format!("{user} is {word}; signed for {count} devices.\n");
+    let text = format!("{user} is {word}; snapshots signed: {count}.\n");
     Ok(Answer { text, json: json!({ "user": user, "disabled": disabled, "published": publications }) })
 }
 
