@@ -2,8 +2,8 @@
 //!
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
 //! [`gate`] (who gets in), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub),
-//! [`hostile`] (bad input), [`audit`] (what is recorded), [`peers`] (software of others), [`arm`] (the agent of a
-//! router) and [`lab`] (the laboratory itself).
+//! [`hostile`] (bad input), [`audit`] (what is recorded), [`peers`] and [`gnutls`] (software of others), [`arm`] (the
+//! agent of a router) and [`lab`] (the laboratory itself).
 
 // Failing is what tests are for; the lints that keep the product from panicking do not fit them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
@@ -12,6 +12,7 @@ mod end_to_end {
     pub(crate) mod arm;
     pub(crate) mod audit;
     pub(crate) mod gate;
+    pub(crate) mod gnutls;
     pub(crate) mod hostile;
     pub(crate) mod lab;
     pub(crate) mod offline;

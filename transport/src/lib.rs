@@ -15,4 +15,4 @@ pub mod quic;
 pub mod splice;
 mod tls;
 
-pub use tls::TlsFault;
+pub use tls::{TlsFault, server_tls};

@@ -21,7 +21,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
-use postern_protocol::trust::keys::PublicKey;
+use postern_protocol::trust::keys::{PublicKey, SecretKey};
 
 pub use self::fault::TlsFault;
 pub(crate) use self::identity::{Identity, proved_key};
@@ -55,6 +55,14 @@ pub(crate) fn client_config(
 /// The configuration for admitting peers that speak one of `alpns`.
 pub(crate) fn server_config(identity: &Identity, alpns: &[Vec<u8>]) -> Arc<ServerConfig> {
     server_config_with(identity, alpns, Arc::new(AnySoundKey))
+}
+
+/// What this project demands of everyone who dials, for a listener over TCP: software of others that knows raw public
+/// keys but no QUIC is tried against exactly this.
+#[must_use]
+pub fn server_tls(key: &SecretKey, alpns: &[&[u8]]) -> Arc<ServerConfig> {
+    let alpns: Vec<Vec<u8>> = alpns.iter().map(|name| name.to_vec()).collect();
+    server_config(&Identity::new(key), &alpns)
 }
 
 fn server_config_with(

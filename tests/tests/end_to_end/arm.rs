@@ -1,5 +1,6 @@
 //! The agent of a router: the binary that `POSTERN_AGENT_BIN` names does the main job.
 
+use postern_tests::world::flow::Flow;
 use postern_tests::world::probe::{http_page, vnc_picture, websocket_talk};
 use postern_tests::world::{Fleet, World};
 
@@ -16,7 +17,8 @@ async fn arm_agent_enrols_serves_and_refuses() -> Outcome {
         return Ok(());
     }
     let plant = Plant::start().await?;
-    let fleet: Fleet = plant.services().allow("anna", &["hmi", "web", "live"]).allow("bert", &["hmi"]);
+    let fleet: Fleet =
+        plant.services().allow("anna", &["hmi", "web", "live", "source"]).allow("bert", &["hmi"]);
     let world = World::start(LAB, &fleet).await?;
     let (anna, bert) = (world.person("anna").await?, world.person("bert").await?);
 
@@ -28,7 +30,12 @@ async fn arm_agent_enrols_serves_and_refuses() -> Outcome {
     assert_eq!(websocket_talk(live.address, "arm").await?.1, r#"{"echo":"arm"}"#);
     bert.refused("web").await?.expect_code(DENIED)?;
 
+    let source = anna.connect("source").await?;
+    let flow = Flow::download(source.address).await?;
+    flow.receives(1024 * 1024).await?;
     world.apply(&fleet.without_grants_of("anna")).await?;
+    flow.end().await?;
+    source.notice("your access was withdrawn").await?;
     anna.refused("hmi").await?.expect_code(DENIED)?;
     world.device.call(["audit", "verify"]).finish().await?.expect_code(0)?;
     Ok(())

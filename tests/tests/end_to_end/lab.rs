@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use postern_tests::world::probe::within;
 use postern_tests::world::{Call, Ending, Mishap};
 use rustix::process::Signal;
 
@@ -65,16 +66,38 @@ async fn a_laboratory_that_stays_up_ends_in_order_at_ctrl_c() -> Outcome {
     expect_nothing_left(room.path())
 }
 
+#[tokio::test]
+async fn a_laboratory_that_is_killed_takes_its_children_with_it() -> Outcome {
+    let room = tempfile::tempdir()?;
+    let mut lab = Call::new(LAB).env("TMPDIR", room.path().as_os_str()).start("laboratory")?;
+    lab.line("the last hint", |line| line.text.starts_with("Ctrl-C ends everything")).await?;
+    assert_ne!(processes_of(room.path())?, Vec::<String>::new(), "nothing runs, so nothing could be left");
+    lab.kill().await?;
+    // The kernel tells the children; they end in order.
+    within("the end of the children", async {
+        while !processes_of(room.path())?.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// No file in the place for temporary files, and no process that was started from there or works in there.
 fn expect_nothing_left(room: &Path) -> Result<(), Mishap> {
     let files: Vec<_> = std::fs::read_dir(room)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     assert_eq!(files, Vec::<std::path::PathBuf>::new());
-    let place = room.display().to_string();
-    for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
-        // Processes come and go while we look; those that are gone do not matter.
-        let Ok(command) = std::fs::read(entry.path().join("cmdline")) else { continue };
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        assert!(!command.contains(&place), "still running: {command}");
-    }
+    assert_eq!(processes_of(room)?, Vec::<String>::new());
     Ok(())
+}
+
+/// The command lines of processes that were started from `room` or work in there.
+fn processes_of(room: &Path) -> Result<Vec<String>, Mishap> {
+    let place = room.display().to_string();
+    // Processes come and go while we look; those that are gone do not matter.
+    let commands = std::fs::read_dir("/proc")?.filter_map(|entry| {
+        let command = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&command).replace('\0', " "))
+    });
+    Ok(commands.filter(|command| command.contains(&place)).collect())
 }

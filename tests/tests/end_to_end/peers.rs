@@ -157,7 +157,7 @@ async fn start_nginx(nginx: &Path, room: &Path) -> Result<(SocketAddr, Running),
 }
 
 /// Programs in the `PATH`, all or nothing.
-fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
+pub(crate) fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf; N]> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into()]).collect();
     let find = |name: &str| places.iter().map(|place| place.join(name)).find(|file| file.is_file());
