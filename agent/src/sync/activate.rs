@@ -3,7 +3,9 @@
 //! 1. Verify: signatures, addressee, floor, form. 2. Store: envelope, floor and owed audit row in one transaction.
 //! 3. Swap the index. 4. Decide every live tunnel again. 5. Record, with how many were cut. 6. Acknowledge.
 //!
-//! Whatever fails before the swap leaves the earlier snapshot in force, and its tunnels alone.
+//! A snapshot that does not verify leaves the earlier one in force, and its tunnels alone. One that verifies and cannot
+//! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
+//! alive. It is reported as not stored, and asked for again with the next link.
 
 use postern_protocol::audit::Event;
 use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verified, verify};
@@ -18,12 +20,14 @@ use super::link::held;
 #[derive(Debug)]
 pub(crate) struct Activator {
     parts: Parts,
+    /// Whether the snapshot in force survives a restart.
+    is_stored: bool,
 }
 
 impl Activator {
     /// An activator for one device.
     pub(crate) const fn new(parts: Parts) -> Self {
-        Self { parts }
+        Self { parts, is_stored: true }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
@@ -52,14 +56,16 @@ impl Activator {
             Err(fault) => return self.refuse(claimed, nack(&fault), &fault.to_string()).await,
         };
         let floor = verified.floor();
-        if let Err(error) = self.parts.store.install(floor, sealed).await {
-            return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
-        }
+        let stored = self.parts.store.install(floor, sealed).await;
+        self.is_stored = stored.is_ok();
         self.parts.floor = Some(floor);
         self.parts.gate.install(Index::build(verified));
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
+        if let Err(error) = stored {
+            return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
+        }
         self.record(floor, cut).await;
         Outcome::Applied { held: claimed, cut }
     }
@@ -72,9 +78,11 @@ impl Activator {
         self.parts.root.version
     }
 
-    /// Whether the snapshot at the floor is the one in force.
+    /// Whether the snapshot at the floor is the one in force, and stored. Otherwise the hub must send it again.
     pub(super) fn is_active(&self) -> bool {
-        self.parts.gate.policy().map(|index| index.floor()) == self.parts.floor && self.parts.floor.is_some()
+        self.is_stored
+            && self.parts.gate.policy().map(|index| index.floor()) == self.parts.floor
+            && self.parts.floor.is_some()
     }
 
     fn verify(&self, sealed: &[u8]) -> Result<Verified, SnapshotFault> {

@@ -23,8 +23,9 @@ pub(super) async fn carry(
     send: &mut SendStream,
     recv: &mut RecvStream,
 ) -> CloseCode {
-    let code = copy(permit, tunnel, &mut machine, send, recv).await;
-    if code != CloseCode::Done {
+    let end = copy(permit, tunnel, &mut machine, send, recv).await;
+    let code = end.unwrap_or(CloseCode::Done);
+    if end != Ok(CloseCode::Done) {
         // What the kernel still holds for the machine is dropped as well: the last byte has left.
         let _already_closed = machine.set_zero_linger();
         send.reset(code.number());
@@ -39,7 +40,7 @@ async fn copy(
     machine: &mut TcpStream,
     send: &mut SendStream,
     recv: &mut RecvStream,
-) -> CloseCode {
+) -> Result<CloseCode, GaveUp> {
     let local = machine.split();
     let mut copying = std::pin::pin!(splice(local, (send, recv), &tunnel.meter, Limits::NONE));
     loop {
@@ -49,9 +50,9 @@ async fn copy(
             ruling = tunnel.leash.ruling() => match ruling {
                 // The limits of the newer permit hold from here.
                 Ruling::Permitted(newer) => permit = newer,
-                Ruling::Cut(code) => return code,
+                Ruling::Cut(code) => return Ok(code),
             },
-            failure = exhausted(&permit, &tunnel.meter) => return CloseCode::Failed(failure),
+            failure = exhausted(&permit, &tunnel.meter) => return Ok(CloseCode::Failed(failure)),
             ended = &mut copying => return code(ended),
         }
     }
@@ -73,21 +74,24 @@ async fn exhausted(permit: &Permit, meter: &Meter) -> Failure {
     }
 }
 
-fn code(ended: Result<SpliceEnd, SpliceFault>) -> CloseCode {
-    match ended {
+/// The client abandoned the tunnel: nothing is wrong here, and what it sent may be incomplete. Its code is not
+/// repeated, because it would write a reason into the audit that nobody here gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct GaveUp;
+
+fn code(ended: Result<SpliceEnd, SpliceFault>) -> Result<CloseCode, GaveUp> {
+    Ok(match ended {
         Ok(SpliceEnd::Finished) => CloseCode::Done,
         Ok(SpliceEnd::Idle) => CloseCode::Failed(Failure::Idle),
         Ok(SpliceEnd::Duration) => CloseCode::Failed(Failure::Duration),
         Err(SpliceFault::Local(_)) => CloseCode::Failed(Failure::Broken),
-        // The client gave up on its own: its code, whatever it is, says why.
-        Err(SpliceFault::Stream(StreamFault::Reset(code) | StreamFault::Stopped(code))) => {
-            CloseCode::from_number(code)
-        }
-        Err(SpliceFault::Stream(StreamFault::ConnectionLost(ConnectionEnd::ClosedByPeer {
-            code, ..
-        }))) => CloseCode::from_number(code),
+        Err(SpliceFault::Stream(
+            StreamFault::Reset(_)
+            | StreamFault::Stopped(_)
+            | StreamFault::ConnectionLost(ConnectionEnd::ClosedByPeer { .. }),
+        )) => return Err(GaveUp),
         Err(SpliceFault::Stream(
             StreamFault::ConnectionLost(_) | StreamFault::Ended { .. } | StreamFault::Closed,
         )) => CloseCode::Failed(Failure::Broken),
-    }
+    })
 }

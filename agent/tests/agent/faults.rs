@@ -6,6 +6,7 @@ use postern_protocol::policy::Reason;
 use postern_protocol::wire::control::NackCode;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::Answer;
+use postern_transport::quic::StreamFault;
 
 use crate::client::Client;
 use crate::hub::Hub;
@@ -151,7 +152,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn a_full_disk_opens_nothing_refuses_policy_and_heals_when_there_is_room() {
+async fn a_full_disk_opens_nothing_still_cuts_what_is_withdrawn_and_heals_when_there_is_room() {
     let machine = Machine::echo().await;
     let mut hub = Hub::start();
     let mut agent = Agent::new("");
@@ -176,9 +177,13 @@ async fn a_full_disk_opens_nothing_refuses_policy_and_heals_when_there_is_room()
         assert!(opened < 1000, "the disk is not full");
     }
     live.echo(b"live tunnels go on").await;
-    hub.publish(policy.seal(3));
+    let mut withdrawn = Policy::usual(agent.key(), machine.addr());
+    withdrawn.revoke();
+    hub.publish(withdrawn.seal(3));
     let (held, code) = hub.refused().await;
     assert_eq!((held.version, code), (3, NackCode::Storage));
+    // It cannot be stored, and it holds all the same.
+    assert_eq!(live.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
     std::fs::remove_file(&ballast).unwrap();
     drop(file);
     hub.publish(policy.seal(4));

@@ -169,10 +169,10 @@ async fn an_idle_tunnel_and_an_old_tunnel_end_with_their_reason() {
 }
 
 #[tokio::test]
-async fn the_client_s_own_code_is_what_the_trail_says() {
+async fn a_client_that_gives_up_cannot_write_a_reason_into_the_trail() {
     let world = World::start().await;
     let mut tunnel = world.client().await.tunnel("web").await;
-    tunnel.send.reset(0);
+    tunnel.send.reset(Reason::Revoked.number().into());
     let trail = world.agent.trail_with("closed", 1).await;
     assert_eq!(trail.last(), Some(&("closed".to_owned(), "done".to_owned())));
     assert_eq!(world.client().await.ask(&Request::ListServices).await, world.client().await.services().await);
