@@ -1,0 +1,277 @@
+//! Policies of any size with real keys and signatures, for one engineer who may do something and many bystanders.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use postern_protocol::id::{DeviceId, FleetId, UserId};
+use postern_protocol::policy::{
+    Category, DeviceLimits, Expectation, Grant, Index, Kind, Origin, Service, Snapshot, Target, User,
+    Verified, verify,
+};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{
+    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, RoleKeys, Root, SecretKey, Signed,
+};
+
+use crate::world::Mishap;
+
+/// The keys of an installation.
+#[derive(Debug)]
+pub struct Authority {
+    root: Root,
+    sealed_root: Vec<u8>,
+    policy: SecretKey,
+    identity: SecretKey,
+    hub: SecretKey,
+}
+
+/// What one snapshot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Users beside the engineer, each with a key and grants.
+    pub bystanders: u32,
+    /// Services of the device. The first is [`SERVICE`].
+    pub services: u16,
+    /// Access categories; the services are dealt out to them, and the first has [`SERVICE`].
+    pub categories: u16,
+    /// Grants of each bystander.
+    pub grants: u16,
+    /// Whether the engineer has a grant.
+    pub is_granted: bool,
+    /// Where all services are.
+    pub target: Target,
+}
+
+/// For whom a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressee {
+    /// The device.
+    pub device: DeviceId,
+    /// Its key.
+    pub key: PublicKey,
+}
+
+impl Authority {
+    /// Makes keys and a root. They are the same in every run, because nothing of it leaves this machine.
+    ///
+    /// # Errors
+    /// When a key or the root is not sound.
+    pub fn make() -> Result<Self, Mishap> {
+        let (root_key, policy, identity, hub) = (key(1)?, key(2)?, key(3)?, key(4)?);
+        let role = |role, key: &SecretKey| RoleKeys { role, threshold: 1, keys: vec![key.public()] };
+        let root = Root {
+            fleet: FLEET,
+            version: 1,
+            expires: now().saturating_add(WEEK_S),
+            policy_epoch: 1,
+            roles: vec![
+                role(Role::Root, &root_key),
+                role(Role::Policy, &policy),
+                role(Role::Identity, &identity),
+            ],
+            hubs: vec![hub.public()],
+        };
+        let sealed_root = sealed(&root, &root_key)?;
+        Ok(Self { root, sealed_root, policy, identity, hub })
+    }
+
+    /// The root.
+    #[must_use]
+    pub const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The signed root.
+    #[must_use]
+    pub fn sealed_root(&self) -> &[u8] {
+        &self.sealed_root
+    }
+
+    /// What an invitation says of the root.
+    ///
+    /// # Errors
+    /// When the root is not sound.
+    pub fn root_digest(&self) -> Result<Digest, Mishap> {
+        digest::<Root>(&self.sealed_root)
+    }
+
+    /// The key of the hub.
+    #[must_use]
+    pub const fn hub_key(&self) -> &SecretKey {
+        &self.hub
+    }
+
+    /// A pass of the engineer, good for 12 hours.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn pass(&self, engineer: PublicKey) -> Result<Vec<u8>, Mishap> {
+        let now = now();
+        let factors = vec![Factor { method: Method::Password, at: now }];
+        let expires = now.saturating_add(12 * 3600);
+        sealed(
+            &Pass { fleet: FLEET, user: ENGINEER, key: engineer, factors, issued: now, expires },
+            &self.identity,
+        )
+    }
+
+    /// A signed snapshot.
+    ///
+    /// # Errors
+    /// When it breaks a limit of the protocol.
+    pub fn snapshot(
+        &self,
+        content: &Content,
+        to: Addressee,
+        version: u64,
+        engineer: Option<PublicKey>,
+    ) -> Result<Vec<u8>, Mishap> {
+        sealed(&content.snapshot(to, version, engineer)?, &self.policy)
+    }
+
+    /// Verifies a snapshot as its device does.
+    ///
+    /// # Errors
+    /// When it does not hold.
+    pub fn verify(&self, sealed: &[u8], to: Addressee) -> Result<Verified, Mishap> {
+        let expected = Expectation { root: &self.root, device: to.device, device_key: to.key, floor: None };
+        verify(sealed, &expected).map_err(|fault| Mishap::unexpected("a snapshot", fault, "a sound one"))
+    }
+
+    /// Verifies and arranges a snapshot as its device does.
+    ///
+    /// # Errors
+    /// When it does not hold.
+    pub fn index(&self, sealed: &[u8], to: Addressee) -> Result<Arc<Index>, Mishap> {
+        Ok(Arc::new(Index::build(self.verify(sealed, to)?)))
+    }
+}
+
+impl Content {
+    /// One service and the engineer, who may use it.
+    #[must_use]
+    pub const fn small(target: Target) -> Self {
+        Self { bystanders: 0, services: 1, categories: 1, grants: 0, is_granted: true, target }
+    }
+
+    fn snapshot(&self, to: Addressee, version: u64, engineer: Option<PublicKey>) -> Result<Snapshot, Mishap> {
+        let mut users = (1..=self.bystanders).map(bystander).collect::<Result<Vec<User>, Mishap>>()?;
+        let mut grants: Vec<Grant> = (0..self.bystanders).flat_map(|user| self.grants_of(user)).collect();
+        if let Some(key) = engineer {
+            if self.is_granted {
+                grants.push(grant(self.bystanders, 0));
+            }
+            users.push(User { id: ENGINEER, keys: vec![key], disabled: false });
+        }
+        grants.sort_unstable();
+        grants.dedup();
+        let issued = now();
+        Ok(Snapshot {
+            fleet: FLEET,
+            device: to.device,
+            device_key: to.key,
+            epoch: 1,
+            version,
+            issued,
+            expires: issued.saturating_add(WEEK_S),
+            assigned: true,
+            limits: DeviceLimits { tunnels: 1024, tunnels_per_user: 1024 },
+            services: (0..self.services)
+                .map(|number| service(number, self.target))
+                .collect::<Result<_, _>>()?,
+            categories: (0..self.categories).map(|number| self.category(number)).collect::<Result<_, _>>()?,
+            users,
+            origins: vec![Origin { assignment: text("Benchmark")?, role: text("Engineer")?, group: None }],
+            grants,
+        })
+    }
+
+    /// Spread over the categories, differently for each user.
+    fn grants_of(&self, user: u32) -> impl Iterator<Item = Grant> {
+        let categories = u32::from(self.categories);
+        (0..u32::from(self.grants)).map(move |step| grant(user, (user + step * 7) % categories))
+    }
+
+    fn category(&self, number: u16) -> Result<Category, Mishap> {
+        let services = (number..self.services).step_by(usize::from(self.categories)).map(u32::from).collect();
+        Ok(Category { name: text(&format!("category-{number:05}"))?, services })
+    }
+}
+
+/// The name of a service of a generated policy.
+#[must_use]
+pub fn service_name(number: u16) -> String {
+    format!("{SERVICE}-{number:05}")
+}
+
+/// The id of a bystander, counted from 1.
+#[must_use]
+pub fn bystander_id(number: u32) -> UserId {
+    UserId::new(u64::from(number).to_be_bytes())
+}
+
+/// The key of a bystander, counted from 1.
+///
+/// # Errors
+/// Never for numbers above 3.
+pub fn bystander_key(number: u32) -> Result<SecretKey, Mishap> {
+    let mut seed = [0x5a; 32];
+    for (to, from) in seed.iter_mut().zip(number.to_be_bytes()) {
+        *to = from;
+    }
+    SecretKey::from_seed(seed).map_err(|fault| Mishap::unexpected("a key", fault, "a sound one"))
+}
+
+/// What a hub says that a snapshot is.
+///
+/// # Errors
+/// When the envelope is malformed.
+pub fn digest<T: Signed>(sealed: &[u8]) -> Result<Digest, Mishap> {
+    let envelope = Envelope::parse(sealed, T::MAX_BYTES)
+        .map_err(|fault| Mishap::unexpected("an envelope", fault, "a sound one"))?;
+    Ok(Digest::of(&[envelope.payload()]))
+}
+
+/// A name or a label.
+///
+/// # Errors
+/// When the rules for it do not hold.
+pub fn text<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Mishap> {
+    text.parse().map_err(|fault| Mishap::unexpected(format!("`{text}`"), fault, "a sound name"))
+}
+
+/// The time now.
+#[must_use]
+pub fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_secs(since.as_secs())
+}
+
+fn sealed<T: Signed>(value: &T, key: &SecretKey) -> Result<Vec<u8>, Mishap> {
+    Envelope::seal(value, &[key]).map_err(|fault| Mishap::unexpected("sealing", fault, "an envelope"))
+}
+
+fn key(seed: u8) -> Result<SecretKey, Mishap> {
+    SecretKey::from_seed([seed; 32]).map_err(|fault| Mishap::unexpected("a key", fault, "a sound one"))
+}
+
+fn bystander(number: u32) -> Result<User, Mishap> {
+    Ok(User { id: bystander_id(number), keys: vec![bystander_key(number)?.public()], disabled: false })
+}
+
+const fn grant(user: u32, category: u32) -> Grant {
+    Grant { user, category, not_before: None, not_after: None, second_factor_s: None, origin: 0 }
+}
+
+fn service(number: u16, target: Target) -> Result<Service, Mishap> {
+    let name = text(&service_name(number))?;
+    Ok(Service { name, kind: Kind::Vnc, target, tunnels: 1024, idle_s: 86_400, duration_s: 86_400 })
+}
+
+/// What the names of services begin with.
+pub const SERVICE: &str = "machine";
+/// The engineer.
+pub const ENGINEER: UserId = UserId::new([0xa1; 8]);
+/// The installation.
+pub const FLEET: FleetId = FleetId::new([0xf1; 8]);
+const WEEK_S: u64 = 7 * 24 * 3600;

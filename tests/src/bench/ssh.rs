@@ -1,0 +1,95 @@
+//! `ssh -L`: what people use today, with an own server, own keys and nothing of the machine's configuration.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use super::child::{Program, is_installed};
+use super::link::{Link, Side, run};
+use super::machine;
+use crate::world::Mishap;
+
+/// A server and its clients.
+#[derive(Debug)]
+pub struct Ssh {
+    dir: PathBuf,
+    at: SocketAddr,
+    server: Program,
+}
+
+impl Ssh {
+    /// Whether client and server are installed.
+    #[must_use]
+    pub fn is_there() -> bool {
+        is_installed("ssh") && is_installed("ssh-keygen") && is_installed("setpriv") && sshd().is_some()
+    }
+
+    /// Makes keys in `dir` and starts a server at the device's side.
+    ///
+    /// # Errors
+    /// When the server does not come up.
+    pub fn start(link: &Link, dir: &Path) -> Result<Self, Mishap> {
+        let missing = || Mishap::unexpected("the ssh server", "none", "an installed one");
+        let sshd = sshd().ok_or_else(missing)?;
+        let dir = dir.join("ssh");
+        fs::create_dir_all(&dir)?;
+        for name in ["host", "user"] {
+            let path = dir.join(name).display().to_string();
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path])?;
+        }
+        fs::copy(dir.join("user.pub"), dir.join("authorized"))?;
+        let address = link.address(Side::Device);
+        let port = link.within(Side::Device, || Ok(TcpListener::bind((address, 0))?.local_addr()?.port()))?;
+        let at = SocketAddr::new(address, port);
+        let config = format!(
+            "ListenAddress {at}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
+             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nPidFile none\nLogLevel INFO\n",
+            dir.display()
+        );
+        fs::write(dir.join("sshd_config"), config)?;
+        // The server drops privileges into this directory, which exists only where its service runs.
+        if rustix::process::geteuid().is_root() {
+            fs::create_dir_all("/run/sshd")?;
+        }
+        let mut command = link.command(Side::Device, OsStr::new("setpriv"));
+        command.args(["--pdeathsig", "KILL"]).arg(sshd).args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
+        let server = Program::start("sshd", command)?;
+        server.line("listening on")?;
+        Ok(Self { dir, at, server })
+    }
+
+    /// Starts a client that forwards a free local port to the machine with `cipher`.
+    ///
+    /// # Errors
+    /// When it does not connect.
+    pub fn forward(&self, link: &Link, cipher: &str, machine: u16) -> Result<(Program, SocketAddr), Mishap> {
+        let local = link.within(Side::Client, || Ok(TcpListener::bind(machine::local(0))?.local_addr()?))?;
+        let mut command = link.command(Side::Client, OsStr::new("setpriv"));
+        command.args(["--pdeathsig", "KILL", "ssh", "-v", "-N", "-F", "none", "-c", cipher]);
+        command.arg("-i").arg(self.dir.join("user"));
+        for option in [
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "IdentitiesOnly=yes",
+            "BatchMode=yes",
+        ] {
+            command.args(["-o", option]);
+        }
+        command.args(["-L", &format!("{local}:{}", machine::local(machine))]);
+        command.args(["-p", &self.at.port().to_string(), &self.at.ip().to_string()]);
+        let client = Program::start("ssh", command)?;
+        client.line("Entering interactive session")?;
+        Ok((client, local))
+    }
+
+    /// The server's process, whose children serve the clients.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+}
+
+fn sshd() -> Option<&'static str> {
+    ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists())
+}
