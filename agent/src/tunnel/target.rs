@@ -1,6 +1,6 @@
 //! Dials a machine: only the address in the permit, and only inside the networks that this device may dial.
 //!
-//! 1. [`Guard::check`] refuses loopback, link-local, multicast and the device's own addresses, whatever the
+//! 1. [`Guard::allows`] refuses loopback, link-local, multicast and the device's own addresses, whatever the
 //!    policy says: a service that points at the router itself would open its administration to engineers.
 //! 2. [`Guard::dial`] connects within a deadline, from the machine's interface where one is configured.
 //!
