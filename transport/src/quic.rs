@@ -11,6 +11,7 @@
 //! Deliberately absent: datagrams and unidirectional streams (nothing uses them; both are switched off on the
 //! wire), 0-RTT and resumption, and any opinion about who the peer is.
 
+mod congestion;
 mod connection;
 mod end;
 mod endpoint;

@@ -1,0 +1,196 @@
+//! Cubic with a bound on the queue that it builds: bulk transfers leave room for somebody's key presses.
+//!
+//! Cubic fills the buffer before the narrowest link until packets are lost; in a modem that is a second of waiting
+//! for everybody. The round trip tells how much of the buffer is ours:
+//!
+//! 1. Every second round trip the present round trip is compared with the shortest that was ever seen.
+//! 2. More than [`MOST_QUEUE`] above it: the window shrinks to what carries the same rate with that much queue.
+//! 3. Less than half of that: the bound grows by a quarter, so that a faster link is found within a second.
+//! 4. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
+//!
+//! The bound never falls below [`LEAST_WINDOW`]: beside transfers that fill the buffer whatever we do, a share of
+//! the link remains. Deliberately absent: pacing and loss recovery, which are quinn's.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
+use quinn_proto::RttEstimator;
+
+/// Makes a [`ShortQueue`] for each path.
+#[derive(Debug, Default)]
+pub(super) struct ShortQueueConfig;
+
+impl ControllerFactory for ShortQueueConfig {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
+        Box::new(ShortQueue { cubic, bound: LARGEST_BOUND, next: now })
+    }
+}
+
+/// Cubic under a bound that follows the round trip.
+#[derive(Clone, Debug)]
+struct ShortQueue {
+    cubic: Cubic,
+    /// Bytes that may be in flight whatever Cubic says.
+    bound: u64,
+    /// When the bound is next reconsidered.
+    next: Instant,
+}
+
+impl ShortQueue {
+    fn reconsider(&mut self, now: Instant, present: Duration, shortest: Duration) {
+        if now < self.next {
+            return;
+        }
+        // What changes now shows in the round trip after next.
+        self.next = now + present * 2;
+        let queue = present.saturating_sub(shortest);
+        if queue > MOST_QUEUE {
+            self.bound = scaled(self.window(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
+        } else if queue < MOST_QUEUE / 2 {
+            self.bound = (self.bound + self.bound / 4).min(LARGEST_BOUND);
+        }
+    }
+
+    fn is_bound(&self) -> bool {
+        self.bound < self.cubic.window()
+    }
+}
+
+impl Controller for ShortQueue {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.cubic.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        let is_limited = app_limited || self.is_bound();
+        self.cubic.on_ack(now, sent, bytes, is_limited, rtt);
+        self.reconsider(now, rtt.get(), rtt.min());
+    }
+
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
+        self.cubic.on_end_acks(now, in_flight, app_limited || self.is_bound(), largest);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
+        self.cubic.on_congestion_event(now, sent, is_persistent, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.cubic.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.cubic.window().min(self.bound)
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The share `part` / `whole` of `bytes`.
+fn scaled(bytes: u64, part: Duration, whole: Duration) -> u64 {
+    let product = u128::from(bytes) * part.as_micros();
+    u64::try_from(product / whole.as_micros().max(1)).unwrap_or(u64::MAX)
+}
+
+/// Queue that a connection may build, as time. A ping of 60 ms stays below 100 beside a transfer.
+const MOST_QUEUE: Duration = Duration::from_millis(30);
+/// Carries 8 Mbit/s over 60 ms beside others who fill the buffer.
+const LEAST_WINDOW: u64 = 64 * 1024;
+/// Above any bandwidth-delay product that this product meets.
+const LARGEST_BOUND: u64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORTEST: Duration = Duration::from_millis(60);
+
+    fn controller(now: Instant, cubic_window: u64) -> ShortQueue {
+        let mut config = CubicConfig::default();
+        config.initial_window(cubic_window);
+        let cubic = Cubic::new(Arc::new(config), now, 1200);
+        ShortQueue { cubic, bound: LARGEST_BOUND, next: now }
+    }
+
+    /// Round trip through a link of `rate` bytes per second that holds the whole window.
+    fn round_trip(window: u64, rate: u64) -> Duration {
+        SHORTEST.max(Duration::from_micros(window * 1_000_000 / rate))
+    }
+
+    #[test]
+    fn a_queue_in_a_modem_settles_at_its_bound_and_the_link_stays_full() {
+        let mut now = Instant::now();
+        let rate = 1_250_000;
+        let mut short = controller(now, 400_000);
+        for _ in 0..20 {
+            let present = round_trip(short.window(), rate);
+            short.reconsider(now, present, SHORTEST);
+            now += present * 2;
+        }
+        let present = round_trip(short.window(), rate);
+        assert!(present <= SHORTEST + MOST_QUEUE, "{present:?}");
+        assert!(short.window() > rate * 60 / 1000, "{}", short.window());
+    }
+
+    #[test]
+    fn a_fast_link_is_left_to_cubic() {
+        let mut now = Instant::now();
+        let mut short = controller(now, 4_000_000);
+        for _ in 0..20 {
+            short.reconsider(now, Duration::from_millis(5), Duration::from_micros(80));
+            now += Duration::from_millis(10);
+        }
+        assert_eq!((short.window(), short.is_bound()), (4_000_000, false));
+    }
+
+    #[test]
+    fn a_queue_of_others_leaves_the_least_window_and_its_end_gives_the_link_back() {
+        let mut now = Instant::now();
+        let mut short = controller(now, 400_000);
+        for _ in 0..20 {
+            short.reconsider(now, Duration::from_millis(500), SHORTEST);
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(short.window(), LEAST_WINDOW);
+        for _ in 0..9 {
+            short.reconsider(now, SHORTEST, SHORTEST);
+            now += SHORTEST * 2;
+        }
+        assert_eq!(short.window(), 400_000);
+    }
+
+    #[test]
+    fn the_bound_moves_once_in_two_round_trips() {
+        let now = Instant::now();
+        let mut short = controller(now, 400_000);
+        short.reconsider(now, Duration::from_millis(180), SHORTEST);
+        assert_eq!(short.window(), 200_000);
+        short.reconsider(now + Duration::from_millis(359), Duration::from_millis(180), SHORTEST);
+        assert_eq!(short.window(), 200_000);
+        short.reconsider(now + Duration::from_millis(360), Duration::from_millis(180), SHORTEST);
+        assert_eq!(short.window(), 100_000);
+    }
+
+    #[test]
+    fn a_loss_shrinks_the_window_also_under_the_bound() {
+        let now = Instant::now();
+        let mut short = controller(now, 400_000);
+        short.reconsider(now, Duration::from_millis(100), SHORTEST);
+        assert_eq!(short.window(), 360_000);
+        short.on_congestion_event(now, now, false, 1200);
+        assert_eq!(short.window(), 280_000);
+    }
+}
