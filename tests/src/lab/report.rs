@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::presets::UTF8_FULL;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table
-            .load_style(UTF8_FULL.with_rounded_corners())
+            .load_style(UTF8_FULL_CONDENSED.with_rounded_corners())
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(WIDTH)
             .set_header(["who", "service", "", "why, or what was seen"]);
@@ -44,11 +44,11 @@ impl fmt::Display for Report {
             if attempt.allowed != attempt.expected {
                 verdict.push_str(" (UNEXPECTED)");
             }
-            let told = if attempt.allowed { &attempt.seen } else { &attempt.why };
+            let told = if attempt.allowed { attempt.seen.as_str() } else { in_short(&attempt.why) };
             let who = format!("{}, {}", attempt.who, attempt.part);
             let who = if attempt.who == above { String::new() } else { who };
             above = attempt.who;
-            table.add_row([who.as_str(), attempt.service, verdict.as_str(), told.as_str()]);
+            table.add_row([who.as_str(), attempt.service, verdict.as_str(), told]);
         }
         let Cut { who, service, bytes, told, .. } = &self.cut;
         writeln!(f, "\nWho reached what on `{DEVICE}`, decided on the device:\n{table}\n")?;
@@ -58,6 +58,12 @@ impl fmt::Display for Report {
         writeln!(f, "  `apply` started     -> last byte   {:>5} ms", self.cut.apply_to_last_byte_ms)?;
         writeln!(f, "  {who} was told: {told}")
     }
+}
+
+/// The product's words without what the other columns say, and without who can change it.
+fn in_short(why: &str) -> &str {
+    let why = why.split_once(" (who can change it").map_or(why, |(why, _)| why);
+    why.split_once(": ").map_or(why, |(_, why)| why)
 }
 
 /// The commands to try by hand.
@@ -95,3 +101,17 @@ pub(super) fn by_hand(stage: &Stage) -> String {
 
 /// Columns of the table: what a terminal of today shows without wrapping.
 const WIDTH: u16 = 118;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shortened_to_what_and_what_next() {
+        assert_eq!(
+            in_short("press-7/web: not granted; ask (who can change it: your boss)"),
+            "not granted; ask"
+        );
+        assert_eq!(in_short("no device `x` is among yours"), "no device `x` is among yours");
+    }
+}
