@@ -16,6 +16,7 @@ mod people;
 mod schema;
 mod snapshots;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub struct Store {
 pub struct Tx<'a> {
     sql: Transaction<'a>,
     cached: &'a Mutex<Option<(i64, Arc<Model>)>>,
+    /// Whether this transaction has begun a revision. Its number is taken again when it fails, so what it sees is
+    /// not remembered under that number.
+    revised: Cell<bool>,
 }
 
 /// Why the state cannot be read or written.
@@ -123,7 +127,7 @@ impl Store {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let sql =
             connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
-        work(&Tx { sql, cached: &self.cached })
+        work(&Tx { sql, cached: &self.cached, revised: Cell::new(false) })
     }
 
     /// Runs `work` in one transaction and commits it, if it succeeds. All of it is stored then, or nothing.
@@ -159,7 +163,7 @@ impl Store {
     ) -> Result<T, E> {
         let sql =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let tx = Tx { sql, cached: &self.cached };
+        let tx = Tx { sql, cached: &self.cached, revised: Cell::new(false) };
         let value = work(&tx)?;
         tx.sql.commit().map_err(StoreError::from)?;
         Ok(value)

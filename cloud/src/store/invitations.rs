@@ -36,12 +36,19 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn invite(&self, secret: &Digest, invited: &Invited, expires: UnixTime) -> Result<(), StoreError> {
+        self.withdraw(invited.invitee, &invited.name)?;
         let (kind, name) = (kind(invited.invitee), invited.name.as_str());
-        self.sql.execute("DELETE FROM invitation WHERE kind = ? AND name = ?", params![kind, name])?;
         self.sql.execute(
             "INSERT INTO invitation (digest, kind, name, expires) VALUES (?, ?, ?, ?)",
             params![secret.as_bytes(), kind, name, secs(expires)],
         )?;
+        Ok(())
+    }
+
+    /// Forgets the codes of an invitee.
+    pub(super) fn withdraw(&self, invitee: Invitee, name: &Name) -> Result<(), StoreError> {
+        let mut delete = self.sql.prepare_cached("DELETE FROM invitation WHERE kind = ? AND name = ?")?;
+        delete.execute(params![kind(invitee), name.as_str()])?;
         Ok(())
     }
 

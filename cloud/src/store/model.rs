@@ -7,6 +7,7 @@ use rusqlite::params;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::invitation::Invitee;
 
 use super::{StoreError, Tx, secs};
 use crate::chance;
@@ -35,6 +36,9 @@ impl Tx<'_> {
             return Ok(Arc::clone(model));
         }
         let model = Arc::new(self.load_model()?);
+        if self.revised.get() {
+            return Ok(model);
+        }
         *cached = Some((revision, Arc::clone(&model)));
         Ok(model)
     }
@@ -44,6 +48,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn log(&self, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
+        self.revised.set(true);
         self.sql.execute(
             "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
             params![secs(now), who, what],
@@ -66,12 +71,14 @@ impl Tx<'_> {
     }
 
     /// Replaces the model: only rows that differ are written. Gives ids to new people and devices, and forgets the
-    /// passwords and keys of people who are gone. Devices that are gone keep their id, so that they can be told.
+    /// passwords and keys of people who are gone. Devices that are gone keep their id, so that they can be told. Codes
+    /// that were handed out for who is gone or in another account now are worth nothing any more.
     ///
     /// # Errors
     /// A [`StoreError`].
     pub fn save_model(&self, model: &Model, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
-        let before: BTreeMap<_, _> = self.model()?.rows();
+        let old = self.model()?;
+        let before: BTreeMap<_, _> = old.rows();
         let after = model.rows();
         let revision = self.log(now, who, what)?;
         for (kind, name) in before.keys().filter(|key| !after.contains_key(*key)) {
@@ -92,8 +99,23 @@ impl Tx<'_> {
                     .execute(params![kind.word(), name.as_str(), body, revision])?;
             }
         }
+        self.withdraw_codes(&old, model)?;
         self.assign_ids(model)?;
         Ok(revision)
+    }
+
+    fn withdraw_codes(&self, old: &Model, new: &Model) -> Result<(), StoreError> {
+        for (name, user) in &old.users {
+            if new.users.get(name).is_none_or(|now| now.account != user.account) {
+                self.withdraw(Invitee::User, name)?;
+            }
+        }
+        for (name, device) in &old.devices {
+            if new.devices.get(name).is_none_or(|now| now.account != device.account) {
+                self.withdraw(Invitee::Device, name)?;
+            }
+        }
+        Ok(())
     }
 
     fn assign_ids(&self, model: &Model) -> Result<(), StoreError> {
