@@ -6,6 +6,7 @@ use postern_protocol::name::{Label, Name};
 
 /// A company. Accounts nest; nothing of a parent or sibling can be reached from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Account {
     /// What the company is in the business of machines.
     pub tenant: Tenant,
@@ -44,6 +45,7 @@ impl Tenant {
 
 /// A person. Whether they have signed in or are disabled is a fact of the store, not of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct User {
     /// The one account that they belong to.
     pub account: Name,

@@ -8,6 +8,7 @@ use postern_protocol::time::UnixTime;
 /// One role, for one user or group, in one scope. Each assignment stands alone: its role is never combined with
 /// the scope, window or second factor of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// Who.
     pub subject: Subject,
@@ -33,7 +34,7 @@ pub enum Subject {
 
 /// Where an assignment holds. Scopes become devices when the policy is compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scope {
     /// Devices that belong directly to an account.
     Account {

@@ -11,6 +11,7 @@ use super::service::Service;
 
 /// A selection. A service belongs to it when its kind or its name is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Category {
     /// All services of these kinds. HTTP does not imply WebSocket.
     pub kinds: BTreeSet<Kind>,

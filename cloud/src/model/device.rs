@@ -11,6 +11,7 @@ use super::service::Service;
 
 /// An edge router with an agent. It belongs to exactly one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Device {
     /// Its account.
     pub account: Name,
@@ -29,6 +30,7 @@ impl Device {
 
 /// A machine behind an edge router. Its services are named `MACHINE.SERVICE` on that device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Machine {
     /// The router that leads to it.
     pub device: Name,

@@ -8,6 +8,7 @@ use postern_protocol::name::{Label, Name};
 
 /// People who are assigned roles together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UserGroup {
     /// The account that owns the group; members belong to it or to accounts nested in it.
     pub account: Name,
@@ -19,6 +20,7 @@ pub struct UserGroup {
 
 /// Devices that are a scope together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeviceGroup {
     /// The account that owns the group; its devices belong to it or to accounts nested in it.
     pub account: Name,
@@ -79,6 +81,7 @@ impl GroupType {
 
 /// A facility of an operating company or a service organisation of a service provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScopeNode {
     /// The account that owns it; what it contains belongs to that account or to accounts nested in it.
     pub account: Name,

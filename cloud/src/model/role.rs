@@ -11,6 +11,7 @@ use super::permission::Permission;
 
 /// A selection of permissions and access categories, for companies of one tenant role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Role {
     /// The tenant role of the accounts whose users may hold it.
     pub tenant: Tenant,

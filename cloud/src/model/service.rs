@@ -9,6 +9,7 @@ use postern_protocol::policy::{Kind, Target};
 
 /// One endpoint on the machine network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Service {
     /// What it speaks.
     pub kind: Kind,
@@ -35,6 +36,7 @@ impl Service {
 
 /// A named path of an HTTP service: a dashboard, a maintenance page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Page {
     /// Its path, beginning with `/`.
     pub path: Label,

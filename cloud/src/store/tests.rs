@@ -142,3 +142,52 @@ fn another_connection_is_noticed_by_the_data_version() {
     other.write(|tx| tx.log(NOW, "test", "other")).unwrap();
     assert_ne!(store.data_version().unwrap(), before);
 }
+
+#[test]
+fn a_failed_edit_is_not_remembered_under_the_number_that_another_one_gets() {
+    let (directory, store) = store();
+    let failed: Result<(), StoreError> = store.write(|tx| {
+        tx.save_model(&model(FLEET), NOW, "test", "apply")?;
+        assert_eq!(*tx.model()?, model(FLEET));
+        Err(StoreError::Damaged { what: "test" })
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the state file is damaged: a stored test cannot be read");
+    let other = Store::open(&directory.path().join("cloud.db")).unwrap();
+    let strict = "[account.acme]\ntenant = \"operating_company\"\n";
+    assert_eq!(save(&other, strict).unwrap(), 1);
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(strict));
+}
+
+#[test]
+fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    for (kind, body) in [
+        ("account", r#"{"tenant":"operating_company","parent":null,"label":null,"frozen":true}"#),
+        (
+            "assignment",
+            r#"{"subject":{"user":"otto"},"role":"r","scope":{"type":"device","device":"d1","except":"x"},"from":null,"until":null}"#,
+        ),
+        (
+            "assignment",
+            r#"{"subject":{"user":"otto"},"role":"r","scope":{"type":"device","device":"d1"},"from":null,"until":null,"case":true}"#,
+        ),
+    ] {
+        let stored: Result<(), StoreError> = store.write(|tx| {
+            tx.sql.execute("INSERT OR REPLACE INTO entity VALUES (?, 'acme', ?, 1)", [kind, body])?;
+            tx.log(NOW, "test", "later version").map(drop)
+        });
+        stored.unwrap();
+        let error = store.read(|tx| tx.model()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state file is damaged: a stored entity of the model cannot be read"
+        );
+        let removed: Result<(), StoreError> = store.write(|tx| {
+            tx.sql.execute("DELETE FROM entity WHERE kind = ? AND name = 'acme'", [kind])?;
+            tx.log(NOW, "test", "repair").map(drop)
+        });
+        removed.unwrap();
+        store.read(|tx| tx.model()).unwrap();
+    }
+}
