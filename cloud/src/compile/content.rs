@@ -221,21 +221,22 @@ fn category_names<'a>(rows: &[(&'a Row, &Enrolled)]) -> BTreeMap<Selection<'a>, 
         let (category, Some(machines), services) = *selection else { continue };
         let machines: Vec<&str> = machines.iter().map(Name::as_str).collect();
         let plain = format!("{category}.{}", machines.join("_")).parse().ok();
-        let name = plain.filter(|name| !taken.contains(name)).unwrap_or_else(|| {
-            let parts: Vec<&[u8]> = services.iter().map(|service| service.as_str().as_bytes()).collect();
-            digested(category, &machines.join("\n"), &parts.join(&b'\n'))
-        });
-        taken.insert(name.clone());
-        names.insert(*selection, name);
+        let parts: Vec<&str> = services.iter().map(Name::as_str).collect();
+        let what = format!("{}\0{}", machines.join("\n"), parts.join("\n"));
+        // Two selections under one name would be united: each would grant the other's services.
+        let digests = (0u32..).filter_map(|round| digested(category, &what, round));
+        let name = plain.into_iter().chain(digests).find(|name| !taken.contains(name));
+        names.extend(name.clone().map(|name| (*selection, name)));
+        taken.extend(name);
     }
     names
 }
 
-fn digested(category: &Name, machines: &str, services: &[u8]) -> Name {
-    let digest = Digest::of(&[machines.as_bytes(), b"\0", services]).to_string();
+fn digested(category: &Name, what: &str, round: u32) -> Option<Name> {
+    let digest = Digest::of(&[what.as_bytes(), &round.to_le_bytes()]).to_string();
     let short = digest.get(..16).unwrap_or_default();
     let head: String = category.as_str().chars().take(limits::NAME_BYTES - 17).collect();
-    format!("{head}.{short}").parse().unwrap_or_else(|_| category.clone())
+    format!("{head}.{short}").parse().ok()
 }
 
 fn categories(names: &BTreeMap<Selection<'_>, Name>, positions: &BTreeMap<&Name, u32>) -> Vec<Category> {
