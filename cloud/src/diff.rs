@@ -4,6 +4,7 @@
 //! in yet gains access in the eyes of the one who publishes, although no snapshot carries it until then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Row};
-use crate::model::{EntityKind, Model};
+use crate::model::{EntityKind, Model, Service};
 
 /// The difference between two models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,6 +47,8 @@ pub struct Access {
     pub device: Name,
     /// The service, by its name on the device.
     pub service: Name,
+    /// Where the service leads: a name that leads to another machine is another access.
+    pub target: SocketAddr,
     /// The first second in which it holds.
     pub not_before: Option<UnixTime>,
     /// The first second in which it holds no more.
@@ -103,9 +106,8 @@ impl Diff {
 fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access> {
     let covered = |access: &Access| {
         let from = Access { not_before: None, not_after: None, second_factor_s: None, ..access.clone() };
-        let same = |other: &&Access| {
-            (&other.user, &other.device, &other.service) == (&access.user, &access.device, &access.service)
-        };
+        let what = |of: &Access| (of.user.clone(), of.device.clone(), of.service.clone(), of.target);
+        let same = |other: &&Access| what(other) == what(access);
         others.range(from..).take_while(same).any(|other| other.covers(access))
     };
     accesses.iter().filter(|access| !covered(access)).cloned().collect()
@@ -127,20 +129,29 @@ fn access(model: &Model) -> BTreeSet<Access> {
     let compiler = Compiler::new(model, &roster);
     let mut accesses = BTreeSet::new();
     for device in model.devices.keys() {
+        let services = compiler.service_names(device);
         for row in compiler.rows(device) {
-            accesses.extend(of_row(&row, device));
+            accesses.extend(of_row(&row, device, &services));
         }
     }
     accesses
 }
 
-fn of_row<'a>(row: &'a Row, device: &'a Name) -> impl Iterator<Item = Access> + 'a {
-    row.services.iter().map(move |service| Access {
-        user: row.user.clone(),
-        device: device.clone(),
-        service: service.clone(),
-        not_before: row.not_before,
-        not_after: row.not_after,
-        second_factor_s: row.second_factor_s,
+fn of_row(
+    row: &Row,
+    device: &Name,
+    services: &BTreeMap<Name, (&Name, &Service)>,
+) -> impl Iterator<Item = Access> {
+    row.services.iter().filter_map(move |name| {
+        let (_, service) = services.get(name)?;
+        Some(Access {
+            user: row.user.clone(),
+            device: device.clone(),
+            service: name.clone(),
+            target: SocketAddr::new(service.target.ip, service.target.port),
+            not_before: row.not_before,
+            not_after: row.not_after,
+            second_factor_s: row.second_factor_s,
+        })
     })
 }

@@ -259,6 +259,59 @@ scope = {{ device = "d1" }}
 }
 
 #[test]
+fn a_category_that_is_named_like_a_digest_is_never_united_with_another() {
+    let fleet = |extra: &str| {
+        let long = "c".repeat(64);
+        format!(
+            r#"
+[account.acme]
+tenant = "operating_company"
+[user.otto]
+account = "acme"
+[user.eva]
+account = "acme"
+[device.d1]
+account = "acme"
+[device.d1.service.web]
+kind = "http"
+target = "10.0.0.1:80"
+[machine.m1]
+device = "d1"
+[machine.m1.service.hmi]
+kind = "vnc"
+target = "10.0.0.2:5900"
+[category.{long}]
+kinds = ["vnc"]
+[category."{extra}"]
+kinds = ["http"]
+[role.narrow]
+tenant = "operating_company"
+categories = ["{long}"]
+[role.web]
+tenant = "operating_company"
+categories = ["{extra}"]
+[assignment.narrow]
+user = "otto"
+role = "narrow"
+scope = {{ machine = "m1" }}
+[assignment.web]
+user = "eva"
+role = "web"
+scope = {{ device = "d1" }}
+"#
+        )
+    };
+    // The name that the narrowed category gets, taken for another one.
+    let gate = Gate::of_file(&fleet("pages"));
+    let index = gate.index("d1");
+    let mut names = index.snapshot().categories.iter().map(|category| category.name.to_string());
+    let digest = names.find(|name| name.starts_with("ccc")).unwrap();
+    let gate = Gate::of_file(&fleet(&digest));
+    assert_eq!(gate.reachable("otto"), ["d1/m1.hmi"]);
+    assert_eq!(gate.reachable("eva"), ["d1/web"]);
+}
+
+#[test]
 fn who_gains_and_who_loses_is_seen_before_publishing() {
     let (old, new) = (
         fleet::read(SMALL, &[]).unwrap(),
@@ -271,6 +324,18 @@ fn who_gains_and_who_loses_is_seen_before_publishing() {
     assert_eq!((services(&diff.gained), services(&diff.lost)), (vec!["web".into()], vec!["hmi".into()]));
     assert_eq!(diff.changed.iter().map(|entity| entity.kind).collect::<Vec<_>>(), [EntityKind::Role.word()]);
     assert_eq!(Diff::between(&new, &new), Diff::default());
+}
+
+#[test]
+fn a_service_that_leads_elsewhere_is_a_gain_that_somebody_must_confirm() {
+    let old = fleet::read(SMALL, &[]).unwrap();
+    let new = fleet::read(&SMALL.replace("10.0.0.1:5900", "10.0.0.9:502"), &[]).unwrap();
+    let diff = Diff::between(&old, &new);
+    let targets = |accesses: &[postern_cloud::diff::Access]| {
+        accesses.iter().map(|access| access.target.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(&diff.gained), ["10.0.0.9:502"]);
+    assert_eq!(targets(&diff.lost), ["10.0.0.1:5900"]);
 }
 
 #[test]
