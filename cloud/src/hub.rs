@@ -5,9 +5,9 @@
 //! 3. `Sync` becomes a link: the device gets what is published for it, at once and whenever that changes.
 //! 4. The peer is whoever holds the key of the handshake. Names in requests are claims.
 //!
-//! Bounds: handshakes in flight (transport), connections, streams per connection (transport), frame sizes and times.
-//! A connection that brings no link is closed after a while, so that strangers hold nothing for long. Deliberately
-//! absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
+//! Bounds: handshakes in flight (transport), visitors, streams per connection (transport), frame sizes and times.
+//! A connection is a visitor until it brings a link, and visitors are closed after a while: strangers hold few places,
+//! for a short time, and none that a linked device has. Deliberately absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
 
 mod enroll;
 mod link;
@@ -15,10 +15,10 @@ mod links;
 mod nudge;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use postern_protocol::limits;
@@ -32,9 +32,9 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
 use self::links::Links;
-use crate::login::{Claim, Login};
+use crate::login::{Claim, Login, Outcome};
 use crate::news::News;
-use crate::publish::{PublishError, Publisher};
+use crate::publish::{Affected, PublishError, Publisher};
 use crate::store::{Store, StoreError};
 use crate::visibility::visible_devices;
 
@@ -79,7 +79,7 @@ impl Hub {
 
     /// Admits connections until the endpoint is closed.
     pub async fn serve(self: Arc<Self>, endpoint: Endpoint) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Arc::new(Semaphore::new(VISITORS));
         let mut tasks = JoinSet::new();
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
@@ -87,22 +87,22 @@ impl Hub {
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
             let hub = Arc::clone(&self);
             tasks.spawn(async move {
-                hub.admit(incoming).await;
-                drop(place);
+                hub.admit(incoming, Arc::new(Visit(Mutex::new(Some(place))))).await;
             });
         }
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Signs what has grown old. Returns whether anything was published.
+    /// Signs what has grown old, and with `Affected::All` what an earlier version of this program compiled otherwise.
+    /// Returns whether anything was published.
     ///
     /// # Errors
     /// When the state cannot be read or written.
-    pub async fn renew(self: &Arc<Self>) -> Result<bool, PublishError> {
+    pub async fn renew(self: &Arc<Self>, affected: Affected<'static>) -> Result<bool, PublishError> {
         let hub = Arc::clone(self);
         let now = (self.clock)();
         let renewed = tokio::task::spawn_blocking(move || {
-            hub.store.write(|tx| hub.publisher.publish(tx, crate::publish::Affected::All, now))
+            hub.store.write(|tx| hub.publisher.publish(tx, affected, now))
         });
         let publications = renewed.await.unwrap_or_else(|_| Ok(Vec::new()))?;
         if !publications.is_empty() {
@@ -111,26 +111,27 @@ impl Hub {
         Ok(!publications.is_empty())
     }
 
-    async fn admit(self: Arc<Self>, incoming: Incoming) {
+    async fn admit(self: Arc<Self>, incoming: Incoming, visit: Arc<Visit>) {
         match incoming.handshake(HANDSHAKE).await {
-            Ok(connection) => self.attend(connection).await,
+            Ok(connection) => self.attend(connection, &visit).await,
             Err(error) => tracing::debug!(%error, "a handshake failed"),
         }
     }
 
     /// Answers the requests of one connection until it ends.
-    async fn attend(self: Arc<Self>, connection: Connection) {
+    async fn attend(self: Arc<Self>, connection: Connection, visit: &Arc<Visit>) {
         let mut requests = JoinSet::new();
-        let mut visit = std::pin::pin!(tokio::time::sleep(VISIT));
+        let mut over = std::pin::pin!(tokio::time::sleep(VISIT));
         let mut may_stay = false;
         loop {
             tokio::select! {
                 stream = connection.accept_bi() => {
                     let Ok((send, recv)) = stream else { break };
                     while requests.try_join_next().is_some() {}
-                    requests.spawn(Arc::clone(&self).request(connection.clone(), send, recv));
+                    let visit = Arc::clone(visit);
+                    requests.spawn(Arc::clone(&self).request(connection.clone(), visit, send, recv));
                 }
-                () = &mut visit, if !may_stay => {
+                () = &mut over, if !may_stay => {
                     may_stay = self.links.is_linked(connection.id());
                     if !may_stay {
                         close(&connection, ProtocolFault::TimedOut);
@@ -143,13 +144,19 @@ impl Hub {
         while requests.join_next().await.is_some() {}
     }
 
-    async fn request(self: Arc<Self>, connection: Connection, mut send: SendStream, mut recv: RecvStream) {
+    async fn request(
+        self: Arc<Self>,
+        connection: Connection,
+        visit: Arc<Visit>,
+        mut send: SendStream,
+        mut recv: RecvStream,
+    ) {
         let request = match read_frame(&mut recv, limits::FRAME_BYTES, REQUEST).await {
             Ok(request) => request,
             Err(fault) => return refuse_frame(&connection, &mut send, &fault),
         };
         let answer = match request {
-            HubRequest::Sync(hello) => return link::run(self, connection, hello, send, recv).await,
+            HubRequest::Sync(hello) => return link::run(self, connection, &visit, hello, (send, recv)).await,
             other @ (HubRequest::Enroll { .. }
             | HubRequest::AcceptInvitation { .. }
             | HubRequest::Login { .. }
@@ -168,24 +175,31 @@ impl Hub {
         match request {
             HubRequest::Enroll { secret, label } => self.enroll(key, secret, &label, now).await,
             HubRequest::AcceptInvitation { secret, password } => {
-                self.login.accept_invitation(key, secret, password, now).await
+                self.arrive(self.login.accept_invitation(key, secret, password, now).await).await
             }
             HubRequest::Login { account, user, password, otp } => {
                 let claim = Claim { key, account: account.to_string(), user, password, otp };
-                self.login.login(claim, now).await
+                self.arrive(self.login.login(claim, now).await).await
             }
             HubRequest::EnrollOtp { account, user, password, otp } => {
                 let claim = Claim { key, account: account.to_string(), user, password, otp };
-                self.login.enroll_otp(claim, now).await
+                self.login.enroll_otp(claim, now).await.answer
             }
             HubRequest::ListDevices => {
                 let hub = Arc::clone(self);
                 settle("listing", blocking(move || hub.list_devices(&key, now)).await)
             }
-            HubRequest::Logout => self.login.logout(key, now).await,
+            HubRequest::Logout => self.login.logout(key, now).await.answer,
             // A link never comes here; it has no single answer.
             HubRequest::Sync(_) => HubAnswer::Failed(Failure::Internal),
         }
+    }
+
+    /// Holds the answer to a sign-in back until the devices that are online know the key: the user's next command is
+    /// a connection. A device that is slow delays it and fails nothing.
+    async fn arrive(&self, outcome: Outcome) -> HubAnswer {
+        self.links.settle(&outcome.published, ARRIVAL).await;
+        outcome.answer
     }
 
     fn list_devices(&self, key: &PublicKey, now: UnixTime) -> Result<HubAnswer, Failed> {
@@ -220,6 +234,17 @@ impl Hub {
             }
             Ok(HubAnswer::Devices(entries))
         })
+    }
+}
+
+/// The place that a connection takes as long as nobody knows whose it is.
+#[derive(Debug)]
+struct Visit(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Visit {
+    /// Gives the place to the next visitor: the connection has a link, of which each enrolled device has one.
+    fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -276,13 +301,15 @@ pub fn socket_path(state: &Path) -> std::path::PathBuf {
     state.join("hub.sock")
 }
 
-/// Connections at the same time. An idle one costs up to 160 KiB.
-const CONNECTIONS: usize = 16_384;
+/// Connections without a link at the same time. An idle one costs up to 160 KiB.
+const VISITORS: usize = 2048;
 /// For a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the frame of a request.
 const REQUEST: Duration = Duration::from_secs(10);
 /// After which a connection without a link is closed.
-const VISIT: Duration = Duration::from_secs(300);
+const VISIT: Duration = Duration::from_secs(60);
+/// For devices to take a policy with a new key. Most need milliseconds; users wait for this long without a word.
+const ARRIVAL: Duration = Duration::from_secs(2);
 /// Bytes of a listing beside its entries.
 const LIST_OVERHEAD: usize = 16;

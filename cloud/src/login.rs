@@ -13,7 +13,7 @@ mod limiter;
 mod one_time;
 mod password;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -29,7 +29,7 @@ use postern_protocol::wire::text::Text;
 
 use self::limiter::Limiter;
 use crate::news::News;
-use crate::publish::{Affected, PublishError, Publisher};
+use crate::publish::{Affected, Publication, PublishError, Publisher};
 use crate::store::{Pending, Person, Store, StoreError, Tx};
 
 /// Answers everything that users ask about themselves.
@@ -58,6 +58,21 @@ pub struct Claim {
     pub password: Password,
     /// The one-time code.
     pub otp: Option<Password>,
+}
+
+/// What a user is told, and what was published by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The answer.
+    pub answer: HubAnswer,
+    /// Snapshots that were signed because the user's keys are different now.
+    pub published: Vec<Publication>,
+}
+
+impl From<HubAnswer> for Outcome {
+    fn from(answer: HubAnswer) -> Self {
+        Self { answer, published: Vec::new() }
+    }
 }
 
 /// Why there is no pass.
@@ -95,21 +110,31 @@ impl Login {
     }
 
     /// Signs a user in.
-    pub async fn login(self: &Arc<Self>, claim: Claim, now: UnixTime) -> HubAnswer {
+    pub async fn login(self: &Arc<Self>, claim: Claim, now: UnixTime) -> Outcome {
         let answer = async {
             let person = self.prove_password(&claim).await?;
             let desk = Arc::clone(self);
-            blocking(move || desk.finish_login(&claim, &person, now)).await
+            blocking(move || {
+                let outcome = desk.finish_login(&claim, &person, now)?;
+                desk.forgive(&claim);
+                Ok::<_, Failed>(outcome)
+            })
+            .await
         };
         self.finish("login", answer.await)
     }
 
     /// Makes a new secret for one-time codes.
-    pub async fn enroll_otp(self: &Arc<Self>, claim: Claim, now: UnixTime) -> HubAnswer {
+    pub async fn enroll_otp(self: &Arc<Self>, claim: Claim, now: UnixTime) -> Outcome {
         let answer = async {
             let person = self.prove_password(&claim).await?;
             let desk = Arc::clone(self);
-            blocking(move || desk.finish_enroll_otp(&claim, &person, now)).await
+            blocking(move || {
+                let answer = desk.finish_enroll_otp(&claim, &person, now)?;
+                desk.forgive(&claim);
+                Ok::<_, Failed>(answer.into())
+            })
+            .await
         };
         self.finish("one-time code", answer.await)
     }
@@ -121,7 +146,7 @@ impl Login {
         secret: [u8; 16],
         password: Password,
         now: UnixTime,
-    ) -> HubAnswer {
+    ) -> Outcome {
         let answer = async {
             let secret = Digest::of(&[&secret]);
             self.admit(&key, None)?;
@@ -139,24 +164,29 @@ impl Login {
     }
 
     /// Forgets the key of a user.
-    pub async fn logout(self: &Arc<Self>, key: PublicKey, now: UnixTime) -> HubAnswer {
+    pub async fn logout(self: &Arc<Self>, key: PublicKey, now: UnixTime) -> Outcome {
         let desk = Arc::clone(self);
         let answer = blocking(move || {
+            // Looked at first: strangers shall not queue for the one place in which the state can be written.
+            desk.store.read(|tx| tx.person_of_key(&key))?.ok_or(Refusal::UnknownKey)?;
             desk.store.write(|tx| {
                 let person = tx.person_of_key(&key)?.ok_or(Refusal::UnknownKey)?;
                 tx.forget_key(&key)?;
-                desk.publisher.publish(tx, Affected::User(&person.name), now)?;
-                Ok::<_, Failed>(HubAnswer::Done)
+                let published = desk.publisher.publish(tx, Affected::User(&person.name), now)?;
+                Ok::<_, Failed>(Outcome { answer: HubAnswer::Done, published })
             })
         });
         self.finish("logout", answer.await)
     }
 
-    fn finish(&self, what: &'static str, answer: Result<HubAnswer, Failed>) -> HubAnswer {
-        match answer {
-            Ok(answer) => {
-                self.news.publish();
-                answer
+    fn finish(&self, what: &'static str, outcome: Result<Outcome, Failed>) -> Outcome {
+        let answer = match outcome {
+            Ok(outcome) => {
+                // Every link looks into the store at news; a sign-in that changes nothing is none.
+                if !outcome.published.is_empty() {
+                    self.news.publish();
+                }
+                return outcome;
             }
             Err(Failed::Refused(refusal)) => HubAnswer::Refused(refusal),
             Err(Failed::Busy) => HubAnswer::Failed(Failure::Busy),
@@ -164,14 +194,32 @@ impl Login {
                 tracing::error!(%error, what, "a request of a user failed");
                 HubAnswer::Failed(Failure::Internal)
             }
-        }
+        };
+        answer.into()
     }
 
     /// Counts an attempt, before it costs anything.
-    fn admit(&self, key: &PublicKey, user: Option<(&str, &Name)>) -> Result<(), Failed> {
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+    fn admit(&self, key: &PublicKey, user: Option<&Name>) -> Result<(), Failed> {
         let at = self.started.elapsed();
-        if limiter.admit(key, user, at) { Ok(()) } else { Err(Refusal::TooMany.into()) }
+        if self.limiter().admit(key, user, at) { Ok(()) } else { Err(Refusal::TooMany.into()) }
+    }
+
+    /// Counts an attempt at a one-time code. The refusal is that of a wrong code: another one would say that the
+    /// password is right.
+    fn admit_code(&self, claim: &Claim) -> Result<(), Failed> {
+        let at = self.started.elapsed();
+        let admitted = claim.otp.is_none() || self.limiter().admit_code(&claim.user, at);
+        if admitted { Ok(()) } else { Err(Refusal::Login.into()) }
+    }
+
+    /// Forgets the attempts of somebody who has proved everything. Not before: whoever knows the password alone could
+    /// try one-time codes without end.
+    fn forgive(&self, claim: &Claim) {
+        self.limiter().forgive(&claim.key, &claim.user);
+    }
+
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The user, if the password is theirs. Everything else is one refusal after one hash.
@@ -186,13 +234,12 @@ impl Login {
         })
         .await?;
         // A key that is registered for this user has a count of its own: nobody else can use it up.
-        let counted = (!known_key).then_some((claim.account.as_str(), &claim.user));
+        let counted = (!known_key).then_some(&claim.user);
         self.admit(&claim.key, counted)?;
         let hash = person.as_ref().and_then(|person| person.password.clone());
         let proved = self.verify(claim.password.clone(), hash).await?;
         let person = person.filter(|person| proved && !person.disabled).ok_or(Refusal::Login)?;
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        limiter.forgive(&claim.key);
+        self.admit_code(claim)?;
         Ok(person)
     }
 
@@ -211,12 +258,13 @@ impl Login {
         turn.map_err(|_| Failed::Busy)?.map_err(|_| Failed::Internal)
     }
 
-    fn finish_login(&self, claim: &Claim, proved: &Person, now: UnixTime) -> Result<HubAnswer, Failed> {
+    fn finish_login(&self, claim: &Claim, proved: &Person, now: UnixTime) -> Result<Outcome, Failed> {
         self.store.write(|tx| {
             let used_code = check_code(tx, claim, proved, now)?;
             let factors = [Some(Method::Password), used_code.then_some(Method::Totp)];
-            self.register(tx, &proved.name, &claim.key, now)?;
-            self.pass(tx, proved, &claim.key, factors.into_iter().flatten(), now)
+            let published = self.register(tx, &proved.name, &claim.key, now)?;
+            let answer = self.pass(tx, proved, &claim.key, factors.into_iter().flatten(), now)?;
+            Ok(Outcome { answer, published })
         })
     }
 
@@ -239,18 +287,18 @@ impl Login {
         secret: &Digest,
         hash: &str,
         now: UnixTime,
-    ) -> Result<HubAnswer, Failed> {
+    ) -> Result<Outcome, Failed> {
         self.store.write(|tx| {
             // Looked up again: two connections may have come this far with one code.
             let pending = self.invited(tx, secret, now)?;
             let name = &pending.invited.name;
             tx.use_invitation(secret, key, now)?;
             tx.restart_person(name, hash)?;
-            self.register(tx, name, key, now)?;
-            // The keys of before are gone even where this very key was registered already.
-            self.publisher.publish(tx, Affected::User(name), now)?;
+            // All keys of before are gone, so this one is new and its registration publishes.
+            let published = self.register(tx, name, key, now)?;
             let person = tx.person(name)?.ok_or(Refusal::Code)?;
-            self.pass(tx, &person, key, std::iter::once(Method::Password), now)
+            let answer = self.pass(tx, &person, key, std::iter::once(Method::Password), now)?;
+            Ok(Outcome { answer, published })
         })
     }
 
@@ -263,16 +311,22 @@ impl Login {
         Ok(pending)
     }
 
-    fn register(&self, tx: &Tx<'_>, name: &Name, key: &PublicKey, now: UnixTime) -> Result<(), Failed> {
+    fn register(
+        &self,
+        tx: &Tx<'_>,
+        name: &Name,
+        key: &PublicKey,
+        now: UnixTime,
+    ) -> Result<Vec<Publication>, Failed> {
         match tx.person_of_key(key)? {
             // One key, one person: otherwise a pass of one would open the rows of the other.
             Some(owner) if owner.name != *name => return Err(Refusal::Login.into()),
             Some(_) | None => {}
         }
-        if tx.register_key(name, key, now)? {
-            self.publisher.publish(tx, Affected::User(name), now)?;
+        if !tx.register_key(name, key, now)? {
+            return Ok(Vec::new());
         }
-        Ok(())
+        Ok(self.publisher.publish(tx, Affected::User(name), now)?)
     }
 
     fn pass(

@@ -32,6 +32,8 @@ pub enum Affected<'a> {
     User(&'a Name),
     /// One.
     Device(&'a Name),
+    /// Those whose snapshot has half of its lifetime behind it.
+    Due,
 }
 
 /// One snapshot that was signed.
@@ -93,6 +95,19 @@ pub enum PublishError {
         /// The device.
         device: Name,
     },
+    /// A device claims a version that no restored backup explains.
+    #[error(
+        "device `{device}` says that it holds version {claimed}, the newest here is {newest}; if it does, publish a \
+         root with a higher policy epoch"
+    )]
+    Ahead {
+        /// The device.
+        device: Name,
+        /// What it says.
+        claimed: u64,
+        /// What was published.
+        newest: u64,
+    },
     /// The stored root does not hold.
     #[error("the stored root: {0}")]
     Root(#[from] RootFault),
@@ -131,7 +146,7 @@ impl Publisher {
         let (model, roster) = (tx.model()?, tx.roster()?);
         let compiler = Compiler::new(&model, &roster);
         let mut publications = Vec::new();
-        for device in Self::affected(tx, affected, &compiler)? {
+        for device in Self::affected(tx, affected, &compiler, now)? {
             // A device without a key has no snapshot: it names the key that may hold it.
             let Some(addressee) = self.addressee(&device) else { continue };
             let content = compiler.compile(&device.name)?;
@@ -195,6 +210,10 @@ impl Publisher {
         if !self.is_behind(tx, device, held)? {
             return Ok(None);
         }
+        let newest = tx.snapshot_term(&device.name)?.map_or(0, |term| term.held.version);
+        if held.version.saturating_sub(newest) > LEAP {
+            return Err(PublishError::Ahead { device: device.name.clone(), claimed: held.version, newest });
+        }
         let (model, roster) = (tx.model()?, tx.roster()?);
         let content = Compiler::new(&model, &roster).compile(&device.name)?;
         let sealed = self.seal(&device.name, content, addressee, held.version, now)?;
@@ -207,9 +226,19 @@ impl Publisher {
         tx: &Tx<'_>,
         affected: Affected<'_>,
         compiler: &Compiler<'_>,
+        now: UnixTime,
     ) -> Result<Vec<DeviceState>, StoreError> {
         let names: Vec<&Name> = match affected {
             Affected::All => return tx.devices(),
+            Affected::Due => {
+                let mut due = Vec::new();
+                for device in tx.devices()? {
+                    if tx.snapshot_term(&device.name)?.is_some_and(|term| is_due(&term, now)) {
+                        due.push(device);
+                    }
+                }
+                return Ok(due);
+            }
             Affected::User(user) => compiler.reachable(user).into_keys().collect(),
             Affected::Device(name) => vec![name],
         };
@@ -262,5 +291,8 @@ fn is_due(term: &SealedTerm, now: UnixTime) -> bool {
     now.secs_since(term.issued) >= term.expires.secs_since(term.issued) / 2
 }
 
+/// How far above the newest version a device is followed: many times what is published between two backups. Without
+/// it a device could claim the last version but one, and nothing could be published with it in the fleet any more.
+const LEAP: u64 = 1 << 20;
 /// For how long a device may work without a word of its cloud.
 pub const LIFETIME_S: u64 = 14 * 24 * 3600;

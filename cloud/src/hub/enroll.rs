@@ -37,6 +37,8 @@ impl Hub {
     }
 
     fn bind(&self, key: &PublicKey, secret: &Digest, now: UnixTime) -> Result<HubAnswer, Failed> {
+        // Looked at first: strangers shall not queue for the one place in which the state can be written.
+        self.store.read(|tx| tx.invitation(secret, Invitee::Device))?.ok_or(Refusal::Code)?;
         let (answer, name) = self.store.write(|tx| {
             let pending = tx.invitation(secret, Invitee::Device)?.ok_or(Refusal::Code)?;
             let name = pending.invited.name;

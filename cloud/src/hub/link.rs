@@ -19,11 +19,11 @@ use postern_protocol::name::Name;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
-use postern_protocol::wire::registry::ProtocolFault;
+use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
-use super::{Failed, Hub, blocking, close};
+use super::{Failed, Hub, Visit, blocking, close};
 use crate::chance;
 use crate::publish::PublishError;
 use crate::store::{StoreError, Tx};
@@ -48,9 +48,9 @@ impl From<Failed> for LinkEnd {
 pub(super) async fn run(
     hub: Arc<Hub>,
     connection: Connection,
+    visit: &Visit,
     mut hello: Hello,
-    send: SendStream,
-    recv: RecvStream,
+    (send, recv): (SendStream, RecvStream),
 ) {
     hello.addresses.truncate(limits::ADDRESSES);
     let greeted = {
@@ -65,12 +65,14 @@ pub(super) async fn run(
             return close(&connection, ProtocolFault::TimedOut);
         }
     };
+    visit.end();
     tracing::info!(device = %device, "link up");
     let sync = HubSync::new(&hello, newest, u64::from_le_bytes(chance::bytes()));
     let link = Link { hub: Arc::clone(&hub), device: device.clone(), send, sync, answer_by: None };
     match link.drive(recv).await {
         LinkEnd::Fault(fault) => close(&connection, fault),
-        LinkEnd::Gone => {}
+        // A connection without its link would be a visitor that nobody counts.
+        LinkEnd::Gone => connection.close(CloseCode::Done.number(), b""),
         LinkEnd::Failed(error) => {
             tracing::error!(%error, device = %device, "a link failed");
             close(&connection, ProtocolFault::TimedOut);
@@ -94,6 +96,10 @@ impl Hub {
         hello: &Hello,
     ) -> Result<Option<(Name, Option<Published>)>, Failed> {
         let now = (self.clock)();
+        // Looked at first: strangers shall not queue for the one place in which the state can be written.
+        if self.store.read(|tx| tx.device_of_key(&connection.peer_key()))?.is_none() {
+            return Ok(None);
+        }
         if let Some(held) = &hello.held {
             self.catch_up(connection, held, now)?;
         }
@@ -102,7 +108,7 @@ impl Hub {
             let applied = hello.held.filter(|_| hello.active).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
-            self.links.take_over(&device.name, connection);
+            self.links.take_over(&device.name, connection, applied.unwrap_or(0));
             Ok(Some((device.name.clone(), newest(tx, &device.name)?)))
         })
     }
@@ -128,7 +134,7 @@ impl Hub {
             }
             Ok(None) => Ok(()),
             // Its link is of use all the same: it shows that the device is there and what it holds.
-            Err(error @ PublishError::Exhausted { .. }) => {
+            Err(error @ (PublishError::Exhausted { .. } | PublishError::Ahead { .. })) => {
                 tracing::warn!(%error, "the device cannot be followed");
                 Ok(())
             }
@@ -209,11 +215,15 @@ impl Link {
             Event::Applied { held, cut } => {
                 self.answer_by = None;
                 tracing::info!(device = %device, version = held.version, cut, "policy applied");
-                self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await
+                let noted =
+                    self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await;
+                self.hub.links.answered(&self.device, held.version);
+                noted
             }
             Event::Refused { held, code, detail } => {
                 self.answer_by = None;
                 tracing::warn!(device = %device, version = held.version, reason = code.word(), "policy refused");
+                self.hub.links.answered(&self.device, held.version);
                 self.note(move || {
                     hub.store.note(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
                 })

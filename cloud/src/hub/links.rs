@@ -2,31 +2,69 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use postern_protocol::name::Name;
 use postern_protocol::wire::registry::ProtocolFault;
 use postern_transport::quic::Connection;
 
+use crate::publish::Publication;
+
 /// The links that are up.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    up: Mutex<BTreeMap<Name, Connection>>,
+    up: Mutex<BTreeMap<Name, Up>>,
+}
+
+#[derive(Debug)]
+struct Up {
+    connection: Connection,
+    /// The highest version that the device holds or has answered to.
+    answered: watch::Sender<u64>,
 }
 
 impl Links {
     /// Gives a device's link to a connection. An earlier one is closed: a device that lost its network comes back
     /// long before its old connection times out, and two agents with one key must be noticed.
-    pub(super) fn take_over(&self, device: &Name, connection: &Connection) {
-        let earlier = self.lock().insert(device.clone(), connection.clone());
-        if let Some(earlier) = earlier.filter(|earlier| earlier.id() != connection.id()) {
-            super::close(&earlier, ProtocolFault::Superseded);
+    pub(super) fn take_over(&self, device: &Name, connection: &Connection, in_force: u64) {
+        let up = Up { connection: connection.clone(), answered: watch::Sender::new(in_force) };
+        let earlier = self.lock().insert(device.clone(), up);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.connection.id() != connection.id()) {
+            super::close(&earlier.connection, ProtocolFault::Superseded);
         }
+    }
+
+    /// Notes that a device has applied or refused a version.
+    pub(super) fn answered(&self, device: &Name, version: u64) {
+        if let Some(link) = self.lock().get(device) {
+            link.answered.send_modify(|answered| *answered = version.max(*answered));
+        }
+    }
+
+    /// Waits until every linked device of these publications has answered or lost its link, for `patience` at most.
+    /// Devices without a link are not waited for.
+    pub(super) async fn settle(&self, publications: &[Publication], patience: Duration) {
+        let concerned: Vec<_> = {
+            let up = self.lock();
+            let answers = |publication: &Publication| {
+                up.get(&publication.device).map(|link| (link.answered.subscribe(), publication.version))
+            };
+            publications.iter().filter_map(answers).collect()
+        };
+        let all = async {
+            for (mut answers, version) in concerned {
+                let _link_lost = answers.wait_for(|answered| *answered >= version).await;
+            }
+        };
+        let _late = tokio::time::timeout(patience, all).await;
     }
 
     /// Takes a device's link away, if it is still this connection's. Returns whether it was.
     pub(super) fn release(&self, device: &Name, connection: &Connection) -> bool {
         let mut up = self.lock();
-        let mine = up.get(device).is_some_and(|link| link.id() == connection.id());
+        let mine = up.get(device).is_some_and(|link| link.connection.id() == connection.id());
         if mine {
             up.remove(device);
         }
@@ -35,17 +73,17 @@ impl Links {
 
     /// Closes the link of a device whose key is worth nothing any more.
     pub(super) fn cut(&self, device: &Name) {
-        if let Some(connection) = self.lock().remove(device) {
-            super::close(&connection, ProtocolFault::Unknown);
+        if let Some(link) = self.lock().remove(device) {
+            super::close(&link.connection, ProtocolFault::Unknown);
         }
     }
 
     /// Whether a connection carries a link.
     pub(super) fn is_linked(&self, id: usize) -> bool {
-        self.lock().values().any(|connection| connection.id() == id)
+        self.lock().values().any(|link| link.connection.id() == id)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Up>> {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

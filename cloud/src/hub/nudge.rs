@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 
 use super::{Hub, socket_path};
+use crate::publish::Affected;
 
 /// Tells the hub of a state directory that something was published. Nobody need be listening.
 pub fn notify(state: &Path) {
@@ -59,15 +60,18 @@ impl Watcher {
     pub async fn run(self) {
         let mut polls = tokio::time::interval(POLL);
         let mut renewals = tokio::time::interval(RENEWAL);
-        let mut version = None;
+        let (mut version, mut affected) = (None, Affected::All);
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => {
                     if let Ok((mut stream, _)) = accepted {
                         // What it says does not matter; that it came is the message.
                         let mut line = [0; 16];
-                        let _said = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut line)).await;
-                        self.hub.news.publish();
+                        let said = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut line)).await;
+                        // Whoever says nothing only looked whether a hub is here.
+                        if !matches!(said, Ok(Ok(0))) {
+                            self.hub.news.publish();
+                        }
                     }
                 }
                 _ = polls.tick() => {
@@ -78,7 +82,7 @@ impl Watcher {
                     }
                 }
                 _ = renewals.tick() => {
-                    if let Err(error) = self.hub.renew().await {
+                    if let Err(error) = self.hub.renew(std::mem::replace(&mut affected, Affected::Due)).await {
                         tracing::error!(%error, "old snapshots could not be renewed");
                     }
                 }

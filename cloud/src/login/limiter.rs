@@ -1,8 +1,10 @@
 //! How often somebody may try: a bucket of attempts for each key and for each user, refilled with time.
 //!
 //! Pure: time is an argument. A user that does not exist has a bucket like any other, so that running into the limit
-//! tells nothing. Both tables are bounded; when one is full, whoever tried longest ago is forgotten first.
+//! tells nothing. The tables are bounded; when one is full, whoever has most attempts left is forgotten first, so that
+//! a flood of other names empties nobody's count.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,23 +15,30 @@ use postern_protocol::trust::PublicKey;
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     keys: Buckets<PublicKey>,
-    users: Buckets<(String, Name)>,
+    users: Buckets<Name>,
+    codes: Buckets<Name>,
 }
 
 impl Limiter {
     /// Takes one attempt from the bucket of a key and, where one is named, of a user. False when either is empty.
-    pub(super) fn admit(&mut self, key: &PublicKey, user: Option<(&str, &Name)>, at: Duration) -> bool {
-        let by_key = self.keys.take(key, at, KEY_ATTEMPTS);
-        let by_user = user.is_none_or(|(account, user)| {
-            let account: String = account.chars().take(ACCOUNT_CHARS).collect();
-            self.users.take(&(account, user.clone()), at, USER_ATTEMPTS)
-        });
-        by_key && by_user
+    ///
+    /// Users have one bucket whatever account is claimed: an account has several spellings. What the key may not try
+    /// is not counted for the user, so that one key cannot keep a user out.
+    pub(super) fn admit(&mut self, key: &PublicKey, user: Option<&Name>, at: Duration) -> bool {
+        self.keys.take(key, at, KEY_ATTEMPTS)
+            && user.is_none_or(|user| self.users.take(user, at, USER_ATTEMPTS))
     }
 
-    /// Fills the bucket of a key that has proved itself.
-    pub(super) fn forgive(&mut self, key: &PublicKey) {
+    /// Takes one attempt at a one-time code by somebody who knows the user's password. A million codes of which three
+    /// are right would not withstand the attempts that passwords have.
+    pub(super) fn admit_code(&mut self, user: &Name, at: Duration) -> bool {
+        self.codes.take(user, at, CODE_ATTEMPTS)
+    }
+
+    /// Fills the buckets of a key and user that have proved everything that was asked of them.
+    pub(super) fn forgive(&mut self, key: &PublicKey, user: &Name) {
         self.keys.entries.remove(key);
+        self.codes.entries.remove(user);
     }
 }
 
@@ -50,20 +59,33 @@ struct Bucket {
     at: Duration,
 }
 
-impl<K: Ord + Clone> Buckets<K> {
-    fn take(&mut self, key: &K, at: Duration, size: u32) -> bool {
-        if !self.entries.contains_key(key) && self.entries.len() >= TRACKED {
-            let oldest = self.entries.iter().min_by_key(|(_, bucket)| bucket.at).map(|(key, _)| key.clone());
-            oldest.and_then(|key| self.entries.remove(&key));
-        }
-        let bucket = self.entries.entry(key.clone()).or_insert(Bucket { left: size, at });
-        let refill = PERIOD / size;
-        let gained = at.saturating_sub(bucket.at).as_millis() / refill.as_millis().max(1);
+/// How many attempts a bucket holds, and in which time an empty one fills.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    attempts: u32,
+    period: Duration,
+}
+
+impl Bucket {
+    /// Adds what has accrued until `at`.
+    fn refill(&mut self, at: Duration, size: Size) {
+        let each = (size.period / size.attempts).as_millis().max(1);
+        let gained = at.saturating_sub(self.at).as_millis() / each;
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
         if gained > 0 {
-            bucket.left = bucket.left.saturating_add(gained).min(size);
-            bucket.at = at;
+            self.left = self.left.saturating_add(gained).min(size.attempts);
+            self.at = at;
         }
+    }
+}
+
+impl<K: Ord + Clone> Buckets<K> {
+    fn take(&mut self, key: &K, at: Duration, size: Size) -> bool {
+        if !self.entries.contains_key(key) && self.entries.len() >= TRACKED {
+            self.forget_harmless(at, size);
+        }
+        let bucket = self.entries.entry(key.clone()).or_insert(Bucket { left: size.attempts, at });
+        bucket.refill(at, size);
         match bucket.left.checked_sub(1) {
             Some(left) => {
                 bucket.left = left;
@@ -72,18 +94,29 @@ impl<K: Ord + Clone> Buckets<K> {
             None => false,
         }
     }
+
+    /// Forgets the half that has most attempts left. A half at once, so that a flood does not cost a search each.
+    fn forget_harmless(&mut self, at: Duration, size: Size) {
+        let mut order: Vec<(Reverse<u32>, Duration, K)> = Vec::with_capacity(self.entries.len());
+        for (key, bucket) in &mut self.entries {
+            bucket.refill(at, size);
+            order.push((Reverse(bucket.left), bucket.at, key.clone()));
+        }
+        order.sort_unstable();
+        for (_, _, key) in order.into_iter().take(TRACKED / 2) {
+            self.entries.remove(&key);
+        }
+    }
 }
 
-/// In which an empty bucket fills.
-const PERIOD: Duration = Duration::from_secs(60);
 /// Attempts of one key.
-const KEY_ATTEMPTS: u32 = 5;
+const KEY_ATTEMPTS: Size = Size { attempts: 5, period: Duration::from_secs(60) };
 /// Attempts for one user by all keys that are not registered for them.
-const USER_ATTEMPTS: u32 = 10;
+const USER_ATTEMPTS: Size = Size { attempts: 10, period: Duration::from_secs(60) };
+/// Attempts at one-time codes for one user: guessing for a year succeeds with one in four, not within hours.
+const CODE_ATTEMPTS: Size = Size { attempts: 10, period: Duration::from_secs(3600) };
 /// Keys and users whose attempts are counted.
 const TRACKED: usize = 8192;
-/// More of a claimed account is not told apart.
-const ACCOUNT_CHARS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -111,10 +144,42 @@ mod tests {
         let mut limiter = Limiter::default();
         let (at, otto, eva) = (Duration::ZERO, "otto".parse().unwrap(), "eva".parse().unwrap());
         for seed in 0..10 {
-            assert!(limiter.admit(&key(seed), Some(("acme", &otto)), at));
+            assert!(limiter.admit(&key(seed), Some(&otto), at));
         }
-        assert!(!limiter.admit(&key(11), Some(("acme", &otto)), at));
-        assert!(limiter.admit(&key(12), Some(("acme", &eva)), at), "another user is not concerned");
+        assert!(!limiter.admit(&key(11), Some(&otto), at));
+        assert!(limiter.admit(&key(12), Some(&eva), at), "another user is not concerned");
+    }
+
+    #[test]
+    fn one_key_that_tries_too_often_uses_up_its_own_attempts_and_not_the_users() {
+        let mut limiter = Limiter::default();
+        let (at, otto) = (Duration::ZERO, "otto".parse().unwrap());
+        let admitted = (0..100).filter(|_| limiter.admit(&key(1), Some(&otto), at)).count();
+        assert_eq!(admitted, 5);
+        assert!(limiter.admit(&key(2), Some(&otto), at));
+    }
+
+    #[test]
+    fn a_flood_of_other_names_does_not_empty_a_count() {
+        let mut buckets: Buckets<u32> = Buckets::default();
+        for _ in 0..10 {
+            assert!(buckets.take(&0, Duration::ZERO, USER_ATTEMPTS));
+        }
+        for name in 1..20_000 {
+            assert!(buckets.take(&name, Duration::from_secs(1), USER_ATTEMPTS));
+        }
+        assert!(buckets.entries.len() <= TRACKED);
+        assert!(!buckets.take(&0, Duration::from_secs(1), USER_ATTEMPTS));
+    }
+
+    #[test]
+    fn codes_have_ten_attempts_an_hour_whatever_key_tries() {
+        let mut limiter = Limiter::default();
+        let otto = "otto".parse().unwrap();
+        let admitted =
+            (0..60).filter(|second| limiter.admit_code(&otto, Duration::from_secs(*second))).count();
+        assert_eq!(admitted, 10);
+        assert!(limiter.admit_code(&otto, Duration::from_secs(360)));
     }
 
     #[test]
@@ -123,7 +188,7 @@ mod tests {
         for _ in 0..5 {
             limiter.admit(&key(1), None, Duration::ZERO);
         }
-        limiter.forgive(&key(1));
+        limiter.forgive(&key(1), &"otto".parse().unwrap());
         assert!(limiter.admit(&key(1), None, Duration::ZERO));
     }
 }

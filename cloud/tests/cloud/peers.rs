@@ -224,8 +224,13 @@ impl Agent {
     /// Takes the next push: verifies it, keeps it, acknowledges it.
     pub(crate) async fn take(&mut self, link: &mut Link) -> u64 {
         let (held, bytes) = link.offered().await.expect("a push");
+        self.apply(link, held, &bytes).await
+    }
+
+    /// Verifies a push, keeps it, acknowledges it.
+    pub(crate) async fn apply(&mut self, link: &mut Link, held: Held, bytes: &[u8]) -> u64 {
         let floor = Some(self.policy.floor());
-        self.policy = check(&self.key, self.device, &self.root, floor, &bytes).unwrap();
+        self.policy = check(&self.key, self.device, &self.root, floor, bytes).unwrap();
         assert_eq!(self.held(), held);
         link.report(Outcome::Applied { held, cut: 0 }).await;
         held.version

@@ -241,3 +241,96 @@ async fn the_ninth_key_of_a_user_replaces_the_one_that_was_unused_for_longest() 
     assert_eq!(keys.len(), 8);
     assert!(keys.contains(&key(10).public()) && keys.contains(&key(18).public()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_knows_the_password_alone_cannot_try_one_time_codes_without_end() {
+    let world = World::with_sample("direct-sales").await;
+    let caller = world.join("otto", 10, PASSWORD).await;
+    let HubAnswer::Otp { uri } = enroll_otp(&caller, None).await else { panic!("refused") };
+    let code = totp(&uri).generate(now().as_secs()).to_string();
+    pass(&world, caller.login("acme", "otto", PASSWORD, Some(&code)).await);
+    // The used code is as good as a wrong one, and cannot happen to be right.
+    for _ in 0..5 {
+        let answer = caller.login("acme", "otto", PASSWORD, Some(&code)).await;
+        assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
+    }
+    let answer = caller.login("acme", "otto", PASSWORD, Some(&code)).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::TooMany));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_and_spellings_share_the_attempts_at_one_users_codes() {
+    let world = World::with_sample("direct-sales").await;
+    let caller = world.join("otto", 10, PASSWORD).await;
+    let HubAnswer::Otp { uri } = enroll_otp(&caller, None).await else { panic!("refused") };
+    let totp = totp(&uri);
+    let code = totp.generate(now().as_secs()).to_string();
+    pass(&world, caller.login("acme", "otto", PASSWORD, Some(&code)).await);
+    for attempt in 0..10u8 {
+        let thief = world.dial(&key(40 + attempt)).await;
+        let account = if attempt % 2 == 0 { "acme" } else { "berg/acme" };
+        let answer = thief.login(account, "otto", PASSWORD, Some(&code)).await;
+        assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
+    }
+    // Ten attempts an hour are over: the right code is refused, and nothing says that the password is right.
+    let next = totp.generate(now().as_secs() + 30).to_string();
+    let answer = caller.login("acme", "otto", PASSWORD, Some(&next)).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
+    let other_spelling = world.dial(&key(60)).await;
+    let answer = other_spelling.login("acme", "otto", PASSWORD, None).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::TooMany));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_with_a_new_key_is_answered_once_devices_that_are_online_know_the_key() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    let mut agent = world.enroll("press-7", 1).await;
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    let tablet = world.dial(&key(11)).await;
+    let login = tablet.login("acme", "otto", PASSWORD, None);
+    let mut login = std::pin::pin!(login);
+    // The push is here and the device has not answered it: neither has the hub.
+    let offered = tokio::select! {
+        biased;
+        answer = &mut login => panic!("answered first: {answer:?}"),
+        offered = link.offered() => offered,
+    };
+    let (held, bytes) = offered.unwrap();
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut login).await;
+    assert_eq!(early.ok(), None);
+    agent.apply(&mut link, held, &bytes).await;
+    pass(&world, login.await);
+    assert!(agent.snapshot().users[0].keys.contains(&key(11).public()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_waits_for_no_device_that_is_silent_or_away() {
+    let world = World::with_sample("direct-sales").await;
+    let mut away = world.enroll("press-9", 2).await;
+    let mut agent = world.enroll("press-7", 1).await;
+    let mut link = away.link(&world).await;
+    away.take(&mut link).await;
+    drop(link);
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    // Eva reaches both; the one that is online never answers.
+    world.join("eva", 10, PASSWORD).await;
+    assert!(link.offered().await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_dies_with_the_user_that_it_was_for() {
+    let world = World::with_sample("direct-sales").await;
+    let sample = format!("{}/../samples/direct-sales.toml", env!("CARGO_MANIFEST_DIR"));
+    let secret = world.invite(Invitee::User, "otto", 1, 60);
+    let device = world.invite(Invitee::Device, "press-7", 2, 60);
+    world.apply("[account.berg]\ntenant = \"service_provider\"\n");
+    // Somebody of the same name is somebody else.
+    world.apply(&std::fs::read_to_string(sample).unwrap());
+    let caller = world.dial(&key(10)).await;
+    assert_eq!(accept(&caller, secret, PASSWORD).await, HubAnswer::Refused(Refusal::Code));
+    let request = HubRequest::Enroll { secret: device, label: Text::clean("router") };
+    assert_eq!(caller.ask(&request).await, HubAnswer::Refused(Refusal::Code));
+}
