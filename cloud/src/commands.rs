@@ -5,6 +5,7 @@
 //! 3. Commands that publish tell a running hub at once.
 
 mod apply;
+mod arrival;
 mod device;
 mod explain;
 mod init;
@@ -108,7 +109,8 @@ impl CommandError {
                 | PublishError::Size { .. }
                 | PublishError::Form { .. }
                 | PublishError::Seal { .. }
-                | PublishError::Exhausted { .. } => 1,
+                | PublishError::Exhausted { .. }
+                | PublishError::Ahead { .. } => 1,
             },
             Self::Running(_) => 6,
             Self::Unknown { .. } => 7,

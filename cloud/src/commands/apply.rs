@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Answer, CommandError, open, operator, publisher};
+use super::{Answer, CommandError, arrival, open, operator, publisher};
 use crate::args::Fleet;
 use crate::clock;
 use crate::compile::{Warning, warnings};
@@ -70,7 +70,11 @@ pub(super) fn run(state: &Path, file: &Fleet, mode: Mode) -> Result<Answer, Comm
     })?;
     hub::notify(state);
     write_publications(&mut text, &publications);
-    let json = json!({ "applied": true, "diff": diff, "warnings": warnings, "published": publications });
+    let arrival = arrival::watch(&store, state, &publications);
+    text.push_str(&arrival::sentence(arrival.as_ref(), &publications));
+    let json = json!({
+        "applied": true, "diff": diff, "warnings": warnings, "published": publications, "arrival": arrival,
+    });
     Ok(Answer { text, json })
 }
 

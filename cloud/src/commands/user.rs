@@ -8,7 +8,7 @@ use postern_protocol::trust::Digest;
 use postern_protocol::wire::invitation::Invitee;
 
 use super::table::table;
-use super::{Answer, CommandError, invitation, known, open, operator, publisher};
+use super::{Answer, CommandError, arrival, invitation, known, open, operator, publisher};
 use crate::clock;
 use crate::hub;
 use crate::model::EntityKind;
@@ -61,7 +61,8 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
 }
 
 pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<Answer, CommandError> {
-    let (user, publications) = open(state)?.write(|tx| {
+    let store = open(state)?;
+    let (user, publications) = store.write(|tx| {
         let user = known(&tx.model()?, EntityKind::User, name)?;
         let publisher = publisher(state, tx)?;
         let now = clock::now();
@@ -72,9 +73,12 @@ pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<A
         Ok::<_, CommandError>((user, publications))
     })?;
     hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
     let (word, count) = (if disabled { "disabled" } else { "enabled" }, publications.len());
-    let text = format!("{user} is {word}; snapshots signed: {count}.\n");
-    Ok(Answer { text, json: json!({ "user": user, "disabled": disabled, "published": publications }) })
+    let arrived = arrival::sentence(arrival.as_ref(), &publications);
+    let text = format!("{user} is {word}; snapshots signed: {count}.\n{arrived}");
+    let json = json!({ "user": user, "disabled": disabled, "published": publications, "arrival": arrival });
+    Ok(Answer { text, json })
 }
 
 /// For how long an invitation is good.

@@ -5,7 +5,7 @@ use postern_protocol::trust::Digest;
 use postern_protocol::wire::control::{Held, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::Invitee;
-use postern_protocol::wire::registry::ProtocolFault;
+use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::text::Text;
 
 use crate::peers::{Agent, World, eventually, key, name};
@@ -125,6 +125,52 @@ async fn a_device_that_claims_the_last_version_is_linked_and_pushed_nothing() {
     hello.held = Some(Held { epoch: 1, version: u64::MAX, digest: Digest::of(&[b"claimed"]) });
     let mut link = agent.link_with(&world, hello).await;
     assert_eq!(link.offered().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_claims_the_last_version_but_one_stops_nobody_from_publishing() {
+    let world = World::with_sample("direct-sales").await;
+    let hostile = world.enroll("saw-1", 2).await;
+    let mut hello = hostile.hello();
+    let claimed = u64::try_from(i64::MAX).unwrap() - 1;
+    hello.held = Some(Held { epoch: 1, version: claimed, digest: Digest::of(&[b"claimed"]) });
+    let mut link = hostile.link_with(&world, hello).await;
+    assert_eq!(link.offered().await, None);
+    let mut agent = world.enroll("press-7", 1).await;
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    // Eva reaches both, so both are signed, in one transaction.
+    world.join("eva", 10, "correct horse").await;
+    agent.take(&mut link).await;
+    assert_eq!(agent.snapshot().users.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_says_which_devices_have_what_it_published() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("eva", 10, "correct horse").await;
+    let mut agent = world.enroll("press-7", 1).await;
+    world.enroll("press-9", 2).await;
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    eventually((true, Some(2), None), || press_7(&world)).await;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postern-cloud"));
+    command.arg("--state").arg(&world.state).args(["user", "disable", "eva"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    assert_eq!(agent.take(&mut link).await, 3);
+    let text = String::from_utf8(output.await.unwrap().stdout).unwrap();
+    assert_eq!(text, "eva is disabled; snapshots signed: 2.\n1 of 2 devices have it; press-9 is offline.\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_link_has_ended_is_closed() {
+    let world = World::with_sample("direct-sales").await;
+    let mut agent = world.enroll("press-7", 1).await;
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    link.send.finish().unwrap();
+    assert_eq!(link.closed_with().await, CloseCode::Done.number());
+    eventually((false, Some(2), None), || press_7(&world)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
