@@ -2,11 +2,13 @@
 //!
 //! 1. [`Auditor::record`] returns when the row is durable. No row, no permit.
 //! 2. [`Auditor::denied`] writes the first of identical denials at once and counts the others; after a minute one
-//!    row stands for them. A stranger who knocks all day costs a few rows an hour, not a full disk.
+//!    row stands for them. Kinds of denial beyond a bound for the minute or the hour share one row for each reason
+//!    and hour. A stranger who knocks all day costs a few rows an hour, not a full trail, which would shut the gate.
 //!
 //! Deliberately absent: log lines (those are for operators and may be lost) and deletion.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,12 +44,25 @@ pub(crate) struct DeniedRequest {
     pub(crate) peer: SocketAddr,
 }
 
-/// Denials of the present minute; pure.
+/// Denials of the present minute, and of the present hour those that are told apart no more; pure.
 #[derive(Debug, Default)]
 struct Denials {
     /// None while nothing is counted.
     began: Option<UnixTime>,
     counted: BTreeMap<Key, Counted>,
+    hour: Hour,
+}
+
+/// What an hour bounds.
+#[derive(Debug, Default)]
+struct Hour {
+    /// None before the first denial.
+    began: Option<UnixTime>,
+    /// Kinds that were told apart.
+    of_users: usize,
+    of_strangers: usize,
+    /// The others, one for each reason.
+    rest: BTreeMap<Reason, Counted>,
 }
 
 /// What makes two denials identical.
@@ -123,38 +138,75 @@ impl Denials {
     /// Counts a denial; returns it when it is the first of its kind.
     fn count(&mut self, now: UnixTime, mut request: DeniedRequest) -> Option<DeniedRequest> {
         self.began.get_or_insert(now);
+        self.hour.began.get_or_insert(now);
         if !self.counted.contains_key(&key(&request)) {
             let strangers = self.counted.keys().filter(|key| key.user.is_none()).count();
-            let full = self.counted.len() >= KINDS || (request.user.is_none() && strangers >= STRANGERS);
-            if full {
-                // Too many kinds in one minute: the rest of them share a row for each reason.
+            let is_stranger = request.user.is_none();
+            let full = self.counted.len() >= KINDS || (is_stranger && strangers >= STRANGERS);
+            if full || !self.hour.tells_apart(is_stranger) {
                 request.service = None;
                 request.user = None;
                 request.origin = None;
                 request.peer = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+                return first(self.hour.rest.entry(request.reason), request);
             }
         }
-        match self.counted.entry(key(&request)) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Counted { request: request.clone(), more: 0 });
-                Some(request)
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                let more = &mut entry.get_mut().more;
-                *more = more.saturating_add(1);
-                None
-            }
-        }
+        first(self.counted.entry(key(&request)), request)
     }
 
     fn due(&mut self, now: UnixTime) -> Vec<Counted> {
-        let over = self.began.is_some_and(|began| now.secs_since(began) >= MINUTE_S || now < began);
-        if over { self.take() } else { Vec::new() }
+        let over = |began: Option<UnixTime>, s| began.is_some_and(|at| now.secs_since(at) >= s || now < at);
+        let (minute, hour) = (over(self.began, MINUTE_S), over(self.hour.began, HOUR_S));
+        let mut due = if minute { self.take_minute() } else { Vec::new() };
+        if hour {
+            due.extend(self.take_hour());
+        }
+        due
     }
 
     fn take(&mut self) -> Vec<Counted> {
+        let mut counted = self.take_minute();
+        counted.extend(self.take_hour());
+        counted
+    }
+
+    fn take_minute(&mut self) -> Vec<Counted> {
         self.began = None;
         std::mem::take(&mut self.counted).into_values().filter(|counted| counted.more > 0).collect()
+    }
+
+    fn take_hour(&mut self) -> Vec<Counted> {
+        let hour = std::mem::take(&mut self.hour);
+        hour.rest.into_values().filter(|counted| counted.more > 0).collect()
+    }
+}
+
+impl Hour {
+    /// Takes one of the hour's rows; false when there is none left.
+    fn tells_apart(&mut self, is_stranger: bool) -> bool {
+        let (used, bound) = if is_stranger {
+            (&mut self.of_strangers, STRANGERS_AN_HOUR)
+        } else {
+            (&mut self.of_users, USERS_AN_HOUR)
+        };
+        let left = *used < bound;
+        *used += usize::from(left);
+        left
+    }
+}
+
+/// Counts a denial; returns it when it is the first of its entry.
+fn first<K: Ord>(entry: Entry<'_, K, Counted>, request: DeniedRequest) -> Option<DeniedRequest> {
+    match entry {
+        Entry::Vacant(entry) => {
+            entry.insert(Counted { request: request.clone(), more: 0 });
+            Some(request)
+        }
+        Entry::Occupied(mut entry) => {
+            let more = &mut entry.get_mut().more;
+            *more = more.saturating_add(1);
+            None
+        }
     }
 }
 
@@ -172,6 +224,11 @@ const MINUTE_S: u64 = 60;
 const KINDS: usize = 64;
 /// Of these, kinds that callers without identity can cause.
 const STRANGERS: usize = 8;
+const HOUR_S: u64 = 3600;
+/// Kinds of an hour. Each has at most two rows of about 120 bytes: at this rate callers without identity would need
+/// 200 days for the mark at which nothing more is recorded of them, and users with nothing but denials half a year.
+const STRANGERS_AN_HOUR: usize = 32;
+const USERS_AN_HOUR: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +266,29 @@ mod tests {
         assert!(denials.due(AT).is_empty());
         denials.count(AT, request(Some(1), 1));
         assert!(denials.due(AT.saturating_add(MINUTE_S)).is_empty());
+    }
+
+    /// Rows that a day of denials of ever new kinds costs.
+    fn rows_of_a_day(user: Option<u8>) -> usize {
+        let mut denials = Denials::default();
+        let mut rows = 0;
+        for minute in 0..24 * 60 {
+            let now = AT.saturating_add(minute * MINUTE_S);
+            rows += denials.due(now).len();
+            for kind in 0..200 {
+                let service = Some(format!("s{kind}").parse().unwrap());
+                let request = DeniedRequest { service, ..request(user, 1) };
+                rows += usize::from(denials.count(now, request.clone()).is_some());
+                rows += usize::from(denials.count(now, request).is_some());
+            }
+        }
+        rows + denials.take().len()
+    }
+
+    #[test]
+    fn a_day_of_ever_new_denials_costs_a_bounded_number_of_rows() {
+        assert_eq!(rows_of_a_day(None), 24 * 2 * (STRANGERS_AN_HOUR + 1));
+        assert_eq!(rows_of_a_day(Some(1)), 24 * 2 * (USERS_AN_HOUR + 1));
     }
 
     #[test]

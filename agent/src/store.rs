@@ -176,7 +176,10 @@ impl Databases {
         if copy.damaged {
             tracing::warn!("a copy of the version floor is damaged; the other one and the database are used");
         }
-        boot.floor = boot.floor.max(copy.newest);
+        // Without a whole memory of the floor an old snapshot could come back; the trail remembers it too.
+        let trail = if boot.floor.is_none() || copy.damaged { self.audit.as_ref() } else { None };
+        let recorded = trail.and_then(|trail| logged(trail.newest_policy()).flatten());
+        boot.floor = boot.floor.max(copy.newest).max(recorded);
         Ok(boot)
     }
 }

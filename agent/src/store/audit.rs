@@ -6,9 +6,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::audit::{Event, Link, Row, chain, verify_chain};
+use postern_protocol::policy::Floor;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::codec;
+use postern_protocol::wire::control::Held;
 
 use super::StoreError;
 use super::file::Format;
@@ -85,6 +87,19 @@ impl AuditDb {
         }
         rows.reverse();
         Ok(rows)
+    }
+
+    /// The newest snapshot that the trail says came into force.
+    pub(super) fn newest_policy(&self) -> Result<Option<Floor>, StoreError> {
+        let mut select = self.connection.prepare("SELECT body FROM row ORDER BY seq DESC").map_err(sqlite)?;
+        let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).map_err(sqlite)?;
+        for body in bodies {
+            let row: Row = codec::decode(&body.map_err(sqlite)?, ROW_BYTES)?;
+            if let Event::PolicyApplied { held: Held { epoch, version, digest }, .. } = row.event {
+                return Ok(Some(Floor { epoch, version, digest }));
+            }
+        }
+        Ok(None)
     }
 
     /// Verifies the whole chain, a few rows at a time.

@@ -23,6 +23,9 @@ pub(super) struct Format {
 impl Format {
     /// Opens `dir/file` for writing, creating or migrating it.
     pub(super) fn open(&self, dir: &Path) -> Result<Connection, StoreError> {
+        // SQLite refuses a link anywhere in the path. The directory may stand behind one (`/var` on a data partition);
+        // it is private, so only the file itself must be none.
+        let dir = dir.canonicalize().map_err(|error| StoreError::Io { path: dir.to_owned(), error })?;
         let path = dir.join(self.file);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE

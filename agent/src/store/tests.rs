@@ -2,6 +2,7 @@ use postern_protocol::audit::Event;
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::policy::{Kind, Target};
 use postern_protocol::trust::{Digest, SecretKey};
+use postern_protocol::wire::control::Held;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
 
@@ -197,4 +198,54 @@ async fn an_idle_store_writes_nothing() {
     store.keep_pass_time(UnixTime::EPOCH).await;
     assert_eq!(store.newest(10).await.unwrap().len(), 1);
     assert_eq!(files.map(written), before);
+}
+
+#[tokio::test]
+async fn a_floor_that_is_lost_in_database_and_files_is_read_from_the_trail() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    let held = Held { epoch: 1, version: 7, digest: Digest::new([5; 32]) };
+    for event in [Event::PolicyApplied { held, cut: 0 }, Event::Stopped] {
+        store.append(UnixTime::EPOCH, event).await.unwrap();
+    }
+    store.close().await;
+    for file in ["policy.db", "floor.a", "floor.b"] {
+        std::fs::write(dir.path().join(file), vec![9; 8192]).unwrap();
+    }
+    let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!((booted.sealed, booted.floor), (None, Some(floor(7))));
+}
+
+#[test]
+fn a_state_directory_behind_a_link_is_used_and_a_database_that_is_a_link_is_not() {
+    let dir = enrolled();
+    let outside = tempfile::tempdir().unwrap();
+    let link = outside.path().join("state");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    assert_eq!(boot(&link, LIMIT).unwrap().1.sealed.as_deref(), Some(&b"first"[..]));
+    std::fs::rename(dir.path().join("policy.db"), outside.path().join("elsewhere.db")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("elsewhere.db"), dir.path().join("policy.db")).unwrap();
+    assert_eq!(boot(&link, LIMIT).unwrap().1.sealed, None);
+}
+
+#[tokio::test]
+async fn strangers_cannot_bring_the_trail_to_the_mark_that_shuts_the_gate() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    let denied = |user| Event::Denied {
+        user,
+        service: None,
+        reason: postern_protocol::policy::Reason::BadPass,
+        origin: None,
+        peer: "192.0.2.2:1".parse().unwrap(),
+        count: 1,
+    };
+    let mut rows = 0;
+    while store.append(UnixTime::EPOCH, denied(None)).await.is_ok() {
+        rows += 1;
+        assert!(rows < 10_000, "nothing stops a stranger");
+    }
+    assert!(store.fill().percent() < 85, "{}", store.fill().percent());
+    store.append(UnixTime::EPOCH, denied(Some(UserId::new([1; 8])))).await.unwrap();
+    store.append(UnixTime::EPOCH, permitted()).await.unwrap();
 }

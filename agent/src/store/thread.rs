@@ -208,10 +208,10 @@ impl Keeper {
     }
 
     fn append(&mut self, batch: Vec<Append>) {
-        // Above the mark only what ends or refuses is recorded: the reserve is for that.
-        let (refused, batch): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|a| self.fill.percent() >= SHUT_PERCENT && matches!(a.event, Event::Permitted { .. }));
+        // Above the marks only what ends, or what a known user was refused, is recorded: the reserve is for that.
+        let percent = self.fill.percent();
+        let (refused, batch): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|a| highest_percent(&a.event).is_some_and(|mark| percent >= mark));
         for Append { reply, .. } in refused {
             let _gone = reply.send(Err(StoreError::Full));
         }
@@ -289,10 +289,29 @@ impl Keeper {
         if high && !self.warned {
             tracing::warn!(
                 percent = self.fill.percent(),
-                "the audit trail is nearly full; at 95 % no tunnel is opened"
+                "the audit trail is nearly full; refusals of strangers are recorded no more, and at 95 % no tunnel is opened"
             );
         }
         self.warned = high;
+    }
+}
+
+/// How full the trail may be for a row to be taken; none for rows that are taken as long as there is room.
+///
+/// Strangers stop at the lower mark: nothing that somebody without identity does may lead to the one that shuts the
+/// gate.
+const fn highest_percent(event: &Event) -> Option<u32> {
+    match event {
+        Event::Permitted { .. } => Some(SHUT_PERCENT),
+        Event::Denied { user: None, .. } => Some(WARN_PERCENT),
+        Event::Started { .. }
+        | Event::Stopped
+        | Event::PolicyApplied { .. }
+        | Event::PolicyRefused { .. }
+        | Event::Denied { user: Some(_), .. }
+        | Event::Failed { .. }
+        | Event::Closed { .. }
+        | Event::Control { .. } => None,
     }
 }
 
