@@ -72,6 +72,9 @@ impl Clock {
 
     /// A pass was verified that was signed at `issued`. Returns the new time to persist, when it rose noticeably.
     pub(crate) fn learn_pass(&self, issued: UnixTime) -> Option<UnixTime> {
+        // A pass may be dated a little ahead, but not push time ahead: with many of them whoever holds the identity
+        // key could walk the device into a future in which every policy is over, and the floor would keep it there.
+        let issued = issued.min(self.now());
         let learned = self.started.elapsed();
         let mut floor = self.lock();
         let rises = issued > floor.base().saturating_add(PERSIST_STEP_S);
@@ -176,6 +179,16 @@ mod tests {
         let healed = future.with_policy(UnixTime::from_secs(1000), secs(50));
         assert_eq!(healed.now(secs(1_234), secs(50)), secs(1_234));
         assert_eq!(healed.now(secs(0), secs(60)), secs(1_010));
+    }
+
+    #[test]
+    fn passes_that_are_dated_ahead_do_not_walk_time_into_the_future() {
+        let start = 4_000_000_000;
+        let clock = Clock::new(UnixTime::from_secs(start));
+        for _ in 0..100 {
+            assert_eq!(clock.learn_pass(clock.now().saturating_add(300)), None);
+        }
+        assert!(clock.floor() < UnixTime::from_secs(start + 60), "{}", clock.floor());
     }
 
     #[test]
