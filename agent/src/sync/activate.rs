@@ -5,7 +5,12 @@
 //!
 //! A snapshot that does not verify leaves the earlier one in force, and its tunnels alone. One that verifies and cannot
 //! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
-//! alive. It is reported as not stored, and asked for again with the next link.
+//! alive, and neither must one that hangs. It is reported as not stored, and asked for again with the next link.
+//!
+//! What a hostile hub can have written is bounded: the snapshot that is in force already is acknowledged and nothing
+//! else, and refusals are recorded once, a few of them in an hour.
+
+use std::time::{Duration, Instant};
 
 use postern_protocol::audit::Event;
 use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verified, verify};
@@ -22,12 +27,22 @@ pub(crate) struct Activator {
     parts: Parts,
     /// Whether the snapshot in force survives a restart.
     is_stored: bool,
+    refusals: Refusals,
+}
+
+/// Which refusals are recorded; pure.
+#[derive(Debug, Default)]
+struct Refusals {
+    last: Option<(Held, NackCode)>,
+    /// When the present hour began.
+    began: Option<Instant>,
+    rows: u32,
 }
 
 impl Activator {
     /// An activator for one device.
-    pub(crate) const fn new(parts: Parts) -> Self {
-        Self { parts, is_stored: true }
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, is_stored: true, refusals: Refusals::default() }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
@@ -56,13 +71,23 @@ impl Activator {
             Err(fault) => return self.refuse(claimed, nack(&fault), &fault.to_string()).await,
         };
         let floor = verified.floor();
-        let stored = self.parts.store.install(floor, sealed).await;
-        self.is_stored = stored.is_ok();
+        if self.is_active() && self.parts.floor == Some(floor) {
+            return Outcome::Applied { held: claimed, cut: 0 };
+        }
+        let store = self.parts.store.clone();
+        let mut storing = std::pin::pin!(store.install(floor, sealed));
+        // A disk that hangs must not keep a withdrawn right alive.
+        let stored = tokio::time::timeout(STORING, &mut storing).await.ok();
         self.parts.floor = Some(floor);
         self.parts.gate.install(Index::build(verified));
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
+        let stored = match stored {
+            Some(stored) => stored,
+            None => storing.await,
+        };
+        self.is_stored = stored.is_ok();
         if let Err(error) = stored {
             return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
         }
@@ -104,14 +129,29 @@ impl Activator {
         }
     }
 
-    async fn refuse(&self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
+    async fn refuse(&mut self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
         let (version, code_word) = (claimed.version, code.word());
-        tracing::warn!(version, code = code_word, reason = detail, "a policy was refused");
-        let event = Event::PolicyRefused { held: claimed, code };
-        if let Err(error) = self.parts.auditor.record(event).await {
-            tracing::error!(%error, version, "a refused policy was not recorded");
+        if self.refusals.is_worth_a_row(Instant::now(), claimed, code) {
+            tracing::warn!(version, code = code_word, reason = detail, "a policy was refused");
+            let event = Event::PolicyRefused { held: claimed, code };
+            if let Err(error) = self.parts.auditor.record(event).await {
+                tracing::error!(%error, version, "a refused policy was not recorded");
+            }
         }
         Outcome::Refused { code, detail: Text::clean(detail) }
+    }
+}
+
+impl Refusals {
+    /// Whether this refusal differs from the last and the hour has a row left.
+    fn is_worth_a_row(&mut self, now: Instant, held: Held, code: NackCode) -> bool {
+        if self.began.is_none_or(|began| now.duration_since(began) >= HOUR) {
+            *self = Self { last: None, began: Some(now), rows: 0 };
+        }
+        let is_worth = self.last != Some((held, code)) && self.rows < REFUSALS;
+        self.last = Some((held, code));
+        self.rows += u32::from(is_worth);
+        is_worth
     }
 }
 
@@ -126,5 +166,31 @@ const fn nack(fault: &SnapshotFault) -> NackCode {
         SnapshotFault::Rollback { .. } => NackCode::Rollback,
         SnapshotFault::Equivocation { .. } => NackCode::Equivocation,
         SnapshotFault::Form(_) => NackCode::Form,
+    }
+}
+
+/// A commit takes 5 to 50 ms on flash; after this the policy comes into force before it is stored.
+const STORING: Duration = Duration::from_millis(250);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Refusals that are recorded in an hour.
+const REFUSALS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use postern_protocol::trust::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_hub_that_pushes_nonsense_for_ever_costs_a_few_rows_an_hour() {
+        let began = Instant::now();
+        let held = |version| Held { epoch: 1, version, digest: Digest::new([0; 32]) };
+        let mut refusals = Refusals::default();
+        assert!(refusals.is_worth_a_row(began, held(1), NackCode::Envelope));
+        assert!(!refusals.is_worth_a_row(began, held(1), NackCode::Envelope), "the same again");
+        assert!(refusals.is_worth_a_row(began, held(1), NackCode::Rollback), "another reason");
+        let rows = (2..1000).filter(|v| refusals.is_worth_a_row(began, held(*v), NackCode::Envelope)).count();
+        assert_eq!(rows, 14);
+        assert!(refusals.is_worth_a_row(began + HOUR, held(999), NackCode::Envelope));
     }
 }
