@@ -81,6 +81,7 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
 
     let endpoint = bind(config, &key)?;
     let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
+    let context = Arc::new(core.context(config, &boot.enrollment.hubs));
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
     let uplink = Uplink {
@@ -97,7 +98,7 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
 
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let mut tasks = JoinSet::new();
-    tasks.spawn(tunnel::serve(endpoint.clone(), Arc::new(core.context(config))));
+    tasks.spawn(tunnel::serve(endpoint.clone(), context));
     tasks.spawn(control.serve(requests));
     tasks.spawn(core.answers(listening).serve(inbox));
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
@@ -146,7 +147,7 @@ impl Core {
         })
     }
 
-    fn context(&self, config: &Config) -> Context {
+    fn context(&self, config: &Config, hubs: &[SocketAddr]) -> Context {
         let (members, strangers) = Context::places(config.caps);
         Context {
             device: self.device,
@@ -155,7 +156,7 @@ impl Core {
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
             store: self.store.clone(),
-            guard: Guard::new(config),
+            guard: Guard::new(config, hubs),
             members,
             strangers,
             noise: Limiter::new(NOISE),
@@ -203,7 +204,7 @@ async fn resume(activator: &Activator, auditor: &Auditor, boot: &Boot) {
 }
 
 fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
-    let settings = Settings { segmentation: config.gso == Gso::Auto, ..Settings::session() };
+    let settings = Settings { segmentation: config.gso == Gso::Auto, ..Settings::stranger() };
     let role = Role::Server { alpns: ALPNS_TUNNEL.iter().map(|alpn| alpn.to_vec()).collect() };
     let mut last = BindError::NoProtocol;
     for addr in config.listen_addresses() {

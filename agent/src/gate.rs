@@ -62,6 +62,17 @@ impl Gate {
         decide(Some(index), subject, &ask, &self.circumstances(counts))
     }
 
+    /// Whether the policy in force has a row for this user and key that is not disabled. It permits nothing.
+    pub(crate) fn names(&self, subject: &Subject) -> bool {
+        self.policy.borrow().as_ref().is_some_and(|index| {
+            let users = &index.snapshot().users;
+            let found = users.binary_search_by_key(&subject.user(), |row| row.id).ok();
+            found
+                .and_then(|ix| users.get(ix))
+                .is_some_and(|row| !row.disabled && row.keys.contains(&subject.key()))
+        })
+    }
+
     /// Says what would be decided for a hypothetical caller, and why; it permits nothing.
     pub(crate) fn explain(
         &self,

@@ -1,6 +1,6 @@
 //! One connection of a client: first who it is, then one request per stream.
 //!
-//! 1. Within ten seconds a pass must be accepted, or the connection is closed.
+//! 1. Within ten seconds a pass of somebody whom the policy names must be accepted, or the connection is closed.
 //! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
 //! 3. A later pass of the same connection replaces the earlier one for new requests; live tunnels keep theirs.
 
@@ -21,7 +21,7 @@ use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
-use postern_transport::quic::{Connection, RecvStream, SendStream};
+use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
@@ -32,10 +32,17 @@ pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// The newest accepted pass. A sender, because the connection's loop waits for the first one.
     subject: watch::Sender<Option<Arc<Subject>>>,
-    /// The place among the strangers, until a pass was accepted; then among the members.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    place: Mutex<Place>,
     /// Passes that were refused on this connection.
     refused: AtomicU32,
+}
+
+/// Whose place the connection takes up. Held, never read: dropping it makes room.
+enum Place {
+    /// Until a pass of a user whom the policy names was accepted.
+    Stranger(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+    /// From then on.
+    Member(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
 }
 
 /// Serves one connection until it ends.
@@ -44,7 +51,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         connection: connection.clone(),
         context,
         subject: watch::Sender::new(None),
-        place: Mutex::new(Some(place)),
+        place: Mutex::new(Place::Stranger(place)),
         refused: AtomicU32::new(0),
     });
     let mut known = session.subject.subscribe();
@@ -64,13 +71,22 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
                     tracing::error!(%error, "the task of a stream failed");
                 }
             }
-            changed = known.changed(), if !is_known => is_known = changed.is_ok(),
+            changed = known.changed(), if !is_known => is_known = changed.is_ok() && session.is_member(),
             () = session.expired(), if is_known => {
                 connection.close(CloseCode::Denied(Reason::BadPass).number(), b"the pass is over");
                 break;
             }
             () = tokio::time::sleep_until(deadline), if !is_known => {
-                connection.close(CloseCode::Fault(ProtocolFault::TimedOut).number(), b"not signed in");
+                // A policy may have come meanwhile that names the caller.
+                if session.subject().is_some_and(|subject| session.context.gate.names(&subject)) && session.join() {
+                    is_known = true;
+                    continue;
+                }
+                let (code, words) = match session.subject() {
+                    Some(_) => (CloseCode::Denied(Reason::NoGrant), b"nothing is granted".as_slice()),
+                    None => (CloseCode::Fault(ProtocolFault::TimedOut), b"not signed in".as_slice()),
+                };
+                connection.close(code.number(), words);
                 break;
             }
         }
@@ -157,7 +173,9 @@ impl Session {
     }
 
     async fn welcome(&self, subject: Subject, pass: &[u8]) -> Answer {
-        if !self.join() {
+        // Whoever the policy does not name is answered like everybody else, but keeps a stranger's place and time:
+        // a pass alone, which any user of the fleet has, must not take the places of those who work here.
+        if self.context.gate.names(&subject) && !self.join() {
             return Answer::Failed(Failure::Busy);
         }
         // Verified a moment ago: it is signed time.
@@ -173,12 +191,18 @@ impl Session {
 
     /// Moves from the strangers to the members. False when there is no place.
     fn join(&self) -> bool {
-        if self.subject.borrow().is_some() {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*place, Place::Member(_)) {
             return true;
         }
         let Ok(member) = Arc::clone(&self.context.members).try_acquire_owned() else { return false };
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(member);
+        *place = Place::Member(member);
+        self.connection.widen(&Settings::session());
         true
+    }
+
+    fn is_member(&self) -> bool {
+        matches!(*self.place.lock().unwrap_or_else(PoisonError::into_inner), Place::Member(_))
     }
 
     async fn denied(

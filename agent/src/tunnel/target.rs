@@ -1,6 +1,6 @@
 //! Dials a machine: only the address in the permit, and only inside the networks that this device may dial.
 //!
-//! 1. [`Guard::allows`] refuses loopback, link-local, multicast and the device's own addresses, whatever the
+//! 1. [`Guard::allows`] refuses loopback, link-local, multicast, the hub's and the device's own addresses, whatever the
 //!    policy says: a service that points at the router itself would open its administration to engineers.
 //! 2. [`Guard::dial`] connects within a deadline, from the machine's interface where one is configured.
 //!
@@ -23,15 +23,18 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     networks: Vec<IpNet>,
+    /// Addresses of the hub: no machine either, even where it stands in a private network.
+    hubs: Vec<IpAddr>,
     interface: Option<String>,
     within: Duration,
 }
 
 impl Guard {
-    /// The guard of a configuration.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The guard of a configuration, on a device that belongs to `hubs`.
+    pub(crate) fn new(config: &Config, hubs: &[SocketAddr]) -> Self {
         Self {
             networks: config.machine_networks.clone(),
+            hubs: hubs.iter().map(|hub| hub.ip().to_canonical()).collect(),
             interface: config.machine_interface.clone(),
             within: Duration::from_secs(config.dial_timeout_s.into()),
         }
@@ -66,7 +69,8 @@ impl Guard {
         let ip = target.ip().to_canonical();
         let exact =
             self.networks.iter().any(|net| net.prefix_len() == net.max_prefix_len() && net.addr() == ip);
-        exact || (self.networks.iter().any(|net| net.contains(&ip)) && !is_special(ip) && !is_own(target))
+        let is_other = || is_special(ip) || self.hubs.contains(&ip) || is_own(target);
+        exact || (self.networks.iter().any(|net| net.contains(&ip)) && !is_other())
     }
 
     fn socket(&self, ip: IpAddr) -> io::Result<TcpSocket> {
@@ -95,14 +99,15 @@ fn is_special(ip: IpAddr) -> bool {
 }
 
 /// Whether the address is one of this device's own: the kernel then reaches it from itself. Sends nothing.
+/// Without a socket to ask with (no descriptor is left) every address counts as own.
 fn is_own(target: SocketAddr) -> bool {
     let any: SocketAddr = match target {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let source = std::net::UdpSocket::bind(any)
-        .and_then(|socket| socket.connect(target).and_then(|()| socket.local_addr()));
-    source.is_ok_and(|source| source.ip() == target.ip())
+    let Ok(socket) = std::net::UdpSocket::bind(any) else { return true };
+    let source = socket.connect(target).and_then(|()| socket.local_addr());
+    source.is_ok_and(|source| source.ip().to_canonical() == target.ip().to_canonical())
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
 
     fn guard(networks: &[&str]) -> Guard {
         let networks = networks.iter().map(|net| net.parse().unwrap()).collect();
-        Guard { networks, interface: None, within: Duration::from_secs(1) }
+        Guard { networks, hubs: Vec::new(), interface: None, within: Duration::from_secs(1) }
     }
 
     fn allows(networks: &[&str], ip: &str) -> bool {
@@ -158,6 +163,15 @@ mod tests {
         assert!(!allows(&["127.0.0.1/32"], "127.0.0.2"));
         assert!(allows(&["::1/128"], "::1"));
         assert!(!allows(&["127.0.0.0/8"], "127.0.0.1"));
+    }
+
+    #[test]
+    fn the_hub_in_a_machine_network_is_refused_and_its_neighbour_is_not() {
+        let hubs = vec!["192.168.0.5".parse().unwrap()];
+        let guard = Guard { hubs, ..guard(&["192.168.0.0/16"]) };
+        assert!(!guard.allows("192.168.0.5:443".parse().unwrap()));
+        assert!(!guard.allows("[::ffff:192.168.0.5]:443".parse().unwrap()));
+        assert!(guard.allows("192.168.0.6:443".parse().unwrap()));
     }
 
     #[test]

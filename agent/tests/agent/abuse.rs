@@ -12,7 +12,7 @@ use postern_transport::framed::write_frame;
 use postern_transport::quic::{ConnectionEnd, StreamFault};
 
 use crate::client::Client;
-use crate::world::{GENEROUS, World};
+use crate::world::{GENEROUS, World, other_user};
 
 async fn end_of_stream(client: &Client, bytes: &[u8], finish: bool) -> StreamFault {
     let (mut send, mut recv) = client.connection.open_bi().await.unwrap();
@@ -72,6 +72,21 @@ async fn strangers_cannot_take_the_places_of_members() {
     let busy = u32::from(postern_protocol::wire::registry::Failure::Busy.number());
     let end = tokio::time::timeout(GENEROUS, third.connection.closed()).await.unwrap();
     assert!(matches!(end, ConnectionEnd::ClosedByPeer { code, .. } if code == busy), "{end:?}");
+    member.tunnel("web").await.echo(b"members stay").await;
+}
+
+#[tokio::test]
+async fn a_pass_alone_takes_no_place_of_those_whom_the_policy_names() {
+    let world = World::start_with("[caps]\nconnections = 1").await;
+    let elsewhere = Client::connect(&world.agent, 99).await;
+    let pass = crate::policy::pass(other_user().0, 99, false);
+    assert!(matches!(elsewhere.authenticate(&pass).await, Answer::Welcome { .. }));
+    assert_eq!(elsewhere.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+    let member = world.client().await;
+    member.tunnel("web").await.echo(b"there is room").await;
+    let end = tokio::time::timeout(GENEROUS, elsewhere.connection.closed()).await.unwrap();
+    let code = u32::from(Reason::NoGrant.number());
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: found, .. } if found == code), "{end:?}");
     member.tunnel("web").await.echo(b"members stay").await;
 }
 

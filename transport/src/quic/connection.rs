@@ -10,6 +10,7 @@ use quinn::crypto::rustls::HandshakeData;
 use postern_protocol::trust::keys::PublicKey;
 
 use super::end::ConnectionEnd;
+use super::settings::Settings;
 use super::stream::{RecvStream, SendStream};
 
 /// A connection. Clones share it; it closes with code 0 when the last clone and stream are dropped.
@@ -45,6 +46,13 @@ impl Connection {
     /// Closes at once: what is not yet acknowledged may be lost, and the notice itself may be lost too.
     pub fn close(&self, code: u32, reason: &[u8]) {
         self.inner.close(VarInt::from_u32(code), reason);
+    }
+
+    /// Lets the peer have the streams and the window of `settings` from here on; for a connection that began with
+    /// [`Settings::stranger`].
+    pub fn widen(&self, settings: &Settings) {
+        self.inner.set_receive_window(VarInt::from_u32(settings.connection_window));
+        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(settings.streams.into()));
     }
 
     /// Waits for the end. Safe to cancel.

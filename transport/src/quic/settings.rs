@@ -63,6 +63,14 @@ pub struct Admission {
 }
 
 impl Settings {
+    /// [`Settings::session`] before the peer is known: room for requests and for nothing else. Sixteen strangers
+    /// may make the agent hold 1 MiB, not the 32 MiB of sixteen session windows.
+    /// [`Connection::widen`](super::Connection::widen) follows when the peer is known.
+    #[must_use]
+    pub const fn stranger() -> Self {
+        Self { connection_window: 64 * KIB, streams: 8, ..Self::session() }
+    }
+
     /// Agent to hub: small messages on few streams, pings every 20 s (UDP mappings last 30 s in the field).
     #[must_use]
     pub const fn control() -> Self {

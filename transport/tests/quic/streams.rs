@@ -161,3 +161,15 @@ async fn the_peers_stream_limit_holds_back_one_stream_more() {
     drop(one); // both halves on both ends: the limit moves on
     tokio::time::timeout(GENEROUS, third).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_stranger_s_bytes_wait_on_its_own_side_until_its_connection_is_widened() {
+    let pair = Pair::open(&Settings::stranger()).await;
+    let mut stream = pair.stream(b"x").await;
+    // More than a stranger's window, less than a stream's: nobody reads it.
+    let bytes = vec![0; 100 * 1024];
+    let mut writing = std::pin::pin!(stream.client_send.write_all(&bytes));
+    tokio::time::timeout(Duration::from_millis(300), &mut writing).await.unwrap_err();
+    pair.server.widen(&Settings::session());
+    tokio::time::timeout(GENEROUS, writing).await.unwrap().unwrap();
+}
