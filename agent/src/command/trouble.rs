@@ -72,6 +72,16 @@ pub(crate) enum Trouble {
         /// The mode seen.
         mode: u32,
     },
+    /// Somebody else owns the state directory.
+    #[error("the state directory `{}` belongs to user {found}, who may exchange what is in it; this agent runs as user {expected}", path.display())]
+    StateOwner {
+        /// The path.
+        path: PathBuf,
+        /// The owner seen.
+        found: u32,
+        /// The agent's user.
+        expected: u32,
+    },
     /// The event loop cannot be started.
     #[error("the event loop cannot be started: {0}")]
     Runtime(io::Error),
@@ -102,7 +112,8 @@ impl Trouble {
             )
             | Self::Root(_)
             | Self::Snapshot(_)
-            | Self::StateMode { .. } => Exit::Unsafe,
+            | Self::StateMode { .. }
+            | Self::StateOwner { .. } => Exit::Unsafe,
             Self::Key(KeyError::Random | KeyError::Io { .. })
             | Self::Store(
                 StoreError::Sqlite { .. }

@@ -1,7 +1,7 @@
 //! The agent's end of the control socket.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,9 +63,10 @@ impl Listener {
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
             std::fs::create_dir_all(parent).map_err(io_error)?;
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
-            Ok(()) | Err(_) => {}
+        // Only a socket that nobody answers at: a mistaken path must not cost somebody's file.
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if is_socket {
+            std::fs::remove_file(path).map_err(io_error)?;
         }
         let socket = UnixListener::bind(path).map_err(io_error)?;
         // Peer credentials are checked on every connection; the mode is the second door.
@@ -151,3 +152,20 @@ const CALLERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failed accept, which is a lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_in_the_place_of_the_socket_is_left_alone_and_an_old_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        std::fs::write(&path, "somebody's").unwrap();
+        assert!(matches!(Listener::bind(&path, 0o600), Err(ControlError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
+        std::fs::remove_file(&path).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        Listener::bind(&path, 0o600).unwrap();
+    }
+}

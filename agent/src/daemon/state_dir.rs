@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::command::Trouble;
@@ -22,9 +22,14 @@ impl StateDir {
     pub(crate) fn lock(path: &Path) -> Result<Self, Trouble> {
         let trouble = |error: io::Error| Trouble::StateDir { path: path.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(trouble)?;
-        let mode = std::fs::metadata(path).map_err(trouble)?.permissions().mode() & 0o7777;
+        let metadata = std::fs::metadata(path).map_err(trouble)?;
+        let mode = metadata.mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(Trouble::StateMode { path: path.to_owned(), mode });
+        }
+        let (found, expected) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if !may_own(found, expected) {
+            return Err(Trouble::StateOwner { path: path.to_owned(), found, expected });
         }
         let lock = File::options()
             .write(true)
@@ -46,9 +51,22 @@ impl StateDir {
     }
 }
 
+/// Whoever owns the directory can exchange key, enrolment and policy: only the agent's own user and root may.
+const fn may_own(owner: u32, agent: u32) -> bool {
+    owner == agent || owner == 0
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn only_the_agent_s_user_and_root_may_own_the_directory() {
+        assert!(may_own(1000, 1000) && may_own(0, 1000) && may_own(0, 0));
+        assert!(!may_own(1001, 1000) && !may_own(1000, 0));
+    }
 
     #[test]
     fn a_second_agent_on_the_same_directory_is_refused_until_the_first_is_gone() {
