@@ -24,6 +24,7 @@ use postern_transport::quic::{Connection, ConnectionEnd, Endpoint, Role, Setting
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::gate::{echoed, has};
+use super::peers::missing;
 use super::stage::{LAB, Outcome, Plant};
 
 #[tokio::test]
@@ -279,8 +280,9 @@ async fn a_full_disk_opens_nothing_and_recovers_when_there_is_room() -> Outcome 
     let mut world = World::bare(LAB).await?;
     let state = world.device.state_dir();
     let Some(disk) = SmallDisk::mount(&state)? else {
-        println!(
-            "SKIPPED a_full_disk_opens_nothing_and_recovers_when_there_is_room: no tmpfs can be mounted"
+        missing(
+            "a_full_disk_opens_nothing_and_recovers_when_there_is_room",
+            "the right to mount a small disk",
         );
         return Ok(());
     };

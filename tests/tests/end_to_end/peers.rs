@@ -171,7 +171,8 @@ pub(crate) fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[
     }
 }
 
-fn missing(test: &str, what: &str) {
+/// Says why a test does not run, or fails it where everything must be there.
+pub(crate) fn missing(test: &str, what: &str) {
     assert_ne!(std::env::var("POSTERN_REQUIRE_PEERS").as_deref(), Ok("1"), "{what} is missing");
     println!("SKIPPED {test}: {what} is missing");
 }
