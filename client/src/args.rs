@@ -61,7 +61,8 @@ pub(crate) enum Command {
 /// Arguments of `login`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoginArgs {
-    /// The invitation code; you then choose a password
+    /// The invitation code, or `-` to be asked for it, so that no other user of this computer sees it among the
+    /// programs that run; you then choose a password
     #[arg(conflicts_with_all = ["otp", "setup_otp", "hub", "hub_key", "account", "user"])]
     pub(crate) code: Option<String>,
     /// Your account, when it is not known here yet

@@ -25,11 +25,13 @@ use crate::hub::{DIAL_WITHIN, HubError, HubLink};
 use crate::problem::Problem;
 use crate::profile::{Membership, Profile};
 use crate::screen::Screen;
-use crate::secret::{choose_password, offer_otp, read_otp, read_password};
+use crate::secret::{choose_password, offer_otp, read_code, read_otp, read_password};
 
 /// Signs in, or sets up one-time codes.
 pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
     if let Some(code) = &args.code {
+        let asked = if code == "-" { Some(read_code(args.password_stdin)?) } else { None };
+        let code = asked.as_ref().map_or(code.as_str(), |asked| asked.as_str());
         let invitation = Invitation::parse(code, Invitee::User)?;
         let key = profile.create_key()?;
         let password = choose_password(args.password_stdin)?;

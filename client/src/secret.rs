@@ -1,9 +1,10 @@
 //! Asks for passwords and one-time codes without showing them.
 //!
 //! Deliberately absent: passwords as arguments, because every user of a computer can read the arguments of every
-//! program. One-time codes may be arguments: they are worthless a minute later.
+//! program. One-time codes may be arguments: they are worthless a minute later. Invitation codes may be, because a
+//! code is good once; whoever shares the computer with others gives `-` and is asked.
 
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Read as _};
 
 use zeroize::Zeroizing;
 
@@ -41,6 +42,15 @@ pub(crate) fn choose_password(from_stdin: bool) -> Result<Password, SecretError>
     if first == second { Ok(first) } else { Err(SecretError::Differ) }
 }
 
+/// An invitation code; from standard input it is the line before the password.
+pub(crate) fn read_code(from_stdin: bool) -> Result<Zeroizing<String>, SecretError> {
+    if from_stdin {
+        return line();
+    }
+    let typed = rpassword::prompt_password("Invitation code: ");
+    Ok(Zeroizing::new(typed.map_err(|_| SecretError::NoTerminal("invitation code"))?))
+}
+
 /// A one-time code that was given, or the one that is asked for now.
 pub(crate) fn read_otp(given: &str) -> Result<Password, SecretError> {
     if given.is_empty() {
@@ -66,7 +76,15 @@ fn ask(prompt: &str, what: &'static str) -> Result<Password, SecretError> {
 }
 
 fn first_line() -> Result<Password, SecretError> {
-    let mut line = Zeroizing::new(String::new());
-    io::stdin().lock().read_line(&mut line).map_err(SecretError::Input)?;
-    Ok(Password::try_from(line.trim_end_matches(['\r', '\n']).to_owned())?)
+    Ok(Password::try_from(line()?.trim_end_matches(['\r', '\n']).to_owned())?)
 }
+
+fn line() -> Result<Zeroizing<String>, SecretError> {
+    let mut line = Zeroizing::new(String::new());
+    // Not more than any code or password needs: the other end may be anything.
+    io::stdin().lock().take(LINE_BYTES).read_line(&mut line).map_err(SecretError::Input)?;
+    Ok(line)
+}
+
+/// Longer than any code or password.
+const LINE_BYTES: u64 = 4096;

@@ -32,6 +32,18 @@ async fn a_used_code_and_a_mistyped_code_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_code_can_be_given_where_no_other_program_sees_it() {
+    let world = World::new().await;
+    let code = world.hub.invitation();
+    let input = format!("{code}\n{PASSWORD}");
+    let outcome = world.run_with_input(&["login", "-", "--password-stdin"], &input).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let input = format!("{}\n{PASSWORD}", &code[..40]);
+    let cut = world.run_with_input(&["login", "-", "--password-stdin"], &input).await;
+    assert_eq!(cut.code, 2, "{cut:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_refused_and_the_right_one_signs_in_again() {
     let world = World::signed_in().await;
     let wrong = world.run_with_input(&["login", "--password-stdin"], "not the password").await;
