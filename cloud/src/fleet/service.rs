@@ -48,7 +48,10 @@ impl Reader<'_> {
         // Zones and flow labels of IPv6 would not survive the way to the device.
         let plain = |address: &SocketAddr| match address {
             SocketAddr::V4(_) => true,
-            SocketAddr::V6(v6) => v6.scope_id() == 0 && v6.flowinfo() == 0,
+            // One address must not have two spellings: devices refuse the mapped one.
+            SocketAddr::V6(v6) => {
+                v6.scope_id() == 0 && v6.flowinfo() == 0 && v6.ip().to_ipv4_mapped().is_none()
+            }
         };
         let usable = |address: &SocketAddr| {
             address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()

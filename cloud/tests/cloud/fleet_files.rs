@@ -92,7 +92,15 @@ fn a_missing_key_says_what_should_stand_there() {
 
 #[test]
 fn targets_that_are_names_or_lead_nowhere_are_refused() {
-    for bad in ["localhost:80", "10.0.0.1", "10.0.0.1:0", "0.0.0.0:80", "224.0.0.1:80", "[fe80::1%2]:80"] {
+    for bad in [
+        "localhost:80",
+        "10.0.0.1",
+        "10.0.0.1:0",
+        "0.0.0.0:80",
+        "224.0.0.1:80",
+        "[fe80::1%2]:80",
+        "[::ffff:10.0.0.1]:80",
+    ] {
         let text = format!(
             "{HEAD}[device.d]\naccount = \"acme\"\n[device.d.service.web]\nkind = \"http\"\ntarget = \"{bad}\"\n"
         );
