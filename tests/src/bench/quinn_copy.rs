@@ -32,7 +32,7 @@ use crate::world::Mishap;
 /// How quinn is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// With the settings of the product's sessions.
+    /// With the windows, buffers and packet sizes of the product's sessions.
     Session,
     /// With quinn's own.
     Defaults,
@@ -137,7 +137,7 @@ fn endpoint(
     Ok(quinn::Endpoint::new(EndpointConfig::default(), server, socket.into(), runtime)?)
 }
 
-/// What the product's transport makes of its settings.
+/// What the product's transport makes of its settings, but with Cubic alone.
 fn transport(settings: &Settings) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(settings.mtu_ceiling);

@@ -91,20 +91,9 @@ pub fn crowd(link: &Link, at: SocketAddr, sides: usize, each: usize) -> Result<V
     })
 }
 
+/// Latency goes first: after a bulk transfer rows are still being written and windows still drain.
 fn measure(link: &Link, peer: &Peer, effort: &Effort, grid: &mut Grid) -> Result<(), Mishap> {
-    if peer.has_bulk {
-        for (direction, streams, rate, cost) in [
-            (Direction::Up, 1, "up", "up_cpu"),
-            (Direction::Down, 1, "down", "down_cpu"),
-            (Direction::Up, 16, "up16", "up16_cpu"),
-        ] {
-            let (volume, cpu) = bulk(link, peer, direction, streams, effort.span)?;
-            grid.add(peer.name, rate, volume.mbit_s());
-            if !peer.pids.is_empty() {
-                grid.add(peer.name, cost, cpu / volume.gib());
-            }
-        }
-    }
+    std::thread::sleep(CALM);
     let at = peer.at;
     let pings = link.within(Side::Client, || load::ping(at, effort.pings))?;
     let set_ups = link.within(Side::Client, || load::set_up(at, effort.set_ups))?;
@@ -113,6 +102,20 @@ fn measure(link: &Link, peer: &Peer, effort: &Effort, grid: &mut Grid) -> Result
             if let Some(value) = quantile(&samples, q) {
                 grid.add(peer.name, column, value);
             }
+        }
+    }
+    if !peer.has_bulk {
+        return Ok(());
+    }
+    for (direction, streams, rate, cost) in [
+        (Direction::Up, 1, "up", "up_cpu"),
+        (Direction::Down, 1, "down", "down_cpu"),
+        (Direction::Up, 16, "up16", "up16_cpu"),
+    ] {
+        let (volume, cpu) = bulk(link, peer, direction, streams, effort.span)?;
+        grid.add(peer.name, rate, volume.mbit_s());
+        if !peer.pids.is_empty() {
+            grid.add(peer.name, cost, cpu / volume.gib());
         }
     }
     Ok(())
@@ -143,3 +146,5 @@ const COLUMNS: [Column; 10] = [
     Column { id: "set_up_p99", title: "p99 us" },
 ];
 const WARM_UP: Duration = Duration::from_millis(400);
+/// Time for the peer before to come to rest.
+const CALM: Duration = Duration::from_millis(60);
