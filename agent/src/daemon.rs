@@ -91,7 +91,6 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
         boots: boot.boots,
         addresses: advertised(config, listening),
         port: listening.port(),
-        segmentation: config.gso == Gso::Auto,
         activator,
         status: Arc::clone(&core.link),
     };

@@ -45,8 +45,6 @@ pub(crate) struct Uplink {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The port on which clients are served.
     pub(crate) port: u16,
-    /// Whether the kernel segments bursts of packets.
-    pub(crate) segmentation: bool,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
     /// What people see of the link.

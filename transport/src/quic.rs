@@ -16,6 +16,7 @@ mod connection;
 mod end;
 mod endpoint;
 mod incoming;
+mod plain;
 mod settings;
 mod stream;
 

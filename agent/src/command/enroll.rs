@@ -3,7 +3,6 @@
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
 use super::{Trouble, View, print};
-use crate::config::Gso;
 use crate::daemon::{StateDir, runtime};
 use crate::exit::Exit;
 use crate::{identity, logging, sync};
@@ -14,8 +13,7 @@ pub(super) fn run(view: &View<'_>, code: &str, label: &str) -> Result<Exit, Trou
     let invitation = Invitation::parse(code, Invitee::Device)?;
     let state = StateDir::lock(&view.config.state_dir)?;
     let key = identity::create(state.path())?;
-    let segmentation = view.config.gso == Gso::Auto;
-    let enrolling = sync::enroll(state.path(), &key, &invitation, label, segmentation);
+    let enrolling = sync::enroll(state.path(), &key, &invitation, label);
     let device = runtime()?.block_on(enrolling)?;
     if view.json {
         view.show_json(&serde_json::json!({ "device": device, "key": key.public() }));

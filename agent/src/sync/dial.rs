@@ -20,9 +20,8 @@ pub(super) async fn dial(
     key: &SecretKey,
     hub_key: PublicKey,
     hubs: &[SocketAddr],
-    segmentation: bool,
 ) -> Result<Dialled, LinkError> {
-    let settings = Settings { segmentation, ..Settings::control() };
+    let settings = Settings::control();
     let mut last = LinkError::NoHub;
     for hub in hubs {
         // One socket per attempt and family: a wildcard socket picks the interface that leads to this hub.

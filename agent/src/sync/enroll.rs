@@ -69,10 +69,9 @@ pub(crate) async fn enroll(
     key: &SecretKey,
     invitation: &Invitation,
     label: &str,
-    segmentation: bool,
 ) -> Result<DeviceId, EnrollError> {
     store::prepare_enrollment(state_dir)?;
-    let dialled = dial(key, invitation.hub_key, &invitation.hubs, segmentation).await?;
+    let dialled = dial(key, invitation.hub_key, &invitation.hubs).await?;
     let answer = ask(&dialled, invitation, label).await;
     dialled.connection.close(CloseCode::Done.number(), b"");
     dialled.endpoint.wait_idle().await;

@@ -67,7 +67,7 @@ impl From<FrameFault> for LinkError {
 
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
-    let dialled = match dial(&uplink.key, uplink.hub_key, &uplink.hubs, uplink.segmentation).await {
+    let dialled = match dial(&uplink.key, uplink.hub_key, &uplink.hubs).await {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };

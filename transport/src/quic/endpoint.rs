@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use quinn::{EndpointConfig, TokioRuntime, VarInt};
+use quinn::{EndpointConfig, Runtime, TokioRuntime, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Semaphore;
 
@@ -22,6 +22,7 @@ use crate::tls::{self, Identity};
 use super::connection::Connection;
 use super::end::ConnectionEnd;
 use super::incoming::Incoming;
+use super::plain::PlainRuntime;
 use super::settings::Settings;
 
 /// Whether an endpoint only dials or also admits peers.
@@ -65,7 +66,9 @@ impl Endpoint {
             Role::Server { alpns } => Some(server_config(&identity, &alpns, settings)),
         };
         let socket = open_socket(addr, settings).map_err(|error| BindError::Socket { addr, error })?;
-        let inner = quinn::Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+        let runtime: Arc<dyn Runtime> =
+            if settings.batches() { Arc::new(TokioRuntime) } else { Arc::new(PlainRuntime) };
+        let inner = quinn::Endpoint::new(EndpointConfig::default(), server, socket, runtime)
             .map_err(|error| BindError::Socket { addr, error })?;
         let handshakes = usize::from(settings.admission.handshakes);
         let retry_at = handshakes.saturating_sub(usize::from(settings.admission.retry_above));
