@@ -6,7 +6,9 @@
 //! 1. Every second round trip the present round trip is compared with the shortest that was ever seen.
 //! 2. More than [`MOST_QUEUE`] above it: the window shrinks to what carries the same rate with that much queue.
 //! 3. Less than half of that: the bound grows by a quarter, so that a faster link is found within a second.
-//! 4. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
+//! 4. When the queue has not been short for [`STALE`], the shortest round trip may be one of another place or another
+//!    radio cell: half the window for four round trips shows what it is now.
+//! 5. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
 //!
 //! The bound never falls below [`LEAST_WINDOW`]: beside transfers that fill the buffer whatever we do, a share of
 //! the link remains. Deliberately absent: pacing and loss recovery, which are quinn's.
@@ -25,7 +27,7 @@ pub(super) struct ShortQueueConfig;
 impl ControllerFactory for ShortQueueConfig {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(ShortQueue { cubic, bound: LARGEST_BOUND, next: now })
+        Box::new(ShortQueue::new(cubic, now))
     }
 }
 
@@ -37,20 +39,54 @@ struct ShortQueue {
     bound: u64,
     /// When the bound is next reconsidered.
     next: Instant,
+    /// The shortest round trip that still counts; none before the first acknowledgement.
+    shortest: Option<Duration>,
+    /// When the queue was last seen to be short.
+    confirmed: Instant,
+    /// A look at the present shortest round trip that is under way.
+    look: Option<Look>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    until: Instant,
+    shortest: Duration,
+    /// The bound that is in force again afterwards.
+    resume: u64,
 }
 
 impl ShortQueue {
-    fn reconsider(&mut self, now: Instant, present: Duration, shortest: Duration) {
+    const fn new(cubic: Cubic, now: Instant) -> Self {
+        Self { cubic, bound: LARGEST_BOUND, next: now, shortest: None, confirmed: now, look: None }
+    }
+
+    fn reconsider(&mut self, now: Instant, present: Duration, shortest_ever: Duration) {
+        let shortest = self.shortest.unwrap_or(shortest_ever).min(present);
+        self.shortest = Some(shortest);
+        if let Some(look) = self.look.as_mut() {
+            look.shortest = look.shortest.min(present);
+            if now >= look.until {
+                (self.shortest, self.bound) = (Some(look.shortest), look.resume);
+                (self.confirmed, self.look) = (now, None);
+                self.next = now + present * 2;
+            }
+            return;
+        }
         if now < self.next {
             return;
         }
         // What changes now shows in the round trip after next.
         self.next = now + present * 2;
         let queue = present.saturating_sub(shortest);
-        if queue > MOST_QUEUE {
-            self.bound = scaled(self.window(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
-        } else if queue < MOST_QUEUE / 2 {
+        if queue < MOST_QUEUE / 2 {
+            self.confirmed = now;
             self.bound = (self.bound + self.bound / 4).min(LARGEST_BOUND);
+        } else if now.saturating_duration_since(self.confirmed) >= STALE {
+            let window = self.window();
+            self.look = Some(Look { until: now + present * 4, shortest: present, resume: window });
+            self.bound = window / 2;
+        } else if queue > MOST_QUEUE {
+            self.bound = scaled(self.window(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
         }
     }
 
@@ -107,6 +143,8 @@ fn scaled(bytes: u64, part: Duration, whole: Duration) -> u64 {
 
 /// Queue that a connection may build, as time. A ping of 60 ms stays below 100 beside a transfer.
 const MOST_QUEUE: Duration = Duration::from_millis(30);
+/// Half a second at half the rate in this time costs one per cent.
+const STALE: Duration = Duration::from_secs(20);
 /// Carries 8 Mbit/s over 60 ms beside others who fill the buffer.
 const LEAST_WINDOW: u64 = 64 * 1024;
 /// Above any bandwidth-delay product that this product meets.
@@ -122,7 +160,7 @@ mod tests {
         let mut config = CubicConfig::default();
         config.initial_window(cubic_window);
         let cubic = Cubic::new(Arc::new(config), now, 1200);
-        ShortQueue { cubic, bound: LARGEST_BOUND, next: now }
+        ShortQueue::new(cubic, now)
     }
 
     /// Round trip through a link of `rate` bytes per second that holds the whole window.
@@ -170,6 +208,38 @@ mod tests {
             now += SHORTEST * 2;
         }
         assert_eq!(short.window(), 400_000);
+    }
+
+    #[test]
+    fn a_longer_way_is_noticed_and_gets_its_window_back() {
+        let mut now = Instant::now();
+        let mut short = controller(now, 400_000);
+        short.reconsider(now, SHORTEST, SHORTEST);
+        // A hand-over: every round trip takes 200 ms from here, whatever is in flight.
+        let longer = Duration::from_millis(200);
+        let mut least = u64::MAX;
+        let (end, step) = (now + Duration::from_secs(40), longer / 10);
+        while now < end {
+            now += step;
+            short.reconsider(now, longer, SHORTEST);
+            least = least.min(short.window());
+        }
+        assert_eq!((least, short.window()), (LEAST_WINDOW / 2, 400_000));
+    }
+
+    #[test]
+    fn a_look_at_a_standing_queue_finds_the_same_shortest_round_trip() {
+        let mut now = Instant::now();
+        let rate = 1_250_000;
+        let mut short = controller(now, 400_000);
+        let end = now + Duration::from_secs(300);
+        while now < end {
+            let present = round_trip(short.window(), rate);
+            short.reconsider(now, present, SHORTEST);
+            now += present / 10;
+        }
+        assert_eq!(short.shortest, Some(SHORTEST));
+        assert!(round_trip(short.window(), rate) <= SHORTEST + MOST_QUEUE, "{}", short.window());
     }
 
     #[test]
