@@ -68,8 +68,11 @@ impl Listener {
         if is_socket {
             std::fs::remove_file(path).map_err(io_error)?;
         }
-        let socket = UnixListener::bind(path).map_err(io_error)?;
-        // Peer credentials are checked on every connection; the mode is the second door.
+        // Never more open than it will be, not even between the next two calls.
+        let usual = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let socket = UnixListener::bind(path);
+        rustix::process::umask(usual);
+        let socket = socket.map_err(io_error)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error)?;
         Ok(Self { socket, path: path.to_owned(), mode })
     }
@@ -97,9 +100,11 @@ impl Listener {
     /// The caller's user id, when it may ask.
     fn allowed(&self, stream: &UnixStream) -> Option<u32> {
         let caller = stream.peer_cred().ok()?;
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let in_group = self.mode & 0o060 == 0o060 && caller.gid() == own.1;
-        (caller.uid() == 0 || caller.uid() == own.0 || in_group).then_some(caller.uid())
+        // The kernel let only root, the owner and, with this mode, members of the group connect. The credentials name
+        // the caller's first group alone, so they cannot tell a member by a further group from a stranger.
+        let group_may = self.mode & 0o060 == 0o060;
+        let own = rustix::process::geteuid().as_raw();
+        (caller.uid() == 0 || caller.uid() == own || group_may).then_some(caller.uid())
     }
 }
 
