@@ -94,14 +94,13 @@ impl Settings {
     ///
     /// A window of 256 KiB carries 35 Mbit/s per stream over 60 ms, and on a local network a quarter more than one
     /// of 112 KiB for a sixth less processor time (larger bursts). It does not set the queue on a narrow link: the
-    /// congestion controller does. At the agent's cap of 128 tunnels it bounds what is held to 32 MiB; 512 KiB would
-    /// be another tenth faster and is too much for a router with 128 MB. The send window covers all streams at
-    /// their limit.
+    /// congestion controller does. What one connection can make either side hold is the connection window, 2 MiB;
+    /// eight tunnels whose readers have stopped fill it. The send window covers all streams at their limit.
     #[must_use]
     pub const fn session() -> Self {
         Self {
             stream_window: 256 * KIB,
-            connection_window: 4096 * KIB,
+            connection_window: 2048 * KIB,
             send_window: 16_384 * KIB,
             streams: 64,
             keep_alive: Some(Duration::from_secs(15)),
