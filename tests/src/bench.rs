@@ -260,7 +260,7 @@ impl Bench<'_> {
                 ("idle", "idle MiB", 8.0),
                 ("connection", "KiB per idle connection", 200.0),
                 ("tunnel", "KiB per idle tunnel", 64.0),
-                ("busy", "highest under load MiB", 16.0),
+                ("busy", "highest MiB, 16 streams", 16.0),
             ] {
                 let seen = grid.median(label, column);
                 self.report.judge("P9", format!("{label} build: {what}"), seen, Bound::AtMost(bound));

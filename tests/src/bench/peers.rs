@@ -36,13 +36,13 @@ impl Ways {
         let direct = SocketAddr::new(link.address(Side::Device), machine);
         let mut peers = vec![peer(DIRECT, direct, Vec::new(), Vec::new())];
         let mut devices = Vec::new();
-        for (name, label, state, has_bulk) in
-            [(POSTERN, "disk", dir.to_owned(), true), (POSTERN_MEMORY, "memory", memory_dir(dir)?, false)]
+        for (name, label, state) in
+            [(POSTERN, "disk", dir.to_owned()), (POSTERN_MEMORY, "memory", memory_dir(dir)?)]
         {
             let device = site.device(label, &state)?;
             let (client, at) = site.connect(device.name())?;
             let pids = vec![device.pid()?, client.pid()];
-            peers.push(Peer { has_bulk, ..peer(name, at, pids, vec![client]) });
+            peers.push(peer(name, at, pids, vec![client]));
             devices.push(device);
         }
         for (name, arguments) in [(QUINN, [].as_slice()), (DEFAULTS, &["--defaults"])] {
@@ -113,7 +113,7 @@ pub fn judge(report: &mut Report, model: &str, grid: &Grid) {
 }
 
 const fn peer(name: &'static str, at: SocketAddr, pids: Vec<u32>, programs: Vec<Program>) -> Peer {
-    Peer { name, at, pids, has_bulk: true, programs }
+    Peer { name, at, pids, programs }
 }
 
 fn quinn_server(link: &Link, machine: u16, arguments: &[&str]) -> Result<(Program, SocketAddr), Mishap> {

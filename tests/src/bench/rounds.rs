@@ -24,8 +24,6 @@ pub struct Peer {
     pub at: SocketAddr,
     /// The processes whose time counts, with their descendants.
     pub pids: Vec<u32>,
-    /// Whether volume is measured too, or the set-up alone.
-    pub has_bulk: bool,
     /// What must live as long as the peer.
     pub programs: Vec<Program>,
 }
@@ -58,7 +56,7 @@ pub fn compare(
         link.switch(*model)?;
         let title = format!("Ways to the machine, link model: {}", model.word());
         let mut grid = Grid::new(&format!("ways_{}", model.word()), title, Some(base), &COLUMNS);
-        for peer in peers.iter().filter(|peer| peer.has_bulk) {
+        for peer in peers {
             // Fills congestion windows and finds the path's packet size before anything counts.
             bulk(link, peer, Direction::Up, 1, WARM_UP)?;
             bulk(link, peer, Direction::Down, 1, WARM_UP)?;
@@ -103,9 +101,6 @@ fn measure(link: &Link, peer: &Peer, effort: &Effort, grid: &mut Grid) -> Result
                 grid.add(peer.name, column, value);
             }
         }
-    }
-    if !peer.has_bulk {
-        return Ok(());
     }
     for (direction, streams, rate, cost) in [
         (Direction::Up, 1, "up", "up_cpu"),
