@@ -7,7 +7,6 @@
 mod check;
 mod enroll;
 mod inspect;
-mod trouble;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,9 +19,8 @@ use crate::config::Config;
 use crate::control::Request;
 use crate::exit::Exit;
 use crate::report::Shown;
+use crate::trouble::Trouble;
 use crate::{daemon, logging};
-
-pub(crate) use self::trouble::Trouble;
 
 /// Runs `postern-agent` with these arguments.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {

@@ -26,7 +26,6 @@ use postern_transport::quic::{BindError, Endpoint, Role, Settings};
 
 use crate::audit::Auditor;
 use crate::clock::Clock;
-use crate::command::Trouble;
 use crate::config::{Config, Gso};
 use crate::control::Listener;
 use crate::gate::Gate;
@@ -34,6 +33,7 @@ use crate::logging::Limiter;
 use crate::registry::Registry;
 use crate::store::{self, Boot, Store};
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
+use crate::trouble::Trouble;
 use crate::tunnel::{self, Context, Guard};
 use crate::{identity, systemd};
 

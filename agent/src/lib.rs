@@ -29,6 +29,7 @@ mod report;
 mod store;
 mod sync;
 mod systemd;
+mod trouble;
 mod tunnel;
 
 use std::ffi::OsString;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::command::Trouble;
+use crate::trouble::Trouble;
 
 /// A locked state directory. The lock goes with the process, however it ends.
 #[derive(Debug)]
