@@ -37,6 +37,7 @@ kinds = ["vnc"]
 kinds = ["http"]
 [role.operator]
 tenant = "operating_company"
+permissions = ["remote-access.use"]
 categories = ["screen"]
 [assignment.a]
 user = "otto"
@@ -71,7 +72,7 @@ fn every_permission_together_opens_nothing() {
     let held = Permission::ALL.iter().filter(|p| p.is_for(postern_cloud::model::Tenant::OperatingCompany));
     let words: Vec<String> = held.map(|permission| format!("{:?}", permission.word())).collect();
     let permissions = format!("permissions = [{}]", words.join(", "));
-    let gate = changed(r#"categories = ["screen"]"#, &permissions);
+    let gate = changed("permissions = [\"remote-access.use\"]\ncategories = [\"screen\"]", &permissions);
     assert_eq!(gate.reachable("otto"), [""; 0]);
 }
 
@@ -103,6 +104,7 @@ fn a_window_or_factor_is_never_borrowed_from_another_assignment() {
         r#"
 [role.reader]
 tenant = "operating_company"
+permissions = ["remote-access.use"]
 categories = ["web"]
 [assignment.b]
 user = "otto"
@@ -235,6 +237,7 @@ services = ["hmi"]
 kinds = ["vnc"]
 [role.operator]
 tenant = "operating_company"
+permissions = ["remote-access.use"]
 categories = ["screen", "screen.m1", "{long}"]
 [assignment.machine]
 user = "otto"
@@ -286,9 +289,11 @@ kinds = ["vnc"]
 kinds = ["http"]
 [role.narrow]
 tenant = "operating_company"
+permissions = ["remote-access.use"]
 categories = ["{long}"]
 [role.web]
 tenant = "operating_company"
+permissions = ["remote-access.use"]
 categories = ["{extra}"]
 [assignment.narrow]
 user = "otto"

@@ -132,7 +132,8 @@ impl Grant {
         let services = services.join(", ");
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "[category.{name}]\nservices = [{services}]\n");
-        let _ = writeln!(text, "[role.{name}]\ntenant = \"service_provider\"\ncategories = [\"{name}\"]\n");
+        let _ = writeln!(text, "[role.{name}]\ntenant = \"service_provider\"");
+        let _ = writeln!(text, "permissions = [\"remote-access.use\"]\ncategories = [\"{name}\"]\n");
         let _ = writeln!(
             text,
             "[assignment.{name}]\nuser = \"{}\"\nrole = \"{name}\"\nscope = {{ device = \"{DEVICE}\" }}",
