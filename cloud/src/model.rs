@@ -10,10 +10,14 @@
 
 mod account;
 mod assignment;
+mod case;
 mod category;
 mod check;
 mod device;
+mod entry;
+mod essential;
 mod group;
+mod machine;
 mod permission;
 mod role;
 mod service;
@@ -25,10 +29,14 @@ use postern_protocol::name::Name;
 
 pub use self::account::{Account, Tenant, User};
 pub use self::assignment::{Assignment, Scope, Subject};
+pub use self::case::{Case, CaseSubject, Visibility};
 pub use self::category::Category;
 pub use self::check::{ModelFault, Problem};
-pub use self::device::{Device, Machine};
-pub use self::group::{DeviceGroup, GroupType, ScopeNode, UserGroup};
+pub use self::device::Device;
+pub use self::entry::{Effect, Entry, Selection};
+pub use self::essential::{Essential, SERVICE_MANAGER_ENDS};
+pub use self::group::{DeviceGroup, GroupType, Member, Membership, ScopeNode, UserGroup};
+pub use self::machine::{Machine, MachineModel, Template};
 pub use self::permission::Permission;
 pub use self::role::Role;
 pub use self::service::{Page, Service};
@@ -104,6 +112,8 @@ tables! {
     users: User, User, "user";
     /// Groups of people.
     user_groups: UserGroup, UserGroup, "user-group";
+    /// What machines of one type have in common.
+    machine_models: MachineModel, MachineModel, "machine-model";
     /// Edge routers.
     devices: Device, Device, "device";
     /// Machines behind edge routers.
@@ -120,6 +130,10 @@ tables! {
     roles: Role, Role, "role";
     /// Who has which role where.
     assignments: Assignment, Assignment, "assignment";
+    /// What single users are allowed or denied beside their roles.
+    entries: Entry, Entry, "entry";
+    /// Service cases of machines.
+    cases: Case, Case, "case";
 }
 
 impl EntityKind {
@@ -137,6 +151,12 @@ impl fmt::Display for EntityKind {
 }
 
 impl Model {
+    /// A role by its name: an essential one, or one of the model.
+    #[must_use]
+    pub fn role(&self, name: &Name) -> Option<&Role> {
+        Essential::roles().get(name).or_else(|| self.roles.get(name))
+    }
+
     /// The account and those that it is nested in, from the inside out. Ends at a cycle or an unknown parent.
     pub fn ancestry<'a>(&'a self, account: &'a Name) -> impl Iterator<Item = &'a Name> {
         let limit = self.accounts.len().saturating_add(1);

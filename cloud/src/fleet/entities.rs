@@ -10,8 +10,9 @@ use super::complaint::Fault;
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::model::{
-    Account, Assignment, Category, Device, DeviceGroup, EntityKind, GroupType, Machine, Model, Permission,
-    Role, ScopeNode, Subject, Tenant, User, UserGroup,
+    Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, EntityKind, Entry,
+    GroupType, Machine, MachineModel, Member, Membership, Model, Permission, Role, Scope, ScopeNode,
+    Selection, Subject, Tenant, User, UserGroup, Visibility,
 };
 
 /// Reads all entities; those with complaints are named and left out.
@@ -40,6 +41,7 @@ fn entity(reader: &mut Reader<'_>, model: &mut Model, kind: EntityKind, name: &N
         EntityKind::Account => keep(&mut model.accounts, name, account(reader, s)),
         EntityKind::User => keep(&mut model.users, name, user(reader, s)),
         EntityKind::UserGroup => keep(&mut model.user_groups, name, user_group(reader, s)),
+        EntityKind::MachineModel => keep(&mut model.machine_models, name, machine_model(reader, s)),
         EntityKind::Device => keep(&mut model.devices, name, device(reader, s)),
         EntityKind::Machine => keep(&mut model.machines, name, machine(reader, s)),
         EntityKind::DeviceGroup => keep(&mut model.device_groups, name, device_group(reader, s)),
@@ -48,6 +50,8 @@ fn entity(reader: &mut Reader<'_>, model: &mut Model, kind: EntityKind, name: &N
         EntityKind::Category => keep(&mut model.categories, name, category(reader, s)),
         EntityKind::Role => keep(&mut model.roles, name, role(reader, s)),
         EntityKind::Assignment => keep(&mut model.assignments, name, assignment(reader, s)),
+        EntityKind::Entry => keep(&mut model.entries, name, entry(reader, s)),
+        EntityKind::Case => keep(&mut model.cases, name, case(reader, s)),
     }
     reader.finish(section);
 }
@@ -75,7 +79,16 @@ fn user(reader: &mut Reader<'_>, s: &mut Section) -> Option<User> {
 
 fn user_group(reader: &mut Reader<'_>, s: &mut Section) -> Option<UserGroup> {
     let account = reader.name(s, "account");
-    let members = reader.names(s, "members");
+    let mut members: BTreeMap<Name, Member> =
+        reader.names(s, "members").into_iter().map(|name| (name, Member::default())).collect();
+    for (name, mut member) in reader.sections(s, "member") {
+        if members.contains_key(&name) {
+            reader.complain(member.at, member.path.clone(), Fault::Twice { found: name.as_str().into() });
+        }
+        let until = reader.time(&mut member, "until");
+        reader.finish(member);
+        members.insert(name, Member { until });
+    }
     let label = reader.label(s, "label");
     Some(UserGroup { account: account?, members, label })
 }
@@ -84,24 +97,45 @@ fn device_group(reader: &mut Reader<'_>, s: &mut Section) -> Option<DeviceGroup>
     let account = reader.name(s, "account");
     let group_type = reader.word(s, "type", &GroupType::ALL, GroupType::word);
     let devices = reader.names(s, "devices");
+    let mut members = BTreeMap::new();
+    for (name, mut member) in reader.sections(s, "member") {
+        let role = reader.name(&mut member, "role");
+        let categories = reader.names(&mut member, "categories");
+        let until = reader.time(&mut member, "until");
+        reader.finish(member);
+        if let Some(role) = role {
+            members.insert(name, Membership { role, categories, until });
+        }
+    }
     let label = reader.label(s, "label");
-    Some(DeviceGroup { account: account?, group_type: group_type?, devices, label })
+    Some(DeviceGroup { account: account?, group_type: group_type?, devices, members, label })
 }
 
 fn device(reader: &mut Reader<'_>, s: &mut Section) -> Option<Device> {
     let account = reader.name(s, "account");
     let label = reader.label(s, "label");
+    let closed = reader.flag(s, "closed");
     let tunnels = reader.count(s, "tunnels").unwrap_or(Device::LIMITS.tunnels);
     let tunnels_per_user = reader.count(s, "tunnels-per-user").unwrap_or(Device::LIMITS.tunnels_per_user);
     let services = reader.services(s);
-    Some(Device { account: account?, label, limits: DeviceLimits { tunnels, tunnels_per_user }, services })
+    let limits = DeviceLimits { tunnels, tunnels_per_user };
+    Some(Device { account: account?, label, closed, limits, services })
 }
 
 fn machine(reader: &mut Reader<'_>, s: &mut Section) -> Option<Machine> {
     let device = reader.name(s, "device");
+    let model = reader.optional_name(s, "model");
+    let address = reader.address(s, "address");
     let label = reader.label(s, "label");
     let services = reader.services(s);
-    Some(Machine { device: device?, label, services })
+    Some(Machine { device: device?, model, address, label, services })
+}
+
+fn machine_model(reader: &mut Reader<'_>, s: &mut Section) -> Option<MachineModel> {
+    let account = reader.name(s, "account");
+    let label = reader.label(s, "label");
+    let services = reader.templates(s);
+    Some(MachineModel { account: account?, label, services })
 }
 
 fn scope_node(reader: &mut Reader<'_>, s: &mut Section) -> Option<ScopeNode> {
@@ -125,8 +159,11 @@ fn role(reader: &mut Reader<'_>, s: &mut Section) -> Option<Role> {
     let permissions = reader.words(s, "permissions", Permission::ALL, Permission::word);
     let categories = reader.names(s, "categories");
     let second_factor_s = reader.seconds(s, "second-factor");
+    let needs_case = reader.flag(s, "needs-case");
     let label = reader.label(s, "label");
-    Some(Role { tenant: tenant?, permissions, categories, second_factor_s, label })
+    // Only deprecated essential roles end; a custom role is taken away instead.
+    let ends = None;
+    Some(Role { tenant: Some(tenant?), permissions, categories, second_factor_s, needs_case, ends, label })
 }
 
 fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
@@ -144,14 +181,55 @@ fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
         }
     };
     let role = reader.name(s, "role");
-    let scope = match s.take("scope") {
-        Some(node) => reader.scope(&s.key("scope"), node),
-        None => {
-            reader.missing(s, "scope", "a table such as { account = \"acme\" }");
-            None
-        }
-    };
+    let categories = reader.names(s, "categories");
+    let scope = optional_scope(reader, s);
+    if scope.is_none() && reader.complaint_count() == complaints {
+        reader.missing(s, "scope", EXPECTED_SCOPE);
+    }
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
-    Some(Assignment { subject: subject?, role: role?, scope: scope?, from, until })
+    let needs_case = reader.flag(s, "needs-case");
+    Some(Assignment { subject: subject?, role: role?, categories, scope: scope?, from, until, needs_case })
 }
+
+fn optional_scope(reader: &mut Reader<'_>, s: &mut Section) -> Option<Scope> {
+    let node = s.take("scope")?;
+    reader.scope(&s.key("scope"), node)
+}
+
+fn entry(reader: &mut Reader<'_>, s: &mut Section) -> Option<Entry> {
+    let user = reader.name(s, "user");
+    let effect = reader.word(s, "effect", &Effect::ALL, Effect::word);
+    let category = reader.optional_name(s, "category").map(Selection::Category);
+    let service = reader.optional_name(s, "service").map(Selection::Service);
+    let found = usize::from(category.is_some()) + usize::from(service.is_some());
+    if found != 1 {
+        reader.complain(s.at, s.path.clone(), Fault::OneOf { found, expected: "`category` and `service`" });
+    }
+    let before = reader.complaint_count();
+    let scope = optional_scope(reader, s);
+    if scope.is_none() && effect == Some(Effect::Allow) && reader.complaint_count() == before {
+        reader.missing(s, "scope", EXPECTED_SCOPE);
+    }
+    let from = reader.time(s, "from");
+    let until = reader.time(s, "until");
+    let second_factor_s = reader.seconds(s, "second-factor");
+    let selection = category.or(service);
+    Some(Entry { user: user?, effect: effect?, selection: selection?, scope, from, until, second_factor_s })
+}
+
+fn case(reader: &mut Reader<'_>, s: &mut Section) -> Option<Case> {
+    let machine = reader.optional_name(s, "machine").map(CaseSubject::Machine);
+    let device = reader.optional_name(s, "device").map(CaseSubject::Device);
+    let found = usize::from(machine.is_some()) + usize::from(device.is_some());
+    if found != 1 {
+        reader.complain(s.at, s.path.clone(), Fault::OneOf { found, expected: "`machine` and `device`" });
+    }
+    let visibility = reader.word(s, "visibility", &Visibility::ALL, Visibility::word);
+    let from = reader.time(s, "from");
+    let until = reader.time(s, "until");
+    let label = reader.label(s, "label");
+    Some(Case { subject: machine.or(device)?, visibility: visibility?, from, until, label })
+}
+
+const EXPECTED_SCOPE: &str = "a table such as { account = \"acme\" }";

@@ -120,6 +120,20 @@ impl<'a> Reader<'a> {
         named
     }
 
+    /// The sections of a table of named tables inside of another, such as `[device-group.north.member.anna]`.
+    pub(super) fn sections(&mut self, section: &mut Section, key: &'static str) -> Vec<(Name, Section)> {
+        let Some(node) = section.take(key) else { return Vec::new() };
+        let path = section.key(key);
+        let named = self.named(&path, node);
+        named
+            .into_iter()
+            .filter_map(|(name, node)| {
+                let section = self.section(format!("{path}.{name}"), node)?;
+                Some((name, section))
+            })
+            .collect()
+    }
+
     pub(super) fn missing(&mut self, section: &Section, missing: &'static str, expected: &'static str) {
         self.complain(section.at, section.path.clone(), Fault::Missing { missing, expected });
     }

@@ -1,14 +1,14 @@
 //! Reads services and their pages.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{Kind, Target};
 
 use super::reader::{Reader, Section};
 use super::tree::Node;
-use crate::model::{Page, Service};
+use crate::model::{Page, Service, Template};
 
 impl Reader<'_> {
     /// The services of a device or machine.
@@ -35,6 +35,42 @@ impl Reader<'_> {
         let pages = self.pages(s);
         self.finish(section);
         Some(Service { kind: kind?, target: target?, tunnels, idle_s, duration_s, pages })
+    }
+
+    /// The services of a machine model.
+    pub(super) fn templates(&mut self, section: &mut Section) -> BTreeMap<Name, Template> {
+        let mut templates = BTreeMap::new();
+        for (name, mut section) in self.sections(section, "service") {
+            let s = &mut section;
+            let kind = self.word(s, "kind", &Kind::ALL, Kind::word);
+            let port = self.count(s, "port");
+            if port.is_none() {
+                self.missing(s, "port", "a TCP port");
+            }
+            let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
+            let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
+            let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
+            let pages = self.pages(s);
+            self.finish(section);
+            if let (Some(kind), Some(port)) = (kind, port) {
+                templates.insert(name, Template { kind, port, tunnels, idle_s, duration_s, pages });
+            }
+        }
+        templates
+    }
+
+    /// The address of a machine.
+    pub(super) fn address(&mut self, section: &mut Section, key: &'static str) -> Option<IpAddr> {
+        let node = section.take(key)?;
+        let path = section.key(key);
+        let (at, text) = self.text(&path, node, EXPECTED_ADDRESS)?;
+        let address: Option<IpAddr> = text.parse().ok();
+        let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip.to_canonical() == *ip;
+        let address = address.filter(usable);
+        if address.is_none() {
+            self.bad_value(at, path, &text, EXPECTED_ADDRESS);
+        }
+        address
     }
 
     fn target(&mut self, section: &mut Section) -> Option<Target> {
@@ -91,4 +127,6 @@ impl Reader<'_> {
 }
 
 const EXPECTED_TARGET: &str = "an address and port on the machine network as text, such as \"192.168.10.20:5900\" (names are not resolved)";
+const EXPECTED_ADDRESS: &str =
+    "an address on the machine network as text, such as \"192.168.10.20\" (names are not resolved)";
 const EXPECTED_PATH: &str = "a path as text that begins with `/`";

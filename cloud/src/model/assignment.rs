@@ -1,5 +1,7 @@
 //! Role assignments: who, which role, where, and when.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::Name;
@@ -14,12 +16,18 @@ pub struct Assignment {
     pub subject: Subject,
     /// Which role.
     pub role: Name,
+    /// The access categories that an essential role opens here; a custom role has its own.
+    #[serde(default)]
+    pub categories: BTreeSet<Name>,
     /// Where.
     pub scope: Scope,
     /// The first second in which it holds.
     pub from: Option<UnixTime>,
     /// The first second in which it holds no more.
     pub until: Option<UnixTime>,
+    /// Demands an active shared service case of the machine, also where the role does not.
+    #[serde(default)]
+    pub needs_case: bool,
 }
 
 /// Who is assigned a role.

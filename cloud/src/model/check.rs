@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
         for (name, group) in &self.model.user_groups {
             let entity = (EntityKind::UserGroup, name);
             self.known(entity, "account", EntityKind::Account, &group.account);
-            for member in &group.members {
+            for member in group.members.keys() {
                 let key = format!("members[{member}]");
                 if self.known(entity, key.as_str(), EntityKind::User, member)
                     && let Some(user) = self.model.users.get(member)

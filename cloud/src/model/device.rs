@@ -1,4 +1,4 @@
-//! Edge routers and the machines behind them.
+//! Edge routers.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,10 @@ pub struct Device {
     pub account: Name,
     /// What people call it.
     pub label: Option<Label>,
+    /// A closed device opens nothing to anybody, whatever is granted on it: so it comes back from a nested account
+    /// that was deleted.
+    #[serde(default)]
+    pub closed: bool,
     /// Tunnels at the same time.
     pub limits: DeviceLimits,
     /// Its services, by the name that people type.
@@ -26,16 +30,4 @@ pub struct Device {
 impl Device {
     /// What a device allows when the fleet file says nothing else.
     pub const LIMITS: DeviceLimits = DeviceLimits { tunnels: 64, tunnels_per_user: 16 };
-}
-
-/// A machine behind an edge router. Its services are named `MACHINE.SERVICE` on that device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Machine {
-    /// The router that leads to it.
-    pub device: Name,
-    /// What people call it.
-    pub label: Option<Label>,
-    /// Its services.
-    pub services: BTreeMap<Name, Service>,
 }

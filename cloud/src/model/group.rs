@@ -1,10 +1,11 @@
 //! Groups of people, groups of devices, and the places that contain machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
+use postern_protocol::time::UnixTime;
 
 /// People who are assigned roles together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +14,17 @@ pub struct UserGroup {
     /// The account that owns the group; members belong to it or to accounts nested in it.
     pub account: Name,
     /// Its members.
-    pub members: BTreeSet<Name>,
+    pub members: BTreeMap<Name, Member>,
     /// What people call it.
     pub label: Option<Label>,
+}
+
+/// A user's place in a user group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The first second in which the user belongs to the group no more.
+    pub until: Option<UnixTime>,
 }
 
 /// Devices that are a scope together.
@@ -28,8 +37,23 @@ pub struct DeviceGroup {
     pub group_type: GroupType,
     /// Its devices.
     pub devices: BTreeSet<Name>,
+    /// Users who have a role on these devices.
+    #[serde(default)]
+    pub members: BTreeMap<Name, Membership>,
     /// What people call it.
     pub label: Option<Label>,
+}
+
+/// A user's membership in a device group: a role whose scope is the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Which role.
+    pub role: Name,
+    /// The access categories that an essential role opens here; a custom role has its own.
+    pub categories: BTreeSet<Name>,
+    /// The first second in which it holds no more.
+    pub until: Option<UnixTime>,
 }
 
 /// What the devices of a group have in common. It sorts groups for people and decides nothing.

@@ -41,6 +41,8 @@ enum Holders {
 }
 
 permissions! {
+    /// See cases inside the company.
+    ReadInternalCases, "internal-cases.read", Operating;
     /// Open cases inside the company.
     CreateInternalCases, "internal-cases.create", Operating;
     /// Assign, edit and close cases inside the company.
@@ -71,16 +73,26 @@ permissions! {
     ManageApplications, "applications.manage", Both;
     /// Assign applications to machine models.
     AssignApplications, "applications.assign", Provider;
-    /// See and download machine licences.
+    /// See machine licences.
     ReadLicences, "licences.read", Provider;
+    /// Download machine licences.
+    DownloadLicences, "licences.download", Provider;
     /// See edge devices.
     ReadDevices, "devices.read", Both;
     /// Enrol, edit and remove edge devices.
     ManageDevices, "devices.manage", Both;
     /// Change the configuration of an edge device.
     ConfigureDevices, "devices.configure", Both;
+    /// See how tunnels are configured, with secrets redacted.
+    ReadRemoteAccess, "remote-access.read", Both;
+    /// Configure remote access of machines; using it is not part of this.
+    ManageRemoteAccess, "remote-access.manage", Provider;
     /// Activate and deactivate remote access; using it is not part of this.
     ActivateRemoteAccess, "remote-access.activate", Operating;
+    /// Use tunnels, to what the access categories contain; without a category it opens nothing.
+    UseRemoteAccess, "remote-access.use", Both;
+    /// Transfer files to and from machines through the cloud.
+    ManageFileTransfer, "file-transfer.manage", Provider;
     /// See users.
     ShowUsers, "users.show", Both;
     /// Create users.
@@ -89,12 +101,20 @@ permissions! {
     EditUsers, "users.edit", Both;
     /// Invite users of a customer.
     InviteCustomerUsers, "users.invite-customer", Both;
+    /// Invite users of the own company.
+    InviteUsers, "users.invite", Both;
     /// Take an invitation back.
     RevokeInvitations, "users.revoke-invite", Both;
+    /// Delete users.
+    DeleteUsers, "users.delete", Both;
     /// Create and edit custom roles.
     ManageRoles, "roles.manage", Both;
     /// Assign roles and scopes.
     AssignRoles, "roles.assign", Both;
+    /// Change what is said about the company.
+    ManageCompany, "company.manage", Both;
+    /// Change the appearance of the company's pages.
+    ManageAppearance, "appearance.manage", Both;
 }
 
 impl Permission {

@@ -5,22 +5,30 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
+use postern_protocol::time::UnixTime;
 
 use super::account::Tenant;
 use super::permission::Permission;
 
-/// A selection of permissions and access categories, for companies of one tenant role.
+/// A selection of permissions and access categories.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// The tenant role of the accounts whose users may hold it.
-    pub tenant: Tenant,
+    /// The tenant role of the accounts whose users may hold it; none, for users of any account, is for basic roles.
+    pub tenant: Option<Tenant>,
     /// Administrative rights; none of them opens a tunnel.
     pub permissions: BTreeSet<Permission>,
-    /// Access categories; the only thing that opens a tunnel.
+    /// Access categories; the only thing that opens a tunnel. Essential roles have none: what they open is named by
+    /// each assignment.
     pub categories: BTreeSet<Name>,
     /// Demands a second factor not older than this many seconds, for every grant of this role and no other.
     pub second_factor_s: Option<u32>,
+    /// Demands an active shared service case of the machine, for every grant of this role and no other.
+    #[serde(default)]
+    pub needs_case: bool,
+    /// The first second in which the role opens nothing any more, whatever an assignment says; deprecated roles only.
+    #[serde(default)]
+    pub ends: Option<UnixTime>,
     /// What people call it.
     pub label: Option<Label>,
 }

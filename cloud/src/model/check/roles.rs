@@ -9,7 +9,8 @@ impl Check<'_> {
     pub(super) fn roles(&mut self) {
         for (name, role) in &self.model.roles {
             let entity = (EntityKind::Role, name);
-            let tenant = role.tenant;
+            // Only essential roles are for any tenant role.
+            let Some(tenant) = role.tenant else { continue };
             if tenant == Tenant::AppDeveloper {
                 self.fault(entity, "tenant", Problem::NoCustomRoles { tenant });
             } else {
@@ -32,7 +33,9 @@ impl Check<'_> {
             {
                 self.fault(entity, "until", Problem::Window);
             }
-            self.known(entity, "role", EntityKind::Role, &assignment.role);
+            if model.role(&assignment.role).is_none() {
+                self.known(entity, "role", EntityKind::Role, &assignment.role);
+            }
             let account = match &assignment.subject {
                 Subject::User(user) => {
                     let known = self.known(entity, "user", EntityKind::User, user);
@@ -51,20 +54,20 @@ impl Check<'_> {
     /// Every holder's account has the tenant role that the role is for. So all roles of one user are of one.
     fn role_tenants(&mut self, name: &Name, assignment: &Assignment) {
         let model = self.model;
-        let Some(role) = model.roles.get(&assignment.role) else { return };
+        let Some(role_tenant) = model.role(&assignment.role).and_then(|role| role.tenant) else { return };
         let users: Vec<&Name> = match &assignment.subject {
             Subject::User(user) => vec![user],
             Subject::Group(group) => {
-                model.user_groups.get(group).map(|group| group.members.iter().collect()).unwrap_or_default()
+                model.user_groups.get(group).map(|group| group.members.keys().collect()).unwrap_or_default()
             }
         };
         for user in users {
             let Some(account) = model.users.get(user).map(|user| &user.account) else { continue };
             let Some(tenant) = model.accounts.get(account).map(|account| account.tenant) else { continue };
-            if tenant != role.tenant {
+            if tenant != role_tenant {
                 let problem = Problem::RoleTenant {
                     role: assignment.role.clone(),
-                    role_tenant: role.tenant,
+                    role_tenant,
                     user: user.clone(),
                     account: account.clone(),
                     account_tenant: tenant,
