@@ -43,6 +43,10 @@ pub const CATEGORY_SERVICES: usize = SERVICES;
 pub const ORIGINS: usize = 8192;
 /// Grants of one snapshot.
 pub const GRANTS: usize = 32_768;
+/// Prohibitions of one snapshot.
+pub const PROHIBITIONS: usize = 8192;
+/// Service cases of one snapshot.
+pub const CASES: usize = 512;
 /// Second-factor facts in one pass.
 pub const FACTORS: usize = 8;
 

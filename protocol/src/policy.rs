@@ -18,5 +18,7 @@ pub use decide::{Circumstances, Denial, Permit, decide};
 pub use explain::{Explanation, explain};
 pub use index::{Ask, Index};
 pub use reason::Reason;
-pub use snapshot::{Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User};
+pub use snapshot::{
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+};
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

@@ -1,21 +1,23 @@
 //! The decision: who asks, for what, when, and under which circumstances. The only function that says yes.
 //!
 //! 1. Is the caller known and enabled, has the device an owner and a policy that is in date?
-//! 2. Of the caller's grants that contain the service: does one hold now, with all of *its own* conditions?
-//! 3. Is there room for one more tunnel?
+//! 2. Does a prohibition of the caller contain the service now? It beats every grant.
+//! 3. Of the caller's grants that contain the service: does one hold now, with all of *its own* conditions?
+//! 4. Is there room for one more tunnel?
 //!
-//! Conditions belong to the grant that is used: a window or a second factor is never borrowed from another grant.
+//! Conditions belong to the grant that is used: a window, second factor or case is never borrowed from another grant.
 //! If several grants hold, the one that holds longest is used. If none holds, the denial names the grant that came
 //! furthest, because that is the one the caller can do something about.
 //!
 //! Absent on purpose: any default. Every path that is not spelled out ends in a denial.
 
+use std::cell::LazyCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::index::{Ask, Index};
 use super::reason::Reason;
-use super::snapshot::{Category, Grant, Origin, Service};
+use super::snapshot::{Case, Category, Grant, Origin, Service};
 use super::verify::Floor;
 use crate::id::UserId;
 use crate::time::UnixTime;
@@ -90,11 +92,20 @@ impl Permit {
     }
 }
 
-/// A no, with one reason and, where a grant was in play, its origin.
+/// A no, with one reason and, where a grant or prohibition was in play, its origin.
 #[derive(Clone, Debug)]
 pub struct Denial {
     reason: Reason,
-    grant: Option<(Arc<Index>, u32)>,
+    rule: Option<(Arc<Index>, Rule)>,
+}
+
+/// The row of a snapshot that a judgement rests on, by its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The grant that is used, or that came furthest.
+    Grant(u32),
+    /// The prohibition that refuses.
+    Prohibition(u32),
 }
 
 impl Denial {
@@ -104,17 +115,23 @@ impl Denial {
         self.reason
     }
 
-    /// Where the grant that came furthest comes from; none when no grant was in play.
+    /// Where the prohibition or the grant that came furthest comes from; none when no rule was in play.
+    ///
+    /// With [`Reason::NoGrant`] it is always a prohibition. It is for the audit and not for the caller, who must not
+    /// learn whether a service exists.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
-        let (index, grant) = self.grant.as_ref()?;
-        index.origin(index.grant(*grant)?.origin)
+        let (index, rule) = self.rule.as_ref()?;
+        index.origin(match *rule {
+            Rule::Grant(grant) => index.grant(grant)?.origin,
+            Rule::Prohibition(prohibition) => index.prohibition(prohibition)?.origin,
+        })
     }
 
     /// A denial without a policy decision: the caller could not be authenticated.
     #[must_use]
     pub const fn bad_pass() -> Self {
-        Self { reason: Reason::BadPass, grant: None }
+        Self { reason: Reason::BadPass, rule: None }
     }
 }
 
@@ -140,9 +157,9 @@ pub fn decide(
         Ok(Yes { index, service, grant, until }) => {
             Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, until })
         }
-        Err(No { reason, grant }) => {
-            let grant = grant.and_then(|grant| Some((Arc::clone(policy?), grant)));
-            Err(Denial { reason, grant })
+        Err(No { reason, rule }) => {
+            let rule = rule.and_then(|rule| Some((Arc::clone(policy?), rule)));
+            Err(Denial { reason, rule })
         }
     }
 }
@@ -168,12 +185,12 @@ pub(super) struct Yes<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct No {
     pub(super) reason: Reason,
-    pub(super) grant: Option<u32>,
+    pub(super) rule: Option<Rule>,
 }
 
 impl From<Reason> for No {
     fn from(reason: Reason) -> Self {
-        Self { reason, grant: None }
+        Self { reason, rule: None }
     }
 }
 
@@ -212,8 +229,9 @@ pub(super) fn judge<'a>(
     let (Some(user), Some(service), Some(_)) = (user, ask.service, row) else {
         return Err(Reason::NoGrant.into());
     };
+    let prohibited_from = next_prohibition(index, user, service, now)?;
     let (grant, until) = choose(index, facts, user, service, now)?;
-    let until = until.min(facts.pass_expires).min(snapshot.expires);
+    let until = until.min(prohibited_from).min(facts.pass_expires).min(snapshot.expires);
     let limits = index.service(service).ok_or(Reason::NoGrant)?;
     let room = circumstances.open_on_service < u32::from(limits.tunnels)
         && circumstances.open_by_user < u32::from(snapshot.limits.tunnels_per_user)
@@ -221,8 +239,21 @@ pub(super) fn judge<'a>(
     if room {
         Ok(Yes { index, service, grant, until })
     } else {
-        Err(No { reason: Reason::Concurrency, grant: Some(grant) })
+        Err(No { reason: Reason::Concurrency, rule: Some(Rule::Grant(grant)) })
     }
+}
+
+/// When the next prohibition of the user that contains the service begins; a denial when one is in force now.
+fn next_prohibition(index: &Index, user: u32, service: u32, now: UnixTime) -> Result<UnixTime, No> {
+    let mut next = UnixTime::MAX;
+    for (ix, row) in index.prohibitions_of(user).filter(|(_, row)| index.contains(row.category, service)) {
+        if row.in_force(now) {
+            // Unknown, ungranted and prohibited are one answer to the caller; the audit names the rule.
+            return Err(No { reason: Reason::NoGrant, rule: Some(Rule::Prohibition(ix)) });
+        }
+        next = row.not_before.filter(|from| now < *from).unwrap_or(UnixTime::MAX).min(next);
+    }
+    Ok(next)
 }
 
 /// Of the grants that contain the service: the one that holds longest, or the reason of the one that came furthest.
@@ -235,11 +266,12 @@ fn choose(
 ) -> Result<(u32, UnixTime), No> {
     let mut best: Option<(u32, UnixTime)> = None;
     let mut nearest = No::from(Reason::NoGrant);
+    let case = LazyCell::new(|| active_case(index, service, now).map(Case::end));
     for (ix, grant) in index.grants_of(user).filter(|(_, grant)| index.contains(grant.category, service)) {
-        match holds(grant, facts, now) {
+        match holds(grant, facts, || *case, now) {
             Ok(until) if best.is_none_or(|(_, longest)| longest < until) => best = Some((ix, until)),
             Ok(_) => {}
-            Err(reason) if reason > nearest.reason => nearest = No { reason, grant: Some(ix) },
+            Err(reason) if reason > nearest.reason => nearest = No { reason, rule: Some(Rule::Grant(ix)) },
             Err(_) => {}
         }
     }
@@ -247,7 +279,14 @@ fn choose(
 }
 
 /// Whether one grant holds now, and until when; otherwise its first failing condition.
-pub(super) fn holds(grant: &Grant, facts: &Facts, now: UnixTime) -> Result<UnixTime, Reason> {
+///
+/// `case_end` says until when a case of the very service is active; it is asked only by a grant that demands one.
+pub(super) fn holds(
+    grant: &Grant,
+    facts: &Facts,
+    case_end: impl FnOnce() -> Option<UnixTime>,
+    now: UnixTime,
+) -> Result<UnixTime, Reason> {
     if grant.not_before.is_some_and(|from| now < from) {
         return Err(Reason::NotYet);
     }
@@ -263,7 +302,15 @@ pub(super) fn holds(grant: &Grant, facts: &Facts, now: UnixTime) -> Result<UnixT
         }
         until = until.min(stale_at);
     }
+    if grant.needs_case {
+        until = until.min(case_end().ok_or(Reason::CaseInactive)?);
+    }
     Ok(until)
+}
+
+/// The case that contains the service and is active; of several the one that ends last.
+pub(super) fn active_case(index: &Index, service: u32, now: UnixTime) -> Option<&Case> {
+    index.cases_of(service).filter(|case| case.is_active(now)).max_by_key(|case| case.end())
 }
 
 #[cfg(test)]

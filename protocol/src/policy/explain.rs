@@ -1,4 +1,4 @@
-//! The judgement in words: what would be decided for a user and a service at a time, and because of which grants.
+//! The judgement in words: what would be decided for a user and a service at a time, and because of which rules.
 //!
 //! It asks the same `judge` as [`decide`](super::decide()), so the answer is the same; it makes no permit.
 
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::decide::{Circumstances, Facts, No, holds, judge};
+use super::decide::{Circumstances, Facts, No, Rule, active_case, holds, judge};
 use super::index::Index;
 use super::reason::Reason;
-use super::snapshot::Grant;
+use super::snapshot::{Case, Grant, Origin, Prohibition};
 use crate::id::UserId;
 use crate::time::UnixTime;
 
@@ -22,7 +22,7 @@ pub struct Hypothesis {
     pub second_factor_at: Option<UnixTime>,
 }
 
-/// The verdict on one request and on each grant that contains the service.
+/// The verdict on one request and on each rule that contains the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// None is a permit; otherwise the reason of the denial.
@@ -31,6 +31,8 @@ pub struct Explanation {
     pub until: Option<UnixTime>,
     /// Every grant of the user that contains the service.
     pub chains: Vec<Chain>,
+    /// Every prohibition of the user that contains the service: those in force beat all grants.
+    pub prohibitions: Vec<Veto>,
 }
 
 /// One grant with its origin and its own verdict.
@@ -38,12 +40,8 @@ pub struct Explanation {
 pub struct Chain {
     /// Whether the verdict rests on this grant.
     pub used: bool,
-    /// The role assignment.
-    pub assignment: String,
-    /// The role.
-    pub role: String,
-    /// The user group, if one is on the way.
-    pub group: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The access category.
     pub category: String,
     /// The beginning of its window.
@@ -52,8 +50,27 @@ pub struct Chain {
     pub not_after: Option<UnixTime>,
     /// Age in seconds that its second factor may have.
     pub second_factor_s: Option<u32>,
+    /// Whether it demands an active service case.
+    pub needs_case: bool,
+    /// The active case that it rests on, if it demands one and there is one.
+    pub case: Option<String>,
     /// Its first failing condition; none when it holds.
     pub fails: Option<Reason>,
+}
+
+/// One prohibition with its origin; it refuses while it is in force, whatever the chains say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Veto {
+    /// Whether it is in force at the moment that is judged.
+    pub in_force: bool,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The access category.
+    pub category: String,
+    /// The beginning of its window.
+    pub not_before: Option<UnixTime>,
+    /// The end of its window.
+    pub not_after: Option<UnixTime>,
 }
 
 /// Explains the decision on `service` for a hypothetical caller.
@@ -70,36 +87,65 @@ pub fn explain(
         pass_expires: UnixTime::MAX,
         second_factor_at: hypothesis.second_factor_at,
     };
+    let mut explanation =
+        Explanation { denied: None, until: None, chains: Vec::new(), prohibitions: Vec::new() };
     let Some(index) = policy else {
-        return Explanation { denied: Some(Reason::NoPolicy), until: None, chains: Vec::new() };
+        return Explanation { denied: Some(Reason::NoPolicy), ..explanation };
     };
     let ask = index.ask(hypothesis.user, service);
-    let (denied, until, used) = match judge(policy, &facts, &ask, circumstances) {
-        Ok(yes) => (None, Some(yes.until), Some(yes.grant)),
-        Err(No { reason, grant }) => (Some(reason), None, grant),
-    };
-    let mut chains = Vec::new();
-    if let (Some(user), Some(service)) = (ask.user, ask.service) {
-        for (ix, grant) in index.grants_of(user).filter(|(_, grant)| index.contains(grant.category, service))
-        {
-            chains.extend(chain(index, grant, &facts, circumstances.now, used == Some(ix)));
+    let used = match judge(policy, &facts, &ask, circumstances) {
+        Ok(yes) => {
+            explanation.until = Some(yes.until);
+            Some(Rule::Grant(yes.grant))
         }
+        Err(No { reason, rule }) => {
+            explanation.denied = Some(reason);
+            rule
+        }
+    };
+    if let (Some(user), Some(service)) = (ask.user, ask.service) {
+        let now = circumstances.now;
+        let case = active_case(index, service, now);
+        let grants = index.grants_of(user).filter(|(_, grant)| index.contains(grant.category, service));
+        explanation.chains = grants
+            .filter_map(|(ix, grant)| {
+                let fails = holds(grant, &facts, || case.map(Case::end), now).err();
+                chain(index, grant, case, Verdict { used: used == Some(Rule::Grant(ix)), fails })
+            })
+            .collect();
+        let rows = index.prohibitions_of(user).filter(|(_, row)| index.contains(row.category, service));
+        explanation.prohibitions = rows.filter_map(|(_, row)| veto(index, row, now)).collect();
     }
-    Explanation { denied, until, chains }
+    explanation
 }
 
-fn chain(index: &Index, grant: &Grant, facts: &Facts, now: UnixTime, used: bool) -> Option<Chain> {
-    let origin = index.origin(grant.origin)?;
+/// What was judged of one grant.
+struct Verdict {
+    used: bool,
+    fails: Option<Reason>,
+}
+
+fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) -> Option<Chain> {
     Some(Chain {
-        used,
-        assignment: origin.assignment.to_string(),
-        role: origin.role.to_string(),
-        group: origin.group.as_ref().map(ToString::to_string),
+        used: verdict.used,
+        origin: index.origin(grant.origin)?.clone(),
         category: index.category(grant.category)?.name.to_string(),
         not_before: grant.not_before,
         not_after: grant.not_after,
         second_factor_s: grant.second_factor_s,
-        fails: holds(grant, facts, now).err(),
+        needs_case: grant.needs_case,
+        case: case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
+        fails: verdict.fails,
+    })
+}
+
+fn veto(index: &Index, row: &Prohibition, now: UnixTime) -> Option<Veto> {
+    Some(Veto {
+        in_force: row.in_force(now),
+        origin: index.origin(row.origin)?.clone(),
+        category: index.category(row.category)?.name.to_string(),
+        not_before: row.not_before,
+        not_after: row.not_after,
     })
 }
 

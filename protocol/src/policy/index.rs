@@ -2,12 +2,13 @@
 //!
 //! 1. Users by id and services by name, hashed.
 //! 2. Grants are sorted by user already; each user knows the range of its own.
-//! 3. Each category is a row of bits, one for each service.
+//! 3. Prohibitions likewise; a snapshot without any costs a decision two comparisons.
+//! 4. Each category is a row of bits, one for each service; each case too.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::snapshot::{Category, Grant, Origin, Service, Snapshot, User};
+use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snapshot, User};
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
@@ -21,8 +22,12 @@ pub struct Index {
     services: HashMap<Name, u32>,
     /// Grants of user `u` are `grants[starts[u]..starts[u + 1]]`.
     starts: Vec<u32>,
+    /// As `starts`, for prohibitions.
+    prohibited: Vec<u32>,
     /// `words` 64-bit words for each category.
     bits: Vec<u64>,
+    /// `words` 64-bit words for each case.
+    case_bits: Vec<u64>,
     words: usize,
 }
 
@@ -50,18 +55,13 @@ impl Index {
         let floor = verified.floor();
         let snapshot = verified.into_snapshot();
         let words = snapshot.services.len().div_ceil(64);
-        let mut bits = vec![0u64; words * snapshot.categories.len()];
-        for (row, category) in bits.chunks_mut(words.max(1)).zip(&snapshot.categories) {
-            for service in &category.services {
-                if let Some(word) = row.get_mut(position(service / 64)) {
-                    *word |= 1 << (service % 64);
-                }
-            }
-        }
+        let bits = bits_of(words, snapshot.categories.iter().map(|category| category.services.as_slice()));
+        let case_bits = bits_of(words, snapshot.cases.iter().map(|case| case.services.as_slice()));
         let users = snapshot.users.iter().map(|user| user.id).zip(0u32..).collect();
         let services = snapshot.services.iter().map(|service| service.name.clone()).zip(0u32..).collect();
-        let starts = starts(&snapshot);
-        Self { snapshot, floor, users, services, starts, bits, words }
+        let starts = starts_of(snapshot.users.len(), snapshot.grants.iter().map(|grant| grant.user));
+        let prohibited = starts_of(snapshot.users.len(), snapshot.prohibitions.iter().map(|row| row.user));
+        Self { snapshot, floor, users, services, starts, prohibited, bits, case_bits, words }
     }
 
     /// Looks a user and a service up.
@@ -111,36 +111,79 @@ impl Index {
         self.snapshot.grants.get(position(grant))
     }
 
+    pub(super) fn prohibition(&self, prohibition: u32) -> Option<&Prohibition> {
+        self.snapshot.prohibitions.get(position(prohibition))
+    }
+
     /// Grants of `user` with their positions, in the order of the snapshot.
     pub(super) fn grants_of(&self, user: u32) -> impl Iterator<Item = (u32, &Grant)> {
-        let from = self.starts.get(position(user)).copied().unwrap_or(0);
-        let to = self.starts.get(position(user) + 1).copied().unwrap_or(0);
-        let grants = self.snapshot.grants.get(position(from)..position(to)).unwrap_or_default();
-        (from..).zip(grants)
+        rows_of(&self.snapshot.grants, &self.starts, user)
+    }
+
+    /// Prohibitions of `user` with their positions, in the order of the snapshot.
+    pub(super) fn prohibitions_of(&self, user: u32) -> impl Iterator<Item = (u32, &Prohibition)> {
+        rows_of(&self.snapshot.prohibitions, &self.prohibited, user)
+    }
+
+    /// Cases that contain `service`, active or not.
+    pub(super) fn cases_of(&self, service: u32) -> impl Iterator<Item = &Case> {
+        let contains = move |case: &u32| is_set(&self.case_bits, self.words, *case, service);
+        (0u32..).zip(&self.snapshot.cases).filter(move |(at, _)| contains(at)).map(|(_, case)| case)
     }
 
     /// Whether `category` contains `service`.
     pub(super) fn contains(&self, category: u32, service: u32) -> bool {
-        let word = position(category) * self.words + position(service / 64);
-        position(service / 64) < self.words
-            && self.bits.get(word).is_some_and(|bits| bits & (1 << (service % 64)) != 0)
+        is_set(&self.bits, self.words, category, service)
     }
 }
 
-fn starts(snapshot: &Snapshot) -> Vec<u32> {
-    let mut starts = Vec::with_capacity(snapshot.users.len() + 1);
+/// One row of `words` words for each list of positions.
+fn bits_of<'a>(words: usize, lists: impl ExactSizeIterator<Item = &'a [u32]>) -> Vec<u64> {
+    let mut bits = vec![0u64; words * lists.len()];
+    for (row, services) in bits.chunks_mut(words.max(1)).zip(lists) {
+        for service in services {
+            if let Some(word) = row.get_mut(position(service / 64)) {
+                *word |= 1 << (service % 64);
+            }
+        }
+    }
+    bits
+}
+
+fn is_set(bits: &[u64], words: usize, row: u32, service: u32) -> bool {
+    let word = position(row) * words + position(service / 64);
+    position(service / 64) < words && bits.get(word).is_some_and(|bits| bits & (1 << (service % 64)) != 0)
+}
+
+/// Where the rows of each user begin; rows are ascending by user. Empty when there are no rows.
+fn starts_of(users: usize, rows: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Vec::new();
+    }
+    let mut starts = Vec::with_capacity(users + 1);
     let mut next = 0u32;
-    let mut grants = snapshot.grants.iter().peekable();
     for user in 0u32.. {
         starts.push(next);
-        if starts.len() > snapshot.users.len() {
+        if starts.len() > users {
             break;
         }
-        while grants.next_if(|grant| grant.user == user).is_some() {
+        while rows.next_if_eq(&user).is_some() {
             next += 1;
         }
     }
     starts
+}
+
+/// The rows of one user with their positions.
+fn rows_of<'a, T>(
+    rows: &'a [T],
+    starts: &[u32],
+    user: u32,
+) -> impl Iterator<Item = (u32, &'a T)> + use<'a, T> {
+    let start = |user: usize| starts.get(user).copied().unwrap_or(0);
+    let (from, to) = (start(position(user)), start(position(user).saturating_add(1)));
+    (from..).zip(rows.get(position(from)..position(to)).unwrap_or_default())
 }
 
 /// Positions in a snapshot are below 2^16 (see `limits`), so they fit a 32-bit `usize`.

@@ -4,6 +4,7 @@
 //! users fit in half a megabyte, and a reference is checked by comparing it with a length. Whole snapshots are
 //! replaced; there are no patches.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub struct Snapshot {
     pub issued: UnixTime,
     /// The first second in which it permits nothing.
     pub expires: UnixTime,
-    /// Whether the device belongs to an account. An unassigned device permits nothing.
+    /// Whether the device belongs to an account. An unassigned device permits nothing and carries no rules.
     pub assigned: bool,
     /// Bounds for the whole device.
     pub limits: DeviceLimits,
@@ -41,10 +42,14 @@ pub struct Snapshot {
     pub categories: Vec<Category>,
     /// Users, ascending by id; at most [`limits::USERS`].
     pub users: Vec<User>,
-    /// Where grants come from, ascending; at most [`limits::ORIGINS`].
+    /// Where grants and prohibitions come from, ascending; at most [`limits::ORIGINS`].
     pub origins: Vec<Origin>,
     /// Grants, ascending; at most [`limits::GRANTS`].
     pub grants: Vec<Grant>,
+    /// What beats every grant, ascending; at most [`limits::PROHIBITIONS`].
+    pub prohibitions: Vec<Prohibition>,
+    /// Service cases whose remote access is or will be active, ascending by name; at most [`limits::CASES`].
+    pub cases: Vec<Case>,
 }
 
 impl Signed for Snapshot {
@@ -144,15 +149,70 @@ pub struct User {
     pub disabled: bool,
 }
 
-/// Where a grant comes from, as labels that the device can show.
+/// Where a grant or prohibition comes from, as labels that the device can show.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Origin {
-    /// The role assignment.
-    pub assignment: Label,
-    /// The role that it assigns.
-    pub role: Label,
-    /// The user group through which it reaches the user, if any.
-    pub group: Option<Label>,
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A role assignment.
+    Assignment {
+        /// Its name.
+        assignment: Label,
+        /// The role that it assigns.
+        role: Label,
+        /// The user group through which it reaches the user, if any.
+        group: Option<Label>,
+    },
+    /// The user's membership in a device group, which carries a role.
+    Membership {
+        /// The device group.
+        group: Label,
+        /// The role.
+        role: Label,
+    },
+    /// An entry for this one user.
+    Entry {
+        /// Its name.
+        entry: Label,
+    },
+}
+
+impl Origin {
+    /// What people look for in the cloud: the name of the assignment, device group or entry.
+    #[must_use]
+    pub const fn name(&self) -> &Label {
+        match self {
+            Self::Assignment { assignment, .. } => assignment,
+            Self::Membership { group, .. } => group,
+            Self::Entry { entry } => entry,
+        }
+    }
+
+    /// The role, where one is on the way.
+    #[must_use]
+    pub const fn role(&self) -> Option<&Label> {
+        match self {
+            Self::Assignment { role, .. } | Self::Membership { role, .. } => Some(role),
+            Self::Entry { .. } => None,
+        }
+    }
+}
+
+/// A noun, so that a sentence can go on: granted by it, refused by it.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Assignment { assignment, role, group: None } => {
+                write!(f, "assignment `{assignment}` of role `{role}`")
+            }
+            Self::Assignment { assignment, role, group: Some(group) } => {
+                write!(f, "assignment `{assignment}` of role `{role}` to user group `{group}`")
+            }
+            Self::Membership { group, role } => {
+                write!(f, "membership in device group `{group}` with role `{role}`")
+            }
+            Self::Entry { entry } => write!(f, "entry `{entry}`"),
+        }
+    }
 }
 
 /// One row: this user, this category, under these conditions, because of this origin.
@@ -168,8 +228,60 @@ pub struct Grant {
     pub not_after: Option<UnixTime>,
     /// Demands a second factor not older than this many seconds; none demands no second factor.
     pub second_factor_s: Option<u32>,
+    /// Demands an active [`Case`] that contains the service.
+    pub needs_case: bool,
     /// Position in [`Snapshot::origins`].
     pub origin: u32,
+}
+
+/// One row that beats every grant: this user is refused this category in this window, whatever else says yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Prohibition {
+    /// Position in [`Snapshot::users`].
+    pub user: u32,
+    /// Position in [`Snapshot::categories`].
+    pub category: u32,
+    /// The first second in which it holds; none is since ever.
+    pub not_before: Option<UnixTime>,
+    /// The first second in which it holds no more; none is for as long as the snapshot.
+    pub not_after: Option<UnixTime>,
+    /// Position in [`Snapshot::origins`].
+    pub origin: u32,
+}
+
+/// A service case that is shared with those who service the machine, while its remote access is activated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// Its name.
+    pub name: Label,
+    /// The services of its machine: positions in [`Snapshot::services`], ascending, not empty.
+    pub services: Vec<u32>,
+    /// The first second in which it is active; none is since ever.
+    pub not_before: Option<UnixTime>,
+    /// The first second in which it is active no more; none is until it is closed.
+    pub not_after: Option<UnixTime>,
+}
+
+impl Prohibition {
+    /// Whether it refuses in second `now`.
+    #[must_use]
+    pub fn in_force(&self, now: UnixTime) -> bool {
+        self.not_before.is_none_or(|from| from <= now) && self.not_after.is_none_or(|end| now < end)
+    }
+}
+
+impl Case {
+    /// The first second in which it is active no more.
+    #[must_use]
+    pub fn end(&self) -> UnixTime {
+        self.not_after.unwrap_or(UnixTime::MAX)
+    }
+
+    /// Whether it is active in second `now`.
+    #[must_use]
+    pub fn is_active(&self, now: UnixTime) -> bool {
+        self.not_before.is_none_or(|from| from <= now) && now < self.end()
+    }
 }
 
 /// The first rule of form that a snapshot breaks.
@@ -207,9 +319,12 @@ pub enum FormFault {
         /// The field.
         field: &'static str,
     },
-    /// A device without an account carries grants.
-    #[error("an unassigned device carries grants")]
-    Unassigned,
+    /// A device without an account carries rules.
+    #[error("an unassigned device carries `{list}`, expected none")]
+    Unassigned {
+        /// The list that is not empty.
+        list: &'static str,
+    },
 }
 
 impl Snapshot {
@@ -223,16 +338,22 @@ impl Snapshot {
         count("users", self.users.len(), limits::USERS)?;
         count("origins", self.origins.len(), limits::ORIGINS)?;
         count("grants", self.grants.len(), limits::GRANTS)?;
+        count("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS)?;
+        count("cases", self.cases.len(), limits::CASES)?;
         ascending("services", &self.services, |a, b| a.name < b.name)?;
         ascending("categories", &self.categories, |a, b| a.name < b.name)?;
         ascending("users", &self.users, |a, b| a.id < b.id)?;
         ascending("origins", &self.origins, |a, b| a < b)?;
         ascending("grants", &self.grants, |a, b| a < b)?;
+        ascending("prohibitions", &self.prohibitions, |a, b| a < b)?;
+        ascending("cases", &self.cases, |a, b| a.name < b.name)?;
         if self.issued >= self.expires {
             return Err(FormFault::Value { list: "snapshot", field: "expires" });
         }
-        if !self.assigned && !self.grants.is_empty() {
-            return Err(FormFault::Unassigned);
+        if !self.assigned {
+            empty("grants", &self.grants)?;
+            empty("prohibitions", &self.prohibitions)?;
+            empty("cases", &self.cases)?;
         }
         self.services.iter().try_for_each(Service::check_form)?;
         for category in &self.categories {
@@ -246,7 +367,9 @@ impl Snapshot {
                 return Err(FormFault::Value { list: "users", field: "keys" });
             }
         }
-        self.grants.iter().try_for_each(|grant| grant.check_form(self))
+        self.grants.iter().try_for_each(|grant| grant.check_form(self))?;
+        self.prohibitions.iter().try_for_each(|prohibition| prohibition.check_form(self))?;
+        self.cases.iter().try_for_each(|case| case.check_form(self))
     }
 }
 
@@ -273,12 +396,31 @@ impl Grant {
         refers("grants", "user", Some(self.user), snapshot.users.len())?;
         refers("grants", "category", Some(self.category), snapshot.categories.len())?;
         refers("grants", "origin", Some(self.origin), snapshot.origins.len())?;
-        match (self.not_before, self.not_after) {
-            (Some(from), Some(until)) if from >= until => {
-                Err(FormFault::Value { list: "grants", field: "not_after" })
-            }
-            (Some(_) | None, Some(_) | None) => Ok(()),
-        }
+        window("grants", self.not_before, self.not_after)
+    }
+}
+
+impl Prohibition {
+    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
+        refers("prohibitions", "user", Some(self.user), snapshot.users.len())?;
+        refers("prohibitions", "category", Some(self.category), snapshot.categories.len())?;
+        refers("prohibitions", "origin", Some(self.origin), snapshot.origins.len())?;
+        window("prohibitions", self.not_before, self.not_after)
+    }
+}
+
+impl Case {
+    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
+        ascending("case services", &self.services, |a, b| a < b)?;
+        refers("cases", "service", self.services.last().copied(), snapshot.services.len())?;
+        window("cases", self.not_before, self.not_after)
+    }
+}
+
+fn window(list: &'static str, from: Option<UnixTime>, until: Option<UnixTime>) -> Result<(), FormFault> {
+    match (from, until) {
+        (Some(from), Some(until)) if from >= until => Err(FormFault::Value { list, field: "not_after" }),
+        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
@@ -286,12 +428,17 @@ fn count(list: &'static str, found: usize, limit: usize) -> Result<(), FormFault
     if found > limit { Err(FormFault::Count { list, found, limit }) } else { Ok(()) }
 }
 
+/// A device that changes hands must not carry what its last owner ruled.
+fn empty<T>(list: &'static str, entries: &[T]) -> Result<(), FormFault> {
+    if entries.is_empty() { Ok(()) } else { Err(FormFault::Unassigned { list }) }
+}
+
 fn ascending<T>(list: &'static str, entries: &[T], below: impl Fn(&T, &T) -> bool) -> Result<(), FormFault> {
     let ordered = entries.windows(2).all(|pair| matches!(pair, [a, b] if below(a, b)));
     if ordered { Ok(()) } else { Err(FormFault::Order { list }) }
 }
 
-/// The highest reference of an ascending list decides; none is an empty list, which grants nothing and is refused.
+/// The highest reference of an ascending list decides; none is an empty list, which means nothing and is refused.
 fn refers(list: &'static str, to: &'static str, highest: Option<u32>, len: usize) -> Result<(), FormFault> {
     let there = highest.and_then(|ix| usize::try_from(ix).ok()).is_some_and(|ix| ix < len);
     if there { Ok(()) } else { Err(FormFault::Reference { list, to }) }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
-use super::{Category, DeviceLimits, Grant, Index, Kind, Origin, Service, Snapshot, Target, User};
+use super::{
+    Case, Category, DeviceLimits, Grant, Index, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+};
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
 use crate::trust::pass::Presented;
@@ -58,7 +60,7 @@ pub(super) fn snapshot() -> Snapshot {
     let category =
         |name: &str, services: &[u32]| Category { name: name.parse().unwrap(), services: services.to_vec() };
     let user = |id, seed| User { id, keys: vec![key(seed).public()], disabled: false };
-    let origin = |name: &str| Origin {
+    let origin = |name: &str| Origin::Assignment {
         assignment: name.parse().unwrap(),
         role: "Engineer".parse().unwrap(),
         group: None,
@@ -78,12 +80,32 @@ pub(super) fn snapshot() -> Snapshot {
         users: vec![user(ALICE, 20), user(BOB, 21)],
         origins: vec![origin("First"), origin("Second")],
         grants: Vec::new(),
+        prohibitions: Vec::new(),
+        cases: Vec::new(),
     }
 }
 
 /// Alice's unconditional grant of the service `hmi`.
 pub(super) const fn grant() -> Grant {
-    Grant { user: 0, category: 1, not_before: None, not_after: None, second_factor_s: None, origin: 0 }
+    Grant {
+        user: 0,
+        category: 1,
+        not_before: None,
+        not_after: None,
+        second_factor_s: None,
+        needs_case: false,
+        origin: 0,
+    }
+}
+
+/// Alice may not use the service `hmi`, because of the second origin.
+pub(super) const fn prohibition() -> Prohibition {
+    Prohibition { user: 0, category: 1, not_before: None, not_after: None, origin: 1 }
+}
+
+/// A case that contains the service `hmi` and is active.
+pub(super) fn case(name: &str) -> Case {
+    Case { name: name.parse().unwrap(), services: vec![0], not_before: None, not_after: None }
 }
 
 pub(super) fn sealed(snapshot: &Snapshot) -> Vec<u8> {

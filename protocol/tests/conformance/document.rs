@@ -191,6 +191,8 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("USER_KEYS", limits::USER_KEYS, "keys of a user"),
     ("ORIGINS", limits::ORIGINS, "origins of a snapshot"),
     ("GRANTS", limits::GRANTS, "grants of a snapshot"),
+    ("PROHIBITIONS", limits::PROHIBITIONS, "prohibitions of a snapshot"),
+    ("CASES", limits::CASES, "cases of a snapshot"),
 ];
 
 #[test]

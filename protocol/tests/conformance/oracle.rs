@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::{
-    Category, DeviceLimits, Grant, Kind, Origin, Reason, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Reason, Service, Snapshot, Target, User,
 };
 use postern_protocol::time::UnixTime;
 
@@ -23,6 +23,26 @@ pub(crate) struct Rule {
     pub(crate) from: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) factor_s: Option<u32>,
+    pub(crate) needs_case: bool,
+}
+
+/// A prohibition by names: entry, user, category and its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ban {
+    pub(crate) entry: u8,
+    pub(crate) user: u8,
+    pub(crate) category: u8,
+    pub(crate) from: Option<u64>,
+    pub(crate) until: Option<u64>,
+}
+
+/// A service case by names; no two of a world have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visit {
+    pub(crate) case: u8,
+    pub(crate) services: Vec<u8>,
+    pub(crate) from: Option<u64>,
+    pub(crate) until: Option<u64>,
 }
 
 /// A policy by names, in the order in which somebody happened to write it.
@@ -37,6 +57,8 @@ pub(crate) struct World {
     /// User and whether disabled.
     pub(crate) users: Vec<(u8, bool)>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) bans: Vec<Ban>,
+    pub(crate) visits: Vec<Visit>,
 }
 
 /// One question.
@@ -60,8 +82,20 @@ pub(crate) fn service_name(service: u8) -> String {
     format!("service-{service}")
 }
 
-pub(crate) fn assignment_name(assignment: u8) -> String {
-    format!("assignment {assignment}")
+/// Where a rule comes from: by its number another kind of origin.
+pub(crate) fn origin(assignment: u8) -> Origin {
+    let name = format!("assignment {assignment}").parse().unwrap();
+    let role = "Role".parse().unwrap();
+    match assignment % 3 {
+        0 => Origin::Assignment { assignment: name, role, group: None },
+        1 => Origin::Membership { group: name, role },
+        _ => Origin::Entry { entry: name },
+    }
+}
+
+/// Where a prohibition comes from.
+pub(crate) fn ban_origin(entry: u8) -> Origin {
+    Origin::Entry { entry: format!("ban {entry}").parse().unwrap() }
 }
 
 impl World {
@@ -77,7 +111,9 @@ impl World {
         }
         let ids: BTreeSet<u8> = users.keys().copied().collect();
         let category_ids: BTreeSet<u8> = categories.keys().copied().collect();
-        let origins: BTreeSet<u8> = self.rules.iter().map(|rule| rule.assignment).collect();
+        let granting = self.rules.iter().map(|rule| origin(rule.assignment));
+        let origins: BTreeSet<Origin> =
+            granting.chain(self.bans.iter().map(|ban| ban_origin(ban.entry))).collect();
         let grants: BTreeSet<Grant> = self
             .rules
             .iter()
@@ -88,7 +124,22 @@ impl World {
                     not_before: rule.from.map(UnixTime::from_secs),
                     not_after: rule.until.map(UnixTime::from_secs),
                     second_factor_s: rule.factor_s,
-                    origin: place(&origins, &rule.assignment)?,
+                    needs_case: rule.needs_case,
+                    origin: place(&origins, &origin(rule.assignment))?,
+                })
+            })
+            .filter(|_| self.assigned)
+            .collect();
+        let prohibitions: BTreeSet<Prohibition> = self
+            .bans
+            .iter()
+            .filter_map(|ban| {
+                Some(Prohibition {
+                    user: place(&ids, &ban.user)?,
+                    category: place(&category_ids, &ban.category)?,
+                    not_before: ban.from.map(UnixTime::from_secs),
+                    not_after: ban.until.map(UnixTime::from_secs),
+                    origin: place(&origins, &ban_origin(ban.entry))?,
                 })
             })
             .filter(|_| self.assigned)
@@ -119,16 +170,26 @@ impl World {
                     disabled: *disabled,
                 })
                 .collect(),
-            origins: origins
-                .iter()
-                .map(|assignment| Origin {
-                    assignment: assignment_name(*assignment).parse().unwrap(),
-                    role: "Role".parse().unwrap(),
-                    group: None,
-                })
-                .collect(),
+            origins: origins.into_iter().collect(),
             grants: grants.into_iter().collect(),
+            prohibitions: prohibitions.into_iter().collect(),
+            cases: self.cases(&services),
         }
+    }
+
+    fn cases(&self, services: &BTreeSet<u8>) -> Vec<Case> {
+        let visits: BTreeMap<u8, &Visit> = self.visits.iter().map(|visit| (visit.case, visit)).collect();
+        let cases = visits.into_values().map(|visit| {
+            let named: BTreeSet<u32> =
+                visit.services.iter().filter_map(|service| place(services, service)).collect();
+            Case {
+                name: format!("case {}", visit.case).parse().unwrap(),
+                services: named.into_iter().collect(),
+                not_before: visit.from.map(UnixTime::from_secs),
+                not_after: visit.until.map(UnixTime::from_secs),
+            }
+        });
+        cases.filter(|case| self.assigned && !case.services.is_empty()).collect()
     }
 
     fn service(&self, service: u8) -> Service {
@@ -142,7 +203,8 @@ impl World {
         }
     }
 
-    /// The last second for which the question is answered yes without interruption by one rule, plus one; or why not.
+    /// The last second for which the question is answered yes without interruption by one rule and, where the rule
+    /// demands one, one case, plus one; or why not.
     pub(crate) fn judge(&self, q: &Question) -> Result<u64, Reason> {
         let disabled =
             self.users.iter().rev().find(|(user, _)| *user == q.user).map(|(_, disabled)| *disabled);
@@ -162,45 +224,87 @@ impl World {
         if let Some(first) = refusals.first() {
             return Err(*first);
         }
+        if self.is_banned(q, q.now) {
+            return Err(Reason::NoGrant);
+        }
         let chains: Vec<&Rule> = self
             .rules
             .iter()
-            .filter(|rule| rule.user == q.user && disabled.is_some())
-            .filter(|rule| {
-                self.services.contains(&q.service) && self.contents.contains(&(rule.category, q.service))
-            })
+            .filter(|rule| rule.user == q.user && disabled.is_some() && self.holds(rule.category, q.service))
             .collect();
         let end = |rule: &Rule| {
-            (q.now..)
-                .find(|t| first_lack(rule, q, *t).is_some() || *t >= self.expires || *t >= q.pass_expires)
+            let ends = |case: &Option<&Visit>| {
+                (q.now..).find(|t| {
+                    first_lack(rule, *case, q, *t).is_some()
+                        || *t >= self.expires
+                        || *t >= q.pass_expires
+                        || self.is_banned(q, *t)
+                })
+            };
+            self.cases_for(q.service)
+                .filter(|case| first_lack(rule, *case, q, q.now).is_none())
+                .filter_map(|case| ends(&case))
+                .max()
         };
-        let ends =
-            chains.iter().filter(|rule| first_lack(rule, q, q.now).is_none()).filter_map(|rule| end(rule));
-        match ends.max() {
+        match chains.iter().filter_map(|rule| end(rule)).max() {
             Some(_) if q.open >= self.tunnels => Err(Reason::Concurrency),
             Some(until) => Ok(until),
             None => Err(chains
                 .iter()
-                .filter_map(|rule| first_lack(rule, q, q.now))
+                .filter_map(|rule| first_lack(rule, None, q, q.now))
                 .max()
                 .unwrap_or(Reason::NoGrant)),
         }
     }
+
+    /// Whether the user is kept from the service in one second.
+    fn is_banned(&self, q: &Question, second: u64) -> bool {
+        self.bans.iter().any(|ban| self.bans_now(ban, q, second))
+    }
+
+    /// Whether this prohibition is one that keeps the user from the service in one second.
+    pub(crate) fn bans_now(&self, ban: &Ban, q: &Question, second: u64) -> bool {
+        self.assigned
+            && self.users.iter().any(|(user, _)| *user == q.user)
+            && ban.user == q.user
+            && self.holds(ban.category, q.service)
+            && during(ban.from, ban.until, second)
+    }
+
+    /// Whether the category contains the service, and the device has it.
+    fn holds(&self, category: u8, service: u8) -> bool {
+        self.services.contains(&service) && self.contents.contains(&(category, service))
+    }
+
+    /// With no case at all, and with each one that contains the service.
+    fn cases_for(&self, service: u8) -> impl Iterator<Item = Option<&Visit>> {
+        let named = self.visits.iter().filter(move |visit| visit.services.contains(&service)).map(Some);
+        std::iter::once(None).chain(named)
+    }
 }
 
-/// The first condition that one rule lacks in one second.
-fn first_lack(rule: &Rule, q: &Question, second: u64) -> Option<Reason> {
+/// Whether one second is in a window.
+fn during(from: Option<u64>, until: Option<u64>, second: u64) -> bool {
+    from.is_none_or(|from| second >= from) && until.is_none_or(|until| second < until)
+}
+
+/// The first condition that one rule lacks in one second, when it rests on this case or on none.
+fn first_lack(rule: &Rule, case: Option<&Visit>, q: &Question, second: u64) -> Option<Reason> {
     let young = |age: u32| q.factor_at.map(|at| second < at + u64::from(age));
     [
         (rule.from.is_some_and(|from| second < from), Reason::NotYet),
         (rule.until.is_some_and(|until| second >= until), Reason::Expired),
         (rule.factor_s.is_some() && q.factor_at.is_none(), Reason::SecondFactorRequired),
         (rule.factor_s.and_then(young) == Some(false), Reason::SecondFactorStale),
+        (
+            rule.needs_case && !case.is_some_and(|case| during(case.from, case.until, second)),
+            Reason::CaseInactive,
+        ),
     ]
     .into_iter()
     .find_map(|(lacks, reason)| lacks.then_some(reason))
 }
 
-fn place(sorted: &BTreeSet<u8>, entry: &u8) -> Option<u32> {
+fn place<T: Ord>(sorted: &BTreeSet<T>, entry: &T) -> Option<u32> {
     sorted.iter().zip(0..).find_map(|(candidate, at)| (candidate == entry).then_some(at))
 }

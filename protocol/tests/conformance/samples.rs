@@ -9,7 +9,7 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Domain, Envelope, Factor, Method, Pass, Proof, Role, Signed};
@@ -69,6 +69,11 @@ table!(KIND, kind, Kind {
     Kind::Http => "http", "HTTP/1.1 (RFC 9112)";
     Kind::Websocket => "websocket", "WebSocket (RFC 6455)";
 });
+table!(ORIGIN, origin_variant, Origin {
+    Origin::Assignment { .. } => "assignment", "assignment: label; role: label; group: option of label";
+    Origin::Membership { .. } => "membership", "group: label; role: label";
+    Origin::Entry { .. } => "entry", "entry: label";
+});
 table!(METHOD, method, Method {
     Method::Password => "password", "something known; no second factor";
     Method::Totp => "totp", "time-based one-time password (RFC 6238); a second factor";
@@ -110,6 +115,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::AGENT_MESSAGE,
     &messages::EVENT,
     &KIND,
+    &ORIGIN,
     &METHOD,
     &ROLE,
     &INVITEE,
@@ -175,7 +181,7 @@ pub(crate) fn held() -> Held {
 }
 
 pub(crate) fn origin() -> Origin {
-    Origin {
+    Origin::Assignment {
         assignment: "Service contract 4711".parse().unwrap(),
         role: "Service engineer".parse().unwrap(),
         group: Some("Müller Maschinenbau".parse().unwrap()),
@@ -213,14 +219,7 @@ pub(crate) fn snapshot() -> Snapshot {
             Category { name: name("web"), services: vec![1] },
         ],
         users: vec![User { id: ALICE, keys, disabled: false }],
-        origins: vec![
-            Origin {
-                assignment: "Operators".parse().unwrap(),
-                role: "Operator".parse().unwrap(),
-                group: None,
-            },
-            origin(),
-        ],
+        origins: origins(),
         grants: vec![
             Grant {
                 user: 0,
@@ -228,6 +227,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_before: Some(ISSUED),
                 not_after: Some(ISSUED.saturating_add(3600)),
                 second_factor_s: Some(900),
+                needs_case: true,
                 origin: 1,
             },
             Grant {
@@ -236,9 +236,23 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_before: None,
                 not_after: None,
                 second_factor_s: None,
-                origin: 0,
+                needs_case: false,
+                origin: 2,
             },
         ],
+        prohibitions: vec![Prohibition {
+            user: 0,
+            category: 1,
+            not_before: Some(ISSUED.saturating_add(600)),
+            not_after: Some(ISSUED.saturating_add(1200)),
+            origin: 3,
+        }],
+        cases: vec![Case {
+            name: "2026-0815".parse().unwrap(),
+            services: vec![0],
+            not_before: Some(ISSUED),
+            not_after: Some(ISSUED.saturating_add(1800)),
+        }],
     }
 }
 
@@ -269,6 +283,18 @@ pub(crate) fn invitation() -> Invitation {
         root: Digest::of(&[Envelope::parse(&root, limits::ROOT_BYTES).unwrap().payload()]),
         secret: [0x5e; 16],
     }
+}
+
+/// One origin of each kind, ascending.
+fn origins() -> Vec<Origin> {
+    let alone = Origin::Assignment {
+        assignment: "Operators".parse().unwrap(),
+        role: "Operator".parse().unwrap(),
+        group: None,
+    };
+    let membership =
+        Origin::Membership { group: "Plant 1".parse().unwrap(), role: "Operator".parse().unwrap() };
+    vec![alone, origin(), membership, Origin::Entry { entry: "Probation".parse().unwrap() }]
 }
 
 fn signed() -> Vec<Sample> {
@@ -341,6 +367,12 @@ fn enumerations() -> Vec<Sample> {
             one(plain::<_, 2>("numbers", name, "A kind of service.", value), &KIND, kind(value))
         })
         .collect();
+    for (value, name) in
+        origins().iter().zip(["origin-assignment", "origin-group", "origin-membership", "origin-entry"])
+    {
+        let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Where a rule comes from.", value);
+        samples.push(one(sample, &ORIGIN, origin_variant(value)));
+    }
     for (value, name) in [(Method::Password, "method-password"), (Method::Totp, "method-totp")] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A method of a pass.", &value),

@@ -2,7 +2,7 @@
 
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Envelope, PublicKey, Signed};
@@ -26,7 +26,7 @@ fn user(seed: u64) -> User {
     User { id: postern_protocol::id::UserId::new(spread(seed)), keys: vec![some_key(seed)], disabled: false }
 }
 
-/// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins.
+/// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins, 100 prohibitions, 50 cases.
 fn large(window: bool) -> Snapshot {
     let service = |i: u16| Service {
         name: name(&format!("line-{:02}.press-{i:04}.hmi", i % 40)),
@@ -47,7 +47,7 @@ fn large(window: bool) -> Snapshot {
         })
         .collect();
     let origins = (0..500)
-        .map(|i| Origin {
+        .map(|i| Origin::Assignment {
             assignment: format!("Service contract {i:04} of a customer").parse().unwrap(),
             role: "Service engineer".parse().unwrap(),
             group: Some("Service department".parse().unwrap()),
@@ -61,7 +61,25 @@ fn large(window: bool) -> Snapshot {
             not_before: window.then_some(ISSUED),
             not_after: window.then(|| until(user)),
             second_factor_s: Some(28_800),
+            needs_case: true,
             origin: user % 500,
+        })
+        .collect();
+    let prohibitions = (0..100)
+        .map(|user| Prohibition {
+            user,
+            category: user,
+            not_before: window.then_some(ISSUED),
+            not_after: window.then(|| until(user)),
+            origin: user,
+        })
+        .collect();
+    let cases = (0..50u32)
+        .map(|i| Case {
+            name: format!("2026-{i:05}").parse().unwrap(),
+            services: (i * 40..i * 40 + 40).collect(),
+            not_before: window.then_some(ISSUED),
+            not_after: window.then(|| until(i)),
         })
         .collect();
     Snapshot {
@@ -79,6 +97,8 @@ fn large(window: bool) -> Snapshot {
         users,
         origins,
         grants,
+        prohibitions,
+        cases,
     }
 }
 

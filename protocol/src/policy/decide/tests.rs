@@ -1,5 +1,7 @@
-use super::super::world::{ALICE, BOB, at, grant, granting, index, public, snapshot, subject, subject_until};
-use super::super::{DeviceLimits, Snapshot};
+use super::super::world::{
+    ALICE, BOB, at, case, grant, granting, index, prohibition, public, snapshot, subject, subject_until,
+};
+use super::super::{Case, DeviceLimits, Prohibition, Snapshot};
 use super::*;
 
 /// What a decision comes to: the end of the permit and the assignment it rests on, or the reason and assignment.
@@ -11,7 +13,7 @@ fn idle(now: u64) -> Circumstances {
 
 fn verdict(index: &Arc<Index>, subject: &Subject, service: &str, circumstances: &Circumstances) -> Verdict {
     let ask = index.ask(subject.user(), service);
-    let name = |origin: Option<&Origin>| origin.map(|origin| origin.assignment.to_string());
+    let name = |origin: Option<&Origin>| origin.map(|origin| origin.name().to_string());
     decide(Some(index), subject, &ask, circumstances)
         .map(|permit| (permit.until().as_secs(), name(permit.origin()).unwrap()))
         .map_err(|denial| (denial.reason(), name(denial.origin())))
@@ -39,7 +41,7 @@ fn a_grant_permits_its_service_and_the_permit_says_everything_about_it() {
     assert_eq!(permit.target(), "192.168.0.10:5900".parse().unwrap());
     assert_eq!(permit.until(), at(9_000));
     assert_eq!(permit.category().unwrap().name.as_str(), "hmi");
-    assert_eq!(permit.origin().unwrap().assignment.as_str(), "First");
+    assert_eq!(permit.origin().unwrap().name().as_str(), "First");
     assert_eq!(permit.floor(), index.floor());
 }
 
@@ -178,6 +180,151 @@ fn the_denial_names_the_grant_that_came_furthest() {
     let elsewhere = Grant { category: 2, second_factor_s: Some(10), ..grant() };
     assert_eq!(found(&[elsewhere, early]), no_because_of(Reason::NotYet, "First"));
     assert_eq!(found(&[elsewhere]), no(Reason::NoGrant));
+}
+
+/// Alice's grant of `hmi` and Bob's of everything, with these prohibitions.
+fn prohibiting(prohibitions: &[Prohibition]) -> Arc<Index> {
+    let bob = Grant { user: 1, category: 0, ..grant() };
+    let mut prohibitions = prohibitions.to_vec();
+    prohibitions.sort();
+    index(&Snapshot { grants: vec![grant(), bob], prohibitions, ..snapshot() })
+}
+
+#[test]
+fn a_prohibition_beats_every_grant_and_the_denial_names_it() {
+    let factor = Grant { category: 0, second_factor_s: Some(300), ..grant() };
+    let grants = vec![factor, grant()];
+    let alice = subject(ALICE, 20, Some(90));
+    let granted = Snapshot { grants, ..snapshot() };
+    assert_eq!(verdict(&index(&granted), &alice, "hmi", &idle(100)), yes(9_000, "First"));
+    let prohibited = Snapshot { prohibitions: vec![prohibition()], ..granted };
+    let refused = no_because_of(Reason::NoGrant, "Second");
+    assert_eq!(verdict(&index(&prohibited), &alice, "hmi", &idle(100)), refused);
+    // Without any grant it is the same answer.
+    let alone = Snapshot { grants: Vec::new(), ..prohibited };
+    assert_eq!(verdict(&index(&alone), &alice, "hmi", &idle(100)), refused);
+}
+
+#[test]
+fn a_prohibition_holds_only_in_its_window_and_a_permit_ends_where_it_begins() {
+    let alice = subject(ALICE, 20, None);
+    let window = Prohibition { not_before: Some(at(100)), not_after: Some(at(200)), ..prohibition() };
+    let index = prohibiting(&[window]);
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(99)), yes(100, "First"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), no_because_of(Reason::NoGrant, "Second"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(199)), no_because_of(Reason::NoGrant, "Second"));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(200)), yes(9_000, "First"));
+    // Of several that are to come the first one counts, in whatever order they stand.
+    let later = Prohibition { category: 0, not_before: Some(at(150)), not_after: None, ..prohibition() };
+    let earlier = Prohibition { not_before: Some(at(120)), not_after: Some(at(130)), ..prohibition() };
+    for several in [[later, earlier], [earlier, later]] {
+        assert_eq!(verdict(&prohibiting(&several), &alice, "hmi", &idle(99)), yes(120, "First"));
+        assert_eq!(verdict(&prohibiting(&several), &alice, "hmi", &idle(130)), yes(150, "First"));
+    }
+    // One that begins after the permit's end moves nothing.
+    let never = Prohibition { not_before: Some(at(9_001)), ..prohibition() };
+    assert_eq!(verdict(&prohibiting(&[never]), &alice, "hmi", &idle(99)), yes(9_000, "First"));
+}
+
+#[test]
+fn a_prohibition_refuses_its_user_and_its_services_and_nobody_and_nothing_else() {
+    let (alice, bob) = (subject(ALICE, 20, None), subject(BOB, 21, None));
+    let of_alice = prohibiting(&[prohibition()]);
+    assert_eq!(verdict(&of_alice, &alice, "hmi", &idle(1)), no_because_of(Reason::NoGrant, "Second"));
+    assert_eq!(verdict(&of_alice, &bob, "hmi", &idle(1)), yes(9_000, "First"));
+    let of_bob = prohibiting(&[Prohibition { user: 1, ..prohibition() }]);
+    assert_eq!(verdict(&of_bob, &alice, "hmi", &idle(1)), yes(9_000, "First"));
+    assert_eq!(verdict(&of_bob, &bob, "hmi", &idle(1)), no_because_of(Reason::NoGrant, "Second"));
+    assert_eq!(verdict(&of_bob, &bob, "web", &idle(1)), yes(9_000, "First"));
+    let of_web = prohibiting(&[Prohibition { category: 2, ..prohibition() }]);
+    assert_eq!(verdict(&of_web, &alice, "hmi", &idle(1)), yes(9_000, "First"));
+    // It refuses every service of its category, also those that a smaller category grants.
+    let of_all = prohibiting(&[Prohibition { category: 0, ..prohibition() }]);
+    assert_eq!(verdict(&of_all, &alice, "hmi", &idle(1)), no_because_of(Reason::NoGrant, "Second"));
+}
+
+#[test]
+fn a_prohibition_reveals_neither_a_disabled_user_nor_a_bad_pass() {
+    let mut policy = Snapshot { grants: vec![grant()], prohibitions: vec![prohibition()], ..snapshot() };
+    policy.users[0].disabled = true;
+    let index = index(&policy);
+    assert_eq!(verdict(&index, &subject(ALICE, 20, None), "hmi", &idle(1)), no(Reason::UserDisabled));
+    assert_eq!(verdict(&index, &subject(ALICE, 30, None), "hmi", &idle(1)), no(Reason::BadPass));
+}
+
+/// Alice's grant of `hmi` that demands a case, and these cases.
+fn servicing(cases: &[Case]) -> Arc<Index> {
+    let grants = vec![Grant { needs_case: true, ..grant() }];
+    index(&Snapshot { grants, cases: cases.to_vec(), ..snapshot() })
+}
+
+#[test]
+fn a_grant_that_demands_a_case_holds_with_an_active_one_of_its_service() {
+    let alice = subject(ALICE, 20, None);
+    let inactive = no_because_of(Reason::CaseInactive, "First");
+    assert_eq!(verdict(&servicing(&[case("C-1")]), &alice, "hmi", &idle(1)), yes(9_000, "First"));
+    assert_eq!(verdict(&servicing(&[]), &alice, "hmi", &idle(1)), inactive);
+    let of_web = Case { services: vec![1], ..case("C-1") };
+    assert_eq!(verdict(&servicing(&[of_web]), &alice, "hmi", &idle(1)), inactive);
+    // A case grants nothing by itself.
+    let ungranted = index(&Snapshot { cases: vec![case("C-1")], ..snapshot() });
+    assert_eq!(verdict(&ungranted, &alice, "hmi", &idle(1)), no(Reason::NoGrant));
+}
+
+#[test]
+fn a_case_is_active_in_its_window_and_a_permit_ends_with_it() {
+    let alice = subject(ALICE, 20, None);
+    let inactive = no_because_of(Reason::CaseInactive, "First");
+    let window = Case { not_before: Some(at(100)), not_after: Some(at(200)), ..case("C-1") };
+    let one = servicing(std::slice::from_ref(&window));
+    assert_eq!(verdict(&one, &alice, "hmi", &idle(99)), inactive);
+    assert_eq!(verdict(&one, &alice, "hmi", &idle(100)), yes(200, "First"));
+    assert_eq!(verdict(&one, &alice, "hmi", &idle(199)), yes(200, "First"));
+    assert_eq!(verdict(&one, &alice, "hmi", &idle(200)), inactive);
+    // Of several the longest counts, and none that has not begun.
+    let longer = Case { not_after: Some(at(300)), ..case("C-0") };
+    let to_come = Case { not_before: Some(at(290)), ..case("C-2") };
+    let several = servicing(&[longer, window, to_come]);
+    assert_eq!(verdict(&several, &alice, "hmi", &idle(150)), yes(300, "First"));
+    assert_eq!(verdict(&several, &alice, "hmi", &idle(250)), yes(300, "First"));
+    assert_eq!(verdict(&several, &alice, "hmi", &idle(290)), yes(9_000, "First"));
+}
+
+#[test]
+fn the_second_factor_is_asked_before_the_case() {
+    let both = Grant { needs_case: true, second_factor_s: Some(300), ..grant() };
+    let found = |cases: &[Case], factor_at| {
+        let policy = Snapshot { grants: vec![both], cases: cases.to_vec(), ..snapshot() };
+        verdict(&index(&policy), &subject(ALICE, 20, factor_at), "hmi", &idle(100))
+    };
+    assert_eq!(found(&[], None), no_because_of(Reason::SecondFactorRequired, "First"));
+    assert_eq!(found(&[case("C-1")], None), no_because_of(Reason::SecondFactorRequired, "First"));
+    assert_eq!(found(&[], Some(90)), no_because_of(Reason::CaseInactive, "First"));
+    assert_eq!(found(&[case("C-1")], Some(90)), yes(390, "First"));
+}
+
+#[test]
+fn a_case_of_one_service_opens_no_other_service_of_the_same_grant() {
+    let all = Grant { category: 0, needs_case: true, ..grant() };
+    let policy = Snapshot { grants: vec![all], cases: vec![case("C-1")], ..snapshot() };
+    let (index, alice) = (index(&policy), subject(ALICE, 20, None));
+    assert_eq!(verdict(&index, &alice, "hmi", &idle(1)), yes(9_000, "First"));
+    assert_eq!(verdict(&index, &alice, "web", &idle(1)), no_because_of(Reason::CaseInactive, "First"));
+}
+
+#[test]
+fn a_case_ends_only_the_grant_that_demands_it() {
+    let free = Grant { not_after: Some(at(500)), origin: 1, ..grant() };
+    let tied = Grant { needs_case: true, category: 0, ..grant() };
+    let alice = subject(ALICE, 20, None);
+    let found = |end| {
+        let cases = vec![Case { not_after: Some(at(end)), ..case("C-1") }];
+        let policy = Snapshot { grants: vec![tied, free], cases, ..snapshot() };
+        verdict(&index(&policy), &alice, "hmi", &idle(100))
+    };
+    assert_eq!(found(50), yes(500, "Second"));
+    assert_eq!(found(400), yes(500, "Second"));
+    assert_eq!(found(600), yes(600, "First"));
 }
 
 #[test]

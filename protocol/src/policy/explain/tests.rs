@@ -1,4 +1,6 @@
-use super::super::world::{ALICE, BOB, at, grant, granting, index, snapshot, subject_until};
+use super::super::world::{
+    ALICE, BOB, at, case, grant, granting, index, prohibition, snapshot, subject_until,
+};
 use super::super::{Snapshot, decide};
 use super::*;
 
@@ -18,31 +20,50 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
     let index = granting(&[late, factor, elsewhere]);
     let chain = |origin: &str, category: &str| Chain {
         used: false,
-        assignment: origin.to_owned(),
-        role: "Engineer".to_owned(),
-        group: None,
+        origin: Origin::Assignment {
+            assignment: origin.parse().unwrap(),
+            role: "Engineer".parse().unwrap(),
+            group: None,
+        },
         category: category.to_owned(),
         not_before: None,
         not_after: None,
         second_factor_s: None,
+        needs_case: false,
+        case: None,
         fails: None,
     };
     let second = Chain { used: true, second_factor_s: Some(300), ..chain("Second", "all") };
     let first = Chain { not_after: Some(at(50)), fails: Some(Reason::Expired), ..chain("First", "hmi") };
     assert_eq!(
         explain(Some(&index), &hypothesis(Some(90)), "hmi", &idle(100)),
-        Explanation { denied: None, until: Some(at(390)), chains: vec![second.clone(), first.clone()] }
+        Explanation {
+            denied: None,
+            until: Some(at(390)),
+            chains: vec![second.clone(), first.clone()],
+            prohibitions: Vec::new()
+        }
     );
     let refused = Chain { fails: Some(Reason::SecondFactorRequired), ..second };
     assert_eq!(
         explain(Some(&index), &hypothesis(None), "hmi", &idle(100)),
-        Explanation { denied: Some(Reason::SecondFactorRequired), until: None, chains: vec![refused, first] }
+        Explanation {
+            denied: Some(Reason::SecondFactorRequired),
+            until: None,
+            chains: vec![refused, first],
+            prohibitions: Vec::new()
+        }
     );
 }
 
 #[test]
 fn without_policy_user_or_service_there_is_no_chain() {
-    let nothing = |denied| Explanation { denied: Some(denied), until: None, chains: Vec::new() };
+    let nothing = |denied| Explanation {
+        denied: Some(denied),
+        until: None,
+        chains: Vec::new(),
+        prohibitions: Vec::new(),
+    };
     let index = granting(&[grant()]);
     assert_eq!(explain(None, &hypothesis(None), "hmi", &idle(1)), nothing(Reason::NoPolicy));
     assert_eq!(explain(Some(&index), &hypothesis(None), "nothing", &idle(1)), nothing(Reason::NoGrant));
@@ -51,15 +72,66 @@ fn without_policy_user_or_service_there_is_no_chain() {
 }
 
 #[test]
+fn a_prohibition_is_listed_beside_the_chains_that_it_beats() {
+    let window = Prohibition { not_before: Some(at(50)), not_after: Some(at(60)), ..prohibition() };
+    let elsewhere = Prohibition { category: 2, ..prohibition() };
+    let of_bob = Prohibition { user: 1, ..prohibition() };
+    let grants = vec![grant()];
+    let index = index(&Snapshot { grants, prohibitions: vec![window, elsewhere, of_bob], ..snapshot() });
+    let veto = |in_force| Veto {
+        in_force,
+        origin: index.snapshot().origins[1].clone(),
+        category: "hmi".to_owned(),
+        not_before: Some(at(50)),
+        not_after: Some(at(60)),
+    };
+    for (now, denied, until) in
+        [(49, None, Some(50)), (50, Some(Reason::NoGrant), None), (60, None, Some(10_000))]
+    {
+        let said = explain(Some(&index), &hypothesis(None), "hmi", &idle(now));
+        assert_eq!((said.denied, said.until.map(UnixTime::as_secs)), (denied, until), "{now}");
+        assert_eq!(said.prohibitions, [veto(denied.is_some())], "{now}");
+        // The grant itself holds all the time; it is only used where nothing beats it.
+        let chains: Vec<_> = said.chains.iter().map(|chain| (chain.used, chain.fails)).collect();
+        assert_eq!(chains, [(denied.is_none(), None)], "{now}");
+    }
+}
+
+#[test]
+fn a_chain_names_the_case_that_it_rests_on_if_it_demands_one() {
+    let tied = Grant { needs_case: true, ..grant() };
+    let free = Grant { category: 0, not_after: Some(at(20)), origin: 1, ..grant() };
+    let long = Case { not_after: Some(at(90)), ..case("C-1") };
+    let short = Case { not_after: Some(at(50)), ..case("C-2") };
+    let index = index(&Snapshot { grants: vec![free, tied], cases: vec![long, short], ..snapshot() });
+    let said = |now| {
+        let said = explain(Some(&index), &hypothesis(None), "hmi", &idle(now));
+        let chains = said.chains.into_iter().map(|chain| (chain.used, chain.case, chain.fails));
+        (said.until.map(UnixTime::as_secs), chains.collect::<Vec<_>>())
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(said(10), (Some(90), vec![(false, None, None), (true, named("C-1"), None)]));
+    let expired = Some(Reason::Expired);
+    assert_eq!(said(60), (Some(90), vec![(false, None, expired), (true, named("C-1"), None)]));
+    let inactive = Some(Reason::CaseInactive);
+    assert_eq!(said(90), (None, vec![(false, None, expired), (true, None, inactive)]));
+}
+
+#[test]
 fn it_agrees_with_the_decision_at_every_moment() {
     let window = Grant { not_before: Some(at(20)), not_after: Some(at(60)), ..grant() };
     let factor = Grant { category: 0, second_factor_s: Some(30), origin: 1, ..grant() };
     let short = Snapshot { expires: at(90), ..snapshot() };
-    let mut policies = vec![short.clone(); 4];
+    let mut policies = vec![short.clone(); 6];
     policies[1].grants = vec![window];
     policies[2].grants = vec![factor, window];
     policies[3].grants = vec![window];
     policies[3].users[0].disabled = true;
+    policies[4].grants = vec![window];
+    policies[4].prohibitions =
+        vec![Prohibition { not_before: Some(at(30)), not_after: Some(at(40)), ..prohibition() }];
+    policies[5].grants = vec![Grant { needs_case: true, ..grant() }];
+    policies[5].cases = vec![Case { not_before: Some(at(30)), not_after: Some(at(40)), ..case("C-1") }];
     for policy in policies {
         let index = index(&policy);
         for (second_factor_at, open, service) in

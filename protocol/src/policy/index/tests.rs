@@ -1,6 +1,6 @@
 use std::hash::BuildHasher as _;
 
-use super::super::world::{ALICE, BOB, grant, granting, index, snapshot};
+use super::super::world::{ALICE, BOB, case, grant, granting, index, prohibition, snapshot};
 use super::*;
 
 #[test]
@@ -25,6 +25,33 @@ fn each_user_has_its_own_grants_and_nobody_elses() {
     let only_bob = granting(&bob);
     assert_eq!(only_bob.grants_of(0).count(), 0);
     assert_eq!(only_bob.grants_of(1).map(|(ix, _)| ix).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn each_user_has_its_own_prohibitions_and_nobody_elses() {
+    let of = |rows: &[Prohibition], user| {
+        let index = index(&Snapshot { prohibitions: rows.to_vec(), ..snapshot() });
+        index.prohibitions_of(user).map(|(ix, row)| (ix, *row)).collect::<Vec<_>>()
+    };
+    let (alice, bob) = (prohibition(), Prohibition { user: 1, ..prohibition() });
+    assert_eq!(of(&[alice, bob], 0), [(0, alice)]);
+    assert_eq!(of(&[alice, bob], 1), [(1, bob)]);
+    assert_eq!(of(&[alice, bob], 2), []);
+    assert_eq!(of(&[alice, bob], u32::MAX), []);
+    assert_eq!(of(&[bob], 0), []);
+    assert_eq!(of(&[bob], 1), [(0, bob)]);
+    assert_eq!(of(&[], 0), []);
+}
+
+#[test]
+fn a_service_has_the_cases_that_contain_it() {
+    let both = Case { services: vec![0, 1], ..case("C-2") };
+    let index = index(&Snapshot { cases: vec![case("C-1"), both], ..snapshot() });
+    let names = |service| index.cases_of(service).map(|case| case.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names(0), ["C-1", "C-2"]);
+    assert_eq!(names(1), ["C-2"]);
+    assert_eq!(names(2), [""; 0]);
+    assert_eq!(names(u32::MAX), [""; 0]);
 }
 
 #[test]

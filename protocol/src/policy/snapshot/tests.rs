@@ -1,9 +1,14 @@
-use super::super::world::{at, grant, public, snapshot};
+use super::super::world::{at, case, grant, prohibition, public, snapshot};
 use super::*;
 
-/// A snapshot with a grant and one thing changed.
+/// A snapshot with a grant, a prohibition and a case, and one thing changed.
 fn changed(change: impl FnOnce(&mut Snapshot)) -> Result<(), FormFault> {
-    let mut snapshot = Snapshot { grants: vec![grant()], ..snapshot() };
+    let mut snapshot = Snapshot {
+        grants: vec![grant()],
+        prohibitions: vec![prohibition()],
+        cases: vec![case("C-1")],
+        ..snapshot()
+    };
     change(&mut snapshot);
     snapshot.check_form()
 }
@@ -27,6 +32,17 @@ fn every_list_must_ascend_strictly() {
     assert_eq!(changed(|s| s.origins[1] = s.origins[0].clone()), order("origins"));
     assert_eq!(changed(|s| s.grants.push(grant())), order("grants"));
     assert_eq!(changed(|s| s.grants.push(Grant { category: 0, ..grant() })), order("grants"));
+    assert_eq!(changed(|s| s.prohibitions.push(prohibition())), order("prohibitions"));
+    assert_eq!(
+        changed(|s| s.prohibitions.push(Prohibition { category: 0, ..prohibition() })),
+        order("prohibitions")
+    );
+    assert_eq!(changed(|s| s.prohibitions.push(Prohibition { user: 1, ..prohibition() })), Ok(()));
+    assert_eq!(changed(|s| s.cases.push(case("C-0"))), order("cases"));
+    assert_eq!(changed(|s| s.cases.push(case("C-1"))), order("cases"));
+    assert_eq!(changed(|s| s.cases.push(case("C-2"))), Ok(()));
+    assert_eq!(changed(|s| s.cases[0].services = vec![1, 0]), order("case services"));
+    assert_eq!(changed(|s| s.cases[0].services = vec![1, 1]), order("case services"));
     assert_eq!(changed(|s| s.categories[0].services = vec![1, 0]), order("category services"));
     assert_eq!(changed(|s| s.categories[0].services = vec![1, 1]), order("category services"));
     let mut keys = [public(20), public(30)];
@@ -50,6 +66,8 @@ fn every_list_has_a_bound() {
     assert_eq!(changed(|s| fill(&mut s.users, 8192)), over("users", 8192));
     assert_eq!(changed(|s| fill(&mut s.origins, 8192)), over("origins", 8192));
     assert_eq!(changed(|s| s.grants = vec![grant(); 32_769]), over("grants", 32_768));
+    assert_eq!(changed(|s| fill(&mut s.prohibitions, 8192)), over("prohibitions", 8192));
+    assert_eq!(changed(|s| fill(&mut s.cases, 512)), over("cases", 512));
     assert_eq!(changed(|s| s.users[0].keys = vec![public(20); 9]), over("user keys", 8));
     // At the bound it is the next rule that speaks.
     assert_eq!(changed(|s| s.grants = vec![grant(); 32_768]), Err(FormFault::Order { list: "grants" }));
@@ -70,6 +88,15 @@ fn references_must_resolve() {
     assert_eq!(changed(|s| s.grants[0].origin = 2), dangling("grants", "origin"));
     assert_eq!(changed(|s| s.categories[0].services = vec![0, 2]), dangling("categories", "service"));
     assert_eq!(changed(|s| s.categories[0].services.clear()), dangling("categories", "service"));
+    assert_eq!(changed(|s| s.prohibitions[0].user = 1), Ok(()));
+    assert_eq!(changed(|s| s.prohibitions[0].user = 2), dangling("prohibitions", "user"));
+    assert_eq!(changed(|s| s.prohibitions[0].category = 2), Ok(()));
+    assert_eq!(changed(|s| s.prohibitions[0].category = 3), dangling("prohibitions", "category"));
+    assert_eq!(changed(|s| s.prohibitions[0].origin = 0), Ok(()));
+    assert_eq!(changed(|s| s.prohibitions[0].origin = 2), dangling("prohibitions", "origin"));
+    assert_eq!(changed(|s| s.cases[0].services = vec![0, 1]), Ok(()));
+    assert_eq!(changed(|s| s.cases[0].services = vec![0, 2]), dangling("cases", "service"));
+    assert_eq!(changed(|s| s.cases[0].services.clear()), dangling("cases", "service"));
     assert_eq!(changed(|s| s.grants[0].user = u32::MAX), dangling("grants", "user"));
 }
 
@@ -82,15 +109,17 @@ fn values_that_mean_nothing_are_refused() {
     assert_eq!(changed(|s| s.services[1].idle_s = 0), value("services", "idle_s"));
     assert_eq!(changed(|s| s.services[1].duration_s = 0), value("services", "duration_s"));
     assert_eq!(changed(|s| s.users[1].keys.clear()), value("users", "keys"));
-    let window = |from, until| {
-        move |s: &mut Snapshot| {
-            s.grants[0].not_before = Some(at(from));
-            s.grants[0].not_after = Some(at(until));
-        }
-    };
-    assert_eq!(changed(window(5, 6)), Ok(()));
-    assert_eq!(changed(window(5, 5)), value("grants", "not_after"));
-    assert_eq!(changed(|s| s.grants[0].not_after = Some(at(0))), Ok(()));
+    for (from, until, good) in [(Some(5), Some(6), true), (Some(5), Some(5), false), (None, Some(0), true)] {
+        let (from, until) = (from.map(at), until.map(at));
+        let expected = |list| if good { Ok(()) } else { value(list, "not_after") };
+        let grant = |s: &mut Snapshot| (s.grants[0].not_before, s.grants[0].not_after) = (from, until);
+        assert_eq!(changed(grant), expected("grants"));
+        let prohibition =
+            |s: &mut Snapshot| (s.prohibitions[0].not_before, s.prohibitions[0].not_after) = (from, until);
+        assert_eq!(changed(prohibition), expected("prohibitions"));
+        let case = |s: &mut Snapshot| (s.cases[0].not_before, s.cases[0].not_after) = (from, until);
+        assert_eq!(changed(case), expected("cases"));
+    }
 }
 
 #[test]
@@ -109,13 +138,61 @@ fn addresses_at_which_nothing_can_be_served_are_refused() {
 }
 
 #[test]
-fn an_unassigned_device_carries_no_grants() {
-    assert_eq!(changed(|s| s.assigned = false), Err(FormFault::Unassigned));
-    assert_eq!(
+fn an_unassigned_device_carries_no_rules() {
+    let unassigned = |change: fn(&mut Snapshot)| {
         changed(|s| {
             s.assigned = false;
+            change(s);
+        })
+    };
+    let rules = |list| Err(FormFault::Unassigned { list });
+    assert_eq!(unassigned(|_| ()), rules("grants"));
+    assert_eq!(unassigned(|s| s.grants.clear()), rules("prohibitions"));
+    assert_eq!(
+        unassigned(|s| {
             s.grants.clear();
+            s.prohibitions.clear();
+        }),
+        rules("cases")
+    );
+    assert_eq!(
+        unassigned(|s| {
+            s.grants.clear();
+            s.prohibitions.clear();
+            s.cases.clear();
         }),
         Ok(())
     );
+}
+
+#[test]
+fn an_origin_is_a_noun_with_the_names_that_people_look_for() {
+    let label = |text: &str| text.parse().unwrap();
+    let alone = Origin::Assignment { assignment: label("Contract 7"), role: label("Engineer"), group: None };
+    let through = Origin::Assignment {
+        assignment: label("Contract 7"),
+        role: label("Engineer"),
+        group: Some(label("Service")),
+    };
+    let membership = Origin::Membership { group: label("Plant 1"), role: label("Operator") };
+    let entry = Origin::Entry { entry: label("leave of absence") };
+    for (origin, name, role, words) in [
+        (alone, "Contract 7", Some("Engineer"), "assignment `Contract 7` of role `Engineer`"),
+        (
+            through,
+            "Contract 7",
+            Some("Engineer"),
+            "assignment `Contract 7` of role `Engineer` to user group `Service`",
+        ),
+        (
+            membership,
+            "Plant 1",
+            Some("Operator"),
+            "membership in device group `Plant 1` with role `Operator`",
+        ),
+        (entry, "leave of absence", None, "entry `leave of absence`"),
+    ] {
+        assert_eq!(origin.to_string(), words);
+        assert_eq!((origin.name().as_str(), origin.role().map(crate::name::Label::as_str)), (name, role));
+    }
 }
