@@ -274,6 +274,15 @@ fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::TooMany => (Exit::SignInRefused, "too_many", "wait a minute"),
         Refusal::UnknownKey => (Exit::SignedOut, "unknown_key", "sign in again with `postern login`"),
+        Refusal::Pass => (Exit::SignedOut, "signed_out", "sign in again with `postern login`"),
+        Refusal::OneTimeCode => (
+            Exit::SignInRefused,
+            "bad_one_time_code",
+            "wait for the next code of your authenticator app and try again",
+        ),
+        Refusal::NoOneTimeCodes => {
+            (Exit::SignInRefused, "no_one_time_codes", "set them up with `postern login --setup-otp`")
+        }
     };
     Problem::new(exit, word, refusal, next)
 }

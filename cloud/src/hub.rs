@@ -32,7 +32,7 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
 use self::links::Links;
-use crate::login::{Claim, Login, Outcome};
+use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
 use crate::store::{Store, StoreError};
@@ -162,7 +162,8 @@ impl Hub {
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
             | HubRequest::ListDevices
-            | HubRequest::Logout) => self.answer(connection.peer_key(), other).await,
+            | HubRequest::Logout
+            | HubRequest::StepUp { .. }) => self.answer(connection.peer_key(), other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
         if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
@@ -190,6 +191,9 @@ impl Hub {
                 settle("listing", blocking(move || hub.list_devices(&key, now)).await)
             }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
+            HubRequest::StepUp { pass, otp } => {
+                self.login.step_up(StepUpClaim { key, pass, otp }, now).await.answer
+            }
             // A link never comes here; it has no single answer.
             HubRequest::Sync(_) => HubAnswer::Failed(Failure::Internal),
         }

@@ -3,7 +3,8 @@
 //! 1. [`Login::accept_invitation`]: a single-use code and a new password; the key of the handshake is registered.
 //! 2. [`Login::login`]: account, user, password, and a one-time code where one is set up.
 //! 3. [`Login::enroll_otp`]: a new secret for one-time codes; the first code made with it puts it in force.
-//! 4. [`Login::logout`]: the key of the handshake is forgotten, and with it every right on every device.
+//! 4. [`Login::step_up`]: a one-time code alone, of somebody who is signed in; the new pass ends with the old one.
+//! 5. [`Login::logout`]: the key of the handshake is forgotten, and with it every right on every device.
 //!
 //! What a stranger could probe has one answer and one cost: an unknown user is hashed against a dummy, and hashing
 //! is bounded so that a flood of attempts fills a queue and not the machine. A registered key changes snapshots, so
@@ -12,6 +13,7 @@
 mod limiter;
 mod one_time;
 mod password;
+mod step_up;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
 
 use self::limiter::Limiter;
+pub use self::step_up::Claim as StepUpClaim;
 use crate::news::News;
 use crate::publish::{Affected, Publication, PublishError, Publisher};
 use crate::store::{Pending, Person, Store, StoreError, Tx};
@@ -116,7 +119,7 @@ impl Login {
             let desk = Arc::clone(self);
             blocking(move || {
                 let outcome = desk.finish_login(&claim, &person, now)?;
-                desk.forgive(&claim);
+                desk.forgive(&claim.key, &claim.user);
                 Ok::<_, Failed>(outcome)
             })
             .await
@@ -131,7 +134,7 @@ impl Login {
             let desk = Arc::clone(self);
             blocking(move || {
                 let answer = desk.finish_enroll_otp(&claim, &person, now)?;
-                desk.forgive(&claim);
+                desk.forgive(&claim.key, &claim.user);
                 Ok::<_, Failed>(answer.into())
             })
             .await
@@ -214,8 +217,8 @@ impl Login {
 
     /// Forgets the attempts of somebody who has proved everything. Not before: whoever knows the password alone could
     /// try one-time codes without end.
-    fn forgive(&self, claim: &Claim) {
-        self.limiter().forgive(&claim.key, &claim.user);
+    fn forgive(&self, key: &PublicKey, user: &Name) {
+        self.limiter().forgive(key, user);
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {
@@ -337,20 +340,24 @@ impl Login {
         methods: impl Iterator<Item = Method>,
         now: UnixTime,
     ) -> Result<HubAnswer, Failed> {
-        let fleet = self.fleet();
         let pass = Pass {
-            fleet,
+            fleet: self.fleet(),
             user: person.id,
             key: *key,
             factors: methods.map(|method| Factor { method, at: now }).collect(),
             issued: now,
             expires: now.saturating_add(PASS_S),
         };
-        let pass = Envelope::seal(&pass, &[&self.identity]).map_err(|_| Failed::Internal)?;
+        self.seal(tx, person, &pass)
+    }
+
+    fn seal(&self, tx: &Tx<'_>, person: &Person, pass: &Pass) -> Result<HubAnswer, Failed> {
+        let Pass { fleet, user, .. } = *pass;
+        let pass = Envelope::seal(pass, &[&self.identity]).map_err(|_| Failed::Internal)?;
         let model = tx.model()?;
         let body = model.users.get(&person.name).ok_or(Refusal::Login)?;
         let account = Text::clean(&model.path(&body.account));
-        Ok(HubAnswer::LoggedIn { fleet, user: person.id, account, name: person.name.clone(), pass })
+        Ok(HubAnswer::LoggedIn { fleet, user, account, name: person.name.clone(), pass })
     }
 
     fn fleet(&self) -> FleetId {
@@ -375,22 +382,37 @@ fn check_code(tx: &Tx<'_>, claim: &Claim, proved: &Person, now: UnixTime) -> Res
     if person.disabled || person.password != proved.password {
         return Err(Refusal::Login.into());
     }
+    match use_code(tx, person, claim.otp.as_ref(), now)? {
+        Code::Used => Ok(true),
+        Code::NotDemanded => Ok(false),
+        Code::Wrong => Err(Refusal::Login.into()),
+    }
+}
+
+/// What a one-time code, or none, is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Code {
+    /// It was right and is used up now.
+    Used,
+    /// It is wrong, missing, late or was used before.
+    Wrong,
+    /// No secret is in force, and it is not the first code of one that was handed out.
+    NotDemanded,
+}
+
+fn use_code(tx: &Tx<'_>, person: Person, code: Option<&Password>, now: UnixTime) -> Result<Code, StoreError> {
     let mut one_time = person.one_time;
-    let step = |secret: &[u8], last| {
-        claim.otp.as_ref().and_then(|code| one_time::check(secret, code.reveal(), now, last))
-    };
-    let pending = one_time.pending.as_ref().and_then(|secret| step(secret, 0));
-    if let Some(used) = pending {
+    let step = |secret: &[u8], last| code.and_then(|code| one_time::check(secret, code.reveal(), now, last));
+    if let Some(used) = one_time.pending.as_ref().and_then(|secret| step(secret, 0)) {
         one_time.secret = one_time.pending.take();
         one_time.last_step = used;
-        tx.save_one_time(&person.name, &one_time)?;
-        return Ok(true);
+    } else {
+        let Some(secret) = &one_time.secret else { return Ok(Code::NotDemanded) };
+        let Some(used) = step(secret, one_time.last_step) else { return Ok(Code::Wrong) };
+        one_time.last_step = used;
     }
-    let Some(secret) = &one_time.secret else { return Ok(false) };
-    let used = step(secret, one_time.last_step).ok_or(Refusal::Login)?;
-    one_time.last_step = used;
     tx.save_one_time(&person.name, &one_time)?;
-    Ok(true)
+    Ok(Code::Used)
 }
 
 /// Runs what waits for the disk or burns the processor beside the tasks of the hub.

@@ -146,7 +146,8 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::Login { .. }
         | HubRequest::EnrollOtp { .. }
         | HubRequest::ListDevices
-        | HubRequest::Logout => HubAnswer::Refused(Refusal::Code),
+        | HubRequest::Logout
+        | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();
     send.finish().unwrap();

@@ -124,7 +124,9 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             state.keys.remove(&key);
             HubAnswer::Done
         }
-        HubRequest::Enroll { .. } | HubRequest::Sync(_) => HubAnswer::Refused(Refusal::UnknownKey),
+        HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
+            HubAnswer::Refused(Refusal::UnknownKey)
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use totp_rs::{Builder, Totp};
 
 use crate::peers::{Caller, World, eventually, key, name, now};
 
-const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
-fn pass(world: &World, answer: HubAnswer) -> Pass {
+pub(crate) fn pass(world: &World, answer: HubAnswer) -> Pass {
     let HubAnswer::LoggedIn { pass, .. } = answer else { panic!("{answer:?}") };
     let root = Root::self_signed(&world.read(|tx| tx.roots())[0]).unwrap();
     Envelope::open(&pass, root.role(Role::Identity).unwrap()).unwrap()
@@ -110,13 +110,13 @@ async fn a_new_invitation_starts_afresh_and_earlier_keys_are_worth_nothing() {
     assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
 }
 
-fn totp(uri: &str) -> Totp {
+pub(crate) fn totp(uri: &str) -> Totp {
     let secret = uri.split("secret=").nth(1).unwrap().split('&').next().unwrap();
     let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
     Builder::new().with_secret(secret).build().unwrap()
 }
 
-async fn enroll_otp(caller: &Caller, otp: Option<&str>) -> HubAnswer {
+pub(crate) async fn enroll_otp(caller: &Caller, otp: Option<&str>) -> HubAnswer {
     let secret = |text: &str| text.to_owned().try_into().unwrap();
     let request = HubRequest::EnrollOtp {
         account: Text::clean("acme"),

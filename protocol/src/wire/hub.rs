@@ -63,6 +63,14 @@ pub enum HubRequest {
     ListDevices,
     /// Removes the key of this handshake from its user.
     Logout,
+    /// A signed-in user proves a second factor, without the password, and gets a pass that says so.
+    StepUp {
+        /// The pass of the login that the new one rests on, as the hub sealed it; at most [`limits::PASS_BYTES`] of
+        /// payload. The new one ends when it does.
+        pass: Vec<u8>,
+        /// The one-time code.
+        otp: Password,
+    },
 }
 
 /// What a hub answers; one frame of at most [`limits::LIST_FRAME_BYTES`].
@@ -167,6 +175,15 @@ pub enum Refusal {
     /// The key of this connection belongs to nobody.
     #[error("the hub does not know this key; sign in first")]
     UnknownKey,
+    /// The pass to step up from is over, or is not one of this hub for this user and key.
+    #[error("your sign-in is over or does not belong to this key")]
+    Pass,
+    /// Wrong, used or late one-time code of somebody whose sign-in was recognised.
+    #[error("the one-time code is wrong or was used before")]
+    OneTimeCode,
+    /// A user without one-time codes.
+    #[error("no one-time codes are set up for you")]
+    NoOneTimeCodes,
 }
 
 /// One device in a listing.

@@ -34,6 +34,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::EnrollOtp { .. } => "EnrollOtp", "account: text; user: name; password: password; otp: option of password";
     HubRequest::ListDevices => "ListDevices", "";
     HubRequest::Logout => "Logout", "";
+    HubRequest::StepUp { .. } => "StepUp", "pass: bytes; otp: password";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -159,6 +160,11 @@ pub(crate) fn hub() -> Vec<Sample> {
         ask("enroll-otp", "Sets up one-time codes.", otp),
         ask("list-devices", "Lists devices.", HubRequest::ListDevices),
         ask("logout", "Removes this key.", HubRequest::Logout),
+        ask(
+            "step-up",
+            "With pass-envelope and a one-time code.",
+            HubRequest::StepUp { pass: sealed_pass(), otp: password("123456") },
+        ),
     ];
     samples.extend(hub_answers());
     samples

@@ -171,6 +171,8 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
             |(account, user, password, otp)| HubRequest::EnrollOtp { account, user, password, otp }
         ),
         select(vec![HubRequest::ListDevices, HubRequest::Logout]),
+        (vec(any::<u8>(), 0..=limits::PASS_BYTES), password())
+            .prop_map(|(pass, otp)| HubRequest::StepUp { pass, otp }),
     ]
 }
 

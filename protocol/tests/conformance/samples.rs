@@ -93,6 +93,9 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::WeakPassword => "WeakPassword", "the new password is too short";
     Refusal::TooMany => "TooMany", "too many attempts";
     Refusal::UnknownKey => "UnknownKey", "the key of this connection belongs to nobody";
+    Refusal::Pass => "Pass", "the pass is over, or is not one of this hub for this user and key";
+    Refusal::OneTimeCode => "OneTimeCode", "wrong or used one-time code at a step-up";
+    Refusal::NoOneTimeCodes => "NoOneTimeCodes", "the user has set up no one-time codes";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -398,6 +401,9 @@ fn enumerations() -> Vec<Sample> {
         (Refusal::WeakPassword, "refusal-weak-password"),
         (Refusal::TooMany, "refusal-too-many"),
         (Refusal::UnknownKey, "refusal-unknown-key"),
+        (Refusal::Pass, "refusal-pass"),
+        (Refusal::OneTimeCode, "refusal-one-time-code"),
+        (Refusal::NoOneTimeCodes, "refusal-no-one-time-codes"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),
