@@ -6,6 +6,8 @@
 //! 3. A tunnel that is permitted again is handed its new [`Permit`]; the old one, and the snapshot behind it, go.
 //! 4. A tunnel that is not permitted is removed here first and told to stop. It is never looked at again: a right
 //!    that comes back opens new tunnels and revives no old one.
+//! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
+//!    at least as good as their own. Facts of two passes are never combined.
 //!
 //! Deliberately absent: sockets. A tunnel stops itself as soon as its [`Leash`] says so.
 
@@ -34,7 +36,7 @@ pub(crate) use self::leash::{Leash, Ruling};
 pub(crate) struct Registry {
     live: Mutex<Live>,
     cap: u16,
-    /// Somebody was admitted or removed: the next edge may have moved.
+    /// A tunnel was admitted or has another pass: the next edge may have moved.
     changed: Notify,
     /// The last admitted tunnel has ended and recorded its end.
     drained: Notify,
@@ -54,6 +56,7 @@ struct Live {
 struct Entry {
     id: TunnelId,
     subject: Arc<Subject>,
+    connection: usize,
     service: Name,
     kind: Kind,
     target: SocketAddr,
@@ -62,6 +65,17 @@ struct Entry {
     until: UnixTime,
     leash: Arc<Leash>,
     meter: Arc<Meter>,
+}
+
+/// Who asks, over which connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    /// The newest pass of the connection.
+    pub(crate) subject: &'a Arc<Subject>,
+    /// The connection's number, which no other living one has.
+    pub(crate) connection: usize,
+    /// Where it comes from.
+    pub(crate) peer: SocketAddr,
 }
 
 /// A tunnel that was admitted. Dropping it removes the tunnel from the registry.
@@ -133,17 +147,16 @@ impl Registry {
     pub(crate) fn admit(
         self: &Arc<Self>,
         gate: &Gate,
-        subject: &Arc<Subject>,
+        caller: &Caller<'_>,
         service: &Name,
-        peer: SocketAddr,
     ) -> Result<(Admitted, Permit), Refused> {
         let id = tunnel_id()?;
         let mut live = self.lock();
         if live.closing {
             return Err(Refused::Failed(Failure::Shutdown));
         }
-        let counts = live.counts(u64::MAX, subject.user(), service);
-        let permit = gate.decide(subject, service.as_str(), counts).map_err(Refused::Denied)?;
+        let counts = live.counts(u64::MAX, caller.subject.user(), service);
+        let permit = gate.decide(caller.subject, service.as_str(), counts).map_err(Refused::Denied)?;
         if counts.device >= u32::from(self.cap) {
             return Err(Refused::Failed(Failure::Busy));
         }
@@ -155,11 +168,12 @@ impl Registry {
             order,
             Entry {
                 id,
-                subject: Arc::clone(subject),
+                subject: Arc::clone(caller.subject),
+                connection: caller.connection,
                 service: service.clone(),
                 kind: permit.service().kind,
                 target: permit.target(),
-                peer,
+                peer: caller.peer,
                 since: gate.clock().now(),
                 until: permit.until(),
                 leash: Arc::clone(&leash),
@@ -174,30 +188,25 @@ impl Registry {
 
     /// Decides every live tunnel again and stops those that are no longer permitted. Returns how many.
     pub(crate) fn judge(&self, gate: &Gate) -> u32 {
+        self.lock().judge(gate)
+    }
+
+    /// Has the live tunnels of a connection judged by a later pass of their caller. Returns how many were stopped.
+    ///
+    /// A tunnel takes the later pass if that ends no earlier and used its second factor no earlier; otherwise it keeps
+    /// its own, so that a pass without a second factor cuts nothing that was opened with one.
+    pub(crate) fn renew(&self, gate: &Gate, connection: usize, later: &Arc<Subject>) -> u32 {
         let mut live = self.lock();
-        let orders: Vec<u64> = live.tunnels.keys().copied().collect();
-        let mut cut = 0;
-        for order in orders {
-            let Some(entry) = live.tunnels.get(&order) else { continue };
-            let counts = live.counts(order, entry.subject.user(), &entry.service);
-            match gate.decide(&entry.subject, entry.service.as_str(), counts) {
-                Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
-                    if let Some(entry) = live.tunnels.get_mut(&order) {
-                        entry.until = permit.until();
-                        entry.leash.rule(Ruling::Permitted(permit));
-                    }
-                }
-                // The name now means something else: what is open is not what is permitted.
-                Ok(_another) => {
-                    live.cut(order, CloseCode::Denied(Reason::Revoked));
-                    cut += 1;
-                }
-                Err(denial) => {
-                    live.cut(order, CloseCode::Denied(withdrawn(denial.reason())));
-                    cut += 1;
-                }
+        // First by the passes of before: what is over in this second is over, and a later pass revives nothing.
+        let mut cut = live.judge(gate);
+        for entry in live.tunnels.values_mut().filter(|entry| entry.connection == connection) {
+            if supersedes(later, &entry.subject) {
+                entry.subject = Arc::clone(later);
             }
         }
+        cut += live.judge(gate);
+        drop(live);
+        self.changed.notify_one();
         cut
     }
 
@@ -222,7 +231,7 @@ impl Registry {
         self.lock().tunnels.values().map(|entry| entry.until).min()
     }
 
-    /// Waits until a tunnel was admitted.
+    /// Waits until a tunnel was admitted or may go on for longer.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -259,6 +268,33 @@ impl Live {
             counts.service += u32::from(entry.service == *service);
         }
         counts
+    }
+
+    fn judge(&mut self, gate: &Gate) -> u32 {
+        let orders: Vec<u64> = self.tunnels.keys().copied().collect();
+        let mut cut = 0;
+        for order in orders {
+            let Some(entry) = self.tunnels.get(&order) else { continue };
+            let counts = self.counts(order, entry.subject.user(), &entry.service);
+            match gate.decide(&entry.subject, entry.service.as_str(), counts) {
+                Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
+                    if let Some(entry) = self.tunnels.get_mut(&order) {
+                        entry.until = permit.until();
+                        entry.leash.rule(Ruling::Permitted(permit));
+                    }
+                }
+                // The name now means something else: what is open is not what is permitted.
+                Ok(_another) => {
+                    self.cut(order, CloseCode::Denied(Reason::Revoked));
+                    cut += 1;
+                }
+                Err(denial) => {
+                    self.cut(order, CloseCode::Denied(withdrawn(denial.reason())));
+                    cut += 1;
+                }
+            }
+        }
+        cut
     }
 
     fn cut(&mut self, order: u64, code: CloseCode) -> bool {
@@ -299,6 +335,14 @@ impl Drop for Admitted {
             registry.drained.notify_one();
         }
     }
+}
+
+/// Whether a live tunnel of `before` may be judged by `later`: the same user and key, and no fact that is worse.
+fn supersedes(later: &Subject, before: &Subject) -> bool {
+    (later.user(), later.key()) == (before.user(), before.key())
+        && later.expires() >= before.expires()
+        // None is before any time.
+        && later.second_factor_at() >= before.second_factor_at()
 }
 
 /// What a denial means for somebody whose tunnel is open already: a grant that is gone was withdrawn.

@@ -6,7 +6,7 @@ use postern_protocol::policy::{
 };
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::root::RoleKeys;
-use postern_protocol::trust::{Envelope, Pass, Proof, Role, Root, SecretKey};
+use postern_protocol::trust::{Envelope, Factor, Method, Pass, Proof, Role, Root, SecretKey};
 
 use super::*;
 use crate::clock::Clock;
@@ -30,13 +30,19 @@ fn root() -> Root {
 }
 
 fn subject(number: u8) -> Arc<Subject> {
+    passed(number, None, NOW + 1_000_000)
+}
+
+/// A user whose pass tells of a second factor at this time and ends at that one.
+fn passed(number: u8, second_factor: Option<u64>, expires: u64) -> Arc<Subject> {
+    let factor = |at| Factor { method: Method::Totp, at: UnixTime::from_secs(at) };
     let pass = Pass {
         fleet: FLEET,
         user: user(number),
         key: key(number).public(),
-        factors: Vec::new(),
+        factors: second_factor.map(factor).into_iter().collect(),
         issued: UnixTime::from_secs(NOW),
-        expires: UnixTime::from_secs(NOW + 1_000_000),
+        expires: UnixTime::from_secs(expires),
     };
     let sealed = Envelope::seal(&pass, &[&key(102)]).unwrap();
     let exporter = [7; 32];
@@ -67,6 +73,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         not_before: None,
         not_after: None,
         second_factor_s: None,
+        needs_case: false,
         origin: 0,
     };
     let mut snapshot = Snapshot {
@@ -82,12 +89,14 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         services: vec![service("a"), service("b")],
         categories: vec![Category { name: "all".parse().unwrap(), services: vec![0, 1] }],
         users: [11, 12].map(|n| User { id: user(n), keys: vec![key(n).public()], disabled: false }).to_vec(),
-        origins: vec![Origin {
+        origins: vec![Origin::Assignment {
             assignment: "x".to_owned().try_into().unwrap(),
             role: "y".to_owned().try_into().unwrap(),
             group: None,
         }],
         grants: vec![grant(0), grant(1)],
+        prohibitions: Vec::new(),
+        cases: Vec::new(),
     };
     change(&mut snapshot);
     let sealed = Envelope::seal(&snapshot, &[&key(101)]).unwrap();
@@ -96,9 +105,26 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
     Index::build(verify(&sealed, &expected).unwrap())
 }
 
+/// Somebody on the connection of this number.
+fn calling(subject: &Arc<Subject>, connection: usize) -> Caller<'_> {
+    Caller { subject, connection, peer: "192.0.2.1:1".parse().unwrap() }
+}
+
+fn caller(subject: &Arc<Subject>) -> Caller<'_> {
+    calling(subject, 1)
+}
+
 fn open(registry: &Arc<Registry>, gate: &Gate, number: u8, service: &str) -> Result<Admitted, Reason> {
-    let peer = "192.0.2.1:1".parse().unwrap();
-    match registry.admit(gate, &subject(number), &service.parse().unwrap(), peer) {
+    open_as(registry, gate, &caller(&subject(number)), service)
+}
+
+fn open_as(
+    registry: &Arc<Registry>,
+    gate: &Gate,
+    caller: &Caller<'_>,
+    service: &str,
+) -> Result<Admitted, Reason> {
+    match registry.admit(gate, caller, &service.parse().unwrap()) {
         Ok((admitted, _permit)) => Ok(admitted),
         Err(Refused::Denied(denial)) => Err(denial.reason()),
         Err(Refused::Failed(failure)) => panic!("{failure}"),
@@ -183,8 +209,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     registry.close();
     assert_eq!(code(&tunnel).await, CloseCode::Failed(Failure::Shutdown));
-    let peer = "192.0.2.1:1".parse().unwrap();
-    let refused = registry.admit(&gate, &subject(11), &"a".parse().unwrap(), peer);
+    let refused = registry.admit(&gate, &caller(&subject(11)), &"a".parse().unwrap());
     assert!(matches!(refused, Err(Refused::Failed(Failure::Shutdown))));
 }
 
@@ -192,8 +217,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
 async fn the_cap_of_the_device_is_busy_and_not_denied() {
     let (gate, registry) = (gate(|_| {}), Registry::new(1));
     let _tunnel = open(&registry, &gate, 11, "a").unwrap();
-    let peer = "192.0.2.1:1".parse().unwrap();
-    let refused = registry.admit(&gate, &subject(12), &"b".parse().unwrap(), peer);
+    let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap());
     assert!(matches!(refused, Err(Refused::Failed(Failure::Busy))));
 }
 
@@ -206,4 +230,72 @@ async fn no_policy_denies_and_cuts() {
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     assert_eq!(registry.judge(&empty), 1);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::NoPolicy));
+}
+
+/// A policy at [`NOW`] plus this many seconds, which is also the time that the gate learns from it.
+fn later(version: u64, after: u64) -> Index {
+    index(version, |snapshot| {
+        stepped(snapshot);
+        snapshot.issued = UnixTime::from_secs(NOW + after);
+    })
+}
+
+/// Every grant demands a second factor that is not older than ten minutes.
+fn stepped(snapshot: &mut Snapshot) {
+    for grant in &mut snapshot.grants {
+        grant.second_factor_s = Some(600);
+    }
+}
+
+const LONG: u64 = NOW + 1_000_000;
+
+fn until(registry: &Registry) -> Vec<u64> {
+    registry.sessions().iter().map(|session| session.until.as_secs()).collect()
+}
+
+#[tokio::test]
+async fn a_tunnel_outlives_its_second_factor_when_a_later_pass_of_its_connection_has_a_newer_one() {
+    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let old = passed(11, Some(NOW - 500), LONG);
+    let renewed = open_as(&registry, &gate, &calling(&old, 1), "a").unwrap();
+    let twin = open_as(&registry, &gate, &calling(&old, 2), "a").unwrap();
+    assert_eq!(until(&registry), [NOW + 100, NOW + 100]);
+    assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
+    assert_eq!(until(&registry), [NOW + 600, NOW + 100]);
+    gate.install(later(2, 101));
+    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(code(&twin).await, CloseCode::Denied(Reason::SecondFactorStale));
+    assert_eq!(registry.sessions()[0].id, renewed.id);
+    gate.install(later(3, 600));
+    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(code(&renewed).await, CloseCode::Denied(Reason::SecondFactorStale));
+}
+
+#[tokio::test]
+async fn a_pass_that_is_worse_in_anything_changes_no_live_tunnel() {
+    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let good = passed(11, Some(NOW - 100), NOW + 10_000);
+    let _tunnel = open_as(&registry, &gate, &caller(&good), "a").unwrap();
+    for (second_factor, expires) in
+        [(None, LONG), (Some(NOW - 101), LONG), (Some(NOW), NOW + 9_999), (None, NOW + 9_999)]
+    {
+        assert_eq!(registry.renew(&gate, 1, &passed(11, second_factor, expires)), 0);
+        assert_eq!(until(&registry), [NOW + 500], "{second_factor:?} until {expires}");
+    }
+    // Another user's facts are nobody else's.
+    assert_eq!(registry.renew(&gate, 1, &passed(12, Some(NOW), LONG)), 0);
+    assert_eq!(until(&registry), [NOW + 500]);
+    assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), NOW + 10_000)), 0);
+    assert_eq!(until(&registry), [NOW + 600]);
+}
+
+#[tokio::test]
+async fn a_later_pass_revives_no_tunnel_that_is_over_in_this_second() {
+    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let tunnel = open_as(&registry, &gate, &caller(&passed(11, Some(NOW - 500), LONG)), "a").unwrap();
+    // Time passes, and nobody has looked at the tunnel since.
+    gate.install(later(2, 100));
+    assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 1);
+    assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::SecondFactorStale));
+    assert_eq!(registry.sessions(), Vec::new());
 }

@@ -21,7 +21,7 @@ use postern_transport::quic::{RecvStream, SendStream};
 use super::session::{Session, reply};
 use super::{PATIENCE, stream};
 use crate::audit::DeniedRequest;
-use crate::registry::{Admitted, Refused};
+use crate::registry::{Admitted, Caller, Refused};
 
 /// Serves one request for a tunnel from decision to end.
 pub(super) async fn run(
@@ -33,7 +33,8 @@ pub(super) async fn run(
 ) {
     let context = &session.context;
     let peer = session.connection.remote_addr();
-    let (tunnel, permit) = match context.registry.admit(&context.gate, &subject, &service, peer) {
+    let caller = Caller { subject: &subject, connection: session.connection.id(), peer };
+    let (tunnel, permit) = match context.registry.admit(&context.gate, &caller, &service) {
         Ok(admitted) => admitted,
         Err(Refused::Denied(denial)) => {
             deny(session, &subject, service, &denial).await;

@@ -2,7 +2,9 @@
 //!
 //! 1. Within ten seconds a pass of somebody whom the policy names must be accepted, or the connection is closed.
 //! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
-//! 3. A later pass of the same connection replaces the earlier one for new requests; live tunnels keep theirs.
+//! 3. A later pass of the same user replaces the earlier one for new requests, and for live tunnels where it is at
+//!    least as good: so a second factor that is growing old is proved again without losing a tunnel.
+//! 4. A pass of another user is refused: a connection speaks for one person as long as it lives.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 
 use postern_protocol::limits;
 use postern_protocol::policy::Reason;
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
 use postern_protocol::trust::{Envelope, Pass, PassFault, Proof, Subject};
 use postern_protocol::wire::codec::{self, CodecFault};
@@ -30,11 +33,19 @@ use crate::audit::DeniedRequest;
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) context: Arc<Context>,
-    /// The newest accepted pass. A sender, because the connection's loop waits for the first one.
-    subject: watch::Sender<Option<Arc<Subject>>>,
+    /// What the accepted passes say. A sender, because the connection's loop waits for the first one.
+    known: watch::Sender<Option<Known>>,
     place: Mutex<Place>,
     /// Passes that were refused on this connection.
     refused: AtomicU32,
+}
+
+/// What the accepted passes of a connection say.
+struct Known {
+    /// The newest.
+    subject: Arc<Subject>,
+    /// The end of the one that lasts longest, by which a live tunnel may have been permitted.
+    ends: UnixTime,
 }
 
 /// Whose place the connection takes up. Held, never read: dropping it makes room.
@@ -50,11 +61,11 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
     let session = Arc::new(Session {
         connection: connection.clone(),
         context,
-        subject: watch::Sender::new(None),
+        known: watch::Sender::new(None),
         place: Mutex::new(Place::Stranger(place)),
         refused: AtomicU32::new(0),
     });
-    let mut known = session.subject.subscribe();
+    let mut known = session.known.subscribe();
     let deadline = Instant::now() + PATIENCE;
     let mut is_known = false;
     let mut streams = JoinSet::new();
@@ -129,34 +140,38 @@ pub(super) async fn reply(send: &mut SendStream, recv: &mut RecvStream, answer: 
 
 impl Session {
     fn subject(&self) -> Option<Arc<Subject>> {
-        self.subject.borrow().clone()
+        self.known.borrow().as_ref().map(|known| Arc::clone(&known.subject))
     }
 
     async fn authenticate(&self, pass: &[u8], proof: Proof) -> Answer {
-        let now = self.context.gate.clock().now();
-        match self.verify(pass, proof) {
-            Ok(subject) => self.welcome(subject, pass).await,
+        let taken = self.verify(pass, proof).and_then(|subject| self.take(Arc::new(subject)));
+        match taken {
+            Ok(subject) => self.welcome(&subject, pass).await,
             Err(NotKnown::Lost) => Answer::Failed(Failure::Internal),
-            Err(NotKnown::Pass(fault)) => {
-                if let Some(suppressed) = self.context.noise.admit() {
-                    let peer = self.connection.remote_addr();
-                    tracing::info!(%peer, error = %fault, %now, suppressed, "a pass was refused");
-                }
-                self.denied(None, None).await;
-                // Each attempt costs a signature check; nobody needs many.
-                if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= ATTEMPTS {
-                    self.connection.close(CloseCode::Denied(Reason::BadPass).number(), b"too many passes");
-                }
-                Answer::Denied(Reason::BadPass)
-            }
+            Err(NotKnown::NoRoom) => Answer::Failed(Failure::Busy),
+            Err(fault @ (NotKnown::Pass(_) | NotKnown::AnotherUser)) => self.refuse(&fault).await,
         }
     }
 
-    /// Waits until the newest pass is worth nothing, and a little longer: tunnels end by themselves, with their
+    async fn refuse(&self, fault: &NotKnown) -> Answer {
+        if let Some(suppressed) = self.context.noise.admit() {
+            let (peer, now) = (self.connection.remote_addr(), self.context.gate.clock().now());
+            tracing::info!(%peer, error = %fault, %now, suppressed, "a pass was refused");
+        }
+        self.denied(None, None).await;
+        // Each attempt costs a signature check; nobody needs many.
+        if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= ATTEMPTS {
+            self.connection.close(CloseCode::Denied(Reason::BadPass).number(), b"too many passes");
+        }
+        Answer::Denied(Reason::BadPass)
+    }
+
+    /// Waits until no accepted pass is worth anything, and a little longer: tunnels end by themselves, with their
     /// reason, and a place among the members must not be held for ever.
     async fn expired(&self) {
-        while let Some(subject) = self.subject() {
-            let left = self.context.gate.clock().until(subject.expires());
+        loop {
+            let Some(ends) = self.known.borrow().as_ref().map(|known| known.ends) else { return };
+            let left = self.context.gate.clock().until(ends);
             if left.is_zero() {
                 return tokio::time::sleep(GRACE).await;
             }
@@ -172,21 +187,39 @@ impl Session {
         Ok(Subject::authenticate(&presented, context.device, &context.root, context.gate.clock().now())?)
     }
 
-    async fn welcome(&self, subject: Subject, pass: &[u8]) -> Answer {
-        // Whoever the policy does not name is answered like everybody else, but keeps a stranger's place and time:
-        // a pass alone, which any user of the fleet has, must not take the places of those who work here.
-        if self.context.gate.names(&subject) && !self.join() {
-            return Answer::Failed(Failure::Busy);
-        }
+    /// Makes a verified pass the newest of this connection, and that of its live tunnels where it is as good.
+    fn take(&self, subject: Arc<Subject>) -> Result<Arc<Subject>, NotKnown> {
+        let mut taken = Ok(());
+        // As one step: of two passes that come at once, the second is compared with the first.
+        self.known.send_if_modified(|known| {
+            let user = known.as_ref().map(|known| known.subject.user());
+            if user.is_some_and(|user| user != subject.user()) {
+                taken = Err(NotKnown::AnotherUser);
+                return false;
+            }
+            // Whoever the policy does not name is answered like everybody else, but keeps a stranger's place and time:
+            // a pass alone, which any user of the fleet has, must not take the places of those who work here.
+            if self.context.gate.names(&subject) && !self.join() {
+                taken = Err(NotKnown::NoRoom);
+                return false;
+            }
+            let ends = known.as_ref().map_or(subject.expires(), |known| known.ends.max(subject.expires()));
+            *known = Some(Known { subject: Arc::clone(&subject), ends });
+            true
+        });
+        taken?;
+        self.context.registry.renew(&self.context.gate, self.connection.id(), &subject);
+        Ok(subject)
+    }
+
+    async fn welcome(&self, subject: &Subject, pass: &[u8]) -> Answer {
         // Verified a moment ago: it is signed time.
         if let Some(issued) = issued(pass).and_then(|issued| self.context.gate.clock().learn_pass(issued)) {
             self.context.store.keep_pass_time(issued).await;
         }
-        let until = subject.expires();
         tracing::debug!(user = %subject.user(), peer = %self.connection.remote_addr(), "a client signed in");
-        self.subject.send_replace(Some(Arc::new(subject)));
         let agent = Text::clean(env!("CARGO_PKG_VERSION"));
-        Answer::Welcome { device: self.context.device, agent, until }
+        Answer::Welcome { device: self.context.device, agent, until: subject.expires() }
     }
 
     /// Moves from the strangers to the members. False when there is no place.
@@ -235,7 +268,7 @@ impl Session {
 }
 
 /// When a verified pass was signed.
-fn issued(pass: &[u8]) -> Option<postern_protocol::time::UnixTime> {
+fn issued(pass: &[u8]) -> Option<UnixTime> {
     let envelope = Envelope::parse(pass, limits::PASS_BYTES).ok()?;
     codec::decode::<Pass>(envelope.payload(), limits::PASS_BYTES).ok().map(|pass| pass.issued)
 }
@@ -248,16 +281,18 @@ const GLANCE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Why a caller is not known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum NotKnown {
     /// The connection is over.
+    #[error("the connection is over")]
     Lost,
     /// The pass does not hold.
-    Pass(PassFault),
-}
-
-impl From<PassFault> for NotKnown {
-    fn from(fault: PassFault) -> Self {
-        Self::Pass(fault)
-    }
+    #[error(transparent)]
+    Pass(#[from] PassFault),
+    /// A connection speaks for one person.
+    #[error("the pass is another user's than the one before it on this connection")]
+    AnotherUser,
+    /// As many members are connected as there are places.
+    #[error("every place is taken")]
+    NoRoom,
 }
