@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use postern_cloud::compile::{Addressee, Compiler, Content, Enrolled, Roster, Term};
-use postern_cloud::fleet;
+use postern_cloud::fleet::{self, Complaint};
 use postern_cloud::model::Model;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::name::Name;
@@ -29,18 +29,22 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn of_file(text: &str) -> Self {
-        match fleet::read(text, &[]) {
+        Self::of_read(fleet::read(text, &[]))
+    }
+
+    pub(crate) fn of_sample(name: &str) -> Self {
+        let path = format!("{}/../samples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        Self::of_read(fleet::read_file(path.as_ref(), &[]))
+    }
+
+    fn of_read(read: Result<Model, Vec<Complaint>>) -> Self {
+        match read {
             Ok(model) => Self::of(model),
             Err(complaints) => {
                 let lines: Vec<String> = complaints.iter().map(|complaint| complaint.line("fleet")).collect();
                 panic!("{}", lines.join("\n"))
             }
         }
-    }
-
-    pub(crate) fn of_sample(name: &str) -> Self {
-        let path = format!("{}/../samples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-        Self::of_file(&std::fs::read_to_string(path).unwrap())
     }
 
     pub(crate) fn of(model: Model) -> Self {
@@ -71,12 +75,20 @@ impl Gate {
     }
 
     pub(crate) fn sealed(&self, device: &str) -> Vec<u8> {
-        let term = Term { version: 1, issued: NOW, expires: NOW.saturating_add(14 * 86_400) };
+        self.sealed_at(device, NOW)
+    }
+
+    fn sealed_at(&self, device: &str, issued: UnixTime) -> Vec<u8> {
+        let term = Term { version: 1, issued, expires: issued.saturating_add(14 * 86_400) };
         let snapshot = self.content(device).into_snapshot(addressee(), term);
         Envelope::seal(&snapshot, &[&self.signer]).unwrap()
     }
 
     pub(crate) fn index(&self, device: &str) -> Arc<Index> {
+        self.index_at(device, NOW)
+    }
+
+    fn index_at(&self, device: &str, issued: UnixTime) -> Arc<Index> {
         let addressee = addressee();
         let expected = Expectation {
             root: &self.root,
@@ -84,7 +96,7 @@ impl Gate {
             device_key: addressee.device_key,
             floor: None,
         };
-        Arc::new(Index::build(verify(&self.sealed(device), &expected).unwrap()))
+        Arc::new(Index::build(verify(&self.sealed_at(device, issued), &expected).unwrap()))
     }
 
     /// The decision for a user who has signed in just now with a password.
@@ -100,11 +112,33 @@ impl Gate {
         now: UnixTime,
         second_factor_at: Option<UnixTime>,
     ) -> Result<(), Reason> {
-        let index = self.index(device);
+        self.decide(&self.index(device), user, service, now, second_factor_at)
+    }
+
+    /// The same, of a snapshot that was signed at that very moment: what the policy says, not how old it is.
+    pub(crate) fn asks_afresh(
+        &self,
+        user: &str,
+        device: &str,
+        service: &str,
+        now: UnixTime,
+        second_factor_at: Option<UnixTime>,
+    ) -> Result<(), Reason> {
+        self.decide(&self.index_at(device, now), user, service, now, second_factor_at)
+    }
+
+    fn decide(
+        &self,
+        index: &Arc<Index>,
+        user: &str,
+        service: &str,
+        now: UnixTime,
+        second_factor_at: Option<UnixTime>,
+    ) -> Result<(), Reason> {
         let subject = self.subject(user, now, second_factor_at);
         let circumstances = Circumstances { now, open: 0, open_by_user: 0, open_on_service: 0 };
         let ask = index.ask(subject.user(), service);
-        decide(Some(&index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
+        decide(Some(index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
     }
 
     fn subject(&self, user: &str, now: UnixTime, second_factor_at: Option<UnixTime>) -> Subject {
