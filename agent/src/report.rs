@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
-use postern_protocol::policy::explain::Chain;
-use postern_protocol::policy::{Explanation, Index, Kind};
+use postern_protocol::policy::explain::{Chain, Veto};
+use postern_protocol::policy::{Explanation, Index, Kind, Origin, Reason};
 use postern_protocol::time::UnixTime;
 
 use crate::registry::Session;
@@ -91,6 +91,10 @@ pub(crate) struct PolicyReport {
     pub(crate) users: usize,
     /// Grants.
     pub(crate) grants: usize,
+    /// What beats them.
+    pub(crate) prohibitions: usize,
+    /// Service cases, active or not.
+    pub(crate) cases: usize,
     /// Services.
     pub(crate) services: Vec<ServiceReport>,
     /// Access categories.
@@ -163,6 +167,8 @@ pub(crate) struct Verdict {
     pub(crate) until: Option<UnixTime>,
     /// Every grant of the user that contains the service.
     pub(crate) grants: Vec<GrantReport>,
+    /// Every prohibition of the user that contains the service.
+    pub(crate) prohibitions: Vec<ProhibitionReport>,
 }
 
 /// One grant with its own verdict.
@@ -170,12 +176,8 @@ pub(crate) struct Verdict {
 pub(crate) struct GrantReport {
     /// Whether the verdict rests on it.
     pub(crate) used: bool,
-    /// The role assignment.
-    pub(crate) assignment: String,
-    /// The role.
-    pub(crate) role: String,
-    /// The group through which it reaches the user.
-    pub(crate) group: Option<String>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
     /// The access category.
     pub(crate) category: String,
     /// The beginning of its window.
@@ -184,8 +186,27 @@ pub(crate) struct GrantReport {
     pub(crate) not_after: Option<UnixTime>,
     /// Age in seconds that its second factor may have.
     pub(crate) second_factor_s: Option<u32>,
+    /// Whether it demands an active service case.
+    pub(crate) needs_case: bool,
+    /// The active case that it rests on.
+    pub(crate) case: Option<String>,
     /// Its first failing condition.
     pub(crate) fails: Option<String>,
+}
+
+/// One prohibition; while it is in force it beats every grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProhibitionReport {
+    /// Whether it is in force.
+    pub(crate) in_force: bool,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// The access category.
+    pub(crate) category: String,
+    /// The beginning of its window.
+    pub(crate) not_before: Option<UnixTime>,
+    /// The end of its window.
+    pub(crate) not_after: Option<UnixTime>,
 }
 
 impl PolicyReport {
@@ -207,6 +228,8 @@ impl PolicyReport {
             assigned: snapshot.assigned,
             users: snapshot.users.len(),
             grants: snapshot.grants.len(),
+            prohibitions: snapshot.prohibitions.len(),
+            cases: snapshot.cases.len(),
             services: snapshot
                 .services
                 .iter()
@@ -242,23 +265,43 @@ impl From<Session> for SessionReport {
 impl From<Explanation> for Verdict {
     fn from(explanation: Explanation) -> Self {
         let denied = explanation.denied;
+        // The caller must not learn of a prohibition; whoever asks at the device must.
+        let veto = explanation.prohibitions.iter().find(|veto| veto.in_force);
+        let veto = veto.filter(|_| denied == Some(Reason::NoGrant));
+        let (why, next_step) = match veto {
+            Some(veto) => {
+                let next = format!("ask your administrator to lift {}", veto.origin);
+                (Some("this is refused whatever else is granted".to_owned()), Some(next))
+            }
+            None => (
+                denied.map(|reason| reason.sentence().to_owned()),
+                denied.map(|reason| reason.next_step().to_owned()),
+            ),
+        };
         Self {
             permitted: denied.is_none(),
             reason: denied.map(|reason| reason.word().to_owned()),
-            why: denied.map(|reason| reason.sentence().to_owned()),
-            next_step: denied.map(|reason| reason.next_step().to_owned()),
+            why,
+            next_step,
             lifted_by: denied.map(|reason| reason.lifter().describe().to_owned()),
             until: explanation.until,
             grants: explanation.chains.into_iter().map(GrantReport::from).collect(),
+            prohibitions: explanation.prohibitions.into_iter().map(ProhibitionReport::from).collect(),
         }
     }
 }
 
 impl From<Chain> for GrantReport {
     fn from(chain: Chain) -> Self {
-        let Chain { used, assignment, role, group, category, not_before, not_after, second_factor_s, fails } =
+        let Chain { used, origin, category, not_before, not_after, second_factor_s, needs_case, case, fails } =
             chain;
         let fails = fails.map(|reason| reason.word().to_owned());
-        Self { used, assignment, role, group, category, not_before, not_after, second_factor_s, fails }
+        Self { used, origin, category, not_before, not_after, second_factor_s, needs_case, case, fails }
+    }
+}
+
+impl From<Veto> for ProhibitionReport {
+    fn from(Veto { in_force, origin, category, not_before, not_after }: Veto) -> Self {
+        Self { in_force, origin, category, not_before, not_after }
     }
 }

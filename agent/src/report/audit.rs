@@ -38,7 +38,7 @@ pub(crate) struct AuditLine {
     /// Why, as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// Assignment, role and group of the grant.
+    /// Where the grant comes from that was used or came furthest, or the prohibition that refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<String>,
     /// Where the caller came from.
@@ -94,7 +94,7 @@ impl From<Row> for AuditLine {
                 service: Some(service.to_string()),
                 kind: Some(kind),
                 target: Some(target.into()),
-                origin: origin.as_ref().map(label),
+                origin: origin.as_ref().map(Origin::to_string),
                 version: Some(version),
                 peer: Some(peer),
                 ..line
@@ -103,7 +103,7 @@ impl From<Row> for AuditLine {
                 user,
                 service: service.map(|name| name.to_string()),
                 reason: Some(reason.word().to_owned()),
-                origin: origin.as_ref().map(label),
+                origin: origin.as_ref().map(Origin::to_string),
                 peer: Some(peer),
                 count: Some(count),
                 ..line
@@ -124,12 +124,4 @@ impl From<Row> for AuditLine {
             }
         }
     }
-}
-
-fn label(origin: &Origin) -> String {
-    let mut label = format!("{} > {}", origin.assignment, origin.role);
-    if let Some(group) = &origin.group {
-        label = format!("{label} > {group}");
-    }
-    label
 }

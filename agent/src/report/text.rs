@@ -2,7 +2,7 @@
 
 use postern_protocol::time::UnixTime;
 
-use super::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdict};
+use super::{AuditLine, GrantReport, PolicyReport, ProhibitionReport, SessionReport, StatusReport, Verdict};
 
 /// A report that can be shown to people.
 pub(crate) trait Shown {
@@ -54,6 +54,8 @@ impl Shown for PolicyReport {
             ("signed", time(self.issued)),
             ("users", self.users.to_string()),
             ("grants", self.grants.to_string()),
+            ("prohibited", self.prohibitions.to_string()),
+            ("cases", self.cases.to_string()),
         ]);
         text.push('\n');
         let mut rows = vec![["SERVICE", "KIND", "TARGET", "TUNNELS", "IDLE", "DURATION"].map(String::from)];
@@ -114,15 +116,11 @@ impl Shown for Verdict {
                 format!("permitted{}\n", until.unwrap_or_default())
             }
         };
+        for prohibition in &self.prohibitions {
+            text.push_str(&refusal(prohibition));
+        }
         for grant in &self.grants {
-            let mark = if grant.used { "*" } else { " " };
-            let group = grant.group.as_ref().map(|group| format!(" > group {group}")).unwrap_or_default();
-            let verdict =
-                grant.fails.as_ref().map_or("holds".to_owned(), |reason| format!("fails: {reason}"));
-            text.push_str(&format!(
-                "{mark} assignment {} > role {}{group} > category {}: {verdict}\n",
-                grant.assignment, grant.role, grant.category
-            ));
+            text.push_str(&chain(grant));
         }
         text
     }
@@ -145,6 +143,39 @@ impl Shown for Vec<AuditLine> {
         }));
         table(&rows)
     }
+}
+
+/// One grant in words: whence, to what, under which conditions, and whether they hold.
+fn chain(grant: &GrantReport) -> String {
+    let mark = if grant.used { "*" } else { " " };
+    let mut conditions = window(grant.not_before, grant.not_after);
+    if let Some(age) = grant.second_factor_s {
+        conditions.push_str(&format!(", needs a second factor not older than {age} s"));
+    }
+    match (&grant.case, grant.needs_case) {
+        (Some(case), _) => conditions.push_str(&format!(", by service case `{case}`")),
+        (None, true) => conditions.push_str(", needs an active service case"),
+        (None, false) => {}
+    }
+    let verdict = grant.fails.as_ref().map_or("holds".to_owned(), |reason| format!("fails: {reason}"));
+    format!("{mark} {} grants category `{}`{conditions}: {verdict}\n", grant.origin, grant.category)
+}
+
+/// One prohibition in words.
+fn refusal(prohibition: &ProhibitionReport) -> String {
+    let ProhibitionReport { in_force, origin, category, not_before, not_after } = prohibition;
+    let window = window(*not_before, *not_after);
+    if *in_force {
+        format!("! category `{category}` is refused by {origin}{window}, whatever else is granted\n")
+    } else {
+        format!("  category `{category}` is refused by {origin}{window}: not at this time\n")
+    }
+}
+
+fn window(from: Option<UnixTime>, until: Option<UnixTime>) -> String {
+    let from = from.map(|from| format!(" from {}", time(from))).unwrap_or_default();
+    let until = until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
+    from + &until
 }
 
 /// A time as RFC 3339, or as a number where that has no such form.
@@ -171,7 +202,7 @@ fn details(line: &AuditLine) -> String {
         line.target.map(|target| format!("target {target}")),
         line.version.map(|version| format!("version {version}")),
         line.peer.map(|peer| format!("from {peer}")),
-        line.origin.as_ref().map(|origin| format!("by {origin}")),
+        line.origin.clone(),
         line.count.map(|count| format!("count {count}")),
         line.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),
         line.to_client.map(|bytes| format!("{bytes} bytes to the client")),

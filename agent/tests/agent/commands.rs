@@ -1,5 +1,8 @@
 //! What the commands print, with and without a running agent, and how they end.
 
+use postern_protocol::policy::Reason;
+use postern_protocol::wire::tunnel::Answer;
+
 use crate::policy::USER;
 use crate::world::{Agent, World};
 
@@ -20,13 +23,52 @@ async fn explain_says_the_same_with_and_without_a_running_agent() {
         online.push(answer.out);
     }
     assert!(online[0].starts_with("permitted until "), "{}", online[0]);
-    assert!(online[0].contains("* assignment a-1 > role engineer > category all: holds"), "{}", online[0]);
+    assert!(
+        online[0].contains("* assignment `a-1` of role `engineer` grants category `all`: holds"),
+        "{}",
+        online[0]
+    );
     assert!(online[1].starts_with("denied (no_grant): nothing grants you this service"), "{}", online[1]);
     assert!(online[3].starts_with("denied (policy_stale)"), "{}", online[3]);
     assert_eq!(world.agent.stop().await, Some(0));
     for ((question, _), online) in questions.into_iter().zip(online) {
         assert_eq!(world.agent.run(question).await.out, online);
     }
+}
+
+#[tokio::test]
+async fn explain_names_the_prohibition_that_refuses_and_the_case_that_is_missing() {
+    let mut world = World::start().await;
+    let user = USER.to_string();
+    world.policy.prohibit_web(None, None);
+    world.policy.demand_case(None);
+    world.publish(3).await;
+    let web = world.agent.run(&["explain", &user, "web"]).await;
+    assert_eq!(web.code, 4);
+    assert_eq!(
+        web.out,
+        "denied (no_grant): this is refused whatever else is granted; ask your administrator to lift entry \
+         `probation` (can be lifted by: your administrator)\n\
+         ! category `only-web` is refused by entry `probation`, whatever else is granted\n  \
+         assignment `a-1` of role `engineer` grants category `all`, by service case `2026-0815`: holds\n"
+    );
+    let hmi = world.agent.run(&["explain", &user, "hmi"]).await;
+    assert_eq!(hmi.code, 0);
+    assert!(hmi.out.ends_with("grants category `all`, by service case `2026-0815`: holds\n"), "{}", hmi.out);
+    let policy = world.agent.json(&["policy", "show"]).await;
+    assert_eq!((&policy["prohibitions"], &policy["cases"]), (&1.into(), &1.into()));
+    world.policy.snapshot.cases.clear();
+    world.publish(4).await;
+    let hmi = world.agent.run(&["explain", &user, "hmi"]).await;
+    assert_eq!(hmi.code, 4);
+    let inactive = "grants category `all`, needs an active service case: fails: case_inactive\n";
+    assert!(hmi.out.starts_with("denied (case_inactive): no service case is active"), "{}", hmi.out);
+    assert!(hmi.out.ends_with(inactive), "{}", hmi.out);
+    // A caller is told the same as for a service that does not exist; the trail knows why.
+    assert_eq!(world.client().await.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+    let trail = world.agent.json(&["audit", "list"]).await;
+    let denied = trail.as_array().unwrap().iter().find(|row| row["event"] == "denied").unwrap();
+    assert_eq!(denied["origin"], "entry `probation`");
 }
 
 #[tokio::test]

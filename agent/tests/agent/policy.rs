@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Category, DeviceLimits, Grant, Kind, Origin, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
 };
 use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
@@ -98,6 +98,8 @@ impl Policy {
             users: Vec::new(),
             origins: Vec::new(),
             grants: Vec::new(),
+            prohibitions: Vec::new(),
+            cases: Vec::new(),
         };
         Self { snapshot, signer: POLICY_SEED }
     }
@@ -114,7 +116,7 @@ impl Policy {
         policy.snapshot.categories = vec![Category { name: "all".parse().unwrap(), services: vec![0, 1, 3] }];
         policy.snapshot.users =
             vec![User { id: USER, keys: vec![secret(USER_SEED).public()], disabled: false }];
-        policy.snapshot.origins = vec![Origin {
+        policy.snapshot.origins = vec![Origin::Assignment {
             assignment: "a-1".to_owned().try_into().unwrap(),
             role: "engineer".to_owned().try_into().unwrap(),
             group: None,
@@ -125,6 +127,7 @@ impl Policy {
             not_before: None,
             not_after: None,
             second_factor_s: None,
+            needs_case: false,
             origin: 0,
         });
         policy
@@ -145,6 +148,24 @@ impl Policy {
     pub(crate) fn grant(&mut self, grant: Grant) {
         self.snapshot.grants.push(grant);
         self.snapshot.grants.sort();
+    }
+
+    /// Refuses the service `web` to [`USER`] in a window, whatever is granted.
+    pub(crate) fn prohibit_web(&mut self, from: Option<UnixTime>, until: Option<UnixTime>) {
+        self.snapshot.categories.push(Category { name: "only-web".parse().unwrap(), services: vec![3] });
+        self.snapshot.origins.push(Origin::Entry { entry: "probation".parse().unwrap() });
+        self.snapshot.prohibitions =
+            vec![Prohibition { user: 0, category: 1, not_before: from, not_after: until, origin: 1 }];
+    }
+
+    /// Demands a service case for what is granted, and has one for every service until the given time.
+    pub(crate) fn demand_case(&mut self, until: Option<UnixTime>) {
+        for grant in &mut self.snapshot.grants {
+            grant.needs_case = true;
+        }
+        let services = vec![0, 1, 2, 3];
+        let name = "2026-0815".parse().unwrap();
+        self.snapshot.cases = vec![Case { name, services, not_before: None, not_after: until }];
     }
 
     /// Takes every grant away.

@@ -103,6 +103,79 @@ async fn a_tunnel_ends_at_the_edge_of_its_window() {
 }
 
 #[tokio::test]
+async fn a_prohibition_that_arrives_ends_the_tunnels_to_its_services_and_no_others() {
+    let mut world = World::start().await;
+    let client = world.client().await;
+    let (mut prohibited, mut other) = (client.tunnel("web").await, client.tunnel("hmi").await);
+    let mut not_looking = client.tunnel("web").await;
+    let allowed = world.policy.clone();
+    world.policy.prohibit_web(None, None);
+    world.publish(3).await;
+    assert_eq!(prohibited.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+    other.echo(b"another service").await;
+    // Lifting it opens new tunnels and revives no old one.
+    world.policy = allowed;
+    world.publish(4).await;
+    assert_eq!(not_looking.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+    client.tunnel("web").await.echo(b"a new one").await;
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_where_a_prohibition_begins_and_lives_on_beside_one_that_is_over() {
+    let mut world = World::start().await;
+    let begin = now().saturating_add(3);
+    world.policy.prohibit_web(Some(begin), None);
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"before").await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+    assert!(now() >= begin && now() <= begin.saturating_add(1), "{} is not about {begin}", now());
+    (world.policy.snapshot.prohibitions[0].not_before, world.policy.snapshot.prohibitions[0].not_after) =
+        (None, Some(begin));
+    world.publish(4).await;
+    client.tunnel("web").await.echo(b"after").await;
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_case_and_a_longer_case_keeps_it() {
+    let mut world = World::start().await;
+    let end = now().saturating_add(3);
+    world.policy.demand_case(Some(end));
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"active").await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::CaseInactive.number().into())));
+    assert!(now() >= end && now() <= end.saturating_add(1), "{} is not about {end}", now());
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::CaseInactive));
+    // A case without an end, and then its very end moved: the tunnel goes on and does not fall at the old one.
+    world.policy.snapshot.cases[0].not_after = None;
+    world.publish(4).await;
+    let mut kept = client.tunnel("web").await;
+    world.policy.snapshot.cases[0].not_after = Some(now().saturating_add(600));
+    world.publish(5).await;
+    kept.echo(b"still active").await;
+}
+
+#[tokio::test]
+async fn a_case_that_is_deactivated_ends_its_tunnels_and_its_return_revives_none() {
+    let mut world = World::start().await;
+    world.policy.demand_case(None);
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"active").await;
+    let cases = std::mem::take(&mut world.policy.snapshot.cases);
+    world.publish(4).await;
+    world.policy.snapshot.cases = cases;
+    world.publish(5).await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::CaseInactive.number().into())));
+    client.tunnel("web").await.echo(b"a new one").await;
+}
+
+#[tokio::test]
 async fn a_tunnel_ends_with_its_policy() {
     let mut world = World::start().await;
     world.policy.snapshot.expires = now().saturating_add(2);

@@ -79,6 +79,7 @@ async fn a_second_factor_opens_what_a_password_alone_does_not() {
         not_before: None,
         not_after: None,
         second_factor_s: Some(600),
+        needs_case: false,
         origin: 0,
     };
     world.policy.grant(grant);

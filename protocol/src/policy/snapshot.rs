@@ -4,6 +4,8 @@
 //! users fit in half a megabyte, and a reference is checked by comparing it with a length. Whole snapshots are
 //! replaced; there are no patches.
 
+mod form;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +16,8 @@ use crate::limits;
 use crate::name::{Label, Name};
 use crate::time::UnixTime;
 use crate::trust::{Domain, PublicKey, Signed};
+
+pub use self::form::FormFault;
 
 /// All policy for one device at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,166 +286,6 @@ impl Case {
     pub fn is_active(&self, now: UnixTime) -> bool {
         self.not_before.is_none_or(|from| from <= now) && now < self.end()
     }
-}
-
-/// The first rule of form that a snapshot breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormFault {
-    /// A list is not strictly ascending.
-    #[error("`{list}` is not strictly ascending")]
-    Order {
-        /// The list.
-        list: &'static str,
-    },
-    /// A list has too many entries.
-    #[error("`{list}` has {found} entries, at most {limit} are allowed")]
-    Count {
-        /// The list.
-        list: &'static str,
-        /// Entries seen.
-        found: usize,
-        /// Entries allowed.
-        limit: usize,
-    },
-    /// An entry refers to something that is not there.
-    #[error("an entry of `{list}` refers to a {to} that is not there")]
-    Reference {
-        /// The list.
-        list: &'static str,
-        /// What it refers to.
-        to: &'static str,
-    },
-    /// An entry is empty or zero where that means nothing.
-    #[error("an entry of `{list}` has an impossible `{field}`")]
-    Value {
-        /// The list.
-        list: &'static str,
-        /// The field.
-        field: &'static str,
-    },
-    /// A device without an account carries rules.
-    #[error("an unassigned device carries `{list}`, expected none")]
-    Unassigned {
-        /// The list that is not empty.
-        list: &'static str,
-    },
-}
-
-impl Snapshot {
-    /// Checks order, counts, references and values of a decoded snapshot; who signed it is checked before.
-    ///
-    /// # Errors
-    /// The first [`FormFault`].
-    pub fn check_form(&self) -> Result<(), FormFault> {
-        count("services", self.services.len(), limits::SERVICES)?;
-        count("categories", self.categories.len(), limits::CATEGORIES)?;
-        count("users", self.users.len(), limits::USERS)?;
-        count("origins", self.origins.len(), limits::ORIGINS)?;
-        count("grants", self.grants.len(), limits::GRANTS)?;
-        count("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS)?;
-        count("cases", self.cases.len(), limits::CASES)?;
-        ascending("services", &self.services, |a, b| a.name < b.name)?;
-        ascending("categories", &self.categories, |a, b| a.name < b.name)?;
-        ascending("users", &self.users, |a, b| a.id < b.id)?;
-        ascending("origins", &self.origins, |a, b| a < b)?;
-        ascending("grants", &self.grants, |a, b| a < b)?;
-        ascending("prohibitions", &self.prohibitions, |a, b| a < b)?;
-        ascending("cases", &self.cases, |a, b| a.name < b.name)?;
-        if self.issued >= self.expires {
-            return Err(FormFault::Value { list: "snapshot", field: "expires" });
-        }
-        if !self.assigned {
-            empty("grants", &self.grants)?;
-            empty("prohibitions", &self.prohibitions)?;
-            empty("cases", &self.cases)?;
-        }
-        self.services.iter().try_for_each(Service::check_form)?;
-        for category in &self.categories {
-            ascending("category services", &category.services, |a, b| a < b)?;
-            refers("categories", "service", category.services.last().copied(), self.services.len())?;
-        }
-        for user in &self.users {
-            count("user keys", user.keys.len(), limits::USER_KEYS)?;
-            ascending("user keys", &user.keys, |a, b| a < b)?;
-            if user.keys.is_empty() {
-                return Err(FormFault::Value { list: "users", field: "keys" });
-            }
-        }
-        self.grants.iter().try_for_each(|grant| grant.check_form(self))?;
-        self.prohibitions.iter().try_for_each(|prohibition| prohibition.check_form(self))?;
-        self.cases.iter().try_for_each(|case| case.check_form(self))
-    }
-}
-
-impl Service {
-    fn check_form(&self) -> Result<(), FormFault> {
-        let zero = |field| Err(FormFault::Value { list: "services", field });
-        let ip = self.target.ip;
-        // An IPv4 address in IPv6 clothes would slip past networks that are written in IPv4, the unspecified
-        // address is the device itself on Linux, and nothing is served at a multicast address.
-        if ip.to_canonical() != ip || ip.is_unspecified() || ip.is_multicast() {
-            return zero("ip");
-        }
-        match (self.target.port, self.idle_s, self.duration_s) {
-            (0, _, _) => zero("port"),
-            (_, 0, _) => zero("idle_s"),
-            (_, _, 0) => zero("duration_s"),
-            (_, _, _) => Ok(()),
-        }
-    }
-}
-
-impl Grant {
-    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
-        refers("grants", "user", Some(self.user), snapshot.users.len())?;
-        refers("grants", "category", Some(self.category), snapshot.categories.len())?;
-        refers("grants", "origin", Some(self.origin), snapshot.origins.len())?;
-        window("grants", self.not_before, self.not_after)
-    }
-}
-
-impl Prohibition {
-    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
-        refers("prohibitions", "user", Some(self.user), snapshot.users.len())?;
-        refers("prohibitions", "category", Some(self.category), snapshot.categories.len())?;
-        refers("prohibitions", "origin", Some(self.origin), snapshot.origins.len())?;
-        window("prohibitions", self.not_before, self.not_after)
-    }
-}
-
-impl Case {
-    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
-        ascending("case services", &self.services, |a, b| a < b)?;
-        refers("cases", "service", self.services.last().copied(), snapshot.services.len())?;
-        window("cases", self.not_before, self.not_after)
-    }
-}
-
-fn window(list: &'static str, from: Option<UnixTime>, until: Option<UnixTime>) -> Result<(), FormFault> {
-    match (from, until) {
-        (Some(from), Some(until)) if from >= until => Err(FormFault::Value { list, field: "not_after" }),
-        (Some(_) | None, Some(_) | None) => Ok(()),
-    }
-}
-
-fn count(list: &'static str, found: usize, limit: usize) -> Result<(), FormFault> {
-    if found > limit { Err(FormFault::Count { list, found, limit }) } else { Ok(()) }
-}
-
-/// A device that changes hands must not carry what its last owner ruled.
-fn empty<T>(list: &'static str, entries: &[T]) -> Result<(), FormFault> {
-    if entries.is_empty() { Ok(()) } else { Err(FormFault::Unassigned { list }) }
-}
-
-fn ascending<T>(list: &'static str, entries: &[T], below: impl Fn(&T, &T) -> bool) -> Result<(), FormFault> {
-    let ordered = entries.windows(2).all(|pair| matches!(pair, [a, b] if below(a, b)));
-    if ordered { Ok(()) } else { Err(FormFault::Order { list }) }
-}
-
-/// The highest reference of an ascending list decides; none is an empty list, which means nothing and is refused.
-fn refers(list: &'static str, to: &'static str, highest: Option<u32>, len: usize) -> Result<(), FormFault> {
-    let there = highest.and_then(|ix| usize::try_from(ix).ok()).is_some_and(|ix| ix < len);
-    if there { Ok(()) } else { Err(FormFault::Reference { list, to }) }
 }
 
 #[cfg(test)]

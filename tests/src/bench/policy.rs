@@ -181,8 +181,14 @@ impl Content {
                 .collect::<Result<_, _>>()?,
             categories: (0..self.categories).map(|number| self.category(number)).collect::<Result<_, _>>()?,
             users,
-            origins: vec![Origin { assignment: text("Benchmark")?, role: text("Engineer")?, group: None }],
+            origins: vec![Origin::Assignment {
+                assignment: text("Benchmark")?,
+                role: text("Engineer")?,
+                group: None,
+            }],
             grants,
+            prohibitions: Vec::new(),
+            cases: Vec::new(),
         })
     }
 
@@ -260,7 +266,15 @@ fn bystander(number: u32) -> Result<User, Mishap> {
 }
 
 const fn grant(user: u32, category: u32) -> Grant {
-    Grant { user, category, not_before: None, not_after: None, second_factor_s: None, origin: 0 }
+    Grant {
+        user,
+        category,
+        not_before: None,
+        not_after: None,
+        second_factor_s: None,
+        needs_case: false,
+        origin: 0,
+    }
 }
 
 fn service(number: u16, target: Target) -> Result<Service, Mishap> {
