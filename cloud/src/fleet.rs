@@ -1,8 +1,11 @@
 //! The declarative fleet file: the whole model as TOML that reads like a description of the plant.
 //!
-//! 1. [`read`] bounds the size, parses the TOML and applies overrides (`--set`) to the parsed tree.
+//! 1. [`read_file`] bounds the size, parses the TOML, unites the files that are included, and applies overrides
+//!    (`--set`) to the united tree.
 //! 2. The entities are read key by key; whatever is mistyped, missing or impossible is a [`Complaint`] with its place.
 //! 3. The model is checked as a whole; faults get the place of the key that they are about.
+//!
+//! [`write`] is the way back: a model as one file that reads as the same model.
 //!
 //! Either there are no complaints, or there is no model: nothing is ever applied in part. All complaints of one run
 //! are returned, so that a file is repaired in one sitting. Deliberately absent: ids, keys, passwords and
@@ -10,22 +13,31 @@
 
 mod complaint;
 mod entities;
+mod include;
 mod places;
 mod reader;
 mod scope;
 mod service;
 mod tree;
+mod writer;
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::model::Model;
 
-pub use self::complaint::{Complaint, Fault, Place};
+use self::include::Loaded;
+use self::reader::Reader;
 
-/// A fleet file is at most this large: 100,000 devices with two services each need about 20 MB.
+pub use self::complaint::{Complaint, Fault, Place};
+pub use self::writer::{Unwritable, write};
+
+/// The files of a fleet are together at most this large: 100,000 devices with two services each need about 20 MB.
 pub const FILE_BYTES: usize = 32 * 1024 * 1024;
+/// Files of one fleet.
+pub const INCLUDES: usize = 512;
+/// Files in one chain of includes, the first one counted.
+pub const INCLUDE_DEPTH: usize = 8;
 
 /// Changes one value of a fleet file before it is read: `device.press-7.service.hmi.target=127.0.0.1:5900`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +65,24 @@ impl std::str::FromStr for Override {
 #[error("expected `KEY=VALUE`, such as `device.press-7.service.hmi.target=127.0.0.1:5900`")]
 pub struct OverrideFault;
 
-/// Reads the text of a fleet file.
+/// Reads the text of a fleet file, which includes no others.
 ///
 /// # Errors
 /// Every complaint, in the order of the file.
 pub fn read(text: &str, overrides: &[Override]) -> Result<Model, Vec<Complaint>> {
-    if text.len() > FILE_BYTES {
-        return Err(vec![Complaint::of_file(Fault::FileSize { limit: FILE_BYTES })]);
-    }
-    let (mut root, mut complaints) = tree::parse(text);
+    understand(include::text(text), overrides)
+}
+
+/// Reads a fleet file and those that it includes.
+///
+/// # Errors
+/// Every complaint, in the order of the files.
+pub fn read_file(path: &Path, overrides: &[Override]) -> Result<Model, Vec<Complaint>> {
+    understand(include::file(path), overrides)
+}
+
+fn understand(loaded: Loaded<'_>, overrides: &[Override]) -> Result<Model, Vec<Complaint>> {
+    let Loaded { mut root, places, mut complaints } = loaded;
     if complaints.is_empty() {
         complaints.extend(
             overrides.iter().enumerate().filter_map(|(at, change)| tree::apply(&mut root, at, change)),
@@ -71,38 +92,10 @@ pub fn read(text: &str, overrides: &[Override]) -> Result<Model, Vec<Complaint>>
         // A tree that could not be built as written would only yield complaints about its remains.
         return Err(complaints);
     }
-    let lines = places::Lines::new(text);
-    let mut reader = reader::Reader::new(&lines);
+    let mut reader = Reader::new(&places);
     let (model, broken) = entities::model(&mut reader, root);
-    let mut complaints = reader.into_complaints(model.check(&broken));
-    if complaints.is_empty() {
-        return Ok(model);
-    }
-    complaints.sort_by_key(|complaint| complaint.place);
-    complaints.dedup();
-    Err(complaints)
-}
-
-/// Reads a fleet file.
-///
-/// # Errors
-/// Every complaint, in the order of the file.
-pub fn read_file(path: &Path, overrides: &[Override]) -> Result<Model, Vec<Complaint>> {
-    let text = load(path).map_err(|fault| vec![Complaint::of_file(fault)])?;
-    read(&text, overrides)
-}
-
-fn load(path: &Path) -> Result<String, Fault> {
-    let io = |error: std::io::Error| Fault::Unreadable { error: error.kind() };
-    let file = std::fs::File::open(path).map_err(io)?;
-    let limit = u64::try_from(FILE_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    // One byte more than allowed is enough to know, whatever the file claims about its size.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() > FILE_BYTES {
-        return Err(Fault::FileSize { limit: FILE_BYTES });
-    }
-    String::from_utf8(bytes).map_err(|fault| Fault::NotText { offset: fault.utf8_error().valid_up_to() })
+    let complaints = reader.into_complaints(model.check(&broken));
+    if complaints.is_empty() { Ok(model) } else { Err(complaints) }
 }
 
 /// Entities that a file declares and that could not be read.

@@ -31,7 +31,7 @@ pub use self::account::{Account, Tenant, User};
 pub use self::assignment::{Assignment, Scope, Subject};
 pub use self::case::{Case, CaseSubject, Visibility};
 pub use self::category::Category;
-pub use self::check::{ModelFault, Problem};
+pub use self::check::{FAULTS, ModelFault, NESTING, Problem, SCOPE_DEPTH};
 pub use self::device::Device;
 pub use self::entry::{Effect, Entry, Selection};
 pub use self::essential::{Essential, SERVICE_MANAGER_ENDS};
@@ -157,9 +157,10 @@ impl Model {
         Essential::roles().get(name).or_else(|| self.roles.get(name))
     }
 
-    /// The account and those that it is nested in, from the inside out. Ends at a cycle or an unknown parent.
+    /// The account and those that it is nested in, from the inside out. Ends at an unknown parent, and one step after
+    /// [`NESTING`]: no checked model is nested deeper, and a circle does not hang.
     pub fn ancestry<'a>(&'a self, account: &'a Name) -> impl Iterator<Item = &'a Name> {
-        let limit = self.accounts.len().saturating_add(1);
+        let limit = NESTING.saturating_add(2);
         let parent = |name: &&'a Name| self.accounts.get(*name).and_then(|account| account.parent.as_ref());
         std::iter::successors(Some(account), parent).take(limit)
     }

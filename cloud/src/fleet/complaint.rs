@@ -1,6 +1,7 @@
 //! One complaint about a fleet file: where, about which key, what was seen and what was expected.
 
 use std::fmt;
+use std::sync::Arc;
 
 use postern_protocol::name::NameFault;
 
@@ -9,6 +10,8 @@ use crate::model::Problem;
 /// One thing that is wrong with a fleet file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
+    /// The file that it is about; none for text that came from no file, and for the file as a whole.
+    pub file: Option<Arc<str>>,
     /// Where it stands.
     pub place: Place,
     /// The keys from the outside in, joined by `.`; empty for the file as a whole.
@@ -45,8 +48,8 @@ pub enum Fault {
         /// The system's reason.
         error: std::io::ErrorKind,
     },
-    /// The file is larger than any fleet.
-    #[error("the file is larger than {limit} bytes")]
+    /// The file, with those before it, is larger than any fleet.
+    #[error("the fleet is larger than {limit} bytes")]
     FileSize {
         /// Bytes allowed.
         limit: usize,
@@ -62,6 +65,58 @@ pub enum Fault {
     Syntax {
         /// What the parser says.
         detail: Box<str>,
+    },
+    /// A directory, pipe or device where a file should be.
+    #[error("this is no regular file")]
+    NoFile,
+    /// A file that another one includes cannot be used.
+    #[error("{}: {why}", shown(file))]
+    Include {
+        /// The path as it is written.
+        file: Box<str>,
+        /// Why not.
+        why: Box<Fault>,
+    },
+    /// An `include` in a text that came from no file.
+    #[error("only files include others; name the file itself")]
+    IncludeHere,
+    /// Files that include each other in a circle.
+    #[error("the file includes itself: {chain}; take one of these includes away")]
+    IncludeCircle {
+        /// The files from the first on.
+        chain: Box<str>,
+    },
+    /// A file that was read already.
+    #[error("the file is included already, and once more here: {chain}; take one of these includes away")]
+    IncludedTwice {
+        /// The files from the first on.
+        chain: Box<str>,
+    },
+    /// A file too many steps away from the first.
+    #[error("includes lead through more than {limit} files: {chain}")]
+    IncludeDepth {
+        /// The files from the first on.
+        chain: Box<str>,
+        /// Files allowed in a chain.
+        limit: usize,
+    },
+    /// Too many files.
+    #[error("the fleet has more than {limit} files")]
+    IncludeCount {
+        /// Files allowed.
+        limit: usize,
+    },
+    /// An entity that another file describes as well.
+    #[error("this is described at {other} already; keep one of the two")]
+    Duplicate {
+        /// The place of the first description.
+        other: Box<str>,
+    },
+    /// Complaints that are not listed.
+    #[error("at least {count} more complaints are not listed; repair these first")]
+    More {
+        /// How many.
+        count: usize,
     },
     /// A value of another type.
     #[error("found {found}, expected {expected}")]
@@ -129,12 +184,13 @@ pub enum Fault {
 
 impl Complaint {
     pub(super) fn of_file(fault: Fault) -> Self {
-        Self { place: Place::File, key: String::new(), fault }
+        Self { file: None, place: Place::File, key: String::new(), fault }
     }
 
-    /// The complaint as a line that begins with the file's name.
+    /// The complaint as a line that begins with the file's name; `file` is the one that was asked for.
     #[must_use]
     pub fn line(&self, file: &str) -> String {
+        let file = self.file.as_deref().unwrap_or(file);
         match self.place {
             Place::File => format!("{file}: {self}"),
             Place::At { line, column } => format!("{file}:{line}:{column}: {self}"),
@@ -186,6 +242,7 @@ mod tests {
     #[test]
     fn hostile_text_is_escaped_and_cut() {
         let complaint = Complaint {
+            file: None,
             place: Place::At { line: 3, column: 9 },
             key: "user.a\u{1b}[2J".to_owned(),
             fault: Fault::Twice { found: "\u{202e}x".repeat(100).into() },

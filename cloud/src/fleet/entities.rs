@@ -7,6 +7,7 @@ use postern_protocol::policy::{DeviceLimits, Kind};
 
 use super::Broken;
 use super::complaint::Fault;
+use super::include::INCLUDE;
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::model::{
@@ -20,6 +21,10 @@ pub(super) fn model(reader: &mut Reader<'_>, root: Node) -> (Model, Broken) {
     let mut model = Model::default();
     let mut broken = Broken::new();
     let Some(mut root) = reader.section(String::new(), root) else { return (model, broken) };
+    // Those of files are followed already: this one was given on the command line.
+    if let Some(node) = root.take(INCLUDE) {
+        reader.complain(node.at, INCLUDE, Fault::IncludeHere);
+    }
     for kind in EntityKind::ALL {
         let Some(node) = root.take(kind.word()) else { continue };
         for (name, node) in reader.named(kind.word(), node) {

@@ -9,15 +9,18 @@ use postern_protocol::name::{Label, Name, NameFault};
 use postern_protocol::time::UnixTime;
 
 use super::complaint::{Complaint, Fault};
-use super::places::Lines;
+use super::places::Places;
 use super::tree::{Field, Node, Value};
 use crate::model::ModelFault;
 use crate::nearest::nearest;
 
 /// Collects complaints and remembers where each key stands.
 pub(super) struct Reader<'a> {
-    lines: &'a Lines<'a>,
-    complaints: Vec<Complaint>,
+    texts: &'a Places<'a>,
+    /// The first complaints, with the offset that they are about.
+    complaints: Vec<(usize, Complaint)>,
+    /// How many there were.
+    count: usize,
     /// The offset of each key that a fault of the model may be about.
     places: BTreeMap<String, usize>,
 }
@@ -42,19 +45,22 @@ impl Section {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(lines: &'a Lines<'a>) -> Self {
-        Self { lines, complaints: Vec::new(), places: BTreeMap::new() }
+    pub(super) const fn new(texts: &'a Places<'a>) -> Self {
+        Self { texts, complaints: Vec::new(), count: 0, places: BTreeMap::new() }
     }
 
-    pub(super) fn complaint_count(&self) -> usize {
-        self.complaints.len()
+    pub(super) const fn complaint_count(&self) -> usize {
+        self.count
     }
 
     pub(super) fn complain(&mut self, at: usize, key: impl Into<String>, fault: Fault) {
-        self.complaints.push(Complaint { place: self.lines.place(at), key: key.into(), fault });
+        self.count += 1;
+        if self.complaints.len() < KEPT {
+            self.complaints.push((at, self.texts.complaint(at, key, fault)));
+        }
     }
 
-    /// All complaints, those of the model placed where their key stands.
+    /// All complaints in the order of the files, those of the model placed where their key stands.
     pub(super) fn into_complaints(mut self, faults: Vec<ModelFault>) -> Vec<Complaint> {
         for ModelFault { kind, name, key, problem } in faults {
             let entity = join(kind.word(), name.as_str());
@@ -62,7 +68,15 @@ impl<'a> Reader<'a> {
             let at = self.places.get(&path).or_else(|| self.places.get(&entity)).copied().unwrap_or(0);
             self.complain(at, path, Fault::Model(problem));
         }
-        self.complaints
+        let Self { mut complaints, count, .. } = self;
+        complaints.sort_by_key(|(at, _)| *at);
+        complaints.dedup();
+        let mut complaints: Vec<Complaint> = complaints.into_iter().map(|(_, complaint)| complaint).collect();
+        complaints.truncate(LISTED);
+        if count > LISTED {
+            complaints.push(Complaint::of_file(Fault::More { count: count - LISTED }));
+        }
+        complaints
     }
 
     pub(super) fn mark(&mut self, path: String, at: usize) {
@@ -372,3 +386,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 const EXPECTED_TIME: &str = "a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
 /// No tunnel and no second factor lasts longer than a year.
 const LONGEST_S: u32 = 366 * 24 * 3600;
+/// Complaints that are kept to be sorted: a file of some megabytes can have a million.
+const KEPT: usize = 10_000;
+/// Complaints that are listed.
+const LISTED: usize = 200;

@@ -3,11 +3,12 @@
 //! The tree is ours rather than the parser's so that an override can replace a value and so that every reader asks the
 //! same three questions: which key, what type, where.
 
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::Override;
 use super::complaint::{Complaint, Fault, Place};
-use super::places::{Lines, OVERRIDES};
+use super::places::OVERRIDES;
 
 /// A value and where it begins.
 #[derive(Clone, Debug)]
@@ -53,27 +54,29 @@ impl Value {
     }
 }
 
-/// Parses TOML; with complaints the tree is what could be recovered.
-pub(super) fn parse(text: &str) -> (Node, Vec<Complaint>) {
+/// Parses TOML that begins at the offset `base`; with faults the fields are what could be recovered.
+pub(super) fn parse(text: &str, base: usize) -> (Vec<Field>, Vec<(Option<usize>, Fault)>) {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let lines = Lines::new(text);
-    let complaints = errors
+    let faults = errors
         .iter()
         .take(SYNTAX_COMPLAINTS)
-        .map(|error| Complaint {
-            place: error.span().map_or(Place::File, |span| lines.place(span.start)),
-            key: String::new(),
-            fault: Fault::Syntax { detail: error.message().into() },
+        .map(|error| {
+            let at = error.span().map(|span| base + span.start);
+            (at, Fault::Syntax { detail: error.message().into() })
         })
         .collect();
-    (Node { at: table.span().start, value: Value::Table(fields(table.get_ref())) }, complaints)
+    (fields(table.into_inner(), base), faults)
 }
 
 /// Replaces or adds one value. The table that holds it must be in the file.
 pub(super) fn apply(root: &mut Node, number: usize, change: &Override) -> Option<Complaint> {
     let at = OVERRIDES + number;
-    let complaint =
-        |fault| Complaint { place: Place::Override { number: number + 1 }, key: change.path.clone(), fault };
+    let complaint = |fault| Complaint {
+        file: None,
+        place: Place::Override { number: number + 1 },
+        key: change.path.clone(),
+        fault,
+    };
     let mut node = root;
     let mut path = change.path.as_str();
     loop {
@@ -113,35 +116,36 @@ pub(super) fn apply(root: &mut Node, number: usize, change: &Override) -> Option
 /// `true`, `5` and `["a"]` are what they look like in TOML; everything else is text, so that nobody must quote an
 /// address twice.
 fn override_value(text: &str) -> Value {
-    DeValue::parse(text).map_or_else(|_| Value::Text(text.to_owned()), |value| convert(value.get_ref()))
+    DeValue::parse(text).map_or_else(|_| Value::Text(text.to_owned()), |value| convert(value.into_inner(), 0))
 }
 
-fn fields(table: &DeTable<'_>) -> Vec<Field> {
+// The parser bounds the depth of its tree, so these end.
+
+fn fields(table: DeTable<'_>, base: usize) -> Vec<Field> {
     let mut fields: Vec<Field> = table
-        .iter()
-        .map(|(key, value)| Field {
-            key: key.get_ref().to_string(),
-            at: key.span().start,
-            node: Node { at: value.span().start, value: convert(value.get_ref()) },
+        .into_iter()
+        .map(|(key, value)| {
+            let at = base + key.span().start;
+            Field { key: key.into_inner().into_owned(), at, node: node(value, base) }
         })
         .collect();
     fields.sort_by_key(|field| field.at);
     fields
 }
 
-fn list(array: &DeArray<'_>) -> Vec<Node> {
-    array.iter().map(|value| Node { at: value.span().start, value: convert(value.get_ref()) }).collect()
+fn node(value: Spanned<DeValue<'_>>, base: usize) -> Node {
+    Node { at: base + value.span().start, value: convert(value.into_inner(), base) }
 }
 
-fn convert(value: &DeValue<'_>) -> Value {
+fn convert(value: DeValue<'_>, base: usize) -> Value {
     match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok()),
         DeValue::Float(_) => Value::Float,
-        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(time) => Value::Time(time.to_string()),
-        DeValue::Array(array) => Value::List(list(array)),
-        DeValue::Table(table) => Value::Table(fields(table)),
+        DeValue::Array(array) => Value::List(array.into_iter().map(|value| node(value, base)).collect()),
+        DeValue::Table(table) => Value::Table(fields(table, base)),
     }
 }
 

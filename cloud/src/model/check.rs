@@ -1,162 +1,56 @@
-//! Finds everything in a model that cannot be: dangling names, cycles, foreign scopes, roles of the wrong company.
+//! Finds everything in a model that cannot be: dangling names, circles, foreign scopes, roles of the wrong company.
 //!
 //! 1. Each entity's references resolve, with the nearest name where one is mistyped.
-//! 2. Accounts do not nest in a circle.
-//! 3. Nothing reaches up or sideways: what a group, place or scope names lies within the account that it is for.
+//! 2. Accounts do not nest in a circle, and not deeper than [`NESTING`].
+//! 3. Nothing reaches up or sideways: what a group, place, model or scope names lies within the account that it is for.
 //! 4. Roles fit the tenant role of the users who hold them, so no user combines roles of two tenant roles.
+//! 5. What cannot open anything does not claim to: categories stand only where a role may use tunnels.
 //!
-//! All faults are found, not just the first. Deliberately absent: warnings about policies that are possible but
-//! useless; the compiler reports those.
+//! All faults are found, not just the first; after [`FAULTS`] of them the rest is not listed. Deliberately absent:
+//! warnings about policies that are possible but useless, which the compiler reports, and everything that depends on
+//! the time of day, except for [`Model::retired`].
 
+mod entries;
+mod machines;
 mod places;
+mod problem;
 mod roles;
+mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
-use postern_protocol::limits::NAME_BYTES;
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::time::UnixTime;
 
-use super::{Device, EntityKind, Model, Permission, Service, Tenant};
+use super::{EntityKind, Model};
 use crate::nearest::nearest;
 
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFault {
-    /// The kind of the entity.
-    pub kind: EntityKind,
-    /// Its name.
-    pub name: Name,
-    /// The key inside it, as in a fleet file; empty for the entity itself.
-    pub key: String,
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-/// What can be wrong with an entity of a readable model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// A name that nothing has.
-    #[error("there is no {kind} `{name}`{}", did_you_mean(nearest.as_ref()))]
-    Unknown {
-        /// The kind of thing that is named.
-        kind: EntityKind,
-        /// The name.
-        name: Name,
-        /// An existing name that is spelled alike.
-        nearest: Option<Name>,
-    },
-    /// Accounts nested in a circle.
-    #[error("the account is nested in itself, by way of {}; take one `parent` away", quoted(through))]
-    Cycle {
-        /// The accounts of the circle, from this one outwards.
-        through: Vec<Name>,
-    },
-    /// Something of another account.
-    #[error(
-        "{kind} `{name}` belongs to account `{owner}`, expected is one of account `{account}` or nested in it"
-    )]
-    Foreign {
-        /// The kind of thing that is named.
-        kind: EntityKind,
-        /// Its name.
-        name: Name,
-        /// Where it belongs.
-        owner: Name,
-        /// Where it would have to belong.
-        account: Name,
-    },
-    /// A place that companies of this tenant role do not have.
-    #[error("account `{account}` is {}, only {} accounts have these", found.word(), expected.word())]
-    WrongTenant {
-        /// The account.
-        account: Name,
-        /// Its tenant role.
-        found: Tenant,
-        /// The tenant role that has such places.
-        expected: Tenant,
-    },
-    /// A role for companies of another kind than the user's.
-    #[error(
-        "role `{role}` is for {} accounts, but user `{user}` belongs to `{account}`, which is {}",
-        role_tenant.word(),
-        account_tenant.word()
-    )]
-    RoleTenant {
-        /// The role.
-        role: Name,
-        /// Whose users may hold it.
-        role_tenant: Tenant,
-        /// Who would hold it.
-        user: Name,
-        /// The user's account.
-        account: Name,
-        /// The account's tenant role.
-        account_tenant: Tenant,
-    },
-    /// A permission that companies of the role's tenant role cannot hold.
-    #[error("permission `{}` cannot be held in {} accounts", permission.word(), tenant.word())]
-    Permission {
-        /// The permission.
-        permission: Permission,
-        /// The role's tenant role.
-        tenant: Tenant,
-    },
-    /// A custom role of a tenant role that has none.
-    #[error("{} accounts have no custom roles", tenant.word())]
-    NoCustomRoles {
-        /// The tenant role.
-        tenant: Tenant,
-    },
-    /// An end that is not after the beginning.
-    #[error("the end is not after the beginning")]
-    Window,
-    /// A service with pages that is not HTTP.
-    #[error("a {} service has no pages; only http services have", kind.word())]
-    PagesOf {
-        /// What the service speaks.
-        kind: Kind,
-    },
-    /// Two services of one device with one name.
-    #[error("device `{device}` has another service `{service}` already")]
-    SameService {
-        /// The device.
-        device: Name,
-        /// The name of both.
-        service: Name,
-    },
-    /// The name of a machine's service on its device is too long.
-    #[error(
-        "the service would be called `{machine}.{service}`, which is longer than {NAME_BYTES} bytes; shorten one of the names"
-    )]
-    LongService {
-        /// The machine.
-        machine: Name,
-        /// The service.
-        service: Name,
-    },
-}
+pub use self::problem::{ModelFault, Problem};
 
 impl Model {
-    /// All faults of this model, in the order of its entities.
+    /// The faults of this model, in the order of its entities; at most [`FAULTS`].
     ///
     /// `broken` names entities that exist but could not be read: references to them are no further faults.
     #[must_use]
     pub fn check(&self, broken: &BTreeSet<(EntityKind, Name)>) -> Vec<ModelFault> {
-        let mut check = Check { model: self, broken, faults: Vec::new() };
+        let mut check = Check {
+            model: self,
+            broken,
+            faults: Vec::new(),
+            neighbours: BTreeMap::new(),
+            comparisons: COMPARISONS,
+        };
         check.accounts();
         check.people();
+        check.machine_models();
         check.devices();
         check.places();
         check.roles();
         check.assignments();
+        check.entries();
+        check.cases();
         check.faults
-    }
-
-    /// The name under which a machine's service is known on its device.
-    #[must_use]
-    pub fn service_name(machine: &Name, service: &Name) -> Option<Name> {
-        format!("{machine}.{service}").parse().ok()
     }
 }
 
@@ -164,27 +58,48 @@ struct Check<'a> {
     model: &'a Model,
     broken: &'a BTreeSet<(EntityKind, Name)>,
     faults: Vec<ModelFault>,
+    /// The nearest name of each unknown one that was met.
+    neighbours: BTreeMap<(EntityKind, Name), Option<Name>>,
+    /// How many names may still be compared with unknown ones.
+    comparisons: usize,
 }
 
 /// The entity that is being checked.
 type Entity<'a> = (EntityKind, &'a Name);
 
-impl<'a> Check<'a> {
-    fn fault(&mut self, (kind, name): Entity<'_>, key: impl Into<String>, problem: Problem) {
-        self.faults.push(ModelFault { kind, name: name.clone(), key: key.into(), problem });
+impl Check<'_> {
+    fn fault(&mut self, (kind, name): Entity<'_>, key: impl Display, problem: Problem) {
+        if self.faults.len() < FAULTS {
+            self.faults.push(ModelFault { kind, name: name.clone(), key: key.to_string(), problem });
+        }
     }
 
     /// Whether `name` exists; a fault otherwise, unless it exists and could not be read.
-    fn known(&mut self, entity: Entity<'_>, key: impl Into<String>, kind: EntityKind, name: &Name) -> bool {
+    fn known(&mut self, entity: Entity<'_>, key: impl Display, kind: EntityKind, name: &Name) -> bool {
         if self.model.contains(kind, name) {
             return true;
         }
-        if !self.broken.contains(&(kind, name.clone())) {
-            let names = self.model.names(kind).into_iter().map(Name::as_str);
-            let nearest = nearest(name.as_str(), names).and_then(|name| name.parse().ok());
+        if !self.broken.contains(&(kind, name.clone())) && self.faults.len() < FAULTS {
+            let nearest = self.neighbour(kind, name);
             self.fault(entity, key, Problem::Unknown { kind, name: name.clone(), nearest });
         }
         false
+    }
+
+    /// The nearest name to an unknown one. A file of nothing but unknown names does not get all of them answered.
+    fn neighbour(&mut self, kind: EntityKind, name: &Name) -> Option<Name> {
+        if let Some(known) = self.neighbours.get(&(kind, name.clone())) {
+            return known.clone();
+        }
+        let mut names = self.model.names(kind);
+        if kind == EntityKind::Role {
+            names.extend(super::Essential::roles().keys());
+        }
+        self.comparisons = self.comparisons.checked_sub(names.len())?;
+        let candidates = names.into_iter().map(Name::as_str);
+        let neighbour = nearest(name.as_str(), candidates).and_then(|name| name.parse().ok());
+        self.neighbours.insert((kind, name.clone()), neighbour.clone());
+        neighbour
     }
 
     /// Whether an account exists and is readable up to its outermost parent.
@@ -192,21 +107,35 @@ impl<'a> Check<'a> {
         self.model.ancestry(account).all(|name| self.model.accounts.contains_key(name))
     }
 
-    /// A fault unless what is named lies within `account`. Says nothing where an account is unknown: that is
-    /// reported where the account is named.
+    /// Whether `owner` lies within `account`, or one of them is unknown: that is reported where the account is named.
+    fn fits(&self, owner: &Name, account: &Name) -> bool {
+        owner == account
+            || self.model.is_within(owner, account)
+            || !self.is_whole(owner)
+            || !self.is_whole(account)
+    }
+
+    /// A fault unless what is named lies within `account`.
     fn within(
         &mut self,
         entity: Entity<'_>,
-        key: impl Into<String>,
-        named: (EntityKind, &Name),
+        key: impl Display,
+        (kind, name): Entity<'_>,
         owner: &Name,
         account: &Name,
     ) {
-        let readable = self.is_whole(owner) && self.is_whole(account);
-        if readable && !self.model.is_within(owner, account) {
-            let (kind, name) = (named.0, named.1.clone());
-            let (owner, account) = (owner.clone(), account.clone());
+        if !self.fits(owner, account) {
+            let (name, owner, account) = (name.clone(), owner.clone(), account.clone());
             self.fault(entity, key, Problem::Foreign { kind, name, owner, account });
+        }
+    }
+
+    /// A fault unless the end is after the beginning.
+    fn window(&mut self, entity: Entity<'_>, from: Option<UnixTime>, until: Option<UnixTime>) {
+        if let (Some(from), Some(until)) = (from, until)
+            && from >= until
+        {
+            self.fault(entity, "until", Problem::Window);
         }
     }
 
@@ -217,10 +146,19 @@ impl<'a> Check<'a> {
             if !self.known(entity, "parent", EntityKind::Account, parent) {
                 continue;
             }
-            let outwards = self.model.ancestry(name).skip(1);
-            let through: Vec<Name> = outwards.take_while(|outer| *outer != name).cloned().collect();
-            if self.model.ancestry(name).skip(1).any(|outer| outer == name) {
+            let mut outwards = self.model.ancestry(name).skip(1);
+            let mut through: Vec<Name> = Vec::new();
+            let circle = loop {
+                match outwards.next() {
+                    Some(outer) if outer == name => break true,
+                    Some(outer) => through.push(outer.clone()),
+                    None => break false,
+                }
+            };
+            if circle {
                 self.fault(entity, "parent", Problem::Cycle { through });
+            } else if through.len() > NESTING && is_straight(&through) {
+                self.fault(entity, "parent", Problem::TooDeep);
             }
         }
     }
@@ -233,70 +171,33 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::UserGroup, name);
             self.known(entity, "account", EntityKind::Account, &group.account);
             for member in group.members.keys() {
-                let key = format!("members[{member}]");
-                if self.known(entity, key.as_str(), EntityKind::User, member)
-                    && let Some(user) = self.model.users.get(member)
-                {
-                    self.within(entity, key, (EntityKind::User, member), &user.account, &group.account);
-                }
+                self.member(entity, format_args!("members[{member}]"), member, &group.account);
             }
         }
     }
 
-    fn devices(&mut self) {
-        for (name, device) in &self.model.devices {
-            let entity = (EntityKind::Device, name);
-            self.known(entity, "account", EntityKind::Account, &device.account);
-            device.services.iter().for_each(|(service, body)| self.service(entity, service, body));
-        }
-        let own = |device: &'a Device| device.services.keys().cloned().collect();
-        let mut taken: BTreeMap<&Name, BTreeSet<Name>> =
-            self.model.devices.iter().map(|(name, device)| (name, own(device))).collect();
-        for (name, machine) in &self.model.machines {
-            let entity = (EntityKind::Machine, name);
-            self.known(entity, "device", EntityKind::Device, &machine.device);
-            let taken = taken.entry(&machine.device).or_default();
-            for (service, body) in &machine.services {
-                self.service(entity, service, body);
-                self.service_of_machine(name, &machine.device, service, taken);
-            }
-        }
-    }
-
-    fn service(&mut self, entity: Entity<'_>, name: &Name, service: &Service) {
-        if service.kind != Kind::Http && !service.pages.is_empty() {
-            self.fault(entity, format!("service.{name}.page"), Problem::PagesOf { kind: service.kind });
-        }
-    }
-
-    /// `a` with `b.c` and `a.b` with `c` would both be `a.b.c`.
-    fn service_of_machine(
-        &mut self,
-        machine: &Name,
-        device: &Name,
-        service: &Name,
-        taken: &mut BTreeSet<Name>,
-    ) {
-        let entity = (EntityKind::Machine, machine);
-        let key = format!("service.{service}");
-        let Some(full) = Model::service_name(machine, service) else {
-            let (machine, service) = (machine.clone(), service.clone());
-            self.fault(entity, key, Problem::LongService { machine, service });
-            return;
-        };
-        if !taken.insert(full.clone()) {
-            self.fault(entity, key, Problem::SameService { device: device.clone(), service: full });
+    /// A member of a group exists and lies within the group's account.
+    fn member(&mut self, entity: Entity<'_>, key: impl Display + Copy, member: &Name, account: &Name) {
+        if self.known(entity, key, EntityKind::User, member)
+            && let Some(user) = self.model.users.get(member)
+        {
+            self.within(entity, key, (EntityKind::User, member), &user.account, account);
         }
     }
 }
 
-fn did_you_mean(nearest: Option<&Name>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+/// Whether no account comes twice: the way from an account into a circle that others form is reported there.
+fn is_straight(outwards: &[Name]) -> bool {
+    outwards.iter().collect::<BTreeSet<_>>().len() == outwards.len()
 }
 
-fn quoted(names: &[Name]) -> String {
-    if names.is_empty() {
-        return "itself".to_owned();
-    }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
+/// Accounts are nested at most this deep. Companies, their customers and their customers' plants are three; each step
+/// is walked for each user and device.
+pub const NESTING: usize = 16;
+/// Scopes are nested at most this deep: an `all-of` inside of an `all-of` says nothing that one could not.
+pub const SCOPE_DEPTH: usize = 4;
+/// Faults of one model that are listed. A file of some megabytes can have a million, and nobody reads them.
+pub const FAULTS: usize = 1000;
+
+/// Names that are compared with unknown ones: about a second.
+const COMPARISONS: usize = 4_000_000;

@@ -252,6 +252,7 @@ fn an_over_large_file_is_refused_before_it_is_parsed() {
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(50 * 1024 * 1024).unwrap();
     let expected = vec![Complaint {
+        file: None,
         place: Place::File,
         key: String::new(),
         fault: Fault::FileSize { limit: fleet::FILE_BYTES },

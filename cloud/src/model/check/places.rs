@@ -1,10 +1,10 @@
-//! Checks what device groups, facilities and organisations contain.
+//! Checks device groups with their memberships, facilities and organisations.
 
 use std::collections::BTreeMap;
 
 use postern_protocol::name::Name;
 
-use super::{Check, Problem};
+use super::{Check, Entity, Problem};
 use crate::model::{EntityKind, ScopeNode, Tenant};
 
 impl Check<'_> {
@@ -14,6 +14,12 @@ impl Check<'_> {
             self.known(entity, "account", EntityKind::Account, &group.account);
             for device in &group.devices {
                 self.contained_device(entity, device, &group.account);
+            }
+            for (user, membership) in &group.members {
+                self.member(entity, format_args!("member.{user}"), user, &group.account);
+                let key = |key: &str| format!("member.{user}.{key}");
+                self.opened(entity, &key, &membership.role, &membership.categories);
+                self.holder(entity, &key("role"), &membership.role, user);
             }
         }
         let model = self.model;
@@ -35,28 +41,22 @@ impl Check<'_> {
                 self.contained_device(entity, device, &node.account);
             }
             for machine in &node.machines {
-                let key = format!("machines[{machine}]");
-                if self.known(entity, key.as_str(), EntityKind::Machine, machine)
+                let key = format_args!("machines[{machine}]");
+                if self.known(entity, key, EntityKind::Machine, machine)
                     && let Some(owner) = self.machine_account(machine)
                 {
-                    self.within(entity, key, (EntityKind::Machine, machine), &owner, &node.account);
+                    self.within(entity, key, (EntityKind::Machine, machine), owner, &node.account);
                 }
             }
         }
     }
 
-    fn contained_device(&mut self, entity: (EntityKind, &Name), device: &Name, account: &Name) {
-        let key = format!("devices[{device}]");
-        if self.known(entity, key.as_str(), EntityKind::Device, device)
+    fn contained_device(&mut self, entity: Entity<'_>, device: &Name, account: &Name) {
+        let key = format_args!("devices[{device}]");
+        if self.known(entity, key, EntityKind::Device, device)
             && let Some(body) = self.model.devices.get(device)
         {
             self.within(entity, key, (EntityKind::Device, device), &body.account, account);
         }
-    }
-
-    /// The account of the device that leads to a machine.
-    pub(super) fn machine_account(&self, machine: &Name) -> Option<Name> {
-        let machine = self.model.machines.get(machine)?;
-        self.model.devices.get(&machine.device).map(|device| device.account.clone())
     }
 }
