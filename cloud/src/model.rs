@@ -19,6 +19,7 @@ mod essential;
 mod group;
 mod machine;
 mod permission;
+mod remove;
 mod role;
 mod service;
 
@@ -38,6 +39,7 @@ pub use self::essential::{Essential, SERVICE_MANAGER_ENDS};
 pub use self::group::{DeviceGroup, GroupType, Member, Membership, ScopeNode, UserGroup};
 pub use self::machine::{Machine, MachineModel, Template};
 pub use self::permission::Permission;
+pub use self::remove::{Removal, RemoveFault};
 pub use self::role::Role;
 pub use self::service::{Page, Service};
 
@@ -94,6 +96,11 @@ macro_rules! tables {
             #[must_use]
             pub fn contains(&self, kind: EntityKind, name: &Name) -> bool {
                 match kind { $( EntityKind::$kind => self.$field.contains_key(name), )+ }
+            }
+
+            /// Takes an entity away, and nothing that names it.
+            fn remove(&mut self, kind: EntityKind, name: &Name) {
+                match kind { $( EntityKind::$kind => drop(self.$field.remove(name)), )+ }
             }
 
             /// The names of all entities of a kind, ascending.
