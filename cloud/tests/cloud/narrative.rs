@@ -4,6 +4,8 @@
 //! 2. The same is asked of `explain`, which must answer the same.
 //! 3. The assignment, device group or entry that decided must be named in the row's last cell, and no other.
 
+use std::collections::BTreeSet;
+
 use postern_cloud::explain::{Question, answer};
 use postern_protocol::policy::Reason;
 use postern_protocol::policy::explain::Explanation;
@@ -111,4 +113,20 @@ fn nested_customers_answer_as_they_are_told() {
 #[test]
 fn the_larger_fleet_answers_as_it_is_told() {
     claims_are_true("plant/fleet");
+}
+
+#[test]
+fn no_sample_goes_untold() {
+    let samples = format!("{}/../samples", env!("CARGO_MANIFEST_DIR"));
+    let mut untold = BTreeSet::new();
+    for entry in std::fs::read_dir(samples).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        // A directory holds one fleet in several files.
+        untold.insert(if path.is_dir() { format!("{stem}/fleet") } else { stem.to_owned() });
+    }
+    for told in ["direct-sales", "partner-channel", "divisions", "sites", "nested-customers", "plant/fleet"] {
+        assert!(untold.remove(told), "{told}");
+    }
+    assert_eq!(untold, BTreeSet::new());
 }
