@@ -178,16 +178,19 @@ fn divisions_a_deny_beats_a_membership_in_its_window_and_not_beside_it() {
 }
 
 #[test]
-fn divisions_a_service_manager_opens_until_the_role_ends_whatever_the_assignment_says() {
-    let gate = Gate::of_sample("divisions");
-    assert_eq!(gate.reachable("rolf"), ["mill-1/plc"]);
-    let before = UnixTime::from_secs(SERVICE_MANAGER_ENDS.as_secs() - 1);
-    assert_eq!(gate.asks_afresh("rolf", "mill-1", "plc", before, None), Ok(()));
-    assert_eq!(gate.asks_afresh("rolf", "mill-1", "plc", SERVICE_MANAGER_ENDS, None), Err(Reason::Expired));
-    let mut gate = gate;
-    let assignment = gate.model.assignments.get_mut("rolf-milling").unwrap();
+fn divisions_the_deprecated_role_would_enter_until_its_end_whatever_the_assignment_says() {
+    let mut gate = Gate::of_sample("divisions");
+    assert_eq!(gate.reachable("vera"), NOTHING);
+    let assignment = gate.model.assignments.get_mut("vera-packaging").unwrap();
+    assignment.role = "service-manager".parse().unwrap();
+    assignment.categories.insert("plc-network".parse().unwrap());
     assignment.until = Some(SERVICE_MANAGER_ENDS.saturating_add(86_400));
-    assert_eq!(gate.asks_afresh("rolf", "mill-1", "plc", SERVICE_MANAGER_ENDS, None), Err(Reason::Expired));
+    let asks = |at| gate.asks_afresh("vera", "pack-1", "plc", at, None);
+    assert_eq!(asks(UnixTime::from_secs(SERVICE_MANAGER_ENDS.as_secs() - 1)), Ok(()));
+    assert_eq!(asks(SERVICE_MANAGER_ENDS), Err(Reason::Expired));
+    // Without categories it opens nothing at any time.
+    gate.model.assignments.get_mut("vera-packaging").unwrap().categories.clear();
+    assert_eq!(gate.reachable("vera"), NOTHING);
 }
 
 fn window_of(gate: &Gate, user: &str, device: &str) -> Option<UnixTime> {
