@@ -33,6 +33,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Signs in: the first time with an invitation code, later with the password
     Login(LoginArgs),
+    /// Proves your second factor again with a one-time code; what is open stays open
+    StepUp(StepUpArgs),
     /// Signs out: removes this computer's key at the hub and here
     Logout,
     /// Shows who is signed in, until when, and whether the hub answers
@@ -86,6 +88,14 @@ pub(crate) struct LoginArgs {
     /// Reads the password from the first line of standard input instead of asking
     #[arg(long)]
     pub(crate) password_stdin: bool,
+}
+
+/// Arguments of `step-up`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StepUpArgs {
+    /// The one-time code; without it you are asked
+    #[arg(long, value_name = "CODE")]
+    pub(crate) otp: Option<String>,
 }
 
 /// Arguments of `connect`.

@@ -3,10 +3,11 @@
 //! 1. The device is reached and says which services are open to the user.
 //! 2. A service that is not open is asked for nevertheless, once: the refusal is then the device's own, with its
 //!    reason, and stands in its audit.
-//! 3. A listener on 127.0.0.1 is opened and its address printed as the first line of standard output.
-//! 4. Each local connection becomes a tunnel of its own on the one connection to the device.
-//! 5. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
-//! 6. Ctrl-C ends everything, and that is no error.
+//! 3. Where the reason is a second factor, a person at a terminal is asked for the one-time code.
+//! 4. A listener on 127.0.0.1 is opened and its address printed as the first line of standard output.
+//! 5. Each local connection becomes a tunnel of its own on the one connection to the device.
+//! 6. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
+//! 7. Ctrl-C ends everything, and that is no error.
 //!
 //! Deliberately absent: protection against other users of this computer. Whoever can reach 127.0.0.1 can use the
 //! listener while it is up, as with `ssh -L`; `--stdio` opens no listener.
@@ -15,6 +16,7 @@ mod carry;
 mod keeper;
 mod place;
 mod viewer;
+mod vigil;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -33,9 +35,10 @@ use postern_protocol::wire::tunnel::ServiceEntry;
 
 use self::keeper::{Keeper, State};
 use self::place::Place;
+use self::vigil::{Ends, Vigil};
 
 use crate::args::ConnectArgs;
-use crate::device::{DeviceError, DeviceLink};
+use crate::device::{DeviceError, DeviceLink, Opened};
 use crate::directory::{self, Known};
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -49,24 +52,46 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     let subject = format!("{}/{}", known.entry.name, args.service);
     let about = |error: DeviceError| Problem::from(error).about(&subject);
     let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
+    let names = (known.entry.name.clone(), args.service.clone());
+    let mut vigil = Vigil::new(identity, profile, screen, names);
     let outcome = if args.stdio {
-        tokio::select! {
-            carried = carry::standard_streams(&link, &args.service) => carried.map(|()| Exit::Done),
-            () = interrupted() => Ok(Exit::Done),
-        }
+        over_standard_streams(&link, &args.service, &mut vigil).await
     } else {
-        let kind = match usable(&link, &args.service).await {
-            Ok(kind) => kind,
-            Err(problem) => {
-                link.close().await;
-                return Err(problem.about(&subject));
+        match usable(&link, &args.service, &mut vigil).await {
+            Ok(kind) => {
+                let session = Session { args, kind, subject: &subject, screen };
+                return session.listen(Keeper::new(vigil, known, profile), link).await;
             }
-        };
-        let session = Session { args, kind, subject: &subject, screen };
-        return session.listen(Keeper::new(&identity, known, profile), link).await;
+            Err(problem) => Err(problem),
+        }
     };
     link.close().await;
     outcome.map_err(|problem| problem.about(&subject))
+}
+
+async fn over_standard_streams(
+    link: &DeviceLink,
+    service: &Name,
+    vigil: &mut Vigil<'_>,
+) -> Result<Exit, Problem> {
+    let opened = open(link, service, vigil).await?;
+    let ends = vigil.ends();
+    tokio::select! {
+        carried = carry::standard_streams(opened, ends) => carried.map(|()| Exit::Done),
+        never = vigil.keep(link) => match never {},
+        () = interrupted() => Ok(Exit::Done),
+    }
+}
+
+/// Opens a tunnel, after a step-up where the device wants a second factor and a person can be asked for it.
+async fn open(link: &DeviceLink, service: &Name, vigil: &mut Vigil<'_>) -> Result<Opened, Problem> {
+    match link.open(service).await.map_err(Problem::from) {
+        Err(problem) if problem.wants_second_factor() => {
+            vigil.step_up(link, problem).await?;
+            Ok(link.open(service).await?)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now.
@@ -104,7 +129,7 @@ async fn dial(
 }
 
 /// What a service speaks, if it would open now; otherwise the device's own refusal.
-async fn usable(link: &DeviceLink, service: &Name) -> Result<Kind, Problem> {
+async fn usable(link: &DeviceLink, service: &Name, vigil: &mut Vigil<'_>) -> Result<Kind, Problem> {
     let services = link.services().await?;
     let listed = services.iter().find(|entry| entry.name == *service);
     if let Some(ServiceEntry { kind, blocked: None, .. }) = listed
@@ -112,8 +137,8 @@ async fn usable(link: &DeviceLink, service: &Name) -> Result<Kind, Problem> {
     {
         return Ok(*kind);
     }
-    let mut opened = link.open(service).await?;
-    // It may have been granted just now.
+    let mut opened = open(link, service, vigil).await?;
+    // It may have been granted just now, or opened by a second factor.
     opened.send.reset(0);
     opened.recv.stop(0);
     match opened.kind {
@@ -143,9 +168,10 @@ impl Session<'_> {
         {
             self.screen.note(&problem.to_string());
         }
+        let ends = keeper.ends();
         let (states, watched) = watch::channel(State::Up(Arc::new(link)));
         let outcome = tokio::select! {
-            outcome = self.serve(&listener, &watched) => outcome,
+            outcome = self.serve(&listener, &watched, &ends) => outcome,
             problem = keeper.keep(&states, self.screen) => Err(problem.about(self.subject)),
             () = interrupted() => Ok(Exit::Done),
         };
@@ -157,7 +183,12 @@ impl Session<'_> {
     }
 
     /// Carries local connections. One that fails is reported and, unless it is the only one, ends nothing else.
-    async fn serve(&self, listener: &TcpListener, states: &watch::Receiver<State>) -> Result<Exit, Problem> {
+    async fn serve(
+        &self,
+        listener: &TcpListener,
+        states: &watch::Receiver<State>,
+        ends: &Ends,
+    ) -> Result<Exit, Problem> {
         let mut tunnels = JoinSet::new();
         let mut accepting = true;
         loop {
@@ -165,7 +196,8 @@ impl Session<'_> {
                 accepted = listener.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
                     Ok((socket, _)) => {
                         accepting = !self.args.once;
-                        tunnels.spawn(carry::local_socket(socket, states.clone(), self.args.service.clone()));
+                        let service = self.args.service.clone();
+                        tunnels.spawn(carry::local_socket(socket, states.clone(), service, ends.clone()));
                     }
                     // Out of file descriptors: they come back when a connection ends.
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,

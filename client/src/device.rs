@@ -1,7 +1,8 @@
 //! One connection to a device: the device's key is pinned, the user's pass is proved, then services are asked for.
 //!
 //! 1. The handshake proves both keys.
-//! 2. The pass goes over with a signature on this session's exporter, so that no relay can use it elsewhere.
+//! 2. The pass goes over with a signature on this session's exporter, so that no relay can use it elsewhere. A later
+//!    pass can follow on the same connection.
 //! 3. Each further question opens a stream of its own; an opened tunnel keeps its stream.
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use postern_protocol::id::{DeviceId, TunnelId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
 use postern_protocol::wire::hub::DeviceEntry;
@@ -27,6 +29,7 @@ use crate::profile::Identity;
 #[derive(Debug)]
 pub(crate) struct DeviceLink {
     dialled: Dialled,
+    device: DeviceId,
 }
 
 impl DeviceLink {
@@ -42,14 +45,20 @@ impl DeviceLink {
             alpns: ALPNS_TUNNEL,
             settings: Settings::session(),
         };
-        let link = Self { dialled: dial(&call, addresses).await? };
-        let exporter = link.dialled.connection.export_keying_material(EXPORTER_LABEL, &[])?;
-        let proof = Proof::sign(&identity.key, &exporter, entry.device, &identity.pass);
+        let link = Self { dialled: dial(&call, addresses).await?, device: entry.device };
+        link.authenticate(identity).await?;
+        Ok(link)
+    }
+
+    /// Presents a pass; on a connection that has one, a later pass of the same user.
+    pub(crate) async fn authenticate(&self, identity: &Identity) -> Result<(), DeviceError> {
+        let exporter = self.dialled.connection.export_keying_material(EXPORTER_LABEL, &[])?;
+        let proof = Proof::sign(&identity.key, &exporter, self.device, &identity.pass);
         let request = Request::Authenticate { pass: identity.pass.clone(), proof };
-        match link.ask(&request).await?.0 {
-            Answer::Welcome { device, .. } if device == entry.device => Ok(link),
+        match self.ask(&request).await?.0 {
+            Answer::Welcome { device, .. } if device == self.device => Ok(()),
             Answer::Welcome { device, .. } => {
-                Err(DeviceError::OtherDevice { found: device, expected: entry.device })
+                Err(DeviceError::OtherDevice { found: device, expected: self.device })
             }
             answer @ (Answer::Services(_)
             | Answer::Accepted { .. }
@@ -73,7 +82,7 @@ impl DeviceLink {
     pub(crate) async fn open(&self, service: &Name) -> Result<Opened, DeviceError> {
         let (answer, send, recv) = self.ask(&Request::Open { service: service.clone() }).await?;
         match answer {
-            Answer::Accepted { tunnel, kind, .. } => Ok(Opened { tunnel, kind, send, recv }),
+            Answer::Accepted { tunnel, kind, until } => Ok(Opened { tunnel, kind, until, send, recv }),
             answer @ (Answer::Welcome { .. }
             | Answer::Services(_)
             | Answer::Denied(_)
@@ -111,6 +120,8 @@ pub(crate) struct Opened {
     pub(crate) tunnel: TunnelId,
     /// What the service speaks.
     pub(crate) kind: Kind,
+    /// When the device decides about it again.
+    pub(crate) until: UnixTime,
     /// Bytes to the service.
     pub(crate) send: SendStream,
     /// Bytes from the service.

@@ -2,7 +2,7 @@
 //!
 //! 1. [`args`] reads the command line; [`exit`] lists how the program ends.
 //! 2. [`profile`] holds key, pass and the last known devices in a directory of the user's own.
-//! 3. [`login`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
+//! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it.
 //! 6. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
@@ -27,6 +27,7 @@ mod screen;
 mod secret;
 mod services;
 mod status;
+mod step_up;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
     let profile = || Profile::locate(args.home.as_deref());
     match args.command {
         Command::Login(login) => login::run(login, &profile()?, screen).await,
+        Command::StepUp(args) => step_up::run(&args, &profile()?, screen).await,
         Command::Logout => logout::run(&profile()?, screen).await,
         Command::Status => status::run(&profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,

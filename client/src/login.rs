@@ -124,7 +124,8 @@ async fn set_up_otp(
     Ok(Exit::Done)
 }
 
-async fn ask(
+/// One question to a hub.
+pub(crate) async fn ask(
     key: &SecretKey,
     hub_key: PublicKey,
     hubs: &[SocketAddr],

@@ -95,6 +95,18 @@ impl Problem {
         Self::new(Exit::Failure, "no_viewer", what, "open the printed address by hand")
     }
 
+    /// Whether a second factor, used now, may help.
+    pub(crate) fn wants_second_factor(&self) -> bool {
+        [Reason::SecondFactorRequired, Reason::SecondFactorStale]
+            .iter()
+            .any(|reason| self.word == reason.word())
+    }
+
+    /// What happened, without what to do.
+    pub(crate) fn reason(&self) -> &str {
+        &self.what
+    }
+
     /// Says first what the problem is about.
     pub(crate) fn about(self, subject: &str) -> Self {
         Self { what: format!("{subject}: {}", self.what), ..self }
@@ -187,7 +199,10 @@ impl From<InvitationFault> for Problem {
 impl From<SecretError> for Problem {
     fn from(error: SecretError) -> Self {
         let (word, next) = match &error {
-            SecretError::NoTerminal(_) => ("no_terminal", "use `--password-stdin` and `--otp CODE`"),
+            SecretError::NoTerminal(_) => (
+                "no_terminal",
+                "give a one-time code with `--otp CODE` and a password with `--password-stdin`",
+            ),
             SecretError::Input(_) => {
                 ("no_input", "write the password to standard input, or leave out `--password-stdin`")
             }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `key` | the seed of the user's key, 64 hexadecimal digits | `login`, before the hub is dialled |
 //! | `hub.json` | where and who the hub is, account and user | `login` |
-//! | `pass` | the sealed pass | `login` |
+//! | `pass` | the sealed pass | `login`, `step-up` |
 //! | `devices.json` | the last listing, so that connecting works while the hub is away | `devices`, `connect` |
 //!
 //! `logout` leaves `hub.json`, which holds no secret and spares the next `login` its arguments.
@@ -66,9 +66,14 @@ impl Profile {
     pub(crate) fn identity(&self) -> Result<Identity, ProfileError> {
         let key = self.read_key()?.ok_or(ProfileError::SignedOut)?;
         let membership = self.membership()?.ok_or(ProfileError::SignedOut)?;
-        let pass = private::read(&self.dir, PASS, limits::PASS_BYTES + ENVELOPE_BYTES)?;
-        let pass = pass.ok_or(ProfileError::SignedOut)?.to_vec();
+        let pass = self.pass()?.ok_or(ProfileError::SignedOut)?;
         Ok(Identity { key, membership, pass })
+    }
+
+    /// The sealed pass, where somebody is signed in.
+    pub(crate) fn pass(&self) -> Result<Option<Vec<u8>>, ProfileError> {
+        let pass = private::read(&self.dir, PASS, limits::PASS_BYTES + ENVELOPE_BYTES)?;
+        Ok(pass.map(|pass| pass.to_vec()))
     }
 
     /// The hub and who the user is there.

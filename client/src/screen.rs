@@ -30,6 +30,11 @@ impl Screen {
         Self { json, terminal: std::io::stdout().is_terminal() }
     }
 
+    /// Whether there is a person who can be asked something.
+    pub(crate) fn has_person(&self) -> bool {
+        !self.json && std::io::stderr().is_terminal()
+    }
+
     /// One line of an answer for people; nothing when a program reads.
     pub(crate) fn say(&self, line: &str) {
         if !self.json {

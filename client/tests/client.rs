@@ -12,6 +12,8 @@ mod documents;
 mod hub;
 #[path = "client/sign_in.rs"]
 mod sign_in;
+#[path = "client/step_up.rs"]
+mod step_up;
 #[path = "client/tunnels.rs"]
 mod tunnels;
 #[path = "client/world.rs"]

@@ -15,6 +15,7 @@ use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, splice};
 
 use crate::connect::keeper::State;
+use crate::connect::vigil::Ends;
 use crate::device::{DeviceLink, Opened};
 use crate::ending::Ending;
 use crate::exit::Exit;
@@ -25,11 +26,13 @@ pub(super) async fn local_socket(
     mut socket: TcpStream,
     mut states: watch::Receiver<State>,
     service: Name,
+    ends: Ends,
 ) -> Result<(), Problem> {
     // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
     let outcome = async {
         let opened = wait_until_up(&mut states).await?.open(&service).await?;
+        let _alive = ends.note(opened.tunnel, opened.until);
         let (reader, writer) = socket.split();
         join(reader, writer, opened).await
     };
@@ -41,8 +44,8 @@ pub(super) async fn local_socket(
 }
 
 /// Carries standard input and output.
-pub(super) async fn standard_streams(link: &DeviceLink, service: &Name) -> Result<(), Problem> {
-    let opened = link.open(service).await?;
+pub(super) async fn standard_streams(opened: Opened, ends: Ends) -> Result<(), Problem> {
+    let _alive = ends.note(opened.tunnel, opened.until);
     join(tokio::io::stdin(), tokio::io::stdout(), opened).await
 }
 

@@ -1,6 +1,6 @@
 //! Keeps the connection to a device up for as long as the listener is.
 //!
-//! 1. It waits for the end of the connection and says why it ended.
+//! 1. It waits for the end of the connection, watched over by [`Vigil`], and says why it ended.
 //! 2. It dials again, with a random wait that grows from one second to half a minute.
 //! 3. A device that is away is tried for ever; a device that says no ends the session.
 
@@ -13,11 +13,12 @@ use postern_protocol::name::Name;
 use postern_transport::backoff::Backoff;
 
 use crate::connect::reach;
+use crate::connect::vigil::{Ends, Vigil};
 use crate::device::DeviceLink;
 use crate::directory::Known;
 use crate::exit::Exit;
 use crate::problem::Problem;
-use crate::profile::{Identity, Profile};
+use crate::profile::Profile;
 use crate::screen::Screen;
 
 /// Whether tunnels can be opened now.
@@ -32,14 +33,19 @@ pub(super) enum State {
 /// What is needed to dial again.
 #[derive(Debug)]
 pub(super) struct Keeper<'a> {
-    identity: &'a Identity,
+    vigil: Vigil<'a>,
     known: Known,
     profile: &'a Profile,
 }
 
 impl<'a> Keeper<'a> {
-    pub(super) const fn new(identity: &'a Identity, known: Known, profile: &'a Profile) -> Self {
-        Self { identity, known, profile }
+    pub(super) const fn new(vigil: Vigil<'a>, known: Known, profile: &'a Profile) -> Self {
+        Self { vigil, known, profile }
+    }
+
+    /// Where tunnels say when they end.
+    pub(super) fn ends(&self) -> Ends {
+        self.vigil.ends()
     }
 
     /// The device's name.
@@ -52,7 +58,10 @@ impl<'a> Keeper<'a> {
         loop {
             let now = states.borrow().clone();
             if let State::Up(link) = now {
-                let ending = link.closed().await;
+                let ending = tokio::select! {
+                    ending = link.closed() => ending,
+                    never = self.vigil.keep(&link) => match never {},
+                };
                 let why = Problem::ended(&ending, Exit::DeviceUnreachable).about(self.device().as_str());
                 screen.note(&format!("{why}; connecting again"));
                 states.send_replace(State::Down);
@@ -72,7 +81,8 @@ impl<'a> Keeper<'a> {
         loop {
             // Without randomness it waits the whole time: late, but never a storm.
             tokio::time::sleep(backoff.delay(getrandom::u64().unwrap_or(u64::MAX))).await;
-            match reach(&self.known, self.identity, self.profile).await.map_err(Problem::from) {
+            self.vigil.refresh();
+            match reach(&self.known, self.vigil.identity(), self.profile).await.map_err(Problem::from) {
                 Ok((link, known)) => {
                     self.known = known;
                     return Ok(link);

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_protocol::id::{DeviceId, TunnelId};
 use postern_protocol::limits;
 use postern_protocol::policy::{Kind, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
-use postern_protocol::trust::{Role as TrustRole, RoleKeys, Root, Subject};
+use postern_protocol::trust::{PassFault, Role as TrustRole, RoleKeys, Root, Subject};
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPN_TUNNEL_V1, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
@@ -18,13 +17,14 @@ use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
 use tokio::sync::watch;
 
-use crate::hub::{FLEET, IDENTITY};
+use crate::hub::{FLEET, IDENTITY, now};
 use crate::world::{GENEROUS, secret};
 
 const KEY: u8 = 11;
 const ID: DeviceId = DeviceId::new([11; 8]);
 
-/// `hmi` (HTTP), `panel` (VNC) and `live` (WebSocket) echo; `plc` cannot be reached; `vault` wants a second factor.
+/// `hmi` (HTTP), `panel` (VNC) and `live` (WebSocket) echo; `plc` cannot be reached; `vault` wants a
+/// second factor that is not older than a minute.
 pub(crate) struct Device {
     endpoint: Endpoint,
     cut: watch::Sender<Option<CloseCode>>,
@@ -88,19 +88,25 @@ async fn serve(
     cuts: watch::Receiver<Option<CloseCode>>,
     opens: Arc<Mutex<Vec<String>>>,
 ) {
-    let mut known = false;
+    let mut known: Option<Subject> = None;
     while let Ok((mut send, mut recv)) = connection.accept_bi().await {
         let request = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
-        let answer = match &request {
-            Request::Authenticate { .. } => authenticate(&connection, &request),
-            Request::ListServices | Request::Open { .. } if !known => Answer::Denied(Reason::BadPass),
-            Request::ListServices => Answer::Services(services()),
-            Request::Open { service } => {
+        let answer = match (&request, &known) {
+            (Request::Authenticate { .. }, _) => match authenticate(&connection, &request) {
+                Ok(subject) => {
+                    let until = subject.expires();
+                    known = Some(subject);
+                    Answer::Welcome { device: ID, agent: Text::clean("test"), until }
+                }
+                Err(_) => Answer::Denied(Reason::BadPass),
+            },
+            (Request::ListServices | Request::Open { .. }, None) => Answer::Denied(Reason::BadPass),
+            (Request::ListServices, Some(subject)) => Answer::Services(services(subject)),
+            (Request::Open { service }, Some(subject)) => {
                 opens.lock().unwrap().push(service.to_string());
-                open(service.as_str())
+                open(service.as_str(), subject)
             }
         };
-        known |= matches!(answer, Answer::Welcome { .. });
         if let Some(bytes) = hostile(&request) {
             send.write_all(bytes).await.unwrap();
             send.finish().unwrap();
@@ -127,11 +133,10 @@ fn hostile(request: &Request) -> Option<&'static [u8]> {
     }
 }
 
-fn authenticate(connection: &Connection, request: &Request) -> Answer {
+fn authenticate(connection: &Connection, request: &Request) -> Result<Subject, PassFault> {
     let Request::Authenticate { pass, proof } = request else { panic!("not reached") };
     let exporter = connection.export_keying_material(EXPORTER_LABEL, &[]).unwrap();
     let presented = Presented { pass, proof: *proof, exporter: &exporter, peer_key: connection.peer_key() };
-    let now = UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
     let role = |role| RoleKeys { role, threshold: 1, keys: vec![secret(IDENTITY).public()] };
     let root = Root {
         fleet: FLEET,
@@ -141,37 +146,41 @@ fn authenticate(connection: &Connection, request: &Request) -> Answer {
         roles: vec![role(TrustRole::Root), role(TrustRole::Policy), role(TrustRole::Identity)],
         hubs: Vec::new(),
     };
-    match Subject::authenticate(&presented, ID, &root, now) {
-        Ok(subject) => Answer::Welcome { device: ID, agent: Text::clean("test"), until: subject.expires() },
-        Err(_) => Answer::Denied(Reason::BadPass),
-    }
+    Subject::authenticate(&presented, ID, &root, now())
 }
 
-fn services() -> Vec<ServiceEntry> {
-    let entry = |name: &str, kind, blocked| ServiceEntry {
-        name: name.parse().unwrap(),
-        kind,
-        blocked,
-        until: Some(UnixTime::from_secs(4_000_000_000)),
-    };
+fn services(subject: &Subject) -> Vec<ServiceEntry> {
+    let always = UnixTime::from_secs(4_000_000_000);
+    let entry =
+        |name: &str, kind, blocked, until| ServiceEntry { name: name.parse().unwrap(), kind, blocked, until };
+    let vault = vault_until(subject);
+    let blocked = vault.is_none().then_some(Reason::SecondFactorRequired);
     vec![
-        entry("hmi", Kind::Http, None),
-        entry("live", Kind::Websocket, None),
-        entry("panel", Kind::Vnc, None),
-        entry("vault", Kind::Http, Some(Reason::SecondFactorRequired)),
+        entry("hmi", Kind::Http, None, Some(always)),
+        entry("live", Kind::Websocket, None, Some(always)),
+        entry("panel", Kind::Vnc, None, Some(always)),
+        entry("vault", Kind::Http, blocked, vault),
     ]
 }
 
-fn open(service: &str) -> Answer {
-    let accepted = |kind| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, until: UnixTime::MAX };
+fn open(service: &str, subject: &Subject) -> Answer {
+    let accepted = |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, until };
     match service {
-        "hmi" => accepted(Kind::Http),
-        "live" => accepted(Kind::Websocket),
-        "panel" => accepted(Kind::Vnc),
-        "vault" => Answer::Denied(Reason::SecondFactorRequired),
+        "hmi" => accepted(Kind::Http, UnixTime::MAX),
+        "live" => accepted(Kind::Websocket, UnixTime::MAX),
+        "panel" => accepted(Kind::Vnc, UnixTime::MAX),
+        "vault" => match vault_until(subject) {
+            Some(until) => accepted(Kind::Http, until),
+            None => Answer::Denied(Reason::SecondFactorRequired),
+        },
         "plc" => Answer::Failed(Failure::Unreachable),
         _ => Answer::Denied(Reason::NoGrant),
     }
+}
+
+/// A minute after the second factor.
+fn vault_until(subject: &Subject) -> Option<UnixTime> {
+    subject.second_factor_at().map(|at| at.saturating_add(60))
 }
 
 /// Sends back what comes, and `bye` when the client has ended.

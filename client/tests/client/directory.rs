@@ -33,8 +33,8 @@ async fn services_are_what_the_device_says() {
     let expected = "hmi\thttp\t2096-10-02 07:06 +00:00\topen\n\
                     live\twebsocket\t2096-10-02 07:06 +00:00\topen\n\
                     panel\tvnc\t2096-10-02 07:06 +00:00\topen\n\
-                    vault\thttp\t2096-10-02 07:06 +00:00\tthis access needs a second factor: sign in again with \
-                    your one-time code (`postern login --otp`)\n";
+                    vault\thttp\t\tthis access needs a second factor: prove it with \
+                    your one-time code (`postern step-up`)\n";
     assert_eq!((services.code, services.stdout.as_str()), (0, expected));
     let json = world.run(&["services", "acme/press-7", "--json"]).await;
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();

@@ -8,6 +8,7 @@ use postern_protocol::id::{FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey};
+use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::ALPN_HUB_V1;
@@ -124,15 +125,33 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             state.keys.remove(&key);
             HubAnswer::Done
         }
+        HubRequest::StepUp { pass, otp } if state.keys.contains(&key) => stepped_up(&pass, otp.reveal()),
         HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }
     }
 }
 
+/// The same sign-in with a second factor of now.
+fn stepped_up(sealed: &[u8], otp: &str) -> HubAnswer {
+    if otp != OTP {
+        return HubAnswer::Refused(Refusal::OneTimeCode);
+    }
+    let envelope = Envelope::parse(sealed, limits::PASS_BYTES).unwrap();
+    let mut pass: Pass = codec::decode(envelope.payload(), limits::PASS_BYTES).unwrap();
+    pass.issued = now();
+    pass.factors.retain(|factor| factor.method != Method::Totp);
+    pass.factors.push(Factor { method: Method::Totp, at: pass.issued });
+    signed(&pass)
+}
+
+pub(crate) fn now() -> UnixTime {
+    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
 fn logged_in(state: &mut State, key: PublicKey, second: Option<Method>) -> HubAnswer {
     state.keys.insert(key);
-    let now = UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let now = now();
     let methods = [Some(Method::Password), second].into_iter().flatten();
     let pass = Pass {
         fleet: FLEET,
@@ -142,11 +161,15 @@ fn logged_in(state: &mut State, key: PublicKey, second: Option<Method>) -> HubAn
         issued: now,
         expires: now.saturating_add(3600),
     };
+    signed(&pass)
+}
+
+fn signed(pass: &Pass) -> HubAnswer {
     HubAnswer::LoggedIn {
         fleet: FLEET,
         user: pass.user,
         account: Text::clean("acme"),
         name: "anna".parse().unwrap(),
-        pass: Envelope::seal(&pass, &[&secret(IDENTITY)]).unwrap(),
+        pass: Envelope::seal(pass, &[&secret(IDENTITY)]).unwrap(),
     }
 }

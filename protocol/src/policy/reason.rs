@@ -98,10 +98,10 @@ reasons! {
     Expired = 8, "expired", Administrator, "your access has ended", "ask your administrator to extend it";
     /// The grant demands a second factor and the pass has none.
     SecondFactorRequired = 9, "second_factor_required", User, "this access needs a second factor",
-        "sign in again with your one-time code (`postern login --otp`)";
+        "prove it with your one-time code (`postern step-up`)";
     /// The second factor was used too long ago.
     SecondFactorStale = 10, "second_factor_stale", User, "your second factor was used too long ago",
-        "sign in again with your one-time code (`postern login --otp`)";
+        "prove it again with your one-time code (`postern step-up`)";
     /// The grant demands an active service case.
     CaseInactive = 11, "case_inactive", Site, "no service case is active for this machine",
         "ask the operator to activate remote access";

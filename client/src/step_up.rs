@@ -1,0 +1,60 @@
+//! `postern step-up`: proves a second factor again, so that what needs one stays open.
+//!
+//! 1. The hub gets the present pass and a one-time code, and gives a pass that says when the code was used.
+//! 2. The new pass takes the place of the old one in the profile.
+//! 3. Every running `postern connect` of the profile sees it there and presents it on its live connection.
+//!
+//! Deliberately absent: the password, and a longer sign-in. The new pass ends with the old one.
+
+use serde::Serialize;
+
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Password};
+
+use crate::args::StepUpArgs;
+use crate::clock;
+use crate::exit::Exit;
+use crate::hub::HubError;
+use crate::login::{PassFacts, ask};
+use crate::problem::Problem;
+use crate::profile::{Identity, Membership, Profile};
+use crate::screen::Screen;
+use crate::secret::read_otp;
+
+/// Steps up.
+pub(crate) async fn run(args: &StepUpArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
+    let identity = profile.identity()?;
+    let otp = read_otp(args.otp.as_deref().unwrap_or_default())?;
+    let newer = prove(&identity, otp, profile).await?;
+    let facts = PassFacts::read(&newer.pass).ok_or(HubError::Unexpected)?;
+    screen.answer(&StepUpAnswer {
+        until: clock::rfc3339(facts.expires),
+        second_factor: facts.second_factor.map(clock::rfc3339),
+    });
+    screen.say(&format!("second factor used now; signed in until {}", clock::local(facts.expires)));
+    Ok(Exit::Done)
+}
+
+/// Trades the pass of `identity` and a one-time code for a pass with a second factor, and keeps it.
+pub(crate) async fn prove(
+    identity: &Identity,
+    otp: Password,
+    profile: &Profile,
+) -> Result<Identity, Problem> {
+    let Membership { hub_key, hubs, user_id, .. } = &identity.membership;
+    let request = HubRequest::StepUp { pass: identity.pass.clone(), otp };
+    let HubAnswer::LoggedIn { user, pass, .. } = ask(&identity.key, *hub_key, hubs, &request).await? else {
+        return Err(HubError::Unexpected.into());
+    };
+    if user_id.is_some_and(|expected| expected != user) {
+        return Err(HubError::Unexpected.into());
+    }
+    let membership = Membership { second_factor: true, ..identity.membership.clone() };
+    profile.sign_in(&membership, &pass)?;
+    Ok(Identity { key: identity.key.clone(), membership, pass })
+}
+
+#[derive(Serialize)]
+struct StepUpAnswer {
+    until: String,
+    second_factor: Option<String>,
+}
