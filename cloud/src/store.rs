@@ -13,6 +13,7 @@ mod installation;
 mod invitations;
 mod model;
 mod people;
+mod revisions;
 mod schema;
 mod snapshots;
 
@@ -31,6 +32,7 @@ pub use self::devices::{DeviceState, Refused};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
 pub use self::people::{OneTime, Person, PersonState};
+pub use self::revisions::{EntityCounts, Revision};
 pub use self::snapshots::{Sealed, SealedTerm};
 
 /// An open state file.

@@ -211,11 +211,8 @@ fn entry(reader: &mut Reader<'_>, s: &mut Section) -> Option<Entry> {
     if found != 1 {
         reader.complain(s.at, s.path.clone(), Fault::OneOf { found, expected: "`category` and `service`" });
     }
-    let before = reader.complaint_count();
+    // Whether it may do without is a rule of the model.
     let scope = optional_scope(reader, s);
-    if scope.is_none() && effect == Some(Effect::Allow) && reader.complaint_count() == before {
-        reader.missing(s, "scope", EXPECTED_SCOPE);
-    }
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let second_factor_s = reader.seconds(s, "second-factor");

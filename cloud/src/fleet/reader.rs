@@ -216,6 +216,7 @@ impl<'a> Reader<'a> {
         let mut entries = BTreeSet::new();
         let Some(node) = section.take(key) else { return entries };
         let path = section.key(key);
+        let start = node.at;
         let nodes = match node.value {
             Value::List(nodes) => nodes,
             other @ (Value::Text(_)
@@ -237,6 +238,8 @@ impl<'a> Reader<'a> {
                 self.complain(at, path.as_str(), Fault::Twice { found: word.into() });
             }
         }
+        // Last: each entry has left its own place under the key of the list.
+        self.mark(path, start);
         entries
     }
 

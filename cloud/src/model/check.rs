@@ -170,8 +170,11 @@ impl Check<'_> {
         for (name, group) in &self.model.user_groups {
             let entity = (EntityKind::UserGroup, name);
             self.known(entity, "account", EntityKind::Account, &group.account);
-            for member in group.members.keys() {
-                self.member(entity, format_args!("members[{member}]"), member, &group.account);
+            for (user, member) in &group.members {
+                match member.until {
+                    None => self.member(entity, format_args!("members[{user}]"), user, &group.account),
+                    Some(_) => self.member(entity, format_args!("member.{user}"), user, &group.account),
+                }
             }
         }
     }

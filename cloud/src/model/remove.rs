@@ -193,7 +193,11 @@ impl Gone {
     }
 
     /// Takes everything out of the model, and out of the groups of other accounts.
-    fn take(self, model: &mut Model, parent: Option<&Name>) -> (BTreeSet<(EntityKind, Name)>, BTreeSet<Name>) {
+    fn take(
+        self,
+        model: &mut Model,
+        parent: Option<&Name>,
+    ) -> (BTreeSet<(EntityKind, Name)>, BTreeSet<Name>) {
         for (kind, name) in &self.entities {
             model.remove(*kind, name);
         }

@@ -1,6 +1,5 @@
-//! The model as rows, one for each entity, and the log of its revisions.
+//! The model as rows, one for each entity.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::params;
@@ -9,9 +8,9 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::invitation::Invitee;
 
-use super::{StoreError, Tx, secs};
+use super::{StoreError, Tx};
 use crate::chance;
-use crate::model::{EntityKind, Model};
+use crate::model::{Difference, EntityKind, Fate, Model};
 
 impl Tx<'_> {
     /// The number of the newest revision; 0 before the first.
@@ -43,21 +42,8 @@ impl Tx<'_> {
         Ok(model)
     }
 
-    /// Notes who changed what, as a new revision.
-    ///
-    /// # Errors
-    /// A [`StoreError`].
-    pub fn log(&self, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
-        self.revised.set(true);
-        self.sql.execute(
-            "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
-            params![secs(now), who, what],
-        )?;
-        Ok(self.sql.last_insert_rowid())
-    }
-
     fn load_model(&self) -> Result<Model, StoreError> {
-        let damaged = || StoreError::Damaged { what: "entity of the model" };
+        let damaged = || StoreError::Damaged { what: ENTITY };
         let mut model = Model::default();
         let mut query = self.sql.prepare_cached("SELECT kind, name, body FROM entity")?;
         let mut rows = query.query([])?;
@@ -78,30 +64,36 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn save_model(&self, model: &Model, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
         let old = self.model()?;
-        let before: BTreeMap<_, _> = old.rows();
-        let after = model.rows();
+        let differences = old.differences(model);
         let revision = self.log(now, who, what)?;
-        for (kind, name) in before.keys().filter(|key| !after.contains_key(*key)) {
-            self.sql
-                .prepare_cached("DELETE FROM entity WHERE kind = ? AND name = ?")?
-                .execute(params![kind.word(), name.as_str()])?;
-            if *kind == EntityKind::User {
-                self.sql.prepare_cached("DELETE FROM person WHERE name = ?")?.execute([name.as_str()])?;
+        for Difference { kind, name, fate } in &differences {
+            match fate {
+                Fate::Removed => self.remove_row(*kind, name)?,
+                Fate::Added | Fate::Changed => {
+                    let body = model.body(*kind, name).ok_or(StoreError::Damaged { what: ENTITY })?;
+                    self.sql
+                        .prepare_cached(
+                            "INSERT INTO entity (kind, name, body, revision) VALUES (?1, ?2, ?3, ?4)
+                             ON CONFLICT (kind, name) DO UPDATE SET body = ?3, revision = ?4",
+                        )?
+                        .execute(params![kind.word(), name.as_str(), body, revision])?;
+                }
             }
         }
-        for (key @ (kind, name), body) in &after {
-            if before.get(key) != Some(body) {
-                self.sql
-                    .prepare_cached(
-                        "INSERT INTO entity (kind, name, body, revision) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT (kind, name) DO UPDATE SET body = ?3, revision = ?4",
-                    )?
-                    .execute(params![kind.word(), name.as_str(), body, revision])?;
-            }
-        }
+        self.count(revision, &differences)?;
         self.withdraw_codes(&old, model)?;
         self.assign_ids(model)?;
         Ok(revision)
+    }
+
+    fn remove_row(&self, kind: EntityKind, name: &Name) -> Result<(), StoreError> {
+        self.sql
+            .prepare_cached("DELETE FROM entity WHERE kind = ? AND name = ?")?
+            .execute(params![kind.word(), name.as_str()])?;
+        if kind == EntityKind::User {
+            self.sql.prepare_cached("DELETE FROM person WHERE name = ?")?.execute([name.as_str()])?;
+        }
+        Ok(())
     }
 
     fn withdraw_codes(&self, old: &Model, new: &Model) -> Result<(), StoreError> {
@@ -134,3 +126,5 @@ impl Tx<'_> {
         Ok(())
     }
 }
+
+const ENTITY: &str = "entity of the model";

@@ -105,4 +105,18 @@ CREATE TABLE invitation (
     used    INTEGER,
     used_by BLOB
 ) STRICT, WITHOUT ROWID;
+", "
+-- Members of a user group may end: a list of names becomes a table.
+UPDATE entity SET body = json_set(body, '$.members', json(coalesce(
+    (SELECT json_group_object(member.value, json('{\"until\":null}')) FROM json_each(body, '$.members') AS member),
+    '{}')))
+WHERE kind = 'user-group' AND json_type(body, '$.members') = 'array';
+
+-- What a revision did to the model; unknown for those before.
+ALTER TABLE revision ADD COLUMN added   INTEGER;
+ALTER TABLE revision ADD COLUMN changed INTEGER;
+ALTER TABLE revision ADD COLUMN removed INTEGER;
+
+-- Which snapshots grow old is asked every minute.
+CREATE INDEX IF NOT EXISTS snapshot_age ON snapshot (issued, expires);
 "];

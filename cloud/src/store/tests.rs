@@ -115,7 +115,7 @@ fn a_file_of_a_later_version_is_refused() {
     let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 1; use a newer postern-cloud"
+        "the state file has schema 99, this version knows up to 2; use a newer postern-cloud"
     );
 }
 
@@ -190,4 +190,90 @@ fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
         removed.unwrap();
         store.read(|tx| tx.model()).unwrap();
     }
+}
+
+#[test]
+fn revisions_say_who_did_what_to_how_many_entities() {
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let edited =
+        FLEET.replace("[user.otto]", "[user.anna]").replace("[device.d1]", "[device.d1]\nlabel = \"D\"");
+    save(&store, &edited).unwrap();
+    store.write(|tx| tx.log(NOW, "root", "user disable otto")).unwrap();
+    let revisions = store.read(|tx| tx.revisions(10)).unwrap();
+    let counts: Vec<_> = revisions.iter().map(|revision| (revision.number, revision.entities)).collect();
+    let entities = |added, changed, removed| Some(EntityCounts { added, changed, removed });
+    assert_eq!(counts, [(3, None), (2, entities(1, 1, 1)), (1, entities(3, 0, 0))]);
+    let (who, what) = (revisions[0].who.as_str(), revisions[0].what.as_str());
+    assert_eq!((who, what, revisions[0].at), ("root", "user disable otto", NOW));
+    assert_eq!(store.read(|tx| tx.revisions(1)).unwrap(), revisions[..1]);
+}
+
+#[test]
+fn a_file_of_the_first_schema_reads_as_the_same_model() {
+    let (directory, store) = store();
+    let path = directory.path().join("cloud.db");
+    let old = |body: &str| store.connection.lock().unwrap().execute_batch(body).unwrap();
+    // What the first version wrote: members as a list, and nothing of what came later.
+    old(r#"
+        ALTER TABLE revision DROP COLUMN added;
+        ALTER TABLE revision DROP COLUMN changed;
+        ALTER TABLE revision DROP COLUMN removed;
+        PRAGMA user_version = 1;
+        INSERT INTO revision (number, at, who, what) VALUES (1, 1800000000, 'root', 'apply');
+        INSERT INTO entity VALUES ('account', 'acme', '{"tenant":"operating_company","parent":null,"label":null}', 1);
+        INSERT INTO entity VALUES ('user', 'otto', '{"account":"acme","label":"Otto"}', 1);
+        INSERT INTO entity VALUES ('user', 'anna.b', '{"account":"acme","label":null}', 1);
+        INSERT INTO entity VALUES ('user-group', 'all', '{"account":"acme","members":["anna.b","otto"],"label":null}', 1);
+        INSERT INTO entity VALUES ('user-group', 'none', '{"account":"acme","members":[],"label":null}', 1);
+        INSERT INTO entity VALUES ('device', 'd1', '{"account":"acme","label":null,"limits":{"tunnels":64,"tunnels_per_user":16},"services":{}}', 1);
+        INSERT INTO entity VALUES ('machine', 'm', '{"device":"d1","label":null,"services":{}}', 1);
+        INSERT INTO entity VALUES ('device-group', 'g', '{"account":"acme","group_type":"region","devices":["d1"],"label":null}', 1);
+        INSERT INTO entity VALUES ('category', 'screen', '{"kinds":["vnc"],"services":[],"pages":[],"label":null}', 1);
+        INSERT INTO entity VALUES ('role', 'r', '{"tenant":"operating_company","permissions":["remote-access.use"],"categories":["screen"],"second_factor_s":28800,"label":null}', 1);
+        INSERT INTO entity VALUES ('assignment', 'a', '{"subject":{"group":"all"},"role":"r","scope":{"type":"device_group","group":"g"},"from":null,"until":1900000000}', 1);
+    "#);
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    let expected = r#"
+        [account.acme]
+        tenant = "operating_company"
+        [user.otto]
+        account = "acme"
+        label = "Otto"
+        [user."anna.b"]
+        account = "acme"
+        [user-group.all]
+        account = "acme"
+        members = ["anna.b", "otto"]
+        [user-group.none]
+        account = "acme"
+        [device.d1]
+        account = "acme"
+        [machine.m]
+        device = "d1"
+        [device-group.g]
+        account = "acme"
+        type = "region"
+        devices = ["d1"]
+        [category.screen]
+        kinds = ["vnc"]
+        [role.r]
+        tenant = "operating_company"
+        permissions = ["remote-access.use"]
+        categories = ["screen"]
+        second-factor = "8h"
+        [assignment.a]
+        group = "all"
+        role = "r"
+        scope = { device-group = "g" }
+        until = 2030-03-17T17:46:40Z
+    "#;
+    assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(expected));
+    assert_eq!(store.read(|tx| tx.revisions(9)).unwrap()[0].entities, None);
+    assert_eq!(save(&store, expected).unwrap(), 2);
+    assert_eq!(
+        store.read(|tx| tx.revisions(1)).unwrap()[0].entities,
+        Some(EntityCounts { added: 0, changed: 0, removed: 0 })
+    );
 }

@@ -16,6 +16,8 @@ mod documents;
 mod fleet_files;
 mod gate;
 mod hub;
+mod includes;
+mod models;
 mod narrative;
 mod peers;
 mod samples;
