@@ -203,9 +203,10 @@ impl Shared {
             HubRequest::AcceptInvitation { .. } => self.accept(peer),
             HubRequest::ListDevices => self.list(),
             HubRequest::Logout => Ok(HubAnswer::Done),
-            HubRequest::Sync(_) | HubRequest::Login { .. } | HubRequest::EnrollOtp { .. } => {
-                Ok(HubAnswer::Failed(Failure::Unsupported))
-            }
+            HubRequest::Sync(_)
+            | HubRequest::Login { .. }
+            | HubRequest::EnrollOtp { .. }
+            | HubRequest::StepUp { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 
