@@ -222,7 +222,7 @@ fn listings_are_plain_when_piped() {
     let text = String::from_utf8(output.stdout).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words[0], ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN"]);
-    assert_eq!(words[1], ["router-east", "keystone", "not", "enrolled", "-", "-", "-", "never"]);
+    assert_eq!(words[1], ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "never"]);
     assert!(text.is_ascii(), "{text}");
     let users = cloud.json(&["user", "list"]);
     assert_eq!(users["users"][0]["state"], "invited");
