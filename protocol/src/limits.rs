@@ -14,7 +14,8 @@ pub const SYNC_FRAME_BYTES: usize = 32 * 1024;
 /// Bytes of snapshot in one chunk; leaves room for the message around it.
 pub const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Bytes of a signed snapshot payload: 5,000 users with one windowed grant each and 2,000 services need 423 KiB.
+/// Bytes of a signed snapshot payload: 5,000 users with one windowed grant each, 2,000 services, 100 prohibitions and
+/// 50 service cases need 435 KiB.
 pub const SNAPSHOT_BYTES: usize = 512 * 1024;
 /// Bytes of a signed root payload.
 pub const ROOT_BYTES: usize = 16 * 1024;

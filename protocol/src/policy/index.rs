@@ -2,7 +2,7 @@
 //!
 //! 1. Users by id and services by name, hashed.
 //! 2. Grants are sorted by user already; each user knows the range of its own.
-//! 3. Prohibitions likewise; a snapshot without any costs a decision two comparisons.
+//! 3. Prohibitions likewise; a snapshot without any has no ranges, and costs a decision one comparison.
 //! 4. Each category is a row of bits, one for each service; each case too.
 
 use std::collections::HashMap;
@@ -182,7 +182,7 @@ fn rows_of<'a, T>(
     user: u32,
 ) -> impl Iterator<Item = (u32, &'a T)> + use<'a, T> {
     let start = |user: usize| starts.get(user).copied().unwrap_or(0);
-    let (from, to) = (start(position(user)), start(position(user).saturating_add(1)));
+    let (from, to) = (start(position(user)), start(position(user) + 1));
     (from..).zip(rows.get(position(from)..position(to)).unwrap_or_default())
 }
 
