@@ -138,6 +138,10 @@ fn hostile_names_are_refused_and_shown_harmlessly() {
         ("../etc", NameFault::BadCharacter('/')),
         ("a\\u001b[2J", NameFault::BadCharacter('\u{1b}')),
         ("a\\u202eb", NameFault::BadCharacter('\u{202e}')),
+        ("a\\u0000b", NameFault::BadCharacter('\0')),
+        ("Äther", NameFault::BadCharacter('Ä')),
+        ("-rf", NameFault::BadStart),
+        ("..", NameFault::BadStart),
         ("", NameFault::Empty),
     ] {
         let text = format!("{HEAD}[user.\"{bad}\"]\naccount = \"acme\"\n");
@@ -241,8 +245,38 @@ fn an_entity_that_cannot_be_read_is_not_called_missing_as_well() {
 fn a_file_that_is_no_toml_is_refused_with_its_place() {
     assert_eq!(complaints("[account.acme\n").len(), 1);
     assert!(complaints("a = = 1\n")[0].starts_with("f:1:5: not TOML: "));
-    let deep = format!("a = {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(complaints(&deep)[0].contains("not TOML"));
+}
+
+#[test]
+fn deep_nesting_of_any_kind_is_refused_before_it_costs_a_stack() {
+    let deep = 100_000;
+    let dotted = vec!["a"; deep].join(".");
+    for text in [
+        format!("a = {}{}\n", "[".repeat(deep), "]".repeat(deep)),
+        format!("a = {}1{}\n", "{ a = ".repeat(deep), " }".repeat(deep)),
+        format!("{dotted} = 1\n"),
+        format!("[{dotted}]\n"),
+        format!("[[{dotted}]]\n"),
+        format!("{HEAD}x = {{ {dotted} = 1 }}\n"),
+    ] {
+        let found = complaints(&text);
+        assert!(found[0].contains("not TOML: "), "{found:?}");
+    }
+    let scope = format!("{}{{ account = \"acme\" }}{}", "{ all-of = [".repeat(1000), "] }".repeat(1000));
+    let found = after_head(&format!("[assignment.a]\nscope = {scope}\n"));
+    assert!(found[0].starts_with("f:4:"), "{found:?}");
+    assert!(found[0].contains("not TOML: "), "{found:?}");
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused_with_its_place() {
+    assert_eq!(after_head("tenant = \"app_developer\"\n"), ["f:3:1: not TOML: duplicate key"]);
+    let twice = after_head("[user.o]\naccount = \"acme\"\n[user.\"o\"]\nlabel = \"O\"\n");
+    assert_eq!(twice, ["f:5:7: not TOML: duplicate key"]);
+    let list = after_head(
+        "[user.o]\naccount = \"acme\"\n[user-group.g]\naccount = \"acme\"\nmembers = [\"o\", \"o\"]\n",
+    );
+    assert_eq!(list, ["f:7:17: `user-group.g.members`: `o` is listed twice"]);
 }
 
 #[test]
