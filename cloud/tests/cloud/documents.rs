@@ -3,15 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_cloud::fleet::{self, Fault};
-use postern_cloud::model::{EntityKind, Essential, Permission, SERVICE_MANAGER_ENDS, Tenant};
-use postern_protocol::policy::Reason;
+use postern_cloud::model::{
+    Effect, EntityKind, Essential, GroupType, NESTING, Permission, SCOPE_DEPTH, SERVICE_MANAGER_ENDS, Tenant,
+    Visibility,
+};
+use postern_protocol::policy::{Kind, Reason};
 
 use crate::narrative::midnight;
 
+fn document() -> String {
+    std::fs::read_to_string(format!("{}/../docs/policy.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
 /// The rows of a marked table, header first, as trimmed cells.
 pub(crate) fn table(name: &str) -> Vec<Vec<String>> {
-    let path = format!("{}/../docs/policy.md", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = document();
     let table = text.split(&format!("<!-- table: {name} -->")).nth(1).unwrap();
     let rows = table.split("<!-- end -->").next().unwrap().lines().filter(|line| line.starts_with("| "));
     let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
@@ -78,6 +84,28 @@ fn every_key_of_every_table_is_documented() {
             // Capitals stand for names in the document, and names have none.
             assert_eq!(documented, known_keys(&table.to_lowercase()), "{table}");
         }
+    }
+}
+
+#[test]
+fn the_bounds_of_fleet_files_are_documented() {
+    let (files, depth, size) = (fleet::INCLUDES, fleet::INCLUDE_DEPTH, fleet::FILE_BYTES >> 20);
+    let sentence = format!("at most {files} files, {depth} deep, of {size} MiB together");
+    assert!(document().contains(&sentence), "{sentence}");
+    // Line breaks of the document do not count.
+    let words = document().split_whitespace().collect::<Vec<_>>().join(" ");
+    for (what, depth) in [("Accounts", NESTING), ("they", SCOPE_DEPTH)] {
+        assert!(words.contains(&format!("{what} nest at most {depth} deep")), "{what}");
+    }
+}
+
+#[test]
+fn every_word_that_a_key_may_hold_is_documented() {
+    let text = document();
+    let words = Tenant::ALL.map(Tenant::word).into_iter().chain(GroupType::ALL.map(GroupType::word));
+    let words = words.chain(Kind::ALL.map(Kind::word)).chain(Effect::ALL.map(Effect::word));
+    for word in words.chain(Visibility::ALL.map(Visibility::word)) {
+        assert!(text.contains(&format!("`{word}`")), "{word}");
     }
 }
 
