@@ -11,10 +11,17 @@
 //! a page opens nothing. Deliberately absent: the clock. A grant that has ended is compiled like any other and the
 //! device refuses it with its reason.
 
+mod affected;
+mod cases;
+mod category_name;
 mod content;
+mod places;
 mod reach;
 mod rows;
+mod source;
+mod standing;
 mod warning;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +29,13 @@ use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
 use postern_protocol::trust::PublicKey;
 
+pub use self::affected::affected;
 pub use self::content::{Addressee, CompileError, Content, Term};
-pub use self::rows::{Compiler, Row};
-pub use self::warning::{Warning, warnings};
+pub use self::rows::{Ban, Compiler, Row};
+pub(crate) use self::source::label;
+pub(crate) use self::standing::Endpoint;
+pub use self::warning::{Bearer, Warning, warnings};
+pub use self::window::Window;
 
 /// What is known of people beside the model: ids, keys and whether they are disabled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! Who gains and who loses what when one model replaces another.
 //!
-//! The rows of both models are compared user by user, before keys come into play: an invited user who has not signed
-//! in yet gains access in the eyes of the one who publishes, although no snapshot carries it until then.
+//! 1. The models are compared entity by entity.
+//! 2. On each device that this can affect, what is granted before and after is compared user by user: windows without
+//!    what is denied in them, and a case that is activated as what it is, a way in.
+//!
+//! Keys do not come into play: an invited user who has not signed in yet gains access in the eyes of the one who
+//! publishes, although no snapshot carries it until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,8 +15,9 @@ use serde::Serialize;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
-use crate::compile::{Compiler, Roster, Row};
-use crate::model::{EntityKind, Model, Service};
+use crate::compile::{Compiler, Roster, Window, affected};
+use crate::model::{EntityKind, Fate, Model};
+use crate::parallel;
 
 /// The difference between two models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,6 +32,9 @@ pub struct Diff {
     pub gained: Vec<Access>,
     /// What users can reach under these conditions no more.
     pub lost: Vec<Access>,
+    /// The devices whose policy may be another one.
+    #[serde(skip)]
+    pub affected: BTreeSet<Name>,
 }
 
 /// An entity, named.
@@ -55,33 +63,46 @@ pub struct Access {
     pub not_after: Option<UnixTime>,
     /// Age in seconds that the second factor may have.
     pub second_factor_s: Option<u32>,
+    /// Whether it demands an active service case.
+    pub needs_case: bool,
+    /// The case that is active in this window; none where a case is demanded and this says nothing of one.
+    pub case: Option<Name>,
 }
 
 impl Diff {
     /// Compares two models.
     #[must_use]
     pub fn between(old: &Model, new: &Model) -> Self {
-        let (before, after) = (old.rows(), new.rows());
-        let mut diff = Self::default();
-        for (key @ (kind, name), body) in &after {
-            let entity = || Entity { kind: kind.word(), name: name.clone() };
-            match before.get(key) {
-                None => diff.added.push(entity()),
-                Some(earlier) if earlier != body => diff.changed.push(entity()),
-                Some(_) => {}
+        let mut diff = Self { affected: affected(old, new), ..Self::default() };
+        for difference in old.differences(new) {
+            let list = match difference.fate {
+                Fate::Added => &mut diff.added,
+                Fate::Changed => &mut diff.changed,
+                Fate::Removed => &mut diff.removed,
+            };
+            list.push(Entity { kind: difference.kind.word(), name: difference.name.clone() });
+        }
+        let roster = Roster::default();
+        let (before, after) = (Compiler::new(old, &roster), Compiler::new(new, &roster));
+        let devices: Vec<&Name> = diff.affected.iter().collect();
+        for devices in devices.chunks(DEVICES) {
+            let found = parallel::map(devices, |device| {
+                let (before, after) = (access(&before, device), access(&after, device));
+                (beyond(&after, &before), beyond(&before, &after))
+            });
+            for (gained, lost) in found {
+                diff.gained.extend(gained);
+                diff.lost.extend(lost);
             }
         }
-        let gone = before.keys().filter(|key| !after.contains_key(*key));
-        diff.removed = gone.map(|(kind, name)| Entity { kind: kind.word(), name: name.clone() }).collect();
-        let (before, after) = (access(old), access(new));
-        diff.gained = beyond(&after, &before);
-        diff.lost = beyond(&before, &after);
+        diff.gained.sort_unstable();
+        diff.lost.sort_unstable();
         diff
     }
 
     /// Whether the models are the same.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 
@@ -105,7 +126,14 @@ impl Diff {
 /// What of `accesses` no entry of `others` allows already.
 fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access> {
     let covered = |access: &Access| {
-        let from = Access { not_before: None, not_after: None, second_factor_s: None, ..access.clone() };
+        let from = Access {
+            not_before: None,
+            not_after: None,
+            second_factor_s: None,
+            needs_case: false,
+            case: None,
+            ..access.clone()
+        };
         let what = |of: &Access| (of.user.clone(), of.device.clone(), of.service.clone(), of.target);
         let same = |other: &&Access| what(other) == what(access);
         others.range(from..).take_while(same).any(|other| other.covers(access))
@@ -114,44 +142,49 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
 }
 
 impl Access {
-    /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter.
+    /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
+    /// `other` does without.
     fn covers(&self, other: &Self) -> bool {
-        let begins = self.not_before.is_none_or(|from| other.not_before.is_some_and(|other| from <= other));
-        let ends = self.not_after.is_none_or(|until| other.not_after.is_some_and(|other| other <= until));
+        let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
             self.second_factor_s.is_none_or(|age| other.second_factor_s.is_some_and(|other| other <= age));
-        begins && ends && factor
+        let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
+        window(self).covers(window(other)) && factor && case
     }
 }
 
-fn access(model: &Model) -> BTreeSet<Access> {
-    let roster = Roster::default();
-    let compiler = Compiler::new(model, &roster);
+/// All that anybody can reach on a device.
+fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
+    let (rows, bans) = compiler.rows_and_bans(device);
+    let (endpoints, cases) = (compiler.endpoints(device), compiler.cases(device));
     let mut accesses = BTreeSet::new();
-    for device in model.devices.keys() {
-        let services = compiler.service_names(device);
-        for row in compiler.rows(device) {
-            accesses.extend(of_row(&row, device, &services));
+    for endpoint in &endpoints {
+        let target = SocketAddr::new(endpoint.service.target.ip, endpoint.service.target.port);
+        let cases: Vec<_> = cases.iter().filter(|case| case.is_about(endpoint.machine)).collect();
+        for row in rows.iter().filter(|row| row.services.contains(&endpoint.name)) {
+            for window in row.open(&endpoint.name, &bans) {
+                let access = |window: Window, case| Access {
+                    user: row.user.clone(),
+                    device: device.clone(),
+                    service: endpoint.name.clone(),
+                    target,
+                    not_before: window.from,
+                    not_after: window.until,
+                    second_factor_s: row.second_factor_s,
+                    needs_case: row.needs_case,
+                    case,
+                };
+                accesses.insert(access(window, None));
+                let demanded = cases.iter().filter(|_| row.needs_case);
+                accesses.extend(
+                    demanded
+                        .filter_map(|case| Some(access(window.and(case.window)?, Some(case.name.clone())))),
+                );
+            }
         }
     }
     accesses
 }
 
-fn of_row(
-    row: &Row,
-    device: &Name,
-    services: &BTreeMap<Name, (&Name, &Service)>,
-) -> impl Iterator<Item = Access> {
-    row.services.iter().filter_map(move |name| {
-        let (_, service) = services.get(name)?;
-        Some(Access {
-            user: row.user.clone(),
-            device: device.clone(),
-            service: name.clone(),
-            target: SocketAddr::new(service.target.ip, service.target.port),
-            not_before: row.not_before,
-            not_after: row.not_after,
-            second_factor_s: row.second_factor_s,
-        })
-    })
-}
+/// Devices that are compared between two looks at how much was found.
+const DEVICES: usize = 4096;

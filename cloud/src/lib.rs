@@ -4,7 +4,8 @@
 //! 2. [`diff`] says who gains and loses what; [`compile`] turns the model into the policy of one device.
 //! 3. [`publish`] signs what changed; [`store`] keeps model and snapshots in one transaction.
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
-//! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service.
+//! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
+//!    everything that one user or device is concerned with.
 //!
 //! The program is [`main`], so that a laboratory can run the same code under another name. Deliberately absent:
 //! anything that a device would have to trust. It believes signatures, never this process.
@@ -23,7 +24,9 @@ pub mod login;
 pub mod model;
 mod nearest;
 pub mod news;
+mod parallel;
 pub mod publish;
+pub mod review;
 pub mod store;
 pub mod visibility;
 

@@ -12,6 +12,7 @@ mod account;
 mod assignment;
 mod case;
 mod category;
+pub(crate) mod change;
 mod check;
 mod device;
 mod entry;
@@ -32,6 +33,7 @@ pub use self::account::{Account, Tenant, User};
 pub use self::assignment::{Assignment, Scope, Subject};
 pub use self::case::{Case, CaseSubject, Visibility};
 pub use self::category::Category;
+pub use self::change::{Difference, Fate};
 pub use self::check::{FAULTS, ModelFault, NESTING, Problem, SCOPE_DEPTH};
 pub use self::device::Device;
 pub use self::entry::{Effect, Entry, Selection};
@@ -79,6 +81,26 @@ macro_rules! tables {
                     rows.insert((EntityKind::$kind, name.clone()), body);
                 } )+
                 rows
+            }
+
+            /// The JSON body of an entity.
+            #[must_use]
+            pub fn body(&self, kind: EntityKind, name: &Name) -> Option<String> {
+                // Entities are plain structs with text keys: they always have a JSON form.
+                match kind {
+                    $( EntityKind::$kind => self.$field.get(name).and_then(|one| serde_json::to_string(one).ok()), )+
+                }
+            }
+
+            /// What differs in `new`, in the order of kinds and names.
+            #[must_use]
+            pub fn differences<'a>(&'a self, new: &'a Self) -> Vec<Difference<'a>> {
+                let mut found = Vec::new();
+                $( {
+                    let changes = change::changes(&self.$field, &new.$field, |body| body);
+                    found.extend(changes.iter().map(|change| change.difference(EntityKind::$kind)));
+                } )+
+                found
             }
 
             /// Adds an entity from its JSON body.

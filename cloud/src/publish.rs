@@ -1,9 +1,11 @@
 //! Compiled policy becomes signed snapshots: only for devices whose policy changed, or whose snapshot grows old.
 //!
-//! 1. Of the devices that an edit can affect, each is compiled.
+//! 1. Of the devices that an edit can affect, each is compiled, a few thousand at a time and on all cores.
 //! 2. Content that equals that of the newest snapshot is left alone, unless half of its lifetime is over.
 //! 3. Everything else is checked as the device will check it, signed with the policy key, and stored with the next
 //!    version, in the caller's transaction: the edit and its snapshots are stored together or not at all.
+
+use std::collections::BTreeSet;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::FormFault;
@@ -14,6 +16,7 @@ use postern_protocol::wire::control::Held;
 use serde::Serialize;
 
 use crate::compile::{Addressee, CompileError, Compiler, Content, Term};
+use crate::parallel;
 use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
 
 /// Signs snapshots for one installation.
@@ -28,12 +31,23 @@ pub struct Publisher {
 pub enum Affected<'a> {
     /// Any.
     All,
+    /// Those that [`affected`](crate::compile::affected()) found.
+    Some(&'a BTreeSet<Name>),
     /// Those on which a user is granted something.
     User(&'a Name),
     /// One.
     Device(&'a Name),
     /// Those whose snapshot has half of its lifetime behind it.
     Due,
+}
+
+/// What came of a publication.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// Devices whose policy was compiled.
+    pub compiled: usize,
+    /// Snapshots that were signed, ascending by device.
+    pub publications: Vec<Publication>,
 }
 
 /// One snapshot that was signed.
@@ -143,26 +157,67 @@ impl Publisher {
         affected: Affected<'_>,
         now: UnixTime,
     ) -> Result<Vec<Publication>, PublishError> {
+        Ok(self.publish_watched(tx, affected, now, &mut |_, _| ())?.publications)
+    }
+
+    /// As [`publish`](Self::publish), and says on the way how many devices are done, and of how many.
+    ///
+    /// # Errors
+    /// The first [`PublishError`]; nothing of the transaction may be committed then.
+    pub fn publish_watched(
+        &self,
+        tx: &Tx<'_>,
+        affected: Affected<'_>,
+        now: UnixTime,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Published, PublishError> {
         let (model, roster) = (tx.model()?, tx.roster()?);
         let compiler = Compiler::new(&model, &roster);
-        let mut publications = Vec::new();
-        for device in Self::affected(tx, affected, &compiler, now)? {
-            // A device without a key has no snapshot: it names the key that may hold it.
-            let Some(addressee) = self.addressee(&device) else { continue };
-            let content = compiler.compile(&device.name)?;
-            let digest = Self::digest(&device.name, &content, &addressee)?;
-            let newest = tx.snapshot_term(&device.name)?;
-            let cause = match &newest {
-                Some(term) if term.content == digest && !is_due(term, now) => continue,
-                Some(term) if term.content == digest => Cause::Renewed,
-                Some(_) | None => Cause::Changed,
-            };
-            let above = newest.map_or(0, |term| term.held.version);
-            let sealed = self.seal(&device.name, content, addressee, above, now)?;
-            tx.save_snapshot(&device.name, &sealed)?;
-            publications.push(Publication { device: device.name, version: sealed.term.held.version, cause });
+        let names = Self::affected(tx, affected, &compiler, now)?;
+        let (mut published, mut done) = (Published::default(), 0);
+        for portion in names.chunks(PORTION) {
+            let mut devices = Vec::with_capacity(portion.len());
+            for name in portion {
+                let Some(state) = tx.device(name)? else { continue };
+                // A device without a key has no snapshot: it names the key that may hold it.
+                let Some(addressee) = self.addressee(&state) else { continue };
+                devices.push((name, addressee, tx.snapshot_term(name)?));
+            }
+            published.compiled += devices.len();
+            // One device after another is stored, by the one who holds the transaction.
+            let sealed = parallel::map(&devices, |(name, addressee, newest)| {
+                self.renewed(&compiler, name, *addressee, newest.as_ref(), now)
+            });
+            for ((name, ..), sealed) in devices.into_iter().zip(sealed) {
+                let Some((sealed, cause)) = sealed? else { continue };
+                tx.save_snapshot(name, &sealed)?;
+                let version = sealed.term.held.version;
+                published.publications.push(Publication { device: name.clone(), version, cause });
+            }
+            done += portion.len();
+            progress(done, names.len());
         }
-        Ok(publications)
+        Ok(published)
+    }
+
+    /// A device's next snapshot; none where the newest says the same and is not old.
+    fn renewed(
+        &self,
+        compiler: &Compiler<'_>,
+        device: &Name,
+        addressee: Addressee,
+        newest: Option<&SealedTerm>,
+        now: UnixTime,
+    ) -> Result<Option<(Sealed, Cause)>, PublishError> {
+        let content = compiler.compile(device)?;
+        let digest = Self::digest(device, &content, &addressee)?;
+        let cause = match newest {
+            Some(term) if term.content == digest && !is_due(term, now) => return Ok(None),
+            Some(term) if term.content == digest => Cause::Renewed,
+            Some(_) | None => Cause::Changed,
+        };
+        let above = newest.map_or(0, |term| term.held.version);
+        Ok(Some((self.seal(device, content, addressee, above, now)?, cause)))
     }
 
     /// Signs the snapshot that a device gets at enrolment: it belongs to somebody and permits nothing yet.
@@ -227,23 +282,14 @@ impl Publisher {
         affected: Affected<'_>,
         compiler: &Compiler<'_>,
         now: UnixTime,
-    ) -> Result<Vec<DeviceState>, StoreError> {
-        let names: Vec<&Name> = match affected {
-            Affected::All => return tx.devices(),
-            Affected::Due => {
-                let mut due = Vec::new();
-                for device in tx.devices()? {
-                    if tx.snapshot_term(&device.name)?.is_some_and(|term| is_due(&term, now)) {
-                        due.push(device);
-                    }
-                }
-                return Ok(due);
-            }
-            Affected::User(user) => compiler.reachable(user).into_keys().collect(),
-            Affected::Device(name) => vec![name],
-        };
-        let devices = names.into_iter().map(|name| tx.device(name));
-        Ok(devices.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    ) -> Result<Vec<Name>, StoreError> {
+        match affected {
+            Affected::All => tx.device_names(),
+            Affected::Some(names) => Ok(names.iter().cloned().collect()),
+            Affected::User(user) => Ok(compiler.devices_of(user).into_iter().cloned().collect()),
+            Affected::Device(name) => Ok(vec![name.clone()]),
+            Affected::Due => tx.due_devices(now),
+        }
     }
 
     fn addressee(&self, device: &DeviceState) -> Option<Addressee> {
@@ -296,3 +342,5 @@ fn is_due(term: &SealedTerm, now: UnixTime) -> bool {
 const LEAP: u64 = 1 << 20;
 /// For how long a device may work without a word of its cloud.
 pub const LIFETIME_S: u64 = 14 * 24 * 3600;
+/// Devices that are compiled before their snapshots are stored: they are held in memory meanwhile.
+const PORTION: usize = 4096;

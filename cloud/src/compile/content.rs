@@ -1,19 +1,24 @@
 //! The lists of a snapshot, without what changes with each publication.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use postern_protocol::id::{DeviceId, FleetId};
+use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
-use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Category, DeviceLimits, Grant, Origin, Service, Snapshot, User};
+use postern_protocol::name::Name;
+use postern_protocol::policy::{
+    Case, Category, DeviceLimits, Grant, Origin, Prohibition, Service, Snapshot, User,
+};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::codec::{self, CodecFault};
 
-use super::rows::{Endpoint, Row};
-use super::{Enrolled, Roster};
+use super::Enrolled;
+use super::cases::ActiveCase;
+use super::category_name::category_names;
+use super::source::{Source, label};
+use super::standing::{Endpoint, Rule, Selected, Standing};
 
 /// The policy part of a snapshot. Equal content is equal policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +30,8 @@ pub struct Content {
     users: Vec<User>,
     origins: Vec<Origin>,
     grants: Vec<Grant>,
+    prohibitions: Vec<Prohibition>,
+    cases: Vec<Case>,
 }
 
 /// Whom a snapshot is for.
@@ -92,46 +99,19 @@ impl Content {
             users: Vec::new(),
             origins: Vec::new(),
             grants: Vec::new(),
+            prohibitions: Vec::new(),
+            cases: Vec::new(),
         }
     }
 
+    /// What a device needs of what is granted and denied on it: nothing of users who have no key.
     pub(super) fn assemble(
         device: &Name,
         limits: DeviceLimits,
-        rows: &BTreeSet<Row>,
-        endpoints: &[Endpoint<'_>],
-        roster: &Roster,
+        standing: &Standing<'_, '_>,
+        cases: &[ActiveCase<'_>],
     ) -> Result<Self, CompileError> {
-        let usable: Vec<(&Row, &Enrolled)> = rows
-            .iter()
-            .filter_map(|row| roster.users.get(&row.user).map(|user| (row, user)))
-            .filter(|(_, user)| !user.keys.is_empty())
-            .collect();
-        let services = services(&usable, endpoints);
-        let positions = positions(services.iter().map(|service| &service.name));
-        let names = category_names(&usable);
-        let categories = categories(&names, &positions);
-        let category_at = self::positions(categories.iter().map(|category| &category.name));
-        let users = users(&usable);
-        let user_at = self::positions(users.iter().map(|user| &user.id));
-        let origins: Vec<Origin> =
-            usable.iter().map(|(row, _)| origin(row)).collect::<BTreeSet<_>>().into_iter().collect();
-        let origin_at = self::positions(origins.iter());
-        let grants: BTreeSet<Grant> = usable
-            .iter()
-            .filter_map(|(row, user)| {
-                Some(Grant {
-                    user: *user_at.get(&user.id)?,
-                    category: *category_at.get(names.get(&selection(row))?)?,
-                    not_before: row.not_before,
-                    not_after: row.not_after,
-                    second_factor_s: row.second_factor_s,
-                    origin: *origin_at.get(&origin(row))?,
-                })
-            })
-            .collect();
-        let grants = grants.into_iter().collect();
-        let content = Self { assigned: true, limits, services, categories, users, origins, grants };
+        let content = Assembly::new(standing).content(limits, cases);
         content.check_counts(device)?;
         Ok(content)
     }
@@ -143,6 +123,8 @@ impl Content {
             ("users", self.users.len(), limits::USERS),
             ("origins of grants", self.origins.len(), limits::ORIGINS),
             ("grants", self.grants.len(), limits::GRANTS),
+            ("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS),
+            ("service cases", self.cases.len(), limits::CASES),
         ];
         match counts.into_iter().find(|(_, found, limit)| found > limit) {
             Some((list, found, limit)) => {
@@ -178,99 +160,181 @@ impl Content {
             users: self.users,
             origins: self.origins,
             grants: self.grants,
+            prohibitions: self.prohibitions,
+            cases: self.cases,
         }
     }
 }
 
-/// A category as it is granted here: its name, what narrows it, and the services that remain.
-type Selection<'a> = (&'a Name, Option<&'a BTreeSet<Name>>, &'a BTreeSet<Name>);
-
-const fn selection(row: &Row) -> Selection<'_> {
-    (&row.category, row.machines.as_ref(), &row.services)
+/// Positions of everything that is needed on one device.
+struct Assembly<'t, 's, 'a> {
+    standing: &'t Standing<'s, 'a>,
+    grants: Vec<(&'t Rule<'s, 'a>, &'a Enrolled)>,
+    bans: Vec<(&'t Rule<'s, 'a>, &'a Enrolled)>,
+    /// For each endpoint its position among the services that somebody may use.
+    services: Vec<Option<u32>>,
+    /// For each selection the position of its category.
+    categories: Vec<Option<u32>>,
+    users: Vec<(UserId, &'a Enrolled)>,
+    origins: Vec<&'t Origin>,
 }
 
-fn positions<T: Ord>(entries: impl Iterator<Item = T>) -> BTreeMap<T, u32> {
-    entries.zip(0u32..).collect()
-}
+impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
+    fn new(standing: &'t Standing<'s, 'a>) -> Self {
+        let usable = |rules: &'t [Rule<'s, 'a>]| {
+            let enrolled = rules.iter().filter_map(|rule| Some((rule, rule.holder.enrolled?)));
+            enrolled.filter(|(_, user)| !user.keys.is_empty()).collect::<Vec<_>>()
+        };
+        let (grants, bans) = (usable(standing.grants()), usable(standing.bans()));
+        let mut needed = vec![false; standing.endpoints().len()];
+        for service in grants.iter().flat_map(|(rule, _)| standing.services(rule.selected)) {
+            needed.get_mut(*service).into_iter().for_each(|needed| *needed = true);
+        }
+        let mut next = 0u32..;
+        let services = needed.into_iter().map(|needed| if needed { next.next() } else { None }).collect();
+        let mut users: Vec<_> = grants.iter().map(|(_, user)| (user.id, *user)).collect();
+        users.sort_unstable_by_key(|(id, _)| *id);
+        users.dedup_by_key(|(id, _)| *id);
+        let mut origins: Vec<&Origin> =
+            sources(&grants).chain(sources(&bans)).map(|source| &source.origin).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        Self { standing, grants, bans, services, categories: Vec::new(), users, origins }
+    }
 
-fn services(rows: &[(&Row, &Enrolled)], endpoints: &[Endpoint<'_>]) -> Vec<Service> {
-    let needed: BTreeSet<&Name> = rows.iter().flat_map(|(row, _)| &row.services).collect();
-    let by_name: BTreeMap<&Name, &Endpoint<'_>> =
-        endpoints.iter().map(|endpoint| (&endpoint.name, endpoint)).collect();
-    let services =
-        by_name.into_iter().filter(|(name, _)| needed.contains(name)).map(|(name, endpoint)| Service {
-            name: name.clone(),
+    fn content(mut self, limits: DeviceLimits, cases: &[ActiveCase<'_>]) -> Content {
+        let categories = self.categories();
+        let grants: BTreeSet<Grant> =
+            self.grants.iter().filter_map(|(rule, user)| self.grant(rule, user)).collect();
+        let bans = self.bans.iter().filter_map(|(rule, user)| self.prohibition(rule, user));
+        let prohibitions: BTreeSet<Prohibition> = bans.collect();
+        let users = self.users.iter().map(|(id, user)| User {
+            id: *id,
+            keys: user.keys.iter().take(limits::USER_KEYS).copied().collect(),
+            disabled: user.disabled,
+        });
+        Content {
+            assigned: true,
+            limits,
+            services: self.services(),
+            categories,
+            users: users.collect(),
+            origins: self.origins.iter().copied().cloned().collect(),
+            grants: grants.into_iter().collect(),
+            prohibitions: prohibitions.into_iter().collect(),
+            cases: self.cases(cases),
+        }
+    }
+
+    /// The services that somebody may use.
+    fn services(&self) -> Vec<Service> {
+        let endpoints = self.standing.endpoints().iter().zip(&self.services);
+        let needed = endpoints.filter(|(_, position)| position.is_some());
+        let service = |(endpoint, _): (&Endpoint<'_>, _)| Service {
+            name: endpoint.name.clone(),
             kind: endpoint.service.kind,
             target: endpoint.service.target,
             tunnels: endpoint.service.tunnels,
             idle_s: endpoint.service.idle_s,
             duration_s: endpoint.service.duration_s,
+        };
+        needed.map(service).collect()
+    }
+
+    /// The positions of those services of a selection that somebody may use.
+    fn positions(&self, selected: &Selected<'_>) -> Vec<u32> {
+        let services = selected.services.iter();
+        services.filter_map(|service| self.services.get(*service).copied().flatten()).collect()
+    }
+
+    /// Names what is granted and denied; notes where each selection stands.
+    fn categories(&mut self) -> Vec<Category> {
+        let rules = self.grants.iter().chain(&self.bans);
+        let used: BTreeSet<usize> = rules.map(|(rule, _)| rule.selected).collect();
+        let selections = self.standing.selections();
+        let named: Vec<&Selected<'_>> = used.iter().filter_map(|at| selections.get(*at)).collect();
+        let endpoints = self.standing.endpoints();
+        let names = category_names(&named, |selected| {
+            let services =
+                selected.services.iter().filter(|at| self.services.get(**at).is_some_and(Option::is_some));
+            services.filter_map(|at| Some(endpoints.get(*at)?.name.as_str())).collect()
         });
-    services.collect()
-}
-
-/// One name for each distinct selection: the category's own where the whole device is in scope, otherwise with
-/// what narrows it. Names that would be too long or taken end in a digest.
-fn category_names<'a>(rows: &[(&'a Row, &Enrolled)]) -> BTreeMap<Selection<'a>, Name> {
-    let selections: BTreeSet<Selection<'a>> = rows.iter().map(|(row, _)| selection(row)).collect();
-    let whole = |selection: &&Selection<'a>| selection.1.is_none();
-    let mut names: BTreeMap<Selection<'a>, Name> =
-        selections.iter().filter(whole).map(|selection| (*selection, selection.0.clone())).collect();
-    let mut taken: BTreeSet<Name> = names.values().cloned().collect();
-    for selection in &selections {
-        let (category, Some(machines), services) = *selection else { continue };
-        let machines: Vec<&str> = machines.iter().map(Name::as_str).collect();
-        let plain = format!("{category}.{}", machines.join("_")).parse().ok();
-        let parts: Vec<&str> = services.iter().map(Name::as_str).collect();
-        let what = format!("{}\0{}", machines.join("\n"), parts.join("\n"));
-        // Two selections under one name would be united: each would grant the other's services.
-        let digests = (0u32..).filter_map(|round| digested(category, &what, round));
-        let name = plain.into_iter().chain(digests).find(|name| !taken.contains(name));
-        names.extend(name.clone().map(|name| (*selection, name)));
-        taken.extend(name);
+        let mut categories: Vec<(usize, Category)> = used
+            .into_iter()
+            .zip(named.iter().zip(names))
+            .filter_map(|(at, (selected, name))| {
+                Some((at, Category { name: name?, services: self.positions(selected) }))
+            })
+            .collect();
+        categories.sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        self.categories = vec![None; selections.len()];
+        for ((at, _), position) in categories.iter().zip(0u32..) {
+            self.categories.get_mut(*at).into_iter().for_each(|category| *category = Some(position));
+        }
+        categories.into_iter().map(|(_, category)| category).collect()
     }
-    names
-}
 
-fn digested(category: &Name, what: &str, round: u32) -> Option<Name> {
-    let digest = Digest::of(&[what.as_bytes(), &round.to_le_bytes()]).to_string();
-    let short = digest.get(..16).unwrap_or_default();
-    let head: String = category.as_str().chars().take(limits::NAME_BYTES - 17).collect();
-    format!("{head}.{short}").parse().ok()
-}
-
-fn categories(names: &BTreeMap<Selection<'_>, Name>, positions: &BTreeMap<&Name, u32>) -> Vec<Category> {
-    let mut categories: BTreeMap<&Name, BTreeSet<u32>> = BTreeMap::new();
-    for ((_, _, services), name) in names {
-        let services = services.iter().filter_map(|service| positions.get(service).copied());
-        categories.entry(name).or_default().extend(services);
+    fn grant(&self, rule: &Rule<'_, '_>, user: &Enrolled) -> Option<Grant> {
+        Some(Grant {
+            user: self.user(user)?,
+            category: self.categories.get(rule.selected).copied().flatten()?,
+            not_before: rule.window.from,
+            not_after: rule.window.until,
+            second_factor_s: rule.source.second_factor_s,
+            needs_case: rule.source.needs_case,
+            origin: self.origin(rule.source)?,
+        })
     }
-    let category = |(name, services): (&Name, BTreeSet<u32>)| Category {
-        name: name.clone(),
-        services: services.into_iter().collect(),
-    };
-    categories.into_iter().map(category).collect()
-}
 
-fn users(rows: &[(&Row, &Enrolled)]) -> Vec<User> {
-    let users: BTreeMap<_, &Enrolled> = rows.iter().map(|(_, user)| (user.id, *user)).collect();
-    let user = |(id, user): (_, &Enrolled)| User {
-        id,
-        keys: user.keys.iter().take(limits::USER_KEYS).copied().collect(),
-        disabled: user.disabled,
-    };
-    users.into_iter().map(user).collect()
-}
+    fn prohibition(&self, rule: &Rule<'_, '_>, user: &Enrolled) -> Option<Prohibition> {
+        Some(Prohibition {
+            user: self.user(user)?,
+            category: self.categories.get(rule.selected).copied().flatten()?,
+            not_before: rule.window.from,
+            not_after: rule.window.until,
+            origin: self.origin(rule.source)?,
+        })
+    }
 
-fn origin(row: &Row) -> Origin {
-    Origin {
-        assignment: label(&row.assignment),
-        role: label(&row.role),
-        group: row.group.as_ref().map(label),
+    /// The cases that a grant waits for, each with those of its services that such a grant contains.
+    fn cases(&self, cases: &[ActiveCase<'_>]) -> Vec<Case> {
+        let waiting = self.grants.iter().filter(|(rule, _)| rule.source.needs_case);
+        let waiting: BTreeSet<usize> =
+            waiting.flat_map(|(rule, _)| self.standing.services(rule.selected)).copied().collect();
+        let case = |case: &ActiveCase<'_>| {
+            let endpoint = |at: &&usize| self.standing.endpoints().get(**at);
+            let about =
+                waiting.iter().filter(|at| endpoint(at).is_some_and(|one| case.is_about(one.machine)));
+            let services: Vec<u32> =
+                about.filter_map(|at| self.services.get(*at).copied().flatten()).collect();
+            (!services.is_empty()).then(|| Case {
+                name: label(case.name),
+                services,
+                not_before: case.window.from,
+                not_after: case.window.until,
+            })
+        };
+        cases.iter().filter_map(case).collect()
+    }
+
+    fn user(&self, user: &Enrolled) -> Option<u32> {
+        let position = self.users.binary_search_by_key(&user.id, |(id, _)| *id).ok()?;
+        u32::try_from(position).ok()
+    }
+
+    fn origin(&self, source: &Source<'_>) -> Option<u32> {
+        u32::try_from(self.origins.binary_search(&&source.origin).ok()?).ok()
     }
 }
 
-#[expect(clippy::expect_used, reason = "names are a subset of labels: shorter, and visible ASCII only")]
-fn label(name: &Name) -> Label {
-    name.as_str().parse().expect("every name is a label")
+/// The sources of some rules; one after another where many rules come from one.
+fn sources<'t, 's, 'a>(
+    rules: &'t [(&'t Rule<'s, 'a>, &'a Enrolled)],
+) -> impl Iterator<Item = &'s Source<'a>> {
+    let mut last: Option<&Source<'_>> = None;
+    rules.iter().map(|(rule, _)| rule.source).filter(move |source| {
+        let repeated = last.is_some_and(|last| std::ptr::eq(last, *source));
+        last = Some(source);
+        !repeated
+    })
 }

@@ -1,97 +1,127 @@
-//! Assignments, resolved for one device: who, which services, under which conditions, and why.
+//! The compiler: of all that a model grants, what one device or one user is concerned with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Origin;
 use postern_protocol::time::UnixTime;
 
-use super::reach::{Reach, reach};
+use super::cases::{ActiveCase, active};
+use super::places::Places;
+use super::source::{Holder, Holders, Source, Sources, Whose, allowing_of, denying_of, groups_of};
+use super::standing::{Endpoint, Rule, Standing, endpoints};
+use super::window::Window;
 use super::{CompileError, Content, Roster};
-use crate::model::{Assignment, Model, Scope, Service, Subject};
+use crate::model::{Model, Selection};
 
-/// Resolves the assignments of one model for one device after another.
-#[derive(Clone, Debug)]
+/// Resolves what one model grants, for one device or user after another.
+#[derive(Debug)]
 pub struct Compiler<'a> {
     model: &'a Model,
     roster: &'a Roster,
-    machines: BTreeMap<&'a Name, Vec<&'a Name>>,
+    places: Places<'a>,
+    /// Made when the first whole device is looked at; a question about one user needs none of it.
+    sources: OnceLock<Sources<'a>>,
 }
 
-/// One user, one category, one assignment, on one device.
+/// One user, one selection, one source, on one device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// The user.
     pub user: Name,
-    /// The category.
-    pub category: Name,
-    /// The machines to which the scope narrows the category; none when it reaches the whole device.
+    /// The category, or the service that an entry names.
+    pub selection: Selection,
+    /// The machines to which the scope narrows the selection; none when it reaches the whole device.
     pub machines: Option<BTreeSet<Name>>,
     /// The services that are granted, by their name on the device; never empty.
     pub services: BTreeSet<Name>,
-    /// The assignment.
-    pub assignment: Name,
-    /// Its role.
-    pub role: Name,
-    /// The user group through which it reaches the user.
-    pub group: Option<Name>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The first second in which it holds.
     pub not_before: Option<UnixTime>,
     /// The first second in which it holds no more.
     pub not_after: Option<UnixTime>,
     /// Age in seconds that the second factor may have.
     pub second_factor_s: Option<u32>,
+    /// Whether it demands an active service case.
+    pub needs_case: bool,
 }
 
-/// A service with its two names.
-pub(crate) struct Endpoint<'a> {
-    /// As it is known on the device.
-    pub(crate) name: Name,
-    /// As its machine or device calls it: what categories select by.
-    pub(crate) local: &'a Name,
-    machine: Option<&'a Name>,
-    pub(crate) service: &'a Service,
+/// What one user is denied on one device, whatever rows grant it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ban {
+    /// The user.
+    pub user: Name,
+    /// The category or service.
+    pub selection: Selection,
+    /// The services that are denied, by their name on the device; never empty.
+    pub services: BTreeSet<Name>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The first second in which it holds.
+    pub not_before: Option<UnixTime>,
+    /// The first second in which it holds no more.
+    pub not_after: Option<UnixTime>,
+}
+
+/// All that concerns one user, before a device is looked at.
+struct Own<'a> {
+    allowing: Vec<(Source<'a>, Holder<'a>)>,
+    denying: Vec<Source<'a>>,
 }
 
 impl<'a> Compiler<'a> {
     /// Prepares a model that passed its check.
     #[must_use]
-    pub fn new(model: &'a Model, roster: &'a Roster) -> Self {
-        let mut machines: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
-        for (name, machine) in &model.machines {
-            machines.entry(&machine.device).or_default().push(name);
-        }
-        Self { model, roster, machines }
+    pub const fn new(model: &'a Model, roster: &'a Roster) -> Self {
+        Self { model, roster, places: Places::new(model), sources: OnceLock::new() }
     }
 
     /// All that is granted on a device, ascending.
     #[must_use]
     pub fn rows(&self, device: &Name) -> BTreeSet<Row> {
-        let all = self.model.assignments.iter().map(|(name, body)| Resolved {
-            name,
-            body,
-            users: self.subjects(body),
-        });
-        self.resolve(all, device)
+        self.standing(device).map(|standing| standing.rows()).unwrap_or_default()
     }
 
-    /// All that one user is granted on a device, ascending.
+    /// All that is denied on a device of what is granted there, ascending.
     #[must_use]
-    pub fn rows_of(&self, user: &Name, device: &Name) -> BTreeSet<Row> {
-        self.resolve(self.assignments_of(user), device)
+    pub fn bans(&self, device: &Name) -> BTreeSet<Ban> {
+        self.standing(device).map(|standing| standing.banned()).unwrap_or_default()
     }
 
-    /// All that one user is granted, by device. Looks at the user's own assignments only.
+    /// Rows and bans of a device.
     #[must_use]
-    pub fn reachable(&self, user: &Name) -> BTreeMap<&'a Name, BTreeSet<Row>> {
-        let assignments: Vec<Resolved<'a>> = self.assignments_of(user).collect();
-        if assignments.is_empty() {
-            return BTreeMap::new();
-        }
-        let granted = |device: &'a Name| {
-            let rows = self.resolve(assignments.iter().cloned(), device);
-            (!rows.is_empty()).then_some((device, rows))
-        };
-        self.model.devices.keys().filter_map(granted).collect()
+    pub fn rows_and_bans(&self, device: &Name) -> (BTreeSet<Row>, BTreeSet<Ban>) {
+        let standing = self.standing(device);
+        standing.map(|standing| (standing.rows(), standing.banned())).unwrap_or_default()
+    }
+
+    /// All that one user is granted and denied on a device, ascending.
+    #[must_use]
+    pub fn rows_and_bans_of(&self, user: &Name, device: &Name) -> (BTreeSet<Row>, BTreeSet<Ban>) {
+        let Some(own) = self.own(user) else { return (BTreeSet::new(), BTreeSet::new()) };
+        let standing = self.standing_of(&own, device);
+        standing.map(|standing| (standing.rows(), standing.banned())).unwrap_or_default()
+    }
+
+    /// All that one user is granted and denied, by device, where anything is granted. Looks at what concerns the user
+    /// and at the devices that it can reach, and at nothing else.
+    #[must_use]
+    pub fn reachable(&self, user: &Name) -> BTreeMap<&'a Name, (BTreeSet<Row>, BTreeSet<Ban>)> {
+        self.each_reachable(user, |standing| Some((standing.rows(), standing.banned()))).collect()
+    }
+
+    /// The devices on which a user is granted anything, ascending, also when it is denied again.
+    #[must_use]
+    pub fn devices_of(&self, user: &Name) -> Vec<&'a Name> {
+        self.each_reachable(user, |_| Some(())).map(|(device, ())| device).collect()
+    }
+
+    /// The devices on which something is granted to a user, and not denied, in a second that `lasts`, ascending.
+    pub(crate) fn open_to(&self, user: &Name, lasts: impl Fn(Window) -> bool) -> Vec<&'a Name> {
+        let open = self.each_reachable(user, |standing| standing.is_open(&lasts).then_some(()));
+        open.map(|(device, ())| device).collect()
     }
 
     /// The policy of a device. One that is not in the model is unassigned: it permits nothing.
@@ -99,152 +129,155 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// When the policy is larger than a snapshot may be.
     pub fn compile(&self, device: &Name) -> Result<Content, CompileError> {
-        let Some(body) = self.model.devices.get(device) else { return Ok(Content::unassigned()) };
-        Content::assemble(device, body.limits, &self.rows(device), &self.endpoints(device), self.roster)
-    }
-
-    pub(super) const fn model(&self) -> &'a Model {
-        self.model
-    }
-
-    /// Every service of a device and of the machines behind it.
-    pub(crate) fn endpoints(&self, device: &Name) -> Vec<Endpoint<'a>> {
-        let model = self.model;
-        let own = model.devices.get(device).map(|device| &device.services).into_iter().flatten();
-        let mut endpoints: Vec<Endpoint<'a>> = own
-            .map(|(local, service)| Endpoint { name: local.clone(), local, machine: None, service })
-            .collect();
-        for machine in self.machines.get(device).into_iter().flatten() {
-            let services =
-                model.machines.get(*machine).map(|machine| &machine.services).into_iter().flatten();
-            // A name that is too long was refused by the check.
-            endpoints.extend(services.filter_map(|(local, service)| {
-                let name = Model::service_name(machine, local)?;
-                Some(Endpoint { name, local, machine: Some(machine), service })
-            }));
+        match (self.model.devices.get(device), self.standing(device)) {
+            (Some(body), Some(standing)) => {
+                Content::assemble(device, body.limits, &standing, &self.cases(device))
+            }
+            (_, _) => Ok(Content::unassigned()),
         }
-        endpoints
     }
 
-    /// The assignments that are for one user, with nobody else.
-    fn assignments_of<'s>(&'s self, user: &'s Name) -> impl Iterator<Item = Resolved<'a>> + use<'a, 's> {
-        let user = self.model.users.get_key_value(user).map(|(name, _)| name);
-        self.model.assignments.iter().filter_map(move |(name, body)| {
-            let user = user?;
-            let concerned = match &body.subject {
-                Subject::User(subject) => subject == user,
-                Subject::Group(group) => {
-                    self.model.user_groups.get(group).is_some_and(|group| group.members.contains(user))
+    /// Every service of a device and of the machines behind it, ascending by name.
+    pub(crate) fn endpoints(&self, device: &Name) -> Vec<Endpoint<'a>> {
+        endpoints(self.model, &self.places, device)
+    }
+
+    /// The cases that let somebody enter something on a device at some time, ascending by name.
+    pub(crate) fn cases(&self, device: &Name) -> Vec<ActiveCase<'a>> {
+        active(self.model, self.places.cases(device))
+    }
+
+    fn sources(&self) -> &Sources<'a> {
+        self.sources.get_or_init(|| Sources::new(self.model, self.roster, &self.places))
+    }
+
+    /// All that is granted and denied on a device.
+    fn standing(&self, device: &Name) -> Option<Standing<'_, 'a>> {
+        let mut standing = Standing::new(self.model, &self.places, device)?;
+        let sources = self.sources();
+        for source in sources.near(&self.places, standing.device()) {
+            standing.allow(source, sources.holders(source).iter());
+        }
+        standing.deny(|user| sources.against(user));
+        Some(standing)
+    }
+
+    /// What one user is granted and denied on a device.
+    fn standing_of<'s>(&'s self, own: &'s Own<'a>, device: &Name) -> Option<Standing<'s, 'a>> {
+        let mut standing = Standing::new(self.model, &self.places, device)?;
+        for (source, holder) in &own.allowing {
+            standing.allow(source, std::iter::once(holder));
+        }
+        standing.deny(|_| &own.denying);
+        Some(standing)
+    }
+
+    /// What concerns one user. Looks through the model once; no table of it is made.
+    fn own(&self, user: &Name) -> Option<Own<'a>> {
+        let (user, _) = self.model.users.get_key_value(user)?;
+        let holder = Holder::new(self.model, self.roster, user)?;
+        let groups = groups_of(self.model, user);
+        let whose = Whose::One { user, groups: &groups };
+        let as_holder = |source: Source<'a>| {
+            let until = match source.holders {
+                Holders::User(_) => None,
+                Holders::Group(group) => {
+                    self.model.user_groups.get(group).and_then(|group| group.members.get(user)?.until)
                 }
             };
-            concerned.then(|| Resolved { name, body, users: vec![user] })
-        })
+            (source, Holder { until, ..holder })
+        };
+        let allowing = allowing_of(self.model, &whose).map(as_holder).collect();
+        Some(Own { allowing, denying: denying_of(self.model, user) })
     }
 
-    fn resolve(&self, assignments: impl Iterator<Item = Resolved<'a>>, device: &Name) -> BTreeSet<Row> {
-        let mut rows = BTreeSet::new();
-        let Some(body) = self.model.devices.get(device) else { return rows };
-        let endpoints = self.endpoints(device);
-        for assignment in assignments {
-            // The scope first: of many assignments few reach a device.
-            let reach = self.reach(&assignment.body.scope, device);
-            if reach == Reach::Nothing {
-                continue;
-            }
-            let users: Vec<&Name> =
-                assignment.users.iter().copied().filter(|user| self.may_reach(user, &body.account)).collect();
-            for (category, services) in self.selections(assignment.body, &reach, &endpoints) {
-                rows.extend(
-                    users.iter().map(|user| self.row(&assignment, user, category, &services, &reach)),
-                );
-            }
-        }
-        rows
-    }
-
-    pub(super) fn reach(&self, scope: &Scope, device: &Name) -> Reach {
-        reach(self.model, scope, device)
-    }
-
-    /// The users whom an assignment is for.
-    pub(super) fn subjects(&self, assignment: &'a Assignment) -> Vec<&'a Name> {
-        match &assignment.subject {
-            Subject::User(user) => vec![user],
-            Subject::Group(group) => self
-                .model
-                .user_groups
-                .get(group)
-                .map(|group| group.members.iter().collect())
-                .unwrap_or_default(),
-        }
-    }
-
-    /// Whether a user may reach devices of `owner` at all: those of their own account and of accounts nested in it.
-    fn may_reach(&self, user: &Name, owner: &Name) -> bool {
-        self.model.users.get(user).is_some_and(|user| self.model.is_within(owner, &user.account))
-    }
-
-    /// The categories of an assignment's role that select something within its reach.
-    fn selections(
+    fn each_reachable<T>(
         &self,
-        assignment: &Assignment,
-        reach: &Reach,
-        endpoints: &[Endpoint<'_>],
-    ) -> Vec<(&'a Name, BTreeSet<Name>)> {
-        let Some(role) = self.model.roles.get(&assignment.role) else { return Vec::new() };
-        let categories = role.categories.iter().filter_map(|name| self.model.categories.get_key_value(name));
-        categories
-            .filter_map(|(name, category)| {
-                let services: BTreeSet<Name> = endpoints
-                    .iter()
-                    .filter(|endpoint| reach.contains(endpoint.machine))
-                    .filter(|endpoint| category.selects(endpoint.local, endpoint.service))
-                    .map(|endpoint| endpoint.name.clone())
-                    .collect();
-                (!services.is_empty()).then_some((name, services))
-            })
-            .collect()
-    }
-
-    fn row(
-        &self,
-        assignment: &Resolved<'_>,
         user: &Name,
-        category: &Name,
-        services: &BTreeSet<Name>,
-        reach: &Reach,
-    ) -> Row {
-        let machines = match reach {
-            Reach::Nothing | Reach::Whole => None,
-            Reach::Machines(machines) => Some(machines.clone()),
-        };
-        let group = match &assignment.body.subject {
-            Subject::User(_) => None,
-            Subject::Group(group) => Some(group.clone()),
-        };
-        Row {
-            user: user.clone(),
-            category: category.clone(),
-            machines,
-            services: services.clone(),
-            assignment: assignment.name.clone(),
-            role: assignment.body.role.clone(),
-            group,
-            not_before: assignment.body.from,
-            not_after: assignment.body.until,
-            second_factor_s: self
-                .model
-                .roles
-                .get(&assignment.body.role)
-                .and_then(|role| role.second_factor_s),
+        look: impl Fn(&Standing<'_, 'a>) -> Option<T>,
+    ) -> impl Iterator<Item = (&'a Name, T)> {
+        let own = self.own(user);
+        let mut devices = BTreeSet::new();
+        for (source, _) in own.iter().flat_map(|own| &own.allowing) {
+            devices.extend(source.devices(&self.places).into_iter().flatten());
         }
+        devices.into_iter().filter_map(move |device| {
+            let standing = self.standing_of(own.as_ref()?, device)?;
+            if standing.grants().is_empty() { None } else { Some((device, look(&standing)?)) }
+        })
     }
 }
 
-/// An assignment and the users that are looked at.
-#[derive(Clone, Debug)]
-struct Resolved<'a> {
-    name: &'a Name,
-    body: &'a Assignment,
-    users: Vec<&'a Name>,
+impl Row {
+    /// When it holds.
+    #[must_use]
+    pub const fn window(&self) -> Window {
+        Window { from: self.not_before, until: self.not_after }
+    }
+
+    /// When it opens one of its services: its window without those of the bans that contain the service.
+    #[must_use]
+    pub fn open<'b>(&self, service: &Name, bans: impl IntoIterator<Item = &'b Ban>) -> Vec<Window> {
+        let against = |ban: &&Ban| ban.user == self.user && ban.services.contains(service);
+        self.window().without(bans.into_iter().filter(against).map(Ban::window))
+    }
+}
+
+impl Ban {
+    /// When it holds.
+    #[must_use]
+    pub const fn window(&self) -> Window {
+        Window { from: self.not_before, until: self.not_after }
+    }
+}
+
+impl Standing<'_, '_> {
+    fn rows(&self) -> BTreeSet<Row> {
+        let row = |rule: &Rule<'_, '_>| {
+            let selected = self.selections().get(rule.selected)?;
+            let machines = selected.machines.as_ref();
+            Some(Row {
+                user: rule.holder.user.clone(),
+                selection: selected.pick.selection(),
+                machines: machines.map(|machines| machines.iter().copied().cloned().collect()),
+                services: self.names(rule.selected),
+                origin: rule.source.origin.clone(),
+                not_before: rule.window.from,
+                not_after: rule.window.until,
+                second_factor_s: rule.source.second_factor_s,
+                needs_case: rule.source.needs_case,
+            })
+        };
+        self.grants().iter().filter_map(row).collect()
+    }
+
+    fn banned(&self) -> BTreeSet<Ban> {
+        let ban = |rule: &Rule<'_, '_>| {
+            Some(Ban {
+                user: rule.holder.user.clone(),
+                selection: self.selections().get(rule.selected)?.pick.selection(),
+                services: self.names(rule.selected),
+                origin: rule.source.origin.clone(),
+                not_before: rule.window.from,
+                not_after: rule.window.until,
+            })
+        };
+        self.bans().iter().filter_map(ban).collect()
+    }
+
+    fn names(&self, selected: usize) -> BTreeSet<Name> {
+        let services = self.services(selected).iter();
+        services.filter_map(|service| Some(self.endpoints().get(*service)?.name.clone())).collect()
+    }
+
+    /// Whether some service is granted and not denied in a window that `lasts`.
+    fn is_open(&self, lasts: impl Fn(Window) -> bool) -> bool {
+        self.grants().iter().any(|grant| {
+            self.services(grant.selected).iter().any(|service| {
+                let bans = self.bans().iter().filter(|ban| ban.holder.user == grant.holder.user);
+                let holes = bans.filter(|ban| self.services(ban.selected).contains(service));
+                grant.window.without(holes.map(|ban| ban.window)).into_iter().any(&lasts)
+            })
+        })
+    }
 }

@@ -1,16 +1,20 @@
 //! Policies that are possible and do nothing, so that their author probably meant something else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Kind;
+use postern_protocol::time::UnixTime;
 
-use super::Roster;
-use super::reach::Reach;
-use super::rows::Compiler;
-use crate::model::{EntityKind, Model, Scope};
+use super::places::Places;
+use super::source::{Extent, Pick, Source};
+use crate::model::{
+    Assignment, Effect, EntityKind, Entry, Essential, Machine, Membership, Model, Permission, Role, Scope,
+    Service, Subject,
+};
 
 /// Something that grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,11 +56,77 @@ pub enum Warning {
         /// A device that stays closed.
         device: Name,
     },
-    /// The user has no role and can reach nothing.
+    /// The role may use tunnels and nothing says which: an essential role needs categories where it is given.
+    OpensNothing {
+        /// Where it is given.
+        #[serde(flatten)]
+        bearer: Bearer,
+        /// The role.
+        role: Name,
+    },
+    /// A case is demanded for a role that opens nothing anyway.
+    CaseForNothing {
+        /// The assignment.
+        assignment: Name,
+        /// The role.
+        role: Name,
+    },
+    /// The role is deprecated.
+    Deprecated {
+        /// Where it is given.
+        #[serde(flatten)]
+        bearer: Bearer,
+        /// The role.
+        role: Name,
+        /// The first second in which it opens nothing any more.
+        ends: UnixTime,
+    },
+    /// The entry selects no service within its scope that its user may reach.
+    EntryOfNothing {
+        /// The entry.
+        entry: Name,
+    },
+    /// The user has no role and no entry that allows anything, and can reach nothing.
     NoRole {
         /// The user.
         user: Name,
     },
+}
+
+/// What gives a role to somebody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case", untagged)]
+pub enum Bearer {
+    /// An assignment.
+    Assignment {
+        /// Its name.
+        assignment: Name,
+    },
+    /// The membership of a user in a device group.
+    Membership {
+        /// The group.
+        group: Name,
+        /// The user.
+        user: Name,
+    },
+}
+
+impl Bearer {
+    const fn entity(&self) -> (EntityKind, &Name) {
+        match self {
+            Self::Assignment { assignment } => (EntityKind::Assignment, assignment),
+            Self::Membership { group, .. } => (EntityKind::DeviceGroup, group),
+        }
+    }
+}
+
+impl fmt::Display for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Assignment { .. } => f.write_str("it"),
+            Self::Membership { user, .. } => write!(f, "the membership of `{user}`"),
+        }
+    }
 }
 
 impl Warning {
@@ -67,8 +137,11 @@ impl Warning {
             Self::Pages { category }
             | Self::SelectsNothing { category }
             | Self::NamesNothing { category, .. } => (EntityKind::Category, category),
+            Self::OpensNothing { bearer, .. } | Self::Deprecated { bearer, .. } => bearer.entity(),
+            Self::EntryOfNothing { entry } => (EntityKind::Entry, entry),
             Self::UnknownScope { assignment }
             | Self::EmptyScope { assignment }
+            | Self::CaseForNothing { assignment, .. }
             | Self::OutsideAccount { assignment, .. } => (EntityKind::Assignment, assignment),
             Self::NoRole { user } => (EntityKind::User, user),
         }
@@ -92,6 +165,23 @@ impl fmt::Display for Warning {
             Self::OutsideAccount { user, device, .. } => {
                 write!(f, "device `{device}` stays closed to `{user}`: it lies outside of the user's account")
             }
+            Self::OpensNothing { bearer, role } => {
+                write!(
+                    f,
+                    "{bearer} opens nothing: role `{role}` may use tunnels, and `categories` says to what"
+                )
+            }
+            Self::CaseForNothing { role, .. } => {
+                write!(f, "`needs-case` has no effect: role `{role}` opens nothing here")
+            }
+            Self::Deprecated { bearer, role, ends } => {
+                let ends = crate::clock::show(*ends);
+                write!(
+                    f,
+                    "{bearer} gives role `{role}`, which is deprecated and opens nothing from {ends} on"
+                )
+            }
+            Self::EntryOfNothing { .. } => f.write_str("it selects nothing that its user could reach"),
             Self::NoRole { .. } => f.write_str("the user has no role and can reach nothing"),
         }
     }
@@ -100,69 +190,209 @@ impl fmt::Display for Warning {
 /// Everything in a model that does nothing, ascending.
 #[must_use]
 pub fn warnings(model: &Model) -> BTreeSet<Warning> {
-    let roster = Roster::default();
-    let compiler = Compiler::new(model, &roster);
+    let places = Places::new(model);
+    let offered = Offered::of(model);
     let mut warnings = BTreeSet::new();
-    categories(model, &mut warnings);
-    assignments(&compiler, &mut warnings);
-    let with_role: BTreeSet<&Name> =
-        model.assignments.values().flat_map(|assignment| compiler.subjects(assignment)).collect();
-    let without = model.users.keys().filter(|user| !with_role.contains(user));
+    categories(model, &offered, &mut warnings);
+    let mut accounts = AccountsOf::default();
+    for (name, assignment) in &model.assignments {
+        let bearer = Bearer::Assignment { assignment: name.clone() };
+        role(model, &bearer, &assignment.role, &assignment.categories, &mut warnings);
+        needless_case(model, name, assignment, &mut warnings);
+        scope(&places, model, (name, assignment), &mut accounts, &mut warnings);
+    }
+    for (name, group) in &model.device_groups {
+        for (user, Membership { role: held, categories, .. }) in &group.members {
+            let bearer = Bearer::Membership { group: name.clone(), user: user.clone() };
+            role(model, &bearer, held, categories, &mut warnings);
+        }
+    }
+    for (name, entry) in &model.entries {
+        if !selects_something(model, &places, &offered, name, entry) {
+            warnings.insert(Warning::EntryOfNothing { entry: name.clone() });
+        }
+    }
+    let concerned = concerned(model);
+    let without = model.users.keys().filter(|user| !concerned.contains(user));
     warnings.extend(without.map(|user| Warning::NoRole { user: user.clone() }));
     warnings
 }
 
-fn categories(model: &Model, warnings: &mut BTreeSet<Warning>) {
-    let of_devices = model.devices.values().flat_map(|device| &device.services);
-    let of_machines = model.machines.values().flat_map(|machine| &machine.services);
-    let services: Vec<_> = of_devices.chain(of_machines).collect();
+/// What devices and machines offer, without saying where.
+struct Offered<'a> {
+    kinds: BTreeSet<Kind>,
+    services: HashSet<&'a Name>,
+    pages: HashSet<&'a Name>,
+}
+
+impl<'a> Offered<'a> {
+    fn of(model: &'a Model) -> Self {
+        let mut offered = Self { kinds: BTreeSet::new(), services: HashSet::new(), pages: HashSet::new() };
+        let of_devices = model.devices.values().flat_map(|device| &device.services);
+        let of_machines = model.machines.values().flat_map(|machine| &machine.services);
+        for (name, Service { kind, pages, .. }) in of_devices.chain(of_machines) {
+            offered.add(name, *kind, pages.keys());
+        }
+        let with_address = |machine: &&'a Machine| machine.address.is_some();
+        let built = model.machines.values().filter(with_address).filter_map(|machine| machine.model.as_ref());
+        for built in built.collect::<HashSet<_>>() {
+            for (name, template) in
+                model.machine_models.get(built).into_iter().flat_map(|model| &model.services)
+            {
+                offered.add(name, template.kind, template.pages.keys());
+            }
+        }
+        offered
+    }
+
+    fn add(&mut self, name: &'a Name, kind: Kind, pages: impl Iterator<Item = &'a Name>) {
+        self.kinds.insert(kind);
+        self.services.insert(name);
+        self.pages.extend(pages);
+    }
+}
+
+fn categories(model: &Model, offered: &Offered<'_>, warnings: &mut BTreeSet<Warning>) {
     for (name, category) in &model.categories {
         let category_name = || name.clone();
         if !category.pages.is_empty() {
             warnings.insert(Warning::Pages { category: category_name() });
         }
-        if !category.is_pages_only()
-            && !services.iter().any(|(name, service)| category.selects(name, service))
-        {
+        let selects = category.kinds.iter().any(|kind| offered.kinds.contains(kind))
+            || category.services.iter().any(|service| offered.services.contains(service));
+        if !category.is_pages_only() && !selects {
             warnings.insert(Warning::SelectsNothing { category: category_name() });
         }
-        let missing_service =
-            category.services.iter().filter(|named| !services.iter().any(|(name, _)| name == named));
-        let missing_page =
-            category.pages.iter().filter(|named| !services.iter().any(|(_, s)| s.pages.contains_key(*named)));
-        for missing in missing_service.chain(missing_page) {
+        let services = category.services.iter().filter(|service| !offered.services.contains(service));
+        let pages = category.pages.iter().filter(|page| !offered.pages.contains(page));
+        for missing in services.chain(pages) {
             warnings.insert(Warning::NamesNothing { category: category_name(), name: missing.clone() });
         }
     }
 }
 
-fn assignments(compiler: &Compiler<'_>, warnings: &mut BTreeSet<Warning>) {
-    let model = compiler.model();
-    for (name, assignment) in &model.assignments {
-        let assignment_name = || name.clone();
-        if mentions_unknown(&assignment.scope) {
-            warnings.insert(Warning::UnknownScope { assignment: assignment_name() });
-            continue;
-        }
-        let devices: Vec<&Name> = model
-            .devices
-            .keys()
-            .filter(|device| compiler.reach(&assignment.scope, device) != Reach::Nothing)
-            .collect();
-        if devices.is_empty() {
-            warnings.insert(Warning::EmptyScope { assignment: assignment_name() });
-        }
-        let outside = compiler.subjects(assignment).into_iter().find_map(|user| {
-            let account = &model.users.get(user)?.account;
-            let beyond = |device: &&&Name| {
-                model.devices.get(**device).is_some_and(|device| !model.is_within(&device.account, account))
-            };
-            devices.iter().find(beyond).map(|device| (user.clone(), (*device).clone()))
-        });
-        if let Some((user, device)) = outside {
-            warnings.insert(Warning::OutsideAccount { assignment: assignment_name(), user, device });
+fn role(
+    model: &Model,
+    bearer: &Bearer,
+    name: &Name,
+    categories: &BTreeSet<Name>,
+    warnings: &mut BTreeSet<Warning>,
+) {
+    let Some(body) = model.role(name) else { return };
+    if let Some(ends) = body.ends {
+        warnings.insert(Warning::Deprecated { bearer: bearer.clone(), role: name.clone(), ends });
+    }
+    let essential = Essential::from_word(name.as_str()).is_some();
+    let may_use = body.permissions.contains(&Permission::UseRemoteAccess);
+    if essential && may_use && categories.is_empty() {
+        warnings.insert(Warning::OpensNothing { bearer: bearer.clone(), role: name.clone() });
+    }
+}
+
+fn needless_case(model: &Model, name: &Name, assignment: &Assignment, warnings: &mut BTreeSet<Warning>) {
+    if assignment.needs_case && !opens(model, assignment) {
+        let role = assignment.role.clone();
+        warnings.insert(Warning::CaseForNothing { assignment: name.clone(), role });
+    }
+}
+
+fn opens(model: &Model, assignment: &Assignment) -> bool {
+    let of_role = |role: &Role| !role.categories.is_empty();
+    !assignment.categories.is_empty() || model.role(&assignment.role).is_some_and(of_role)
+}
+
+/// The accounts of the users of each group, each with its first user.
+#[derive(Default)]
+struct AccountsOf<'a>(BTreeMap<&'a Name, Vec<(&'a Name, &'a Name)>>);
+
+impl<'a> AccountsOf<'a> {
+    /// In the order of the users.
+    fn subject(&mut self, model: &'a Model, subject: &'a Subject) -> Vec<(&'a Name, &'a Name)> {
+        let account = |user: &'a Name| Some((user, &model.users.get(user)?.account));
+        match subject {
+            Subject::User(user) => account(user).into_iter().collect(),
+            Subject::Group(group) => {
+                let known = self.0.entry(group).or_insert_with(|| {
+                    let members =
+                        model.user_groups.get(group).into_iter().flat_map(|group| group.members.keys());
+                    let mut seen = HashSet::new();
+                    members.filter_map(account).filter(|(_, account)| seen.insert(*account)).collect()
+                });
+                known.clone()
+            }
         }
     }
+}
+
+fn scope<'a>(
+    places: &Places<'a>,
+    model: &'a Model,
+    (name, assignment): (&Name, &'a Assignment),
+    accounts: &mut AccountsOf<'a>,
+    warnings: &mut BTreeSet<Warning>,
+) {
+    let assignment_name = || name.clone();
+    if mentions_unknown(&assignment.scope) {
+        warnings.insert(Warning::UnknownScope { assignment: assignment_name() });
+        return;
+    }
+    let owners = places.owners(&assignment.scope);
+    // Who manages people or data needs no device.
+    if owners.is_empty() && opens(model, assignment) {
+        warnings.insert(Warning::EmptyScope { assignment: assignment_name() });
+    }
+    let outside = accounts.subject(model, &assignment.subject).into_iter().find_map(|(user, account)| {
+        let beyond = owners.iter().filter(|(owner, _)| !model.is_within(owner, account));
+        beyond.map(|(_, device)| *device).min().map(|device| (user.clone(), device.clone()))
+    });
+    if let Some((user, device)) = outside {
+        warnings.insert(Warning::OutsideAccount { assignment: assignment_name(), user, device });
+    }
+}
+
+/// Whether an entry selects something that is offered, where its user may reach at all.
+fn selects_something<'a>(
+    model: &'a Model,
+    places: &Places<'a>,
+    offered: &Offered<'_>,
+    name: &'a Name,
+    entry: &'a Entry,
+) -> bool {
+    let (Some(source), Some(user)) = (Source::of_entry(model, name, entry), model.users.get(&entry.user))
+    else {
+        return false;
+    };
+    let selects = source.picks.iter().any(|pick| match pick {
+        Pick::Service { service, .. } => offered.services.contains(service),
+        Pick::Category(category) => model.categories.get(*category).is_some_and(|category| {
+            category.kinds.iter().any(|kind| offered.kinds.contains(kind))
+                || category.services.iter().any(|service| offered.services.contains(service))
+        }),
+    });
+    let reaches = match source.extent {
+        Extent::Scope(scope) => {
+            places.owners(scope).into_iter().any(|(owner, _)| model.is_within(owner, &user.account))
+        }
+        Extent::Group(_) | Extent::Everywhere => true,
+    };
+    selects && reaches
+}
+
+/// The users to whom any rule gives something to do.
+fn concerned(model: &Model) -> HashSet<&Name> {
+    let allows = model.entries.values().filter(|entry| entry.effect == Effect::Allow);
+    let mut concerned: HashSet<&Name> = allows.map(|entry| &entry.user).collect();
+    concerned.extend(model.device_groups.values().flat_map(|group| group.members.keys()));
+    for assignment in model.assignments.values() {
+        match &assignment.subject {
+            Subject::User(user) => concerned.extend([user]),
+            Subject::Group(group) => {
+                concerned
+                    .extend(model.user_groups.get(group).into_iter().flat_map(|group| group.members.keys()));
+            }
+        }
+    }
+    concerned
 }
 
 fn mentions_unknown(scope: &Scope) -> bool {

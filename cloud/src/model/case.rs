@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use postern_protocol::name::{Label, Name};
 use postern_protocol::time::UnixTime;
 
+use super::Model;
+
 /// A service case of one machine. It opens nothing by itself: it meets the demand of grants that need one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,5 +62,16 @@ impl Case {
     #[must_use]
     pub const fn is_activated(&self) -> bool {
         self.from.is_some() || self.until.is_some()
+    }
+}
+
+impl Model {
+    /// The device that a case is about, or that leads to its machine.
+    #[must_use]
+    pub fn device_of_case<'a>(&'a self, case: &'a Case) -> Option<&'a Name> {
+        match &case.subject {
+            CaseSubject::Device(device) => Some(device),
+            CaseSubject::Machine(machine) => self.machines.get(machine).map(|machine| &machine.device),
+        }
     }
 }

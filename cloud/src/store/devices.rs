@@ -67,6 +67,20 @@ impl Tx<'_> {
         Ok(devices)
     }
 
+    /// The names of all devices that ever were in the model, ascending.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn device_names(&self) -> Result<Vec<Name>, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT name FROM device ORDER BY name")?;
+        let mut rows = query.query([])?;
+        let mut names = Vec::new();
+        while let Some(row) = rows.next()? {
+            names.push(parse_name(&row.get::<_, String>(0)?)?);
+        }
+        Ok(names)
+    }
+
     /// One device.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::control::Held;
 
+use super::people::parse_name;
 use super::{StoreError, Tx, bytes, secs, time};
 
 /// A snapshot as it was signed, named.
@@ -54,6 +55,22 @@ impl Tx<'_> {
         )?;
         let mut rows = query.query([device.as_str()])?;
         rows.next()?.map(|row| Ok(Sealed { term: term(row)?, bytes: row.get(6)? })).transpose()
+    }
+
+    /// The devices whose newest snapshot has half of its lifetime behind it, ascending.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn due_devices(&self, now: UnixTime) -> Result<Vec<Name>, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT device FROM snapshot WHERE ?1 - issued >= (expires - issued) / 2 ORDER BY device",
+        )?;
+        let mut rows = query.query([secs(now)])?;
+        let mut names = Vec::new();
+        while let Some(row) = rows.next()? {
+            names.push(parse_name(&row.get::<_, String>(0)?)?);
+        }
+        Ok(names)
     }
 
     /// Replaces the newest snapshot of a device.

@@ -200,13 +200,10 @@ scope = {{ account = \"acme\" }}
 "
     ));
     let index = gate.index("d1");
-    let origins: Vec<String> = index
-        .snapshot()
-        .origins
-        .iter()
-        .map(|origin| format!("{} {} {:?}", origin.assignment, origin.role, origin.group))
-        .collect();
-    assert_eq!(origins, [r#"a operator None"#, r#"b operator Some("shift")"#]);
+    let origins: Vec<String> = index.snapshot().origins.iter().map(ToString::to_string).collect();
+    let expected =
+        ["assignment `a` of role `operator`", "assignment `b` of role `operator` to user group `shift`"];
+    assert_eq!(origins, expected);
     assert_eq!(index.snapshot().grants.len(), 2);
 }
 

@@ -1,0 +1,65 @@
+//! The name under which each distinct selection stands in a snapshot.
+//!
+//! A category in whose scope the whole device lies keeps its own name; a narrowed one adds its machines, an entry that
+//! names a service is `entry.NAME`. Names that would be too long or taken end in a digest.
+
+use std::collections::BTreeSet;
+
+use postern_protocol::limits::NAME_BYTES;
+use postern_protocol::name::Name;
+use postern_protocol::trust::Digest;
+
+use super::source::Pick;
+use super::standing::Selected;
+
+/// One name for each selection, in their order; no two are the same. `services` names those of a selection.
+pub(super) fn category_names<'n>(
+    selections: &[&Selected<'_>],
+    services: impl Fn(&Selected<'_>) -> Vec<&'n str>,
+) -> Vec<Option<Name>> {
+    let own = |selected: &Selected<'_>| match (selected.pick, &selected.machines) {
+        (Pick::Category(name), None) => Some(name.clone()),
+        (Pick::Category(_) | Pick::Service { .. }, Some(_)) | (Pick::Service { .. }, None) => None,
+    };
+    let mut names: Vec<Option<Name>> = selections.iter().map(|selected| own(selected)).collect();
+    let mut taken: BTreeSet<Name> = names.iter().flatten().cloned().collect();
+    // In the order of what they are, not in that in which the model was read.
+    let mut order: Vec<usize> = (0..selections.len()).collect();
+    order.sort_unstable_by_key(|at| selections.get(*at).map(|selected| (selected.pick, &selected.machines)));
+    for at in order {
+        let (Some(selected), Some(name @ None)) = (selections.get(at), names.get_mut(at)) else { continue };
+        let (head, plain) = plain(selected);
+        let machines: Vec<&str> =
+            selected.machines.iter().flatten().map(|machine| machine.as_str()).collect();
+        let what = format!("{}\0{}", machines.join("\n"), services(selected).join("\n"));
+        // Two selections under one name would be united: each would grant the other's services.
+        let digests = (0u32..).filter_map(|round| digested(&head, &what, round));
+        let free = plain.into_iter().chain(digests).find(|name| !taken.contains(name));
+        taken.extend(free.clone());
+        *name = free;
+    }
+    names
+}
+
+/// What the name of a selection begins with, and the whole of it where that is a name.
+fn plain(selected: &Selected<'_>) -> (String, Option<Name>) {
+    match selected.pick {
+        Pick::Category(category) => {
+            let machines: Vec<&str> =
+                selected.machines.iter().flatten().map(|machine| machine.as_str()).collect();
+            (category.to_string(), format!("{category}.{}", machines.join("_")).parse().ok())
+        }
+        Pick::Service { entry, .. } => {
+            let name = format!("entry.{entry}");
+            let plain = name.parse().ok();
+            (name, plain)
+        }
+    }
+}
+
+fn digested(head: &str, what: &str, round: u32) -> Option<Name> {
+    let digest = Digest::of(&[what.as_bytes(), &round.to_le_bytes()]).to_string();
+    let short = digest.get(..16).unwrap_or_default();
+    let head: String = head.chars().take(NAME_BYTES - 17).collect();
+    format!("{head}.{short}").parse().ok()
+}

@@ -1,0 +1,206 @@
+//! How matters stand on one device: what every source that reaches it grants there, and what is denied.
+//!
+//! 1. [`Standing::new`] lists the services of the device and of the machines behind it.
+//! 2. [`Standing::allow`] resolves one source: its reach, what its categories select within it, and those of its users
+//!    who may reach devices of this account at all.
+//! 3. [`Standing::deny`] adds what is denied to users of what they were granted.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_protocol::name::Name;
+
+use super::places::Places;
+use super::reach::Reach;
+use super::source::{Holder, Pick, Source};
+use super::window::Window;
+use crate::model::{Model, Service};
+
+/// What is granted and denied on one device.
+#[derive(Debug)]
+pub(super) struct Standing<'s, 'a> {
+    model: &'a Model,
+    places: &'s Places<'a>,
+    device: &'a Name,
+    /// The account of the device and those that it is nested in: users of other accounts reach nothing here.
+    lineage: Vec<&'a Name>,
+    endpoints: Vec<Endpoint<'a>>,
+    selections: Vec<Selected<'a>>,
+    known: BTreeMap<(Pick<'a>, Reach<'a>), Option<usize>>,
+    grants: Vec<Rule<'s, 'a>>,
+    bans: Vec<Rule<'s, 'a>>,
+}
+
+/// A service with its two names.
+#[derive(Debug)]
+pub(crate) struct Endpoint<'a> {
+    /// As it is known on the device.
+    pub(crate) name: Name,
+    /// As its machine or device calls it: what categories select by.
+    pub(crate) local: &'a Name,
+    pub(crate) machine: Option<&'a Name>,
+    pub(crate) service: Cow<'a, Service>,
+}
+
+/// What a category or entry selects within a reach; never nothing.
+#[derive(Debug)]
+pub(super) struct Selected<'a> {
+    pub(super) pick: Pick<'a>,
+    /// The machines to which the reach narrows it; none when it is the whole device.
+    pub(super) machines: Option<Vec<&'a Name>>,
+    /// Positions of endpoints, ascending.
+    pub(super) services: Vec<usize>,
+}
+
+/// One user and one selection, because of one source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule<'s, 'a> {
+    pub(super) holder: Holder<'a>,
+    /// The position of the selection.
+    pub(super) selected: usize,
+    pub(super) source: &'s Source<'a>,
+    pub(super) window: Window,
+}
+
+impl<'s, 'a> Standing<'s, 'a> {
+    /// Nothing yet; none for a device that is not in the model.
+    pub(super) fn new(model: &'a Model, places: &'s Places<'a>, device: &Name) -> Option<Self> {
+        let (device, body) = model.devices.get_key_value(device)?;
+        // Without services no selection selects anything: a closed device grants nothing to anybody.
+        let endpoints = if body.closed { Vec::new() } else { endpoints(model, places, device) };
+        Some(Self {
+            model,
+            places,
+            device,
+            lineage: model.ancestry(&body.account).collect(),
+            endpoints,
+            selections: Vec::new(),
+            known: BTreeMap::new(),
+            grants: Vec::new(),
+            bans: Vec::new(),
+        })
+    }
+
+    /// Adds what a source grants to some users.
+    pub(super) fn allow<'h>(
+        &mut self,
+        source: &'s Source<'a>,
+        holders: impl Iterator<Item = &'h Holder<'a>> + Clone,
+    ) where
+        'a: 'h,
+    {
+        let reach = source.reach(self.places, self.device);
+        if reach == Reach::Nothing {
+            return;
+        }
+        for pick in &source.picks {
+            let Some(selected) = self.select(*pick, &reach) else { continue };
+            let lineage = &self.lineage;
+            let reaching = holders.clone().filter(|holder| lineage.contains(&holder.account));
+            self.grants.extend(reaching.filter_map(|holder| {
+                let window = source.window(holder)?;
+                Some(Rule { holder: *holder, selected, source, window })
+            }));
+        }
+    }
+
+    /// Adds what entries deny to the users who were granted something of it.
+    pub(super) fn deny(&mut self, against: impl Fn(&Name) -> &'s [Source<'a>]) {
+        let mut granted: BTreeMap<&'a Name, (Holder<'a>, BTreeSet<usize>)> = BTreeMap::new();
+        for rule in self.grants.iter().filter(|rule| !against(rule.holder.user).is_empty()) {
+            let (_, services) = granted.entry(rule.holder.user).or_insert((rule.holder, BTreeSet::new()));
+            services.extend(self.selections.get(rule.selected).into_iter().flat_map(|one| &one.services));
+        }
+        for (user, (holder, granted)) in granted {
+            for source in against(user) {
+                // The end of a membership in a group bounds what the group gives, never a denial.
+                let holder = Holder { until: None, ..holder };
+                let Some(window) = source.window(&holder) else { continue };
+                let reach = source.reach(self.places, self.device);
+                let selected = source.picks.iter().filter_map(|pick| self.select(*pick, &reach));
+                for selected in selected.collect::<Vec<_>>() {
+                    if self.services(selected).iter().any(|service| granted.contains(service)) {
+                        self.bans.push(Rule { holder, selected, source, window });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) const fn device(&self) -> &'a Name {
+        self.device
+    }
+
+    /// Every service of the device and of the machines behind it, ascending by name.
+    pub(super) fn endpoints(&self) -> &[Endpoint<'a>] {
+        &self.endpoints
+    }
+
+    pub(super) fn selections(&self) -> &[Selected<'a>] {
+        &self.selections
+    }
+
+    pub(super) fn grants(&self) -> &[Rule<'s, 'a>] {
+        &self.grants
+    }
+
+    pub(super) fn bans(&self) -> &[Rule<'s, 'a>] {
+        &self.bans
+    }
+
+    /// The positions of the services of a selection.
+    pub(super) fn services(&self, selected: usize) -> &[usize] {
+        self.selections.get(selected).map_or(&[], |selected| &selected.services)
+    }
+
+    /// The position of what is picked within a reach; none when that is nothing.
+    fn select(&mut self, pick: Pick<'a>, reach: &Reach<'a>) -> Option<usize> {
+        let key = (pick, reach.clone());
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let reached =
+            self.endpoints.iter().enumerate().filter(|(_, endpoint)| reach.contains(endpoint.machine));
+        let picked = reached
+            .filter(|(_, endpoint)| pick.selects(self.model, endpoint.local, &endpoint.service))
+            .map(|(position, _)| position);
+        let services: Vec<usize> = picked.collect();
+        let position = (!services.is_empty()).then_some(self.selections.len());
+        if position.is_some() {
+            let machines = match reach {
+                Reach::Machines(machines) => Some(machines.clone()),
+                Reach::Nothing | Reach::Whole => None,
+            };
+            self.selections.push(Selected { pick, machines, services });
+        }
+        self.known.insert(key, position);
+        position
+    }
+}
+
+/// Every service of a device and of the machines behind it, ascending by name.
+pub(super) fn endpoints<'a>(model: &'a Model, places: &Places<'a>, device: &Name) -> Vec<Endpoint<'a>> {
+    let own = model.devices.get(device).map(|device| &device.services).into_iter().flatten();
+    let mut endpoints: Vec<Endpoint<'a>> = own
+        .map(|(local, service)| Endpoint {
+            name: local.clone(),
+            local,
+            machine: None,
+            service: Cow::Borrowed(service),
+        })
+        .collect();
+    for machine in places.machines(device) {
+        let Some(body) = model.machines.get(*machine) else { continue };
+        // A name that is too long was refused by the check.
+        endpoints.extend(model.services_of(body).into_iter().filter_map(|(local, service)| {
+            Some(Endpoint {
+                name: Model::service_name(machine, local)?,
+                local,
+                machine: Some(machine),
+                service,
+            })
+        }));
+    }
+    endpoints.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    endpoints
+}
