@@ -1,0 +1,453 @@
+//! Says straight from the model who may use what: nothing but loops over everything that the model contains.
+//!
+//! 1. [`services`]: what is behind a device, its own services and those of its machines.
+//! 2. [`allowances`]: every reason to let one user use one service there, each with its own conditions.
+//! 3. [`vetoes`]: every reason not to, whatever the allowances say.
+//! 4. [`may`]: the verdict, in the order of the reasons.
+//!
+//! It is the written-down meaning of the model and shares no code with the compiler: no index, no row, no cache, no
+//! function but the tables of the essential roles. Deliberately absent: speed.
+
+use std::collections::BTreeSet;
+
+use postern_cloud::compile::Roster;
+use postern_cloud::model::{
+    CaseSubject, Effect, Essential, Model, Role, Scope, Selection, Service, Subject, Visibility,
+};
+use postern_protocol::name::{Label, Name};
+use postern_protocol::policy::{Origin, Reason};
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::PublicKey;
+
+/// One request, with all that is known of the caller and the device.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) user: Name,
+    pub(crate) device: Name,
+    /// As the user typed it; it need not exist.
+    pub(crate) service: String,
+    pub(crate) now: UnixTime,
+    pub(crate) second_factor_at: Option<UnixTime>,
+    /// The key of the connection; it need not be the user's.
+    pub(crate) key: PublicKey,
+    pub(crate) pass_expires: UnixTime,
+    /// When the device's snapshot expires; none is a device without policy.
+    pub(crate) policy_expires: Option<UnixTime>,
+    pub(crate) open: Open,
+}
+
+/// Tunnels that are open already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Open {
+    pub(crate) on_device: u32,
+    pub(crate) by_user: u32,
+    pub(crate) on_service: u32,
+}
+
+/// Yes or no, and every rule on which that may rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Until when, and the origins of the allowances that hold longest.
+    Permitted { until: UnixTime, because: BTreeSet<Origin> },
+    /// Why not, and the origins of what came furthest or forbids; empty when no rule is in play.
+    Denied { reason: Reason, because: BTreeSet<Origin> },
+}
+
+/// One service behind a device.
+pub(crate) struct Place<'a> {
+    /// Its name on the device.
+    pub(crate) name: String,
+    /// Its own name.
+    pub(crate) local: &'a Name,
+    pub(crate) machine: Option<&'a Name>,
+    pub(crate) service: Service,
+}
+
+/// One reason to let one user use one service, with its own conditions.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) from: Option<UnixTime>,
+    pub(crate) until: Option<UnixTime>,
+    pub(crate) second_factor_s: Option<u32>,
+    pub(crate) needs_case: bool,
+    pub(crate) origin: Origin,
+}
+
+/// One reason not to.
+#[derive(Clone, Debug)]
+pub(crate) struct Veto {
+    pub(crate) from: Option<UnixTime>,
+    pub(crate) until: Option<UnixTime>,
+    pub(crate) origin: Origin,
+}
+
+/// The verdict on one request.
+pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdict {
+    let now = question.now;
+    if question.pass_expires <= now {
+        return no(Reason::BadPass);
+    }
+    let Some(policy_expires) = question.policy_expires else { return no(Reason::NoPolicy) };
+    // A device knows the users who are allowed something there, whatever became of it, and nobody else.
+    let known = is_known(model, roster, &question.user, &question.device);
+    if let Some(enrolled) = roster.users.get(&question.user).filter(|_| known) {
+        if !enrolled.keys.contains(&question.key) {
+            return no(Reason::BadPass);
+        }
+        if enrolled.disabled {
+            return no(Reason::UserDisabled);
+        }
+    }
+    let Some(device) = model.devices.get(&question.device) else { return no(Reason::DeviceUnassigned) };
+    if policy_expires <= now {
+        return no(Reason::PolicyStale);
+    }
+    let places = services(model, &question.device);
+    let Some(place) = places.iter().find(|place| place.name == question.service).filter(|_| known) else {
+        return no(Reason::NoGrant);
+    };
+    let allowances = allowances(model, &question.user, &question.device, place);
+    let vetoes: Vec<Veto> = vetoes(model, &question.user, &question.device, place)
+        .into_iter()
+        .filter(|veto| !allowances.is_empty() || is_told_of(model, roster, question, place, veto))
+        .collect();
+    let in_force = vetoes.iter().filter(|veto| has_begun(veto.from, now) && !has_ended(veto.until, now));
+    let forbidding: BTreeSet<Origin> = in_force.map(|veto| veto.origin.clone()).collect();
+    if !forbidding.is_empty() {
+        return Verdict::Denied { reason: Reason::NoGrant, because: forbidding };
+    }
+    let mut until = question.pass_expires.min(policy_expires);
+    for begins in vetoes.iter().filter_map(|veto| veto.from).filter(|from| now < *from) {
+        until = until.min(begins);
+    }
+    let (longest, because) = match best(model, question, place, &allowances) {
+        Ok(best) => best,
+        Err((reason, because)) => return Verdict::Denied { reason, because },
+    };
+    let room = question.open.on_service < u32::from(place.service.tunnels)
+        && question.open.by_user < u32::from(device.limits.tunnels_per_user)
+        && question.open.on_device < u32::from(device.limits.tunnels);
+    if !room {
+        return Verdict::Denied { reason: Reason::Concurrency, because };
+    }
+    Verdict::Permitted { until: until.min(longest), because }
+}
+
+/// Whether a device knows a veto of a service that the user is allowed by nothing: because it beats something else
+/// of the user there, and because somebody else may use the service. It then is the reason that is written down.
+fn is_told_of(model: &Model, roster: &Roster, question: &Question, place: &Place<'_>, veto: &Veto) -> bool {
+    let (user, device) = (&question.user, &question.device);
+    let is_used = roster.users.iter().any(|(user, enrolled)| {
+        !enrolled.keys.is_empty() && !allowances(model, user, device, place).is_empty()
+    });
+    let beats_another = services(model, device).iter().any(|other| {
+        !allowances(model, user, device, other).is_empty()
+            && vetoes(model, user, device, other).iter().any(|it| it.origin == veto.origin)
+    });
+    is_used && beats_another
+}
+
+/// The allowances that hold longest, or the reason of those that came furthest.
+fn best(
+    model: &Model,
+    question: &Question,
+    place: &Place<'_>,
+    allowances: &[Allowance],
+) -> Result<(UnixTime, BTreeSet<Origin>), (Reason, BTreeSet<Origin>)> {
+    let mut held: Option<(UnixTime, BTreeSet<Origin>)> = None;
+    let mut failed = (Reason::NoGrant, BTreeSet::new());
+    for allowance in allowances {
+        match holds_until(model, question, place, allowance) {
+            Ok(until) => match &mut held {
+                Some((longest, because)) if *longest == until => {
+                    because.insert(allowance.origin.clone());
+                }
+                Some((longest, _)) if until < *longest => {}
+                Some(_) | None => held = Some((until, [allowance.origin.clone()].into())),
+            },
+            Err(reason) if reason == failed.0 => {
+                failed.1.insert(allowance.origin.clone());
+            }
+            Err(reason) if reason > failed.0 => failed = (reason, [allowance.origin.clone()].into()),
+            Err(_) => {}
+        }
+    }
+    held.ok_or(failed)
+}
+
+/// Until when one allowance holds, with all of its own conditions and nobody else's.
+fn holds_until(
+    model: &Model,
+    question: &Question,
+    place: &Place<'_>,
+    allowance: &Allowance,
+) -> Result<UnixTime, Reason> {
+    let now = question.now;
+    if !has_begun(allowance.from, now) {
+        return Err(Reason::NotYet);
+    }
+    if has_ended(allowance.until, now) {
+        return Err(Reason::Expired);
+    }
+    let mut until = allowance.until.unwrap_or(UnixTime::MAX);
+    if let Some(age) = allowance.second_factor_s {
+        let Some(used) = question.second_factor_at else { return Err(Reason::SecondFactorRequired) };
+        let worthless = used.saturating_add(u64::from(age));
+        if worthless <= now {
+            return Err(Reason::SecondFactorStale);
+        }
+        until = until.min(worthless);
+    }
+    if allowance.needs_case {
+        let mut latest = None;
+        for case in model.cases.values() {
+            let activated = case.from.is_some() || case.until.is_some();
+            let active = activated && has_begun(case.from, now) && !has_ended(case.until, now);
+            if case.visibility == Visibility::Shared && active && is_about(&case.subject, question, place) {
+                latest = latest.max(Some(case.until.unwrap_or(UnixTime::MAX)));
+            }
+        }
+        until = until.min(latest.ok_or(Reason::CaseInactive)?);
+    }
+    Ok(until)
+}
+
+fn is_about(subject: &CaseSubject, question: &Question, place: &Place<'_>) -> bool {
+    match subject {
+        CaseSubject::Machine(machine) => place.machine == Some(machine),
+        CaseSubject::Device(device) => *device == question.device,
+    }
+}
+
+/// Whether a user is allowed anything behind a device and has a key to come with.
+pub(crate) fn is_known(model: &Model, roster: &Roster, user: &Name, device: &Name) -> bool {
+    roster.users.get(user).is_some_and(|enrolled| !enrolled.keys.is_empty())
+        && services(model, device).iter().any(|place| !allowances(model, user, device, place).is_empty())
+}
+
+/// Whether a listing may show a device to a user: something there is allowed now or will be.
+pub(crate) fn may_see(model: &Model, user: &Name, device: &Name, now: UnixTime) -> bool {
+    for place in services(model, device) {
+        let (allowances, vetoes) =
+            (allowances(model, user, device, &place), vetoes(model, user, device, &place));
+        // What is allowed changes only where something begins, or where a veto ends.
+        let mut moments = vec![now];
+        moments.extend(allowances.iter().filter_map(|allowance| allowance.from));
+        moments.extend(vetoes.iter().filter_map(|veto| veto.until));
+        for moment in moments.into_iter().filter(|moment| now <= *moment) {
+            let holds = |from, until| has_begun(from, moment) && !has_ended(until, moment);
+            let allowed = allowances.iter().any(|allowance| holds(allowance.from, allowance.until));
+            if allowed && !vetoes.iter().any(|veto| holds(veto.from, veto.until)) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Everything behind a device.
+pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
+    let mut places = Vec::new();
+    if let Some(body) = model.devices.get(device) {
+        for (local, service) in &body.services {
+            places.push(Place { name: local.to_string(), local, machine: None, service: service.clone() });
+        }
+    }
+    for (machine, body) in model.machines.iter().filter(|(_, machine)| machine.device == *device) {
+        for (local, service) in &body.services {
+            let name = format!("{machine}.{local}");
+            places.push(Place { name, local, machine: Some(machine), service: service.clone() });
+        }
+        let template = body.model.as_ref().and_then(|name| model.machine_models.get(name));
+        let (Some(template), Some(ip)) = (template, body.address) else { continue };
+        for (local, service) in &template.services {
+            // The machine's own service of that name takes its place.
+            if !body.services.contains_key(local) {
+                let (name, service) = (format!("{machine}.{local}"), service.at(ip));
+                places.push(Place { name, local, machine: Some(machine), service });
+            }
+        }
+    }
+    places
+}
+
+/// Every reason to let a user use a service.
+pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Place<'_>) -> Vec<Allowance> {
+    let mut found = Vec::new();
+    let (Some(person), Some(body)) = (model.users.get(user), model.devices.get(device)) else { return found };
+    if body.closed || !lies_in(model, &body.account, &person.account) {
+        return found;
+    }
+    for (name, assignment) in &model.assignments {
+        let (group, ends) = match &assignment.subject {
+            Subject::User(subject) if subject == user => (None, None),
+            Subject::Group(group) => {
+                match model.user_groups.get(group).and_then(|body| body.members.get(user)) {
+                    Some(member) => (Some(label(group)), member.until),
+                    None => continue,
+                }
+            }
+            Subject::User(_) => continue,
+        };
+        let Some((role, categories)) = role(model, &assignment.role, &assignment.categories) else {
+            continue;
+        };
+        if !covers(model, &assignment.scope, device, place) {
+            continue;
+        }
+        for _ in categories.iter().filter(|category| contains(model, category, place)) {
+            found.push(Allowance {
+                from: assignment.from,
+                until: earliest([assignment.until, ends, role.ends]),
+                second_factor_s: role.second_factor_s,
+                needs_case: role.needs_case || assignment.needs_case,
+                origin: Origin::Assignment {
+                    assignment: label(name),
+                    role: label(&assignment.role),
+                    group: group.clone(),
+                },
+            });
+        }
+    }
+    for (name, group) in &model.device_groups {
+        let Some(membership) = group.members.get(user).filter(|_| group.devices.contains(device)) else {
+            continue;
+        };
+        let Some((role, categories)) = role(model, &membership.role, &membership.categories) else {
+            continue;
+        };
+        for _ in categories.iter().filter(|category| contains(model, category, place)) {
+            found.push(Allowance {
+                from: None,
+                until: earliest([membership.until, role.ends, None]),
+                second_factor_s: role.second_factor_s,
+                needs_case: role.needs_case,
+                origin: Origin::Membership { group: label(name), role: label(&membership.role) },
+            });
+        }
+    }
+    for (name, entry) in &model.entries {
+        let here = entry.scope.as_ref().is_some_and(|scope| covers(model, scope, device, place));
+        if entry.effect == Effect::Allow
+            && entry.user == *user
+            && here
+            && selects(model, &entry.selection, place)
+        {
+            found.push(Allowance {
+                from: entry.from,
+                until: entry.until,
+                second_factor_s: entry.second_factor_s,
+                needs_case: false,
+                origin: Origin::Entry { entry: label(name) },
+            });
+        }
+    }
+    // What ends before it begins was never there.
+    found.retain(|allowance| match (allowance.from, allowance.until) {
+        (Some(from), Some(until)) => from < until,
+        (Some(_) | None, Some(_) | None) => true,
+    });
+    found
+}
+
+/// Every reason not to let a user use a service.
+pub(crate) fn vetoes(model: &Model, user: &Name, device: &Name, place: &Place<'_>) -> Vec<Veto> {
+    let mut found = Vec::new();
+    for (name, entry) in &model.entries {
+        let here = entry.scope.as_ref().is_none_or(|scope| covers(model, scope, device, place));
+        if entry.effect == Effect::Deny
+            && entry.user == *user
+            && here
+            && selects(model, &entry.selection, place)
+        {
+            let origin = Origin::Entry { entry: label(name) };
+            found.push(Veto { from: entry.from, until: entry.until, origin });
+        }
+    }
+    found
+}
+
+/// A role, and what it opens: its own categories, or those of the assignment when it is an essential one.
+fn role<'a>(
+    model: &'a Model,
+    name: &Name,
+    assigned: &'a BTreeSet<Name>,
+) -> Option<(&'a Role, &'a BTreeSet<Name>)> {
+    if let Some(role) = Essential::roles().get(name) {
+        return Some((role, assigned));
+    }
+    model.roles.get(name).map(|role| (role, &role.categories))
+}
+
+/// Whether a scope contains a service of a device.
+fn covers(model: &Model, scope: &Scope, device: &Name, place: &Place<'_>) -> bool {
+    match scope {
+        Scope::Account { account, nested } => model.devices.get(device).is_some_and(|body| {
+            body.account == *account || (*nested && lies_in(model, &body.account, account))
+        }),
+        Scope::DeviceGroup { group } => {
+            model.device_groups.get(group).is_some_and(|group| group.devices.contains(device))
+        }
+        Scope::Facility { facility: node } | Scope::Organisation { organisation: node } => {
+            let nodes = if matches!(scope, Scope::Facility { .. }) {
+                &model.facilities
+            } else {
+                &model.organisations
+            };
+            nodes.get(node).is_some_and(|node| {
+                node.devices.contains(device)
+                    || place.machine.is_some_and(|machine| node.machines.contains(machine))
+            })
+        }
+        Scope::Device { device: named } => named == device,
+        Scope::Machine { machine } => place.machine == Some(machine),
+        Scope::AllOf { scopes } => {
+            !scopes.is_empty() && scopes.iter().all(|scope| covers(model, scope, device, place))
+        }
+        Scope::Unknown => false,
+    }
+}
+
+fn selects(model: &Model, selection: &Selection, place: &Place<'_>) -> bool {
+    match selection {
+        Selection::Category(category) => contains(model, category, place),
+        Selection::Service(service) => service == place.local,
+    }
+}
+
+/// Whether a category contains a service: by its kind or its own name. A page contains none.
+fn contains(model: &Model, category: &Name, place: &Place<'_>) -> bool {
+    model.categories.get(category).is_some_and(|category| {
+        category.kinds.contains(&place.service.kind) || category.services.contains(place.local)
+    })
+}
+
+/// Whether an account is another one or nested in it, however deep.
+pub(crate) fn lies_in(model: &Model, account: &Name, outer: &Name) -> bool {
+    account == outer
+        || model
+            .accounts
+            .get(account)
+            .and_then(|account| account.parent.as_ref())
+            .is_some_and(|parent| lies_in(model, parent, outer))
+}
+
+fn earliest(ends: [Option<UnixTime>; 3]) -> Option<UnixTime> {
+    ends.into_iter().flatten().min()
+}
+
+fn has_begun(from: Option<UnixTime>, now: UnixTime) -> bool {
+    from.is_none_or(|from| from <= now)
+}
+
+fn has_ended(until: Option<UnixTime>, now: UnixTime) -> bool {
+    until.is_some_and(|until| until <= now)
+}
+
+fn no(reason: Reason) -> Verdict {
+    Verdict::Denied { reason, because: BTreeSet::new() }
+}
+
+fn label(name: &Name) -> Label {
+    name.as_str().parse().unwrap()
+}

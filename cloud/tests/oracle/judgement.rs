@@ -1,0 +1,117 @@
+//! The evaluator itself, on a world so small that the answer is plain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_cloud::compile::{Enrolled, Roster};
+use postern_cloud::fleet;
+use postern_cloud::model::Model;
+use postern_protocol::policy::Reason;
+use postern_protocol::time::UnixTime;
+
+use crate::evaluator::{Open, Question, Verdict, may};
+use crate::keyring::public_key;
+use crate::world::{id_of, parsed};
+
+const FLEET: &str = r#"
+[account.maker]
+tenant = "service_provider"
+[account.customer]
+tenant = "operating_company"
+parent = "maker"
+[user.ada-0]
+account = "maker"
+[user.bob-1]
+account = "customer"
+[device.router]
+account = "customer"
+[device.router.service.web]
+kind = "http"
+target = "192.168.7.1:80"
+[machine.press]
+device = "router"
+[machine.press.service.hmi]
+kind = "vnc"
+target = "192.168.7.2:5900"
+[category.screens]
+kinds = ["vnc"]
+[role.engineer]
+tenant = "service_provider"
+permissions = ["remote-access.use"]
+categories = ["screens"]
+second-factor = "8h"
+[assignment.service]
+user = "ada-0"
+role = "engineer"
+scope = { account = "customer" }
+from = 2027-01-01T00:00:00Z
+"#;
+
+#[test]
+fn the_evaluator_lets_in_who_is_allowed_and_says_until_when() {
+    let verdict = asked("ada-0", "press.hmi", HOUR);
+    let because = allowed_by("service");
+    assert_eq!(verdict, Verdict::Permitted { until: at(HOUR + 8 * 3600), because });
+}
+
+#[test]
+fn the_evaluator_says_why_not() {
+    assert_eq!(reason(asked("ada-0", "router.web", HOUR)), Reason::NoGrant);
+    assert_eq!(reason(asked("ada-0", "web", HOUR)), Reason::NoGrant);
+    assert_eq!(reason(asked("bob-1", "press.hmi", HOUR)), Reason::NoGrant);
+    assert_eq!(reason(asked("ada-0", "press.hmi", 0)), Reason::NotYet);
+}
+
+#[test]
+fn the_evaluator_lets_a_denying_entry_beat_every_allowance() {
+    let deny = "[entry.stop]\nuser = \"ada-0\"\neffect = \"deny\"\nservice = \"hmi\"\n";
+    let verdict = ask(&format!("{FLEET}{deny}"), "ada-0", "press.hmi", HOUR);
+    assert_eq!(reason(verdict), Reason::NoGrant);
+    let other = "[entry.stop]\nuser = \"ada-0\"\neffect = \"deny\"\nservice = \"web\"\n";
+    let verdict = ask(&format!("{FLEET}{other}"), "ada-0", "press.hmi", HOUR);
+    assert_eq!(verdict, Verdict::Permitted { until: at(HOUR + 8 * 3600), because: allowed_by("service") });
+}
+
+fn asked(user: &str, service: &str, after: u64) -> Verdict {
+    ask(FLEET, user, service, after)
+}
+
+/// Asks so many seconds after the hour before the assignment begins, with a second factor that was just used.
+fn ask(fleet: &str, user: &str, service: &str, after: u64) -> Verdict {
+    let model: Model = fleet::read(fleet, &[]).unwrap();
+    let users = [("ada-0", 0), ("bob-1", 1)].map(|(name, number)| {
+        let keys = BTreeSet::from([public_key(number, 0)]);
+        (parsed(name), Enrolled { id: id_of(number), keys, disabled: false })
+    });
+    let roster = Roster { users: BTreeMap::from(users) };
+    let number = crate::world::number_of(&parsed(user));
+    let question = Question {
+        user: parsed(user),
+        device: parsed("router"),
+        service: service.to_owned(),
+        now: at(after),
+        second_factor_at: Some(at(after)),
+        key: public_key(number, 0),
+        pass_expires: UnixTime::MAX,
+        policy_expires: Some(UnixTime::MAX),
+        open: Open::default(),
+    };
+    may(&model, &roster, &question)
+}
+
+fn reason(verdict: Verdict) -> Reason {
+    match verdict {
+        Verdict::Denied { reason, .. } => reason,
+        Verdict::Permitted { until, .. } => panic!("permitted until {until}"),
+    }
+}
+
+fn allowed_by(assignment: &str) -> BTreeSet<postern_protocol::policy::Origin> {
+    let (assignment, role) = (assignment.parse().unwrap(), "engineer".parse().unwrap());
+    [postern_protocol::policy::Origin::Assignment { assignment, role, group: None }].into()
+}
+
+fn at(after: u64) -> UnixTime {
+    UnixTime::from_secs(1_798_761_600 - HOUR + after)
+}
+
+const HOUR: u64 = 3600;

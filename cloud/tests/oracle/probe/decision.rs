@@ -1,0 +1,157 @@
+//! A request on the device: the verdict, its reason, its end and its origin, and the same in words.
+
+use std::collections::BTreeSet;
+
+use postern_protocol::name::Name;
+use postern_protocol::policy::explain::Hypothesis;
+use postern_protocol::policy::{Ask, Circumstances, Origin, decide, explain};
+use postern_protocol::time::UnixTime;
+
+use super::{Disagreement, Outcome, differ, near};
+use crate::dice::Dice;
+use crate::evaluator::{self, Open, Question, Verdict};
+use crate::keyring::{self, KEYS, Keyring};
+use crate::real::Real;
+use crate::world::{World, id_of, number_of};
+
+/// Who asks for what, and under which circumstances.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    pub(crate) user: Name,
+    pub(crate) device: Name,
+    pub(crate) service: String,
+    pub(crate) now: UnixTime,
+    pub(crate) second_factor_at: Option<UnixTime>,
+    /// Which of the person's keys; not all of them are registered.
+    which: u8,
+    pass_expires: UnixTime,
+    has_policy: bool,
+    open: Open,
+}
+
+impl Decision {
+    pub(super) fn draw(
+        world: &World,
+        user: &Name,
+        device: &Name,
+        services: &[String],
+        dice: &mut Dice,
+    ) -> Self {
+        let registered: Vec<u8> = (0..KEYS).filter(|which| is_registered(world, user, *which)).collect();
+        let any = u8::try_from(dice.within(0, usize::from(KEYS) - 1)).unwrap();
+        let which = dice.pick(&registered).copied().filter(|_| dice.percent(96)).unwrap_or(any);
+        let crowded = dice.percent(12);
+        let mut open = |most| if crowded { u32::try_from(dice.within(0, most)).unwrap() } else { 0 };
+        let open = Open { on_device: open(4), by_user: open(3), on_service: open(3) };
+        Self {
+            user: user.clone(),
+            device: device.clone(),
+            service: dice.pick(services).unwrap().clone(),
+            now: near(dice),
+            second_factor_at: *dice.pick(&keyring::factors()).unwrap(),
+            which,
+            pass_expires: keyring::ends()[usize::from(dice.percent(92))],
+            has_policy: dice.percent(99),
+            open,
+        }
+    }
+
+    /// The same as a question to the evaluator.
+    fn question(&self, world: &World) -> Question {
+        Question {
+            user: self.user.clone(),
+            device: self.device.clone(),
+            service: self.service.clone(),
+            now: self.now,
+            second_factor_at: self.second_factor_at,
+            key: keyring::public_key(number_of(&self.user), self.which),
+            pass_expires: self.pass_expires,
+            policy_expires: self.has_policy.then_some(world.policy_expires),
+            open: self.open,
+        }
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        let Open { on_device: open, by_user: open_by_user, on_service: open_on_service } = self.open;
+        Circumstances { now: self.now, open, open_by_user, open_on_service }
+    }
+
+    pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {
+        let world = real.world;
+        let question = self.question(world);
+        let expected = evaluator::may(&world.model, &world.roster, &question);
+        self.decided(real, &expected)?;
+        self.explained(real, question)?;
+        Ok(match expected {
+            Verdict::Permitted { .. } => Outcome::Permitted,
+            Verdict::Denied { reason, .. } => Outcome::Denied(reason),
+        })
+    }
+
+    fn decided(&self, real: &mut Real<'_>, expected: &Verdict) -> Result<(), Box<Disagreement>> {
+        let index = self.has_policy.then(|| real.device(&self.device).index.clone());
+        let number = number_of(&self.user);
+        let subject = Keyring::get().subject(&(number, self.which, self.second_factor_at, self.pass_expires));
+        let ask = index.as_ref().map_or(Ask::NOTHING, |index| index.ask(id_of(number), &self.service));
+        let found = decide(index.as_ref(), subject, &ask, &self.circumstances());
+        let agrees = match (&found, expected) {
+            (Ok(permit), Verdict::Permitted { until, because }) => {
+                let places = evaluator::services(&real.world.model, &self.device);
+                let place = places.iter().find(|place| place.name == self.service);
+                permit.until() == *until
+                    && permit.user() == id_of(number)
+                    && place.is_some_and(|place| permit.target() == place.service.target.into())
+                    && permit.origin().is_some_and(|origin| because.contains(origin))
+            }
+            (Err(denial), Verdict::Denied { reason, because }) => {
+                denial.reason() == *reason && is_among(denial.origin(), because)
+            }
+            (Ok(_), Verdict::Denied { .. }) | (Err(_), Verdict::Permitted { .. }) => false,
+        };
+        let found = found.map(|permit| (permit.until(), permit.origin().cloned()));
+        let found = found.map_err(|denial| (denial.reason(), denial.origin().cloned()));
+        if agrees { Ok(()) } else { differ(self, expected, found) }
+    }
+
+    /// The explanation supposes a pass that is in date and one of the user's keys.
+    fn explained(&self, real: &mut Real<'_>, question: Question) -> Result<(), Box<Disagreement>> {
+        let world = real.world;
+        let number = number_of(&self.user);
+        let keys = world.roster.users.get(&self.user).map(|enrolled| &enrolled.keys);
+        let key = keys.and_then(|keys| keys.first().copied()).unwrap_or(question.key);
+        let question = Question { key, pass_expires: UnixTime::MAX, ..question };
+        let expected = evaluator::may(&world.model, &world.roster, &question);
+        let index = self.has_policy.then(|| real.device(&self.device).index.clone());
+        let hypothesis = Hypothesis { user: id_of(number), second_factor_at: self.second_factor_at };
+        let found = explain(index.as_ref(), &hypothesis, &self.service, &self.circumstances());
+        let used: Vec<&Origin> =
+            found.chains.iter().filter(|chain| chain.used).map(|chain| &chain.origin).collect();
+        let agrees = match &expected {
+            Verdict::Permitted { until, because } => {
+                found.denied.is_none()
+                    && found.until == Some(*until)
+                    && matches!(used.as_slice(), [one] if because.contains(*one))
+            }
+            Verdict::Denied { reason, because } => {
+                let forbidding: BTreeSet<&Origin> =
+                    found.prohibitions.iter().filter(|veto| veto.in_force).map(|veto| &veto.origin).collect();
+                found.denied == Some(*reason)
+                    && found.until.is_none()
+                    && (used.iter().all(|origin| because.contains(*origin)))
+                    && (used.len() == 1
+                        || because.is_empty()
+                        || because.iter().collect::<BTreeSet<_>>() == forbidding)
+            }
+        };
+        if agrees { Ok(()) } else { differ(("explained", self), expected, found) }
+    }
+}
+
+fn is_registered(world: &World, user: &Name, which: u8) -> bool {
+    let key = keyring::public_key(number_of(user), which);
+    world.roster.users.get(user).is_some_and(|enrolled| enrolled.keys.contains(&key))
+}
+
+fn is_among(origin: Option<&Origin>, because: &BTreeSet<Origin>) -> bool {
+    origin.map_or(because.is_empty(), |origin| because.contains(origin))
+}
