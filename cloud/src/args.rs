@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
+use crate::commands::Subject;
 use crate::fleet::Override;
 
 /// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
@@ -72,6 +73,40 @@ pub(crate) enum Command {
         #[arg(long)]
         second_factor_age: Option<SignedDuration>,
     },
+    /// Lists all that a user can reach, or all who can reach a device, and why.
+    Review {
+        /// The name of a user or a device.
+        name: String,
+        /// What the name is; needed only where a user and a device have the same.
+        #[arg(long, value_enum)]
+        kind: Option<Subject>,
+        /// When, in RFC 3339; now if not given.
+        #[arg(long, value_parser = clock::parse)]
+        at: Option<UnixTime>,
+    },
+    /// Lists the roles that can be assigned, built-in and custom, or says what one of them may.
+    Roles {
+        /// The name of one role.
+        name: Option<String>,
+    },
+    /// Writes the model as a fleet file, which applies to no change.
+    Export {
+        /// The file to write; standard output if not given.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replaces the file if it exists.
+        #[arg(long, requires = "output")]
+        force: bool,
+    },
+    /// Lists who changed the model when, the newest first.
+    History {
+        /// How many changes at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+    /// Accounts: removing one.
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Devices: enrolment codes and the state of links.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -86,6 +121,21 @@ pub(crate) enum Command {
     },
     /// Shows the installation as a whole.
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Removes an account with its users, groups and places. Its devices go to the account that it was nested in, closed.
+    Remove {
+        /// The account's name.
+        name: String,
+        /// Shows the plan and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Removes it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,7 +191,7 @@ Exit codes:
   1  failed
   2  wrong usage
   3  the fleet file was refused; nothing was applied
-  4  somebody would gain access and nobody has confirmed it; nothing was applied
+  4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such user, device or service";
+  7  there is no such account, user, device or service";

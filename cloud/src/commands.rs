@@ -4,15 +4,25 @@
 //! 2. Errors are one enum; each has an exit code that `--help` documents.
 //! 3. Commands that publish tell a running hub at once.
 
+mod account;
 mod apply;
 mod arrival;
+mod change;
 mod device;
 mod explain;
+mod export;
+mod history;
 mod init;
+mod plan;
+mod progress;
+mod remedy;
+mod review;
+mod roles;
 mod serve;
 mod status;
 mod table;
 mod user;
+mod words;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -27,15 +37,17 @@ use postern_protocol::name::Name;
 use postern_protocol::trust::{Digest, Envelope, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::args::{Args, Command, DeviceCommand, UserCommand};
+use crate::args::{AccountCommand, Args, Command, DeviceCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
-use crate::fleet::Complaint;
+use crate::fleet::{Complaint, Unwritable};
 use crate::keys::{self, FoundError, KeyFileError, Keys};
-use crate::model::{EntityKind, Model};
+use crate::model::{EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::store::{Store, StoreError, Tx};
+
+pub(crate) use self::review::Subject;
 
 /// What a command has to say.
 pub(crate) struct Answer {
@@ -48,10 +60,7 @@ pub(crate) struct Answer {
 pub(crate) enum CommandError {
     #[error("the fleet file was refused and nothing was applied:\n{}", lines(file, complaints))]
     Fleet { file: PathBuf, complaints: Vec<Complaint> },
-    #[error(
-        "somebody would gain access, so this needs a confirmation: look at the plan and run it again with `--yes`; \
-         nothing was applied"
-    )]
+    #[error("this needs a confirmation: look at the plan and run it again with `--yes`; nothing was applied")]
     Unconfirmed,
     #[error(
         "the model was changed by somebody else meanwhile; look at the plan again and repeat; nothing was applied"
@@ -74,6 +83,16 @@ pub(crate) enum CommandError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    #[error(transparent)]
+    Remove(#[from] RemoveFault),
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    #[error("`{}` exists; `--force` replaces it", .0.display())]
+    Exists(PathBuf),
+    #[error("a user and a device are called `{0}`; say which one with `--kind user` or `--kind device`")]
+    Ambiguous(String),
+    #[error("there is no user or device `{name}` in the model{}", hint(nearest.as_deref()))]
+    NoSubject { name: String, nearest: Option<String> },
     #[error("there is no {kind} `{name}` in the model{}", hint(nearest.as_deref()))]
     Unknown { kind: EntityKind, name: String, nearest: Option<String> },
     #[error("user `{0}` is disabled; `postern-cloud user enable {0}` lifts it")]
@@ -93,7 +112,7 @@ impl CommandError {
         match self {
             Self::Fleet { .. } => 3,
             Self::Unconfirmed | Self::Overtaken => 4,
-            Self::NoAdvertise { .. } | Self::NegativeSpan => 2,
+            Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) => 2,
             Self::Key(_) | Self::Store(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
@@ -113,7 +132,7 @@ impl CommandError {
                 | PublishError::Ahead { .. } => 1,
             },
             Self::Running(_) => 6,
-            Self::Unknown { .. } => 7,
+            Self::Unknown { .. } | Self::NoSubject { .. } => 7,
             Self::Explain(error) => match error {
                 ExplainError::Unknown { .. } => 7,
                 ExplainError::Compile(_)
@@ -121,7 +140,16 @@ impl CommandError {
                 | ExplainError::Verify(_)
                 | ExplainError::Key(_) => 1,
             },
-            Self::NoAddress | Self::Disabled(_) | Self::Io { .. } | Self::Bind(_) => 1,
+            Self::Remove(error) => match error {
+                RemoveFault::Unknown { .. } => 7,
+                RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
+            },
+            Self::NoAddress
+            | Self::Disabled(_)
+            | Self::Unwritable(_)
+            | Self::Exists(_)
+            | Self::Io { .. }
+            | Self::Bind(_) => 1,
         }
     }
 
@@ -160,11 +188,18 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Init { listen, advertise } => init::run(state, listen, advertise),
         Command::Check { fleet } => apply::check(&fleet),
         Command::Apply { fleet, dry_run, yes } => {
-            apply::run(state, &fleet, apply::Mode { dry_run, yes, json: args.json })
+            apply::run(state, &fleet, change::Mode { dry_run, yes, json: args.json })
         }
         Command::Diff { fleet } => apply::diff(state, &fleet),
         Command::Explain { user, device, service, at, second_factor_age } => {
             explain::run(state, &explain::Asked { user, device, service, at, second_factor_age })
+        }
+        Command::Review { name, kind, at } => review::run(state, &name, kind, at),
+        Command::Roles { name } => roles::run(state, name.as_deref()),
+        Command::Export { output, force } => export::run(state, output.as_deref(), force),
+        Command::History { limit } => history::run(state, limit),
+        Command::Account(AccountCommand::Remove { name, dry_run, yes }) => {
+            account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
         Command::Device(DeviceCommand::Add { name }) => device::add(state, &name),
         Command::Device(DeviceCommand::List) => device::list(state),

@@ -3,25 +3,34 @@
 //! 1. The user, device and service are looked up; a mistyped name gets its nearest neighbour.
 //! 2. The device's policy is compiled, signed with a throw-away key, verified and indexed: the way it takes to a device.
 //! 3. The `explain` of the protocol judges, so that cloud and device cannot give two answers.
+//! 4. For a denial the model is searched for what would have to be true.
 //!
 //! A user who has registered no key is judged as if they had one, and the answer says so.
 
+mod place;
+mod remedy;
+mod source;
+mod trial;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Explanation, Hypothesis};
-use postern_protocol::policy::{Circumstances, Expectation, Index, SnapshotFault, explain, verify};
+use postern_protocol::policy::{Circumstances, SnapshotFault, explain};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Envelope, EnvelopeFault, KeyFault, Role, RoleKeys, Root, SecretKey};
+use postern_protocol::trust::{EnvelopeFault, KeyFault};
 
-use crate::chance;
-use crate::compile::{Addressee, CompileError, Compiler, Enrolled, Roster, Term};
-use crate::model::{EntityKind, Model};
+use crate::compile::{CompileError, Compiler, Endpoint, Roster};
+use crate::model::{EntityKind, Model, Service};
 use crate::nearest::nearest;
+
+pub use self::place::Parts;
+pub use self::remedy::{Opener, Remedy, Unfit, Unfitness};
+
+pub(crate) use self::trial::Trial;
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -51,19 +60,10 @@ pub struct Answer {
     pub at: UnixTime,
     /// Whether the user has registered a key; without one the device does not know them yet.
     pub registered: bool,
-    /// The judgement, with every grant that contains the service.
+    /// The judgement, with every grant and prohibition that contains the service.
     pub judgement: Explanation,
-    /// Roles whose categories contain the service, with the category: what an assignment would have to give.
-    pub opened_by: Vec<Opener>,
-}
-
-/// A role and the category through which it contains a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Opener {
-    /// The role.
-    pub role: Name,
-    /// The category.
-    pub category: Name,
+    /// What would have to be true; empty where it is permitted.
+    pub remedies: Vec<Remedy>,
 }
 
 /// Why there is no answer.
@@ -100,79 +100,57 @@ pub enum ExplainError {
 pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result<Answer, ExplainError> {
     let user = look_up(question.user, EntityKind::User.word(), model.names(EntityKind::User))?;
     let device = look_up(question.device, EntityKind::Device.word(), model.names(EntityKind::Device))?;
-    let services = Compiler::new(model, roster).service_names(&device);
-    let service = look_up(question.service, "service", services.keys().collect())?;
-    let registered = roster.users.get(&user).is_some_and(|user| !user.keys.is_empty());
-    let supposed = suppose_key(roster, &user)?;
-    let id = supposed.users.get(&user).map_or(NOBODY, |user| user.id);
-    let index = index(model, &supposed, &device, question.at)?;
-    let hypothesis = Hypothesis { user: id, second_factor_at: question.second_factor_at };
-    let circumstances = Circumstances { now: question.at, open: 0, open_by_user: 0, open_on_service: 0 };
-    let judgement = explain(Some(&Arc::new(index)), &hypothesis, service.as_str(), &circumstances);
-    let opened_by =
-        services.get(&service).map(|(local, service)| openers(model, local, service)).unwrap_or_default();
-    Ok(Answer { user, device, service, at: question.at, registered, judgement, opened_by })
-}
-
-fn openers(model: &Model, local: &Name, service: &crate::model::Service) -> Vec<Opener> {
-    let mut openers = Vec::new();
-    for (role, body) in &model.roles {
-        let selecting = body.categories.iter().filter(|category| {
-            model.categories.get(*category).is_some_and(|category| category.selects(local, service))
-        });
-        openers.extend(selecting.map(|category| Opener { role: role.clone(), category: category.clone() }));
-    }
-    openers
-}
-
-fn look_up(name: &str, what: &'static str, names: Vec<&Name>) -> Result<Name, ExplainError> {
-    names.iter().find(|known| known.as_str() == name).map(|known| (*known).clone()).ok_or_else(|| {
-        let nearest = nearest(name, names.into_iter().map(Name::as_str)).map(str::to_owned);
-        ExplainError::Unknown { what, name: name.to_owned(), nearest }
+    let trial = Trial::new()?;
+    let supposed = trial.suppose(roster, [user]);
+    let compiler = Compiler::new(model, &supposed);
+    let endpoints = compiler.endpoints(device);
+    let service =
+        look_up(question.service, "service", endpoints.iter().map(|endpoint| &endpoint.name).collect())?;
+    let index = trial.index(&compiler, device, question.at)?;
+    let judgement = explain(
+        Some(&index),
+        &Hypothesis { user: Trial::id(&supposed, user), second_factor_at: question.second_factor_at },
+        service.as_str(),
+        &Circumstances { now: question.at, open: 0, open_by_user: 0, open_on_service: 0 },
+    );
+    let found = endpoints.iter().find(|endpoint| endpoint.name == *service);
+    let remedies = found.map(|endpoint| remedies(model, user, device, endpoint, question.at, &judgement));
+    Ok(Answer {
+        user: user.clone(),
+        device: device.clone(),
+        service: service.clone(),
+        at: question.at,
+        registered: roster.users.get(user).is_some_and(|user| !user.keys.is_empty()),
+        judgement,
+        remedies: remedies.unwrap_or_default(),
     })
 }
 
-/// The roster with a key for one user, if they have none.
-fn suppose_key(roster: &Roster, user: &Name) -> Result<Roster, ExplainError> {
-    let mut roster = roster.clone();
-    let unknown = || Enrolled { id: NOBODY, keys: [].into(), disabled: false };
-    let enrolled = roster.users.entry(user.clone()).or_insert_with(unknown);
-    if enrolled.keys.is_empty() {
-        enrolled.keys.insert(SecretKey::from_seed(chance::bytes())?.public());
-    }
-    Ok(roster)
+fn remedies(
+    model: &Model,
+    user: &Name,
+    device: &Name,
+    endpoint: &Endpoint<'_>,
+    at: UnixTime,
+    judgement: &Explanation,
+) -> Vec<Remedy> {
+    let place = place::Place { device, machine: endpoint.machine };
+    let (local, service) = (endpoint.local, endpoint.service.as_ref());
+    remedy::Matter { model, user, place, local, service, at, judgement }.remedies()
 }
 
-fn index(model: &Model, roster: &Roster, device: &Name, at: UnixTime) -> Result<Index, ExplainError> {
-    let key = SecretKey::from_seed(chance::bytes())?;
-    let fleet = FleetId::new([0; 8]);
-    let role = |role| RoleKeys { role, threshold: 1, keys: vec![key.public()] };
-    let root = Root {
-        fleet,
-        version: 1,
-        expires: UnixTime::MAX,
-        policy_epoch: 1,
-        roles: vec![role(Role::Root), role(Role::Policy), role(Role::Identity)],
-        hubs: Vec::new(),
-    };
-    let addressee = Addressee { fleet, device: DeviceId::new([0; 8]), device_key: key.public(), epoch: 1 };
-    // As if it were signed just now: what is asked is what the policy says, not how old it is.
-    let term = Term { version: 1, issued: at, expires: at.saturating_add(crate::publish::LIFETIME_S) };
-    let content = Compiler::new(model, roster).compile(device)?;
-    let sealed = Envelope::seal(&content.into_snapshot(addressee, term), &[&key])?;
-    let expected =
-        Expectation { root: &root, device: addressee.device, device_key: addressee.device_key, floor: None };
-    Ok(Index::build(verify(&sealed, &expected)?))
+fn look_up<'n>(name: &str, what: &'static str, names: Vec<&'n Name>) -> Result<&'n Name, ExplainError> {
+    names.iter().copied().find(|known| known.as_str() == name).ok_or_else(|| {
+        let nearest = nearest(name, names.into_iter().map(Name::as_str)).map(str::to_owned);
+        ExplainError::Unknown { what, name: name.chars().take(80).collect(), nearest }
+    })
 }
 
 impl<'a> Compiler<'a> {
     /// The services of a device by their name there, with their own name.
     #[must_use]
-    pub fn service_names(&self, device: &Name) -> BTreeMap<Name, (&'a Name, &'a crate::model::Service)> {
+    pub fn service_names(&self, device: &Name) -> BTreeMap<Name, (&'a Name, Cow<'a, Service>)> {
         let endpoints = self.endpoints(device);
         endpoints.into_iter().map(|endpoint| (endpoint.name, (endpoint.local, endpoint.service))).collect()
     }
 }
-
-/// A user who is in the model and has no id yet; no id of this value is ever drawn in practice.
-const NOBODY: postern_protocol::id::UserId = postern_protocol::id::UserId::new([0; 8]);

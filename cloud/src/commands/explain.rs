@@ -1,15 +1,17 @@
-//! `explain`: the judgement in words.
+//! `explain`: the judgement in words, and for a denial what would have to be true.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use postern_protocol::policy::explain::Chain;
+use postern_protocol::policy::Reason;
+use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::time::UnixTime;
 
-use super::{CommandError, open};
+use super::words::{Conditions, links, window};
+use super::{CommandError, open, remedy};
 use crate::clock;
 use crate::explain::{Answer, Question, answer};
 
@@ -36,13 +38,39 @@ pub(super) fn run(state: &Path, asked: &Asked) -> Result<super::Answer, CommandE
     let question =
         Question { user: &asked.user, device: &asked.device, service: &asked.service, at, second_factor_at };
     let answer = answer(&model, &roster, &question)?;
-    let denied = answer.judgement.denied;
-    let json = json!({
-        "allowed": denied.is_none(),
-        "reason": denied.map(|reason| reason.word()),
-        "answer": answer,
+    Ok(super::Answer { text: words(&answer), json: json(&answer) })
+}
+
+/// Grants and prohibitions look as in the answer of `postern-agent explain`, so that the two can be compared.
+fn json(answer: &Answer) -> Value {
+    let Answer { user, device, service, at, registered, judgement, remedies } = answer;
+    let denied = judgement.denied;
+    let grants = judgement.chains.iter().map(|chain| {
+        json!({
+            "used": chain.used,
+            "origin": chain.origin,
+            "category": chain.category,
+            "not_before": chain.not_before,
+            "not_after": chain.not_after,
+            "second_factor_s": chain.second_factor_s,
+            "needs_case": chain.needs_case,
+            "case": chain.case,
+            "fails": chain.fails.map(Reason::word),
+        })
     });
-    Ok(super::Answer { text: words(&answer), json })
+    json!({
+        "user": user,
+        "device": device,
+        "service": service,
+        "at": at,
+        "registered": registered,
+        "allowed": denied.is_none(),
+        "reason": denied.map(Reason::word),
+        "until": judgement.until,
+        "grants": grants.collect::<Vec<_>>(),
+        "prohibitions": judgement.prohibitions,
+        "remedies": remedies,
+    })
 }
 
 // Writing to a string cannot fail; the results below are named to say so.
@@ -68,37 +96,44 @@ fn words(answer: &Answer) -> String {
     if !answer.registered {
         let _infallible = writeln!(text, "Not before they sign in: {user} has registered no key yet.");
     }
-    for chain in &judgement.chains {
-        write_chain(&mut text, chain);
+    for veto in &judgement.prohibitions {
+        write_veto(&mut text, veto);
     }
-    if judgement.chains.is_empty() {
-        let openers: Vec<String> = answer
-            .opened_by
-            .iter()
-            .map(|opener| format!("role `{}` (category `{}`)", opener.role, opener.category))
-            .collect();
-        let openers = if openers.is_empty() { "no role of the model".to_owned() } else { openers.join(", ") };
-        let _infallible =
-            writeln!(text, "What contains it: {openers}, assigned in a scope with this device.");
+    for chain in &judgement.chains {
+        write_chain(&mut text, answer, chain);
+    }
+    if !answer.remedies.is_empty() {
+        text.push_str("What would have to be true:\n");
+        for remedy in &answer.remedies {
+            let _infallible = writeln!(text, "  - {}", remedy::words(remedy, answer));
+        }
     }
     text
 }
 
-fn write_chain(text: &mut String, chain: &Chain) {
-    let Chain { assignment, role, category, .. } = chain;
-    let through = chain.group.as_ref().map(|group| format!(" through group `{group}`")).unwrap_or_default();
-    let _infallible = writeln!(
-        text,
-        "  {} assignment `{assignment}` gives role `{role}`{through}; category `{category}` contains it",
-        if chain.used { "*" } else { "-" },
-    );
-    let mut conditions = Vec::new();
-    conditions.extend(chain.not_before.map(|from| format!("from {}", clock::show(from))));
-    conditions.extend(chain.not_after.map(|until| format!("until {}", clock::show(until))));
-    conditions.extend(chain.second_factor_s.map(|age| {
-        format!("with a second factor not older than {:#}", SignedDuration::from_secs(i64::from(age)))
-    }));
-    let conditions = if conditions.is_empty() { "always".to_owned() } else { conditions.join(", ") };
+fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
+    let mark = if chain.used { '*' } else { '-' };
+    let mut chained = vec![answer.user.to_string()];
+    chained.extend(links(&chain.origin));
+    chained.push(format!("category `{}`", chain.category));
+    chained.push(answer.service.to_string());
+    let _infallible = writeln!(text, "  {mark} {}", chained.join(" -> "));
+    let conditions = Conditions {
+        not_before: chain.not_before,
+        not_after: chain.not_after,
+        second_factor_s: chain.second_factor_s,
+        needs_case: chain.needs_case,
+        case: chain.case.as_deref(),
+    };
+    let conditions = conditions.words().unwrap_or_else(|| "always".to_owned());
     let verdict = chain.fails.map_or_else(|| "holds".to_owned(), |reason| format!("does not hold: {reason}"));
     let _infallible = writeln!(text, "    {conditions}; {verdict}");
+}
+
+fn write_veto(text: &mut String, veto: &Veto) {
+    let Veto { in_force, origin, category, not_before, not_after } = veto;
+    let window = window(*not_before, *not_after);
+    let window = if window.is_empty() { String::new() } else { format!(" {}", window.join(", ")) };
+    let effect = if *in_force { "and beats every grant" } else { "and is not in force then" };
+    let _infallible = writeln!(text, "  ! {origin} denies category `{category}`{window} {effect}");
 }

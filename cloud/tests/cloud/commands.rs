@@ -7,12 +7,12 @@ use std::process::{Child, Command, Output, Stdio};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use serde_json::Value;
 
-struct Cloud {
-    state: PathBuf,
+pub(crate) struct Cloud {
+    pub(crate) state: PathBuf,
     _directory: tempfile::TempDir,
 }
 
-fn sample(name: &str) -> String {
+pub(crate) fn sample(name: &str) -> String {
     format!("{}/../samples/{name}.toml", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -22,7 +22,7 @@ impl Cloud {
         Self { state: directory.path().join("cloud"), _directory: directory }
     }
 
-    fn founded() -> Self {
+    pub(crate) fn founded() -> Self {
         let cloud = Self::nowhere();
         let output = cloud.run(&["init", "--listen", "127.0.0.1:7440"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -35,16 +35,16 @@ impl Cloud {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    fn code(&self, args: &[&str]) -> (i32, String) {
+    pub(crate) fn code(&self, args: &[&str]) -> (i32, String) {
         let output = self.run(args);
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let args: Vec<&str> = ["--json"].into_iter().chain(args.iter().copied()).collect();
         let output = self.run(&args);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -160,6 +160,9 @@ fn explanations_come_in_words_and_in_json() {
         ),
         "{text}"
     );
+    let sample = cloud.json(&ask);
+    assert_eq!(sample["grants"][0]["fails"], "second_factor_required");
+    assert_eq!(sample["remedies"][0]["remedy"], "second_factor");
     let with_factor: Vec<&str> = ask.iter().copied().chain(["--second-factor-age", "2h"]).collect();
     assert_eq!(cloud.json(&with_factor)["allowed"], true);
     let stale: Vec<&str> = ask.iter().copied().chain(["--second-factor-age", "8h"]).collect();

@@ -1,0 +1,176 @@
+//! A change of the model, from the plan to the devices.
+//!
+//! 1. The plan is made against one revision and shown.
+//! 2. When somebody gains access, or the change cannot be taken back, somebody has to confirm it.
+//! 3. One transaction checks that the revision is still the same, stores the model and signs what changed.
+//! 4. A running hub is told, and what is known of the devices' answers is said.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::plan::{self, SHOWN, write_rest};
+use super::progress::Progress;
+use super::{Answer, CommandError, arrival, open, operator, publisher};
+use crate::clock;
+use crate::compile::warnings;
+use crate::diff::Diff;
+use crate::hub;
+use crate::model::Model;
+use crate::publish::{Affected, Publication, Published};
+use crate::store::Store;
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode {
+    pub(super) dry_run: bool,
+    pub(super) yes: bool,
+    pub(super) json: bool,
+}
+
+/// What a command makes of the model.
+pub(super) struct Proposal {
+    pub(super) model: Model,
+    /// For the log of revisions.
+    pub(super) what: String,
+    /// What to say before the plan.
+    pub(super) preface: String,
+    /// What to ask, also when nobody gains access.
+    pub(super) question: Option<&'static str>,
+    /// More for the JSON answer.
+    pub(super) json: Value,
+}
+
+/// The model that a change starts from.
+pub(super) struct Basis {
+    store: Store,
+    revision: i64,
+    pub(super) model: Arc<Model>,
+}
+
+impl Basis {
+    pub(super) fn load(state: &Path) -> Result<Self, CommandError> {
+        let store = open(state)?;
+        let (model, revision) = store.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.revision()?)))?;
+        Ok(Self { store, revision, model })
+    }
+
+    /// Carries a proposal out, as far as `mode` allows.
+    pub(super) fn carry_out(
+        &self,
+        state: &Path,
+        proposal: &Proposal,
+        mode: Mode,
+    ) -> Result<Answer, CommandError> {
+        let new = &proposal.model;
+        let (diff, warnings) = {
+            let _progress = Progress::begin("comparing", new.devices.len());
+            (Diff::between(&self.model, new), warnings(new))
+        };
+        let mut text = proposal.preface.clone() + &plan::words(&diff, &warnings);
+        let answered = |applied: bool| json!({ "applied": applied, "change": proposal.json, "diff": diff, "warnings": warnings });
+        if mode.dry_run || diff.is_empty() {
+            return Ok(Answer { text, json: answered(false) });
+        }
+        let gains = (!diff.gained.is_empty()).then_some("Somebody gains access. Publish this?");
+        if let Some(question) = proposal.question.or(gains)
+            && !mode.yes
+        {
+            confirm(&std::mem::take(&mut text), question, mode)?;
+        }
+        let Published { compiled, publications } = self.write(state, proposal, &diff)?;
+        hub::notify(state);
+        write_publications(&mut text, compiled, &publications);
+        let arrival = arrival::watch(&self.store, state, &publications);
+        text.push_str(&arrival::sentence(arrival.as_ref(), &publications));
+        let mut json = answered(true);
+        if let Some(json) = json.as_object_mut() {
+            json.insert("compiled".to_owned(), json!(compiled));
+            json.insert("published".to_owned(), json!(publications));
+            json.insert("arrival".to_owned(), json!(arrival));
+        }
+        Ok(Answer { text, json })
+    }
+
+    fn write(&self, state: &Path, proposal: &Proposal, diff: &Diff) -> Result<Published, CommandError> {
+        self.store.write(|tx| {
+            // The plan that was confirmed must be the one that is carried out.
+            if tx.revision()? != self.revision {
+                return Err(CommandError::Overtaken);
+            }
+            let publisher = publisher(state, tx)?;
+            let now = clock::now();
+            tx.save_model(&proposal.model, now, &operator(), &proposal.what)?;
+            let progress = Progress::begin("compiling and signing", diff.affected.len());
+            let mut watch = |done, _all| progress.reach(done);
+            Ok(publisher.publish_watched(tx, Affected::Some(&diff.affected), now, &mut watch)?)
+        })
+    }
+}
+
+fn confirm(plan: &str, question: &str, mode: Mode) -> Result<(), CommandError> {
+    if mode.json || !std::io::stdin().is_terminal() {
+        let _gone = std::io::stderr().lock().write_all(plan.as_bytes());
+        return Err(CommandError::Unconfirmed);
+    }
+    let io = |error| CommandError::Io { what: "the terminal", error };
+    let mut out = std::io::stdout().lock();
+    out.write_all(plan.as_bytes()).map_err(io)?;
+    out.write_all(format!("{question} [y/N] ").as_bytes()).and_then(|()| out.flush()).map_err(io)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(io)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CommandError::Unconfirmed) }
+}
+
+fn write_publications(text: &mut String, compiled: usize, publications: &[Publication]) {
+    use std::fmt::Write as _;
+    if publications.is_empty() {
+        text.push_str("Applied; no enrolled device needs a new policy.\n");
+        return;
+    }
+    // Writing to a string cannot fail.
+    let signed = publications.len();
+    let _infallible = writeln!(text, "Applied; devices compiled: {compiled}, snapshots signed: {signed}");
+    for publication in publications.iter().take(SHOWN) {
+        let _infallible = writeln!(text, "  {} version {}", publication.device, publication.version);
+    }
+    write_rest(text, signed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::init;
+    use crate::fleet;
+
+    fn proposal(fleet: &str) -> Proposal {
+        Proposal {
+            model: fleet::read(fleet, &[]).unwrap(),
+            what: "apply".to_owned(),
+            preface: String::new(),
+            question: None,
+            json: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_plan_that_somebody_else_has_overtaken_is_not_carried_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("cloud");
+        let listen = "127.0.0.1:7440".parse().unwrap();
+        assert!(init::run(&state, listen, Vec::new()).is_ok());
+        let mode = Mode { dry_run: false, yes: true, json: false };
+        let account = "[account.acme]\ntenant = \"service_provider\"\n";
+        let (mine, theirs) = (Basis::load(&state).ok().unwrap(), Basis::load(&state).ok().unwrap());
+        assert!(theirs.carry_out(&state, &proposal(account), mode).is_ok());
+        let error = mine.carry_out(&state, &proposal(&account.replace("acme", "mine")), mode).err().unwrap();
+        assert!(matches!(error, CommandError::Overtaken), "{error}");
+        let now = Basis::load(&state).ok().unwrap();
+        assert_eq!((now.revision, now.model.accounts.len()), (1, 1));
+        assert!(now.model.accounts.contains_key("acme"));
+        // Looked at again, it is.
+        assert!(now.carry_out(&state, &proposal(&account.replace("acme", "mine")), mode).is_ok());
+    }
+}

@@ -1,0 +1,132 @@
+//! The plan: what changes in the model, who gains and who loses what, grouped so that a person can read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use postern_protocol::name::Name;
+
+use super::words::Conditions;
+use crate::compile::Warning;
+use crate::diff::{Access, Diff, Entity};
+
+// Writing to a string cannot fail; the results below are named to say so.
+
+/// The plan in words.
+pub(super) fn words(diff: &Diff, warnings: &BTreeSet<Warning>) -> String {
+    let mut text = String::new();
+    if diff.is_empty() {
+        text.push_str("The model is the same; nothing changes.\n");
+    } else {
+        let Diff { added, changed, removed, .. } = diff;
+        let counts = format!("{} added, {} changed, {} removed", added.len(), changed.len(), removed.len());
+        let _infallible = writeln!(text, "The model changes: {counts}.");
+        write_entities(&mut text, '+', added);
+        write_entities(&mut text, '~', changed);
+        write_entities(&mut text, '-', removed);
+        write_accesses(&mut text, "gains", &diff.gained);
+        write_accesses(&mut text, "loses", &diff.lost);
+        if diff.gained.is_empty() && diff.lost.is_empty() {
+            text.push_str("Nobody gains or loses access.\n");
+        }
+    }
+    write_warnings(&mut text, warnings);
+    text
+}
+
+pub(super) fn write_warnings(text: &mut String, warnings: &BTreeSet<Warning>) {
+    for warning in warnings.iter().take(SHOWN) {
+        let _infallible = writeln!(text, "Warning: {warning}.");
+    }
+    write_rest(text, warnings.len());
+}
+
+/// `count` things, of which [`SHOWN`] were written.
+pub(super) fn write_rest(text: &mut String, count: usize) {
+    if let Some(rest) = count.checked_sub(SHOWN).filter(|rest| *rest > 0) {
+        let _infallible = writeln!(text, "  and {rest} more (all with --json)");
+    }
+}
+
+fn write_entities(text: &mut String, sign: char, entities: &[Entity]) {
+    for entity in entities.iter().take(SHOWN) {
+        let _infallible = writeln!(text, "  {sign} {} {}", entity.kind, entity.name);
+    }
+    write_rest(text, entities.len());
+}
+
+fn write_accesses(text: &mut String, verb: &str, accesses: &[Access]) {
+    let mut by_user: BTreeMap<&Name, Vec<&Access>> = BTreeMap::new();
+    for access in accesses {
+        by_user.entry(&access.user).or_default().push(access);
+    }
+    if !by_user.is_empty() {
+        let people =
+            if by_user.len() == 1 { "1 user".to_owned() } else { format!("{} users", by_user.len()) };
+        let _infallible =
+            writeln!(text, "{people} {}:", if by_user.len() == 1 { verb } else { plural(verb) });
+    }
+    for (user, accesses) in by_user.iter().take(SHOWN) {
+        let groups = grouped(accesses);
+        for ((services, conditions), devices) in groups.iter().take(GROUPS) {
+            let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
+            let conditions = conditions.as_ref().map(|words| format!(", {words}")).unwrap_or_default();
+            let _infallible = writeln!(
+                text,
+                "  {user} {verb} {} on {}{conditions}",
+                services.join(", "),
+                enumerate(devices)
+            );
+        }
+        if let Some(rest) = groups.len().checked_sub(GROUPS).filter(|rest| *rest > 0) {
+            let _infallible = writeln!(text, "  {user} {verb} {rest} more selections (all with --json)");
+        }
+    }
+    write_rest(text, by_user.len());
+}
+
+fn plural(verb: &str) -> &str {
+    verb.strip_suffix('s').unwrap_or(verb)
+}
+
+/// Services that come under the same conditions, with the devices on which they do.
+type Groups<'a> = BTreeMap<(BTreeSet<&'a Name>, Option<String>), BTreeSet<&'a Name>>;
+
+fn grouped<'a>(accesses: &[&'a Access]) -> Groups<'a> {
+    let mut by_device: BTreeMap<(&Name, Option<String>), BTreeSet<&Name>> = BTreeMap::new();
+    for access in accesses {
+        let key = (&access.device, conditions(access));
+        by_device.entry(key).or_default().insert(&access.service);
+    }
+    let mut groups = Groups::new();
+    for ((device, conditions), services) in by_device {
+        groups.entry((services, conditions)).or_default().insert(device);
+    }
+    groups
+}
+
+fn conditions(access: &Access) -> Option<String> {
+    let conditions = Conditions {
+        not_before: access.not_before,
+        not_after: access.not_after,
+        second_factor_s: access.second_factor_s,
+        needs_case: access.needs_case,
+        case: access.case.as_ref().map(Name::as_str),
+    };
+    conditions.words()
+}
+
+/// Devices by name, or how many where there are many.
+fn enumerate(devices: &BTreeSet<&Name>) -> String {
+    let shown: Vec<&str> = devices.iter().take(DEVICES).map(|device| device.as_str()).collect();
+    match devices.len().checked_sub(DEVICES).filter(|rest| *rest > 0) {
+        Some(rest) => format!("{} devices: {} and {rest} more", devices.len(), shown.join(", ")),
+        None => shown.join(", "),
+    }
+}
+
+/// Lines of each kind that a person is shown.
+pub(super) const SHOWN: usize = 40;
+/// Selections of each user that a person is shown.
+const GROUPS: usize = 8;
+/// Devices of each selection that a person is shown.
+const DEVICES: usize = 6;

@@ -1,0 +1,133 @@
+//! Conditions and origins in words, the same in every command.
+
+use jiff::SignedDuration;
+
+use postern_protocol::policy::Origin;
+use postern_protocol::time::UnixTime;
+
+use crate::clock;
+use crate::model::Scope;
+
+/// What a grant demands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conditions<'a> {
+    pub(super) not_before: Option<UnixTime>,
+    pub(super) not_after: Option<UnixTime>,
+    pub(super) second_factor_s: Option<u32>,
+    pub(super) needs_case: bool,
+    pub(super) case: Option<&'a str>,
+}
+
+impl Conditions<'_> {
+    /// Each condition in words; none for a grant without any.
+    pub(super) fn words(&self) -> Option<String> {
+        let mut words = window(self.not_before, self.not_after);
+        words.extend(
+            self.second_factor_s.map(|age| format!("with a second factor not older than {}", span(age))),
+        );
+        words.extend(match (self.needs_case, self.case) {
+            (_, Some(case)) => Some(format!("by active case `{case}`")),
+            (true, None) => Some("with an active case".to_owned()),
+            (false, None) => None,
+        });
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
+
+/// From when until when; empty for ever.
+pub(super) fn window(from: Option<UnixTime>, until: Option<UnixTime>) -> Vec<String> {
+    let from = from.map(|from| format!("from {}", clock::show(from)));
+    let until = until.map(|until| format!("until {}", clock::show(until)));
+    from.into_iter().chain(until).collect()
+}
+
+/// A time span, such as `8h`.
+pub(super) fn span(seconds: u32) -> String {
+    format!("{:#}", SignedDuration::from_secs(i64::from(seconds)))
+}
+
+/// What lies between a user and a category: the links of a chain.
+pub(super) fn links(origin: &Origin) -> Vec<String> {
+    match origin {
+        Origin::Assignment { assignment, role, group } => {
+            let group = group.iter().map(|group| format!("user group `{group}`"));
+            group.chain([format!("assignment `{assignment}`"), format!("role `{role}`")]).collect()
+        }
+        Origin::Membership { group, role } => {
+            vec![format!("membership in device group `{group}`"), format!("role `{role}`")]
+        }
+        Origin::Entry { entry } => vec![format!("entry `{entry}`")],
+    }
+}
+
+/// A scope as a noun.
+pub(super) fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Account { account, nested: false } => format!("account `{account}`"),
+        Scope::Account { account, nested: true } => format!("account `{account}` with those nested in it"),
+        Scope::DeviceGroup { group } => format!("device group `{group}`"),
+        Scope::Facility { facility } => format!("facility `{facility}`"),
+        Scope::Organisation { organisation } => format!("organisation `{organisation}`"),
+        Scope::Device { device } => format!("device `{device}`"),
+        Scope::Machine { machine } => format!("machine `{machine}`"),
+        Scope::AllOf { scopes } => {
+            format!("all of ({})", scopes.iter().map(self::scope).collect::<Vec<_>>().join(", "))
+        }
+        Scope::Unknown => "a scope of an unknown type".to_owned(),
+    }
+}
+
+/// Nouns as a list: `a, b and c`.
+pub(super) fn list(nouns: &[String]) -> String {
+    match nouns {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(text: &str) -> postern_protocol::name::Label {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn conditions_come_in_words_and_none_are_nothing() {
+        let mut conditions = Conditions {
+            not_before: None,
+            not_after: Some(UnixTime::from_secs(1_798_740_000)),
+            second_factor_s: Some(28_800),
+            needs_case: true,
+            case: None,
+        };
+        assert_eq!(
+            conditions.words().unwrap(),
+            "until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case"
+        );
+        conditions = Conditions { not_after: None, second_factor_s: None, needs_case: false, ..conditions };
+        assert_eq!(conditions.words(), None);
+    }
+
+    #[test]
+    fn links_name_the_way_from_a_user_to_a_category() {
+        let origin = Origin::Assignment {
+            assignment: label("north"),
+            role: label("operator"),
+            group: Some(label("shift-a")),
+        };
+        assert_eq!(links(&origin), ["user group `shift-a`", "assignment `north`", "role `operator`"]);
+        let origin = Origin::Membership { group: label("mine"), role: label("engineer") };
+        assert_eq!(links(&origin), ["membership in device group `mine`", "role `engineer`"]);
+        assert_eq!(links(&Origin::Entry { entry: label("loan") }), ["entry `loan`"]);
+    }
+
+    #[test]
+    fn lists_read_as_sentences() {
+        let nouns = |nouns: &[&str]| list(&nouns.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(nouns(&["a"]), "a");
+        assert_eq!(nouns(&["a", "b", "c"]), "a, b and c");
+    }
+}
