@@ -1,6 +1,7 @@
 //! Reads single values out of tables, and turns everything unexpected into complaints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,8 +22,9 @@ pub(super) struct Reader<'a> {
     complaints: Vec<(usize, Complaint)>,
     /// How many there were.
     count: usize,
-    /// The offset of each key that a fault of the model may be about.
-    places: BTreeMap<String, usize>,
+    /// The offset of each key that a fault of the model may be about, under the hash of the key: in a large fleet the
+    /// keys themselves are larger than the model, and two with one hash would only put a complaint in a wrong place.
+    marks: Vec<(u64, usize)>,
 }
 
 /// A table that is being read: each key that is asked for is taken out, what is left over is unknown.
@@ -46,7 +48,7 @@ impl Section {
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(texts: &'a Places<'a>) -> Self {
-        Self { texts, complaints: Vec::new(), count: 0, places: BTreeMap::new() }
+        Self { texts, complaints: Vec::new(), count: 0, marks: Vec::new() }
     }
 
     pub(super) const fn complaint_count(&self) -> usize {
@@ -62,10 +64,13 @@ impl<'a> Reader<'a> {
 
     /// All complaints in the order of the files, those of the model placed where their key stands.
     pub(super) fn into_complaints(mut self, faults: Vec<ModelFault>) -> Vec<Complaint> {
+        // The last mark of a key counts, and comes first where the order is the other way round.
+        self.marks.reverse();
+        self.marks.sort_by_key(|(hash, _)| *hash);
         for ModelFault { kind, name, key, problem } in faults {
             let entity = join(kind.word(), name.as_str());
             let path = if key.is_empty() { entity.clone() } else { join(&entity, &key) };
-            let at = self.places.get(&path).or_else(|| self.places.get(&entity)).copied().unwrap_or(0);
+            let at = self.marked(&path).or_else(|| self.marked(&entity)).unwrap_or(0);
             self.complain(at, path, Fault::Model(problem));
         }
         let Self { mut complaints, count, .. } = self;
@@ -79,8 +84,14 @@ impl<'a> Reader<'a> {
         complaints
     }
 
-    pub(super) fn mark(&mut self, path: String, at: usize) {
-        self.places.insert(path, at);
+    pub(super) fn mark(&mut self, path: &str, at: usize) {
+        self.marks.push((hash(path), at));
+    }
+
+    fn marked(&self, path: &str) -> Option<usize> {
+        let hash = hash(path);
+        let first = self.marks.partition_point(|(mark, _)| *mark < hash);
+        self.marks.get(first).filter(|(mark, _)| *mark == hash).map(|(_, at)| *at)
     }
 
     /// A table, ready to be read.
@@ -123,7 +134,7 @@ impl<'a> Reader<'a> {
             let key = join(path, &field.key);
             match Name::from_str(&field.key) {
                 Ok(name) => {
-                    self.mark(key, field.at);
+                    self.mark(&key, field.at);
                     named.push((name, field.node));
                 }
                 Err(fault) => {
@@ -176,7 +187,7 @@ impl<'a> Reader<'a> {
         expected: &'static str,
     ) -> Option<T> {
         let (at, text) = self.text(key, node, expected)?;
-        self.mark(key.to_owned(), at);
+        self.mark(key, at);
         match text.parse() {
             Ok(value) => Some(value),
             Err(fault) => {
@@ -233,13 +244,13 @@ impl<'a> Reader<'a> {
         for node in nodes {
             let at = node.at;
             let Some((entry, word)) = parse(self, &path, node) else { continue };
-            self.mark(format!("{path}[{word}]"), at);
+            self.mark(&format!("{path}[{word}]"), at);
             if !entries.insert(entry) {
                 self.complain(at, path.as_str(), Fault::Twice { found: word.into() });
             }
         }
         // Last: each entry has left its own place under the key of the list.
-        self.mark(path, start);
+        self.mark(&path, start);
         entries
     }
 
@@ -273,7 +284,7 @@ impl<'a> Reader<'a> {
         word: fn(T) -> &'static str,
     ) -> Option<T> {
         let (at, text) = self.text(key, node, "a word as text")?;
-        self.mark(key.to_owned(), at);
+        self.mark(key, at);
         let found = vocabulary.iter().copied().find(|value| word(*value) == text);
         if found.is_none() {
             let words = || vocabulary.iter().map(|value| word(*value));
@@ -358,7 +369,7 @@ impl<'a> Reader<'a> {
         let node = section.take(key)?;
         let path = section.key(key);
         let at = node.at;
-        self.mark(path.clone(), at);
+        self.mark(&path, at);
         let text = match node.value {
             Value::Time(text) => text,
             value @ (Value::Text(_)
@@ -380,6 +391,12 @@ impl<'a> Reader<'a> {
         let fault = Fault::Value { found: found.into(), expected: expected.into(), nearest: None };
         self.complain(at, key, fault);
     }
+}
+
+fn hash(path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(super) fn join(path: &str, key: &str) -> String {

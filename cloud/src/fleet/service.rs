@@ -103,7 +103,7 @@ impl Reader<'_> {
         let mut pages = BTreeMap::new();
         let Some(node) = section.take("page") else { return pages };
         let path = section.key("page");
-        self.mark(path.clone(), node.at);
+        self.mark(&path, node.at);
         for (name, node) in self.named(&path, node) {
             let Some(mut page) = self.section(format!("{path}.{name}"), node) else { continue };
             let key = page.key("path");
