@@ -4,11 +4,11 @@ use postern_protocol::policy::Reason;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Factor, Method, Pass};
 use postern_protocol::wire::tunnel::Answer;
-use postern_transport::quic::StreamFault;
+use postern_transport::quic::{ConnectionEnd, StreamFault};
 
 use crate::client::Client;
 use crate::policy::{FLEET, USER, USER_SEED, now, pass, pass_of, secret};
-use crate::world::{World, other_user};
+use crate::world::{GENEROUS, World, other_user};
 
 /// Seconds for which a second factor counts here.
 const MAX_AGE: u32 = 60;
@@ -25,11 +25,14 @@ async fn world() -> World {
 
 /// The usual user's pass with a second factor that is this old.
 fn aged(age: u64) -> Vec<u8> {
+    with_totp(age, UnixTime::from_secs(4_000_000_000))
+}
+
+fn with_totp(age: u64, expires: UnixTime) -> Vec<u8> {
     let issued = now();
     let at = |age| UnixTime::from_secs(issued.as_secs() - age);
     let factors =
         vec![Factor { method: Method::Password, at: at(500) }, Factor { method: Method::Totp, at: at(age) }];
-    let expires = UnixTime::from_secs(4_000_000_000);
     pass_of(&Pass { fleet: FLEET, user: USER, key: secret(USER_SEED).public(), factors, issued, expires })
 }
 
@@ -79,6 +82,20 @@ async fn a_pass_without_a_second_factor_counts_for_new_tunnels_and_ends_no_live_
     tunnel.echo(b"permitted by the first pass").await;
     // For as long as the first pass says, and not for longer.
     assert_eq!(tunnel.drain().await, stale());
+}
+
+#[tokio::test]
+async fn a_pass_that_ends_earlier_ends_neither_live_tunnels_nor_their_connection() {
+    let world = world().await;
+    let client = signed_in(&world, &aged(0)).await;
+    let mut tunnel = client.tunnel("web").await;
+    // The twin has nothing but a pass that ends a little later: when its connection is closed, time is up.
+    let twin = signed_in(&world, &with_totp(0, now().saturating_add(4))).await;
+    welcomed(&client, &with_totp(0, now().saturating_add(2))).await;
+    let end = tokio::time::timeout(GENEROUS, twin.connection.closed()).await.unwrap();
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: 1, .. }), "{end:?}");
+    tunnel.echo(b"permitted by the first pass").await;
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::BadPass));
 }
 
 #[tokio::test]
