@@ -9,7 +9,7 @@
 //!
 //! Either there are no complaints, or there is no model: nothing is ever applied in part. All complaints of one run
 //! are returned, so that a file is repaired in one sitting. Deliberately absent: ids, keys, passwords and
-//! anything else that a file must not decide.
+//! anything else that a file must not decide, and a fleet from the standard input, which could include nothing.
 
 mod complaint;
 mod entities;
@@ -19,6 +19,7 @@ mod reader;
 mod scope;
 mod service;
 mod tree;
+mod values;
 mod writer;
 
 use std::collections::BTreeSet;
