@@ -1,16 +1,19 @@
 //! The product from end to end: real processes, real QUIC on loopback, real databases, one world for each test.
 //!
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
-//! [`gate`] (who gets in), [`step_up`] (with a second factor, again and again), [`revocation`] (who is thrown out, and
-//! how fast), [`offline`] (without the hub), [`hostile`] (bad input), [`audit`] (what is recorded), [`peers`] and
-//! [`gnutls`] (software of others), [`arm`] (the agent of a router) and [`lab`] (the laboratory itself).
+//! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`step_up`] (with a second factor,
+//! again and again), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`hostile`] (bad
+//! input), [`audit`] (what is recorded), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
+//! and [`lab`] (the laboratory itself).
 
 // Failing is what tests are for; the lints that keep the product from panicking do not fit them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 mod end_to_end {
+    pub(crate) mod access_model;
     pub(crate) mod arm;
     pub(crate) mod audit;
+    pub(crate) mod explain;
     pub(crate) mod gate;
     pub(crate) mod gnutls;
     pub(crate) mod hostile;
