@@ -24,10 +24,12 @@ pub struct Effort {
 pub struct Row {
     /// The engine.
     pub peer: &'static str,
-    /// Half of the questions permitted: median of the batches.
+    /// Half of the questions permitted, each another user's: median of the batches.
     pub p50: Vec<f64>,
     /// The same: 99th percentile of the batches.
     pub p99: Vec<f64>,
+    /// Half permitted, one user asking: median of the batches.
+    pub one_user: Vec<f64>,
     /// All questions permitted: median of the batches.
     pub permit: Vec<f64>,
     /// All questions denied: median of the batches.
@@ -45,7 +47,12 @@ pub fn measure(questions: &Questions, peers: &[Box<dyn Peer>], effort: Effort) -
             let mixed = turn(questions, peer.as_ref(), Part::Mixed, effort.turn)?;
             row.p50.extend(quantile(&mixed, 0.5));
             row.p99.extend(quantile(&mixed, 0.99));
-            for (part, values) in [(Part::Permitted, &mut row.permit), (Part::Denied, &mut row.denial)] {
+            let parts = [
+                (Part::OneUser, &mut row.one_user),
+                (Part::Permitted, &mut row.permit),
+                (Part::Denied, &mut row.denial),
+            ];
+            for (part, values) in parts {
                 values.extend(quantile(&turn(questions, peer.as_ref(), part, effort.turn / 2)?, 0.5));
             }
         }

@@ -44,7 +44,7 @@ pub struct Question {
     pub service: u16,
 }
 
-/// Questions in one list: first mixed batches with as many permitted as denied, then permitted, then denied ones.
+/// Questions in one list: mixed batches of many users, mixed batches of one user each, permitted ones, denied ones.
 #[derive(Clone, Debug)]
 pub struct Questions {
     list: Vec<Question>,
@@ -54,8 +54,10 @@ pub struct Questions {
 /// A part of the questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Half of each batch is permitted, in random order.
+    /// Half of each batch is permitted, in random order; each question is another user's.
     Mixed,
+    /// The same, but all of a batch are one user's, as on a live connection.
+    OneUser,
     /// All are permitted.
     Permitted,
     /// All are denied.
@@ -134,29 +136,21 @@ impl World {
 }
 
 impl Questions {
-    /// Draws batches of [`Self::BATCH`] questions.
+    /// Draws batches of [`Self::BATCH`] questions. A world that permits nearly all or nothing yields fewer.
     #[must_use]
     pub fn draw(world: &World, batches: usize, random: &mut Random) -> Self {
         let half = Self::BATCH / 2;
-        let (mut yes, mut no) = (Vec::new(), Vec::new());
-        while yes.len() < half * batches || no.len() < half * batches {
-            let size = world.size();
-            let question = Question { user: random.below(size.users), service: random.below(size.services) };
-            let (list, other) =
-                if world.permits(question) { (&mut yes, &mut no) } else { (&mut no, &mut yes) };
-            // A world that permits all or nothing has no second kind; `agree` says so.
-            if list.len() < half * batches {
-                list.push(question);
-            } else if other.is_empty() && random.next().is_multiple_of(1 << 20) {
-                break;
-            }
-        }
-        let mut list = Vec::with_capacity(yes.len() * 4);
+        let (yes, no) = halves(world, half * batches, random, None);
+        let mut list = Vec::with_capacity(yes.len() * 6);
         for (yes, no) in yes.chunks(half).zip(no.chunks(half)) {
-            let from = list.len();
-            list.extend(yes.iter().chain(no));
-            if let Some(batch) = list.get_mut(from..) {
-                random.shuffle(batch);
+            list.extend(random.mixed(yes, no));
+        }
+        for _ in 0..batches {
+            let users = std::iter::repeat_with(|| random.below(world.size().users)).take(TRIES);
+            let users: Vec<u16> = users.collect();
+            let mut drawn = users.into_iter().map(|user| halves(world, half, random, Some(user)));
+            if let Some((yes, no)) = drawn.find(|(yes, no)| yes.len() == half && no.len() == half) {
+                list.extend(random.mixed(&yes, &no));
             }
         }
         list.extend(yes);
@@ -170,13 +164,20 @@ impl Questions {
         &self.list
     }
 
+    /// As many as were wished for.
+    #[must_use]
+    pub const fn wished(&self) -> usize {
+        3 * self.batches * Self::BATCH
+    }
+
     /// The positions of the batches of a part.
     pub fn batches(&self, part: Part) -> impl Iterator<Item = Range<usize>> {
         let (mixed, half) = (self.batches * Self::BATCH, self.batches * Self::BATCH / 2);
         let part = match part {
             Part::Mixed => 0..mixed,
-            Part::Permitted => mixed..mixed + half,
-            Part::Denied => mixed + half..mixed + 2 * half,
+            Part::OneUser => mixed..2 * mixed,
+            Part::Permitted => 2 * mixed..2 * mixed + half,
+            Part::Denied => 2 * mixed + half..3 * mixed,
         };
         part.step_by(Self::BATCH).map(|from| from..from + Self::BATCH)
     }
@@ -190,7 +191,7 @@ impl Part {
     #[must_use]
     pub const fn permitted(self) -> usize {
         match self {
-            Self::Mixed => Questions::BATCH / 2,
+            Self::Mixed | Self::OneUser => Questions::BATCH / 2,
             Self::Permitted => Questions::BATCH,
             Self::Denied => 0,
         }
@@ -230,11 +231,37 @@ impl Random {
         numbers.into_iter().collect()
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for end in (1..=items.len()).rev() {
-            items.swap(end - 1, usize::from(self.below(u16::try_from(end).unwrap_or(u16::MAX))));
+    /// Both lists as one, in random order.
+    fn mixed(&mut self, yes: &[Question], no: &[Question]) -> Vec<Question> {
+        let mut list: Vec<Question> = yes.iter().chain(no).copied().collect();
+        for end in (1..=list.len()).rev() {
+            list.swap(end - 1, usize::from(self.below(u16::try_from(end).unwrap_or(u16::MAX))));
+        }
+        list
+    }
+}
+
+/// So many permitted and so many denied questions, of one user or of any.
+fn halves(
+    world: &World,
+    half: usize,
+    random: &mut Random,
+    user: Option<u16>,
+) -> (Vec<Question>, Vec<Question>) {
+    let (mut yes, mut no) = (Vec::new(), Vec::new());
+    let size = world.size();
+    for _ in 0..half.saturating_mul(TRIES) {
+        let user = user.unwrap_or_else(|| random.below(size.users));
+        let question = Question { user, service: random.below(size.services) };
+        let list = if world.permits(question) { &mut yes } else { &mut no };
+        if list.len() < half {
+            list.push(question);
+        }
+        if yes.len() == half && no.len() == half {
+            break;
         }
     }
+    (yes, no)
 }
 
 fn row(rows: &[Vec<u16>], at: u16) -> &[u16] {
@@ -243,6 +270,8 @@ fn row(rows: &[Vec<u16>], at: u16) -> &[u16] {
 
 /// The model of the design's targets: one device's worth of policy.
 pub const FULL: Size = Size { users: 1000, groups: 200, roles: 50, categories: 50, services: 2000 };
+/// Draws for each question that is wanted, before there are too few of its kind.
+const TRIES: usize = 1000;
 const GROUPS_OF_USER: usize = 3;
 const ROLES_OF_GROUP: usize = 2;
 const CATEGORIES_OF_ROLE: usize = 2;
@@ -281,13 +310,29 @@ mod tests {
         let mut random = Random::new(3);
         let world = World::draw(SMALL, &mut random);
         let questions = Questions::draw(&world, 4, &mut random);
-        assert_eq!(questions.all().len(), 8 * Questions::BATCH);
-        for (part, batches) in [(Part::Mixed, 4), (Part::Permitted, 2), (Part::Denied, 2)] {
+        assert_eq!(
+            (questions.all().len(), questions.wished()),
+            (12 * Questions::BATCH, 12 * Questions::BATCH)
+        );
+        let parts = [(Part::Mixed, 4), (Part::OneUser, 4), (Part::Permitted, 2), (Part::Denied, 2)];
+        for (part, batches) in parts {
             let counted: Vec<usize> = questions
                 .batches(part)
                 .map(|batch| questions.list[batch].iter().filter(|ask| world.permits(**ask)).count())
                 .collect();
             assert_eq!(counted, vec![part.permitted(); batches]);
         }
+        for batch in questions.batches(Part::OneUser) {
+            let users: BTreeSet<u16> = questions.list[batch].iter().map(|ask| ask.user).collect();
+            assert_eq!(users.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_world_that_permits_nothing_has_fewer_questions_than_were_wished_for() {
+        let mut random = Random::new(3);
+        let world = World::draw(Size { roles: 0, ..SMALL }, &mut random);
+        let questions = Questions::draw(&world, 1, &mut random);
+        assert_eq!((questions.all().len(), questions.wished()), (Questions::BATCH / 2, 3 * Questions::BATCH));
     }
 }

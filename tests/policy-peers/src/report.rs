@@ -47,26 +47,27 @@ impl Report {
         quantile(&ratios, 0.5)
     }
 
-    /// The targets. Peers are measured against the slower way to ask Postern, and with their faster arrangement.
+    /// The targets. Peers are judged by their faster arrangement and by the way to ask Postern that begins where they
+    /// begin: cedar-policy with everything looked up, casbin with names.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {
-        let own = |name: &str| {
-            self.rows.iter().find(|row| row.peer == name).and_then(|row| quantile(&row.p50, 0.5))
+        let own = |name: &str, column: fn(&Row) -> &Vec<f64>| {
+            self.rows.iter().find(|row| row.peer == name).and_then(|row| quantile(column(row), 0.5))
         };
-        let faster = |peers: [&str; 2]| {
-            peers.into_iter().filter_map(|peer| self.ratio(peer, postern::FROM_ID)).reduce(f64::min)
+        let faster = |peers: [&str; 2], base: &str| {
+            peers.into_iter().filter_map(|peer| self.ratio(peer, base)).reduce(f64::min)
         };
         let verdicts = [
-            ("p50 ns, resolved", own(postern::RESOLVED), Bound::Below(20.0)),
-            ("p50 ns, from id and name", own(postern::FROM_ID), Bound::Below(100.0)),
+            ("ns, resolved, one user", own(postern::RESOLVED, |row| &row.one_user), Bound::Below(20.0)),
+            ("ns, from id and name", own(postern::FROM_ID, |row| &row.p50), Bound::Below(100.0)),
             (
-                "cedar-policy, prebuilt, to postern from id and name",
-                faster([cedar::ONE_POLICY, cedar::EACH_ROLE]),
+                "cedar-policy, prebuilt, to postern, resolved",
+                faster([cedar::ONE_POLICY, cedar::EACH_ROLE], postern::RESOLVED),
                 Bound::AtLeast(40.0),
             ),
             (
-                "casbin to postern from id and name",
-                faster([casbin::RESOURCE_FIRST, casbin::ROLE_FIRST]),
+                "casbin to postern, from id and name",
+                faster([casbin::RESOURCE_FIRST, casbin::ROLE_FIRST], postern::FROM_ID),
                 Bound::AtLeast(1000.0),
             ),
         ];
@@ -84,6 +85,7 @@ impl Report {
             json!({
                 "peer": row.peer,
                 "p50_ns": column(&row.p50), "p99_ns": column(&row.p99),
+                "one_user_ns": column(&row.one_user),
                 "permit_ns": column(&row.permit), "denial_ns": column(&row.denial),
                 "to_from_id": self.ratio(row.peer, postern::FROM_ID),
                 "to_resolved": self.ratio(row.peer, postern::RESOLVED),
@@ -127,19 +129,20 @@ impl fmt::Display for Report {
             f,
             "nanoseconds for one decision, medians of the rounds; ratios of p50 in the same rounds\n"
         )?;
-        let head = ["", "p50", "p99", "permit", "denial", "to from id", "to resolved"];
-        let line = |f: &mut fmt::Formatter<'_>, [name, cells @ ..]: [&str; 7]| {
+        let head = ["", "p50", "p99", "one user", "permit", "denial", "to from id", "to resolved"];
+        let line = |f: &mut fmt::Formatter<'_>, [name, cells @ ..]: [&str; 8]| {
             write!(f, "{name:<46}")?;
-            cells.iter().try_for_each(|cell| write!(f, "{cell:>12}"))?;
+            cells.iter().try_for_each(|cell| write!(f, "{cell:>11}"))?;
             writeln!(f)
         };
         line(f, head)?;
         for row in &self.rows {
-            let [p50, p99, permit, denial] =
-                [&row.p50, &row.p99, &row.permit, &row.denial].map(|values| short(quantile(values, 0.5)));
+            let [p50, p99, one_user, permit, denial] =
+                [&row.p50, &row.p99, &row.one_user, &row.permit, &row.denial]
+                    .map(|values| short(quantile(values, 0.5)));
             let [from_id, resolved] =
                 [postern::FROM_ID, postern::RESOLVED].map(|base| short(self.ratio(row.peer, base)));
-            line(f, [row.peer, &p50, &p99, &permit, &denial, &from_id, &resolved])?;
+            line(f, [row.peer, &p50, &p99, &one_user, &permit, &denial, &from_id, &resolved])?;
         }
         writeln!(f, "\nP6")?;
         for Verdict { what, seen, wanted } in self.verdicts() {
@@ -169,12 +172,13 @@ mod tests {
     use super::*;
 
     fn report(casbin_p50: f64) -> Report {
-        let row = |peer, p50: f64| Row { peer, p50: vec![p50; 3], ..Row::default() };
+        let row =
+            |peer, p50: f64| Row { peer, p50: vec![p50; 3], one_user: vec![p50 + 10.0], ..Row::default() };
         let rows = vec![
             row(postern::RESOLVED, 10.0),
             row(postern::FROM_ID, 50.0),
-            row(cedar::ONE_POLICY, 2000.0),
-            row(cedar::EACH_ROLE, 90_000.0),
+            row(cedar::ONE_POLICY, 400.0),
+            row(cedar::EACH_ROLE, 9000.0),
             row(casbin::RESOURCE_FIRST, casbin_p50),
             row(casbin::ROLE_FIRST, 900_000.0),
         ];
@@ -186,8 +190,8 @@ mod tests {
         let seen = |casbin| -> Vec<(f64, bool)> {
             report(casbin).verdicts().iter().map(|it| (it.seen, it.wanted.holds(it.seen))).collect()
         };
-        assert_eq!(seen(50_000.0), vec![(10.0, true), (50.0, true), (40.0, true), (1000.0, true)]);
-        assert_eq!(seen(49_000.0), vec![(10.0, true), (50.0, true), (40.0, true), (980.0, false)]);
+        assert_eq!(seen(50_000.0), vec![(20.0, false), (50.0, true), (40.0, true), (1000.0, true)]);
+        assert_eq!(seen(49_000.0), vec![(20.0, false), (50.0, true), (40.0, true), (980.0, false)]);
     }
 
     #[test]
