@@ -271,7 +271,7 @@ fn row(rows: &[Vec<u16>], at: u16) -> &[u16] {
 /// The model of the design's targets: one device's worth of policy.
 pub const FULL: Size = Size { users: 1000, groups: 200, roles: 50, categories: 50, services: 2000 };
 /// Draws for each question that is wanted, before there are too few of its kind.
-const TRIES: usize = 1000;
+const TRIES: usize = 100;
 const GROUPS_OF_USER: usize = 3;
 const ROLES_OF_GROUP: usize = 2;
 const CATEGORIES_OF_ROLE: usize = 2;
