@@ -256,6 +256,3 @@ fn sets<'a, T>(change: &Change<'a, T>, of: impl Fn(&'a T) -> &'a BTreeSet<Name>)
 fn names<T>(changes: Vec<Change<'_, T>>) -> HashSet<&Name> {
     changes.into_iter().map(|change| change.name).collect()
 }
-
-#[cfg(test)]
-mod tests;

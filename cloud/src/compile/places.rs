@@ -205,18 +205,21 @@ impl<'a> Places<'a> {
 
     /// The devices that belong directly to an account, ascending.
     fn directly_in(&self, account: &Name) -> &[&'a Name] {
-        let devices = self.devices.get_or_init(|| {
-            let owned = self.model.devices.iter().map(|(name, device)| (&device.account, name));
-            table(owned)
-        });
-        devices.get(account).map_or(&[], Vec::as_slice)
+        self.owned().get(account).map_or(&[], Vec::as_slice)
+    }
+
+    fn owned(&self) -> &Table<'a> {
+        self.devices.get_or_init(|| table(self.model.devices.iter().map(|(name, one)| (&one.account, name))))
     }
 
     /// An account and those nested in it.
     fn accounts_within(&self, account: &Name) -> &[&'a Name] {
         let within = self.within.get_or_init(|| {
-            let accounts = self.model.accounts.keys();
-            table(accounts.flat_map(|inner| self.model.ancestry(inner).map(move |outer| (outer, inner))))
+            // Also accounts that only devices name: a model that was not checked is resolved the same way round.
+            let owners = self.owned().keys().copied();
+            let accounts: BTreeSet<&Name> = self.model.accounts.keys().chain(owners).collect();
+            let outwards = |inner| self.model.ancestry(inner).map(move |outer| (outer, inner));
+            table(accounts.into_iter().flat_map(outwards))
         });
         within.get(account).map_or(&[], Vec::as_slice)
     }

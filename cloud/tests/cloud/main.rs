@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod affected;
 mod commands;
 mod determinism;
 mod documents;
@@ -29,5 +30,6 @@ mod questions;
 mod review;
 mod samples;
 mod sign_in;
+mod sources;
 mod step_up;
 mod sync;
