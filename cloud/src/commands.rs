@@ -40,7 +40,7 @@ use postern_protocol::wire::invitation::{Invitation, Invitee};
 use crate::args::{AccountCommand, Args, Command, DeviceCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
-use crate::fleet::{Complaint, Unwritable};
+use crate::fleet::{Complaint, Cut, Unwritable};
 use crate::keys::{self, FoundError, KeyFileError, Keys};
 use crate::model::{EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
@@ -227,7 +227,7 @@ fn known(model: &Arc<Model>, kind: EntityKind, name: &str) -> Result<Name, Comma
         Some(known) => Ok((*known).clone()),
         None => {
             let nearest = nearest(name, names.into_iter().map(Name::as_str)).map(str::to_owned);
-            Err(CommandError::Unknown { kind, name: name.chars().take(80).collect(), nearest })
+            Err(CommandError::Unknown { kind, name: Cut(name).to_string(), nearest })
         }
     }
 }

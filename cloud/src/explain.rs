@@ -24,6 +24,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{EnvelopeFault, KeyFault};
 
 use crate::compile::{CompileError, Compiler, Endpoint, Roster};
+use crate::fleet::Cut;
 use crate::model::{EntityKind, Model, Service};
 use crate::nearest::nearest;
 
@@ -142,7 +143,7 @@ fn remedies(
 fn look_up<'n>(name: &str, what: &'static str, names: Vec<&'n Name>) -> Result<&'n Name, ExplainError> {
     names.iter().copied().find(|known| known.as_str() == name).ok_or_else(|| {
         let nearest = nearest(name, names.into_iter().map(Name::as_str)).map(str::to_owned);
-        ExplainError::Unknown { what, name: name.chars().take(80).collect(), nearest }
+        ExplainError::Unknown { what, name: Cut(name).to_string(), nearest }
     })
 }
 

@@ -30,6 +30,7 @@ use crate::model::Model;
 use self::include::Loaded;
 use self::reader::Reader;
 
+pub(crate) use self::complaint::Cut;
 pub use self::complaint::{Complaint, Fault, Place};
 pub use self::writer::{Unwritable, write};
 

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use postern_protocol::time::UnixTime;
+
 use super::change::{Basis, Mode, Proposal};
 use super::plan::{self, write_warnings};
+use super::progress::Progress;
 use super::{Answer, CommandError};
 use crate::args::Fleet;
 use crate::clock;
@@ -29,7 +32,10 @@ pub(super) fn check(file: &Fleet) -> Result<Answer, CommandError> {
 pub(super) fn diff(state: &Path, file: &Fleet) -> Result<Answer, CommandError> {
     let new = read(file)?;
     let old = Basis::load(state)?.model;
-    let (diff, warnings) = (Diff::between(&old, &new), warnings(&new));
+    let (diff, warnings) = {
+        let _progress = Progress::begin("comparing", new.devices.len());
+        (Diff::between(&old, &new), warnings(&new))
+    };
     Ok(Answer { text: plan::words(&diff, &warnings), json: json!({ "diff": diff, "warnings": warnings }) })
 }
 
@@ -47,8 +53,13 @@ pub(super) fn run(state: &Path, file: &Fleet, mode: Mode) -> Result<Answer, Comm
 fn read(file: &Fleet) -> Result<Model, CommandError> {
     let refused = |complaints| CommandError::Fleet { file: file.file.clone(), complaints };
     let model = fleet::read_file(&file.file, &file.overrides).map_err(refused)?;
-    let retired: Vec<Complaint> = model.retired(clock::now()).into_iter().map(complaint).collect();
+    let retired = retired(&model, clock::now());
     if retired.is_empty() { Ok(model) } else { Err(refused(retired)) }
+}
+
+/// What the file assigns although it has ended.
+fn retired(model: &Model, now: UnixTime) -> Vec<Complaint> {
+    model.retired(now).into_iter().map(complaint).collect()
 }
 
 /// What depends on the time of day is found when the places of the file are forgotten: the key says where.
@@ -59,5 +70,29 @@ fn complaint(fault: ModelFault) -> Complaint {
         place: Place::File,
         key: format!("{kind}.{name}.{key}"),
         fault: Fault::Model(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SERVICE_MANAGER_ENDS;
+
+    const FLEET: &str = "[account.a]\ntenant = \"service_provider\"\n[user.u]\naccount = \"a\"\n[device.d]\n\
+                         account = \"a\"\n[assignment.u]\nuser = \"u\"\nrole = \"service-manager\"\n\
+                         scope = { device = \"d\" }\n";
+
+    #[test]
+    fn a_role_that_has_ended_refuses_the_file_with_the_key_and_one_that_will_end_does_not() {
+        let model = fleet::read(FLEET, &[]).unwrap();
+        let before = UnixTime::from_secs(SERVICE_MANAGER_ENDS.as_secs() - 1);
+        assert_eq!(retired(&model, before), []);
+        let lines: Vec<String> =
+            retired(&model, SERVICE_MANAGER_ENDS).iter().map(|complaint| complaint.line("f.toml")).collect();
+        assert_eq!(
+            lines,
+            ["f.toml: `assignment.u.role`: role `service-manager` is deprecated and has ended at \
+              2028-01-01T00:00:00Z; choose another role"]
+        );
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::table::table;
 use super::{Answer, CommandError, open};
 use crate::clock;
+use crate::fleet::Cut;
 use crate::store::Revision;
 
 pub(super) fn run(state: &Path, limit: u32) -> Result<Answer, CommandError> {
@@ -21,5 +22,8 @@ fn row(revision: &Revision) -> Vec<String> {
     let counts = entities.map(|counts| [counts.added, counts.changed, counts.removed]);
     let counts =
         counts.map_or_else(|| ["-"; 3].map(str::to_owned), |counts| counts.map(|one| one.to_string()));
-    [number.to_string(), clock::show(*at), who.clone(), what.clone()].into_iter().chain(counts).collect()
+    [number.to_string(), clock::show(*at), Cut(who).to_string(), Cut(what).to_string()]
+        .into_iter()
+        .chain(counts)
+        .collect()
 }

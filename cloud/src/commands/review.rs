@@ -14,6 +14,7 @@ use super::words::{Conditions, links};
 use super::{Answer, CommandError, known, open};
 use crate::clock;
 use crate::compile::Roster;
+use crate::fleet::Cut;
 use crate::model::{EntityKind, Model};
 use crate::nearest::nearest;
 use crate::review::{self, Granted, Review, Standing};
@@ -52,7 +53,7 @@ fn recognise(model: &Model, name: &str) -> Result<Subject, CommandError> {
         (false, false) => {
             let nearest = nearest(name, users.into_iter().chain(devices).map(Name::as_str));
             let nearest = nearest.map(str::to_owned);
-            Err(CommandError::NoSubject { name: name.chars().take(80).collect(), nearest })
+            Err(CommandError::NoSubject { name: Cut(name).to_string(), nearest })
         }
     }
 }

@@ -12,6 +12,7 @@ use super::table::table;
 use super::words::span;
 use super::{Answer, CommandError, open};
 use crate::clock;
+use crate::fleet::Cut;
 use crate::model::{EntityKind, Essential, Model, Permission, Role, Tenant};
 use crate::nearest::nearest;
 
@@ -43,7 +44,7 @@ fn one(model: &Arc<Model>, name: &str) -> Result<Answer, CommandError> {
     let roles = every(model);
     let Some((name, role)) = roles.iter().find(|(known, _)| known.as_str() == name) else {
         let nearest = nearest(name, roles.iter().map(|(known, _)| known.as_str())).map(str::to_owned);
-        let name = name.chars().take(80).collect();
+        let name = Cut(name).to_string();
         return Err(CommandError::Unknown { kind: EntityKind::Role, name, nearest });
     };
     let mut text = String::new();

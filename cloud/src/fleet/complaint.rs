@@ -209,7 +209,7 @@ impl fmt::Display for Complaint {
 }
 
 /// Text of a stranger, with control and direction-changing characters escaped and cut to a length that fits a line.
-struct Cut<'a>(&'a str);
+pub(crate) struct Cut<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Cut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -169,6 +169,15 @@ fn a_name_that_is_nobodys_has_its_code_and_one_that_is_two_things_needs_a_word()
     assert_eq!(cloud.code(&["review", "lena", "--kind", "gate"]).0, 2);
     assert_eq!(cloud.code(&["review", "lena", "--at", "tomorrow"]).0, 2);
     assert_eq!(cloud.code(&["review", "../../etc/passwd"]).0, 7);
+    for args in [
+        &["review", "\u{202e}\u{1b}[2J"][..],
+        &["explain", "\u{202e}\u{1b}[2J", "pack-1", "plc"],
+        &["roles", "\u{202e}\u{1b}[2J"],
+    ] {
+        let (code, error) = cloud.code(args);
+        assert_eq!(code, 7);
+        assert!(error.contains("`\\u{202e}\\u{1b}[2J`"), "{error}");
+    }
     let file = cloud.state.with_file_name("twins.toml");
     let twins = fs::read_to_string(sample("divisions")).unwrap() + "\n[device.lena]\naccount = \"titan\"\n";
     fs::write(&file, twins).unwrap();
