@@ -198,8 +198,8 @@ impl Draws {
 const ACME: &str = "acme";
 
 prop_compose! {
-    /// One company with a machine of everything.
-    fn models()(
+    /// One company with some of everything, and another one nested in it that has devices.
+    pub(crate) fn models()(
         people in proptest::collection::btree_map(names(), labels(), 1..5),
         devices in proptest::collection::btree_map(names(), (labels(), 1_u16.., 1_u16.., services()), 1..4),
         machines in proptest::collection::btree_map("m[a-z]{0,3}".prop_map(|text| name(&text)), (labels(), services()), 0..3),

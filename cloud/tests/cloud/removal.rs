@@ -6,6 +6,9 @@ use postern_cloud::compile::{Compiler, Roster};
 use postern_cloud::fleet;
 use postern_cloud::model::{EntityKind, Model, RemoveFault};
 use postern_protocol::name::Name;
+use proptest::prelude::*;
+
+use crate::export::models;
 
 /// A builder whose people reach down into a plant, and the plant's own people.
 const FLEET: &str = r#"
@@ -242,4 +245,27 @@ fn an_unknown_account_is_named_with_its_nearest_neighbour() {
     let mut model = model(FLEET);
     let fault = model.remove_account(&name("plan")).unwrap_err();
     assert_eq!(fault.to_string(), "there is no account `plan`; did you mean `plant`?");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn whatever_refers_to_the_account_the_model_stays_sound(model in models()) {
+        prop_assume!(model.check(&BTreeSet::new()).is_empty());
+        let mut after = model.clone();
+        match after.remove_account(&name("acme.inner")) {
+            Ok(removal) => {
+                prop_assert_eq!(after.check(&BTreeSet::new()), []);
+                prop_assert_eq!(fleet::read(&fleet::write(&after).unwrap(), &[]), Ok(after.clone()));
+                for device in &removal.returned {
+                    prop_assert_eq!(reached(&after, device.as_str()), BTreeSet::new());
+                }
+            }
+            Err(fault) => {
+                prop_assert!(matches!(fault, RemoveFault::Denied { .. }), "{}", fault);
+                prop_assert_eq!(after, model);
+            }
+        }
+    }
 }
