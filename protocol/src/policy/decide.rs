@@ -11,7 +11,6 @@
 //!
 //! Absent on purpose: any default. Every path that is not spelled out ends in a denial.
 
-use std::cell::LazyCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -273,9 +272,11 @@ fn choose(
 ) -> Result<(u32, UnixTime), No> {
     let mut best: Option<(u32, UnixTime)> = None;
     let mut nearest = No::from(Reason::NoGrant);
-    let case = LazyCell::new(|| active_case(index, service, now).map(Case::end));
+    // Looked up once, by the first grant that demands it: there may be many grants and many cases.
+    let mut case: Option<Option<UnixTime>> = None;
     for (ix, grant) in index.grants_of(user).filter(|(_, grant)| index.contains(grant.category, service)) {
-        match holds(grant, facts, || *case, now) {
+        let case_end = || *case.get_or_insert_with(|| active_case(index, service, now).map(Case::end));
+        match holds(grant, facts, case_end, now) {
             Ok(until) if best.is_none_or(|(_, longest)| longest < until) => best = Some((ix, until)),
             Ok(_) => {}
             Err(reason) if reason > nearest.reason => nearest = No { reason, rule: Some(Rule::Grant(ix)) },
