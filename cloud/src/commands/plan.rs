@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use postern_protocol::name::Name;
 
@@ -23,8 +24,8 @@ pub(super) fn words(diff: &Diff, warnings: &BTreeSet<Warning>) -> String {
         write_entities(&mut text, '+', added);
         write_entities(&mut text, '~', changed);
         write_entities(&mut text, '-', removed);
-        write_accesses(&mut text, "gains", &diff.gained);
-        write_accesses(&mut text, "loses", &diff.lost);
+        write_accesses(&mut text, "gains", &diff.gained, &diff.lost);
+        write_accesses(&mut text, "loses", &diff.lost, &diff.gained);
         if diff.gained.is_empty() && diff.lost.is_empty() {
             text.push_str("Nobody gains or loses access.\n");
         }
@@ -54,7 +55,10 @@ fn write_entities(text: &mut String, sign: char, entities: &[Entity]) {
     write_rest(text, entities.len());
 }
 
-fn write_accesses(text: &mut String, verb: &str, accesses: &[Access]) {
+/// `others` is what goes the other way: a service in both lists leads somewhere else or has other conditions.
+fn write_accesses(text: &mut String, verb: &str, accesses: &[Access], others: &[Access]) {
+    let targets: BTreeMap<What<'_>, SocketAddr> =
+        others.iter().map(|other| (what(other), other.target)).collect();
     let mut by_user: BTreeMap<&Name, Vec<&Access>> = BTreeMap::new();
     for access in accesses {
         by_user.entry(&access.user).or_default().push(access);
@@ -66,7 +70,7 @@ fn write_accesses(text: &mut String, verb: &str, accesses: &[Access]) {
             writeln!(text, "{people} {}:", if by_user.len() == 1 { verb } else { plural(verb) });
     }
     for (user, accesses) in by_user.iter().take(SHOWN) {
-        let groups = grouped(accesses);
+        let groups = grouped(accesses, &targets);
         for ((services, conditions), devices) in groups.iter().take(GROUPS) {
             let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
             let conditions = conditions.as_ref().map(|words| format!(", {words}")).unwrap_or_default();
@@ -91,10 +95,20 @@ fn plural(verb: &str) -> &str {
 /// Services that come under the same conditions, with the devices on which they do.
 type Groups<'a> = BTreeMap<(BTreeSet<&'a Name>, Option<String>), BTreeSet<&'a Name>>;
 
-fn grouped<'a>(accesses: &[&'a Access]) -> Groups<'a> {
+/// User, device and service.
+type What<'a> = (&'a Name, &'a Name, &'a Name);
+
+const fn what(access: &Access) -> What<'_> {
+    (&access.user, &access.device, &access.service)
+}
+
+fn grouped<'a>(accesses: &[&'a Access], others: &BTreeMap<What<'_>, SocketAddr>) -> Groups<'a> {
     let mut by_device: BTreeMap<(&Name, Option<String>), BTreeSet<&Name>> = BTreeMap::new();
     for access in accesses {
-        let key = (&access.device, conditions(access));
+        let moved = others.get(&what(access)).is_some_and(|target| *target != access.target);
+        let moved = moved.then(|| "at another address".to_owned());
+        let words: Vec<String> = moved.into_iter().chain(conditions(access)).collect();
+        let key = (&access.device, (!words.is_empty()).then(|| words.join(", ")));
         by_device.entry(key).or_default().insert(&access.service);
     }
     let mut groups = Groups::new();

@@ -50,6 +50,16 @@ fn a_plan_says_for_each_user_what_is_gained_and_lost_under_which_conditions() {
 }
 
 #[test]
+fn a_service_that_leads_elsewhere_is_told_as_such() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let set = "device.press-7.service.hmi.target=127.0.0.1:5900";
+    let told = stdout(&cloud, &["diff", &sample("direct-sales"), "--set", set]);
+    assert!(told.contains("3 users gain:\n  eva gains hmi on press-7, at another address\n"), "{told}");
+    assert!(told.contains("3 users lose:\n  eva loses hmi on press-7, at another address\n"), "{told}");
+}
+
+#[test]
 fn a_prohibition_that_goes_is_a_gain_that_somebody_must_confirm_and_one_that_comes_is_not() {
     let cloud = Cloud::founded();
     cloud.json(&["apply", &sample("divisions"), "--yes"]);
