@@ -50,8 +50,8 @@ pub(crate) enum Command {
         /// At this time instead of now (RFC 3339).
         #[arg(long, value_name = "TIME", value_parser = time)]
         at: Option<UnixTime>,
-        /// Supposes a second factor that was used so many seconds before.
-        #[arg(long, value_name = "SECONDS")]
+        /// Supposes a second factor that was used so long before, such as `2h`; a plain number is seconds.
+        #[arg(long, value_name = "SPAN", value_parser = span)]
         second_factor_age: Option<u64>,
     },
     /// Lists the live tunnels of the running agent.
@@ -111,6 +111,18 @@ fn time(text: &str) -> Result<UnixTime, TimeFault> {
     u64::try_from(time.as_second()).map(UnixTime::from_secs).map_err(|_| TimeFault)
 }
 
+/// A time span in seconds.
+fn span(text: &str) -> Result<u64, SpanFault> {
+    let seconds =
+        || text.parse::<jiff::SignedDuration>().ok().and_then(|span| u64::try_from(span.as_secs()).ok());
+    text.parse().ok().or_else(seconds).ok_or(SpanFault)
+}
+
+/// Text that is no time span, or a negative one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time span such as 2h or a number of seconds is expected")]
+struct SpanFault;
+
 /// Text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a time such as 2027-01-31T12:00:00Z is expected")]
@@ -126,5 +138,11 @@ mod tests {
         assert_eq!(time("1970-01-01T01:01:00+01:00"), Ok(UnixTime::from_secs(60)));
         assert_eq!(time("yesterday"), Err(TimeFault));
         assert_eq!(time("1960-01-01T00:00:00Z"), Err(TimeFault));
+    }
+
+    #[test]
+    fn spans_are_seconds_or_have_a_unit_and_are_never_negative() {
+        assert_eq!((span("7200"), span("2h"), span("1h 30m")), (Ok(7200), Ok(7200), Ok(5400)));
+        assert_eq!((span("-2h"), span("-1"), span("soon")), (Err(SpanFault), Err(SpanFault), Err(SpanFault)));
     }
 }

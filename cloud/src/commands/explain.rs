@@ -14,6 +14,7 @@ use super::words::{Conditions, links, window};
 use super::{CommandError, open, remedy};
 use crate::clock;
 use crate::explain::{Answer, Question, answer};
+use crate::publish::LIFETIME_S;
 
 /// What was asked.
 #[derive(Debug)]
@@ -77,18 +78,20 @@ fn json(answer: &Answer) -> Value {
 
 fn words(answer: &Answer) -> String {
     let Answer { user, device, service, at, judgement, .. } = answer;
-    let at = clock::show(*at);
+    let when = clock::show(*at);
     let mut text = String::new();
     match judgement.denied {
         None => {
-            let until =
-                judgement.until.map(|until| format!(", until {}", clock::show(until))).unwrap_or_default();
-            let _infallible = writeln!(text, "{user} may use {service} on {device} at {at}{until}.");
+            // Every policy ends; what matters to people is when the grant does.
+            let lasting = at.saturating_add(LIFETIME_S);
+            let until = judgement.until.filter(|until| *until < lasting);
+            let until = until.map(|until| format!(", until {}", clock::show(until))).unwrap_or_default();
+            let _infallible = writeln!(text, "{user} may use {service} on {device} at {when}{until}.");
         }
         Some(reason) => {
             let (sentence, next) = (reason.sentence(), reason.next_step());
             let lifter = reason.lifter().describe();
-            let _infallible = writeln!(text, "{user} may not use {service} on {device} at {at}: {reason}.");
+            let _infallible = writeln!(text, "{user} may not use {service} on {device} at {when}: {reason}.");
             let _infallible =
                 writeln!(text, "The user is told: {sentence}; {next}. Who can change it: {lifter}.");
         }

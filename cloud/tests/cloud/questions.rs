@@ -28,7 +28,7 @@ fn a_permit_is_explained_link_by_link() {
     let told = text(&cloud, &["explain", "eva", "press-7", "hmi", "--at", DURING]);
     assert_eq!(
         told,
-        "eva may use hmi on press-7 at 2026-09-20T12:00:00Z, until 2026-10-04T12:00:00Z.\n\
+        "eva may use hmi on press-7 at 2026-09-20T12:00:00Z.\n\
          Not before they sign in: eva has registered no key yet.\n  \
            * eva -> user group `engineers` -> assignment `engineers-everywhere` -> role `engineer` -> category \
          `screen` -> hmi\n    \
@@ -86,13 +86,21 @@ fn a_prohibition_is_told_before_the_grants_that_it_beats() {
         "{told}"
     );
     let after = text(&cloud, &["explain", "jana", "mill-1", "plc", "--at", "2026-10-01T00:00:00Z"]);
-    assert!(after.starts_with("jana may use plc on mill-1 at 2026-10-01T00:00:00Z, until "), "{after}");
+    assert!(after.starts_with("jana may use plc on mill-1 at 2026-10-01T00:00:00Z.\n"), "{after}");
     assert!(
         after.contains(
             "`plc-network` from 2026-09-14T06:00:00Z, until 2026-09-28T06:00:00Z and is not in force then\n"
         ),
         "{after}"
     );
+}
+
+#[test]
+fn a_permit_says_when_it_ends_if_that_is_before_its_policy_does() {
+    let cloud = applied("divisions");
+    let told = text(&cloud, &["explain", "tom", "pack-3", "plc", "--at", "2026-12-30T00:00:00Z"]);
+    let expected = "tom may use plc on pack-3 at 2026-12-30T00:00:00Z, until 2026-12-31T23:00:00Z.\n";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 #[test]

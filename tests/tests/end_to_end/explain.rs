@@ -113,11 +113,11 @@ async fn ask(
     let rows = users["users"].as_array().unwrap();
     let id = rows.iter().find(|row| row["name"] == user).unwrap()["id"].as_str().unwrap().to_owned();
     let at = at.to_string();
-    let age = |unit: &str| age_s.map(|age| ["--second-factor-age".to_owned(), format!("{age}{unit}")]);
+    let age = age_s.map(|age| ["--second-factor-age".to_owned(), format!("{age}s")]);
     let cloud = world.hub.call(["explain", user, DEVICE, service, "--at", &at, "--json"]);
-    let cloud = cloud.args(age("s").into_iter().flatten()).finish().await?.expect_code(0)?.json()?;
+    let cloud = cloud.args(age.iter().flatten()).finish().await?.expect_code(0)?.json()?;
     let device = world.device.call(["--json", "explain", &id, service, "--at", &at]);
-    let device = device.args(age("").into_iter().flatten()).finish().await?.json()?;
+    let device = device.args(age.iter().flatten()).finish().await?.json()?;
     assert_eq!(cloud["allowed"], device["permitted"], "{user} {service} {at}: {cloud} {device}");
     for key in ["reason", "until", "grants", "prohibitions"] {
         assert_eq!(cloud[key], device[key], "{user} {service} {at} {key}");
