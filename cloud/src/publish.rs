@@ -16,6 +16,7 @@ use postern_protocol::wire::control::Held;
 use serde::Serialize;
 
 use crate::compile::{Addressee, CompileError, Compiler, Content, Term};
+use crate::model::Model;
 use crate::parallel;
 use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
 
@@ -31,8 +32,13 @@ pub struct Publisher {
 pub enum Affected<'a> {
     /// Any.
     All,
-    /// Those that [`affected`](crate::compile::affected()) found.
-    Some(&'a BTreeSet<Name>),
+    /// Those to which an edit leads, as [`affected`](crate::compile::affected()) found.
+    Edit {
+        /// The model, as it was saved in this transaction: reading it again would take longer than all the rest.
+        model: &'a Model,
+        /// The devices.
+        devices: &'a BTreeSet<Name>,
+    },
     /// Those on which a user is granted something.
     User(&'a Name),
     /// One.
@@ -171,8 +177,16 @@ impl Publisher {
         now: UnixTime,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Published, PublishError> {
-        let (model, roster) = (tx.model()?, tx.roster()?);
-        let compiler = Compiler::new(&model, &roster);
+        let stored;
+        let model = match affected {
+            Affected::Edit { model, .. } => model,
+            Affected::All | Affected::User(_) | Affected::Device(_) | Affected::Due => {
+                stored = tx.model()?;
+                &stored
+            }
+        };
+        let roster = tx.roster()?;
+        let compiler = Compiler::new(model, &roster);
         let names = Self::affected(tx, affected, &compiler, now)?;
         let (mut published, mut done) = (Published::default(), 0);
         for portion in names.chunks(PORTION) {
@@ -285,7 +299,7 @@ impl Publisher {
     ) -> Result<Vec<Name>, StoreError> {
         match affected {
             Affected::All => tx.device_names(),
-            Affected::Some(names) => Ok(names.iter().cloned().collect()),
+            Affected::Edit { devices, .. } => Ok(devices.iter().cloned().collect()),
             Affected::User(user) => Ok(compiler.devices_of(user).into_iter().cloned().collect()),
             Affected::Device(name) => Ok(vec![name.clone()]),
             Affected::Due => tx.due_devices(now),

@@ -105,7 +105,8 @@ impl Basis {
             tx.save_model(&proposal.model, now, &operator(), &proposal.what)?;
             let progress = Progress::begin("compiling and signing", diff.affected.len());
             let mut watch = |done, _all| progress.reach(done);
-            Ok(publisher.publish_watched(tx, Affected::Some(&diff.affected), now, &mut watch)?)
+            let affected = Affected::Edit { model: &proposal.model, devices: &diff.affected };
+            Ok(publisher.publish_watched(tx, affected, now, &mut watch)?)
         })
     }
 }

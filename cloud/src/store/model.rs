@@ -10,6 +10,7 @@ use postern_protocol::wire::invitation::Invitee;
 
 use super::{StoreError, Tx};
 use crate::chance;
+use crate::model::change::changes;
 use crate::model::{Difference, EntityKind, Fate, Model};
 
 impl Tx<'_> {
@@ -82,7 +83,7 @@ impl Tx<'_> {
         }
         self.count(revision, &differences)?;
         self.withdraw_codes(&old, model)?;
-        self.assign_ids(model)?;
+        self.assign_ids(&differences)?;
         Ok(revision)
     }
 
@@ -97,30 +98,30 @@ impl Tx<'_> {
     }
 
     fn withdraw_codes(&self, old: &Model, new: &Model) -> Result<(), StoreError> {
-        for (name, user) in &old.users {
-            if new.users.get(name).is_none_or(|now| now.account != user.account) {
-                self.withdraw(Invitee::User, name)?;
-            }
+        let users = changes(&old.users, &new.users, |user| &user.account);
+        for change in users.iter().filter(|change| change.old.is_some()) {
+            self.withdraw(Invitee::User, change.name)?;
         }
-        for (name, device) in &old.devices {
-            if new.devices.get(name).is_none_or(|now| now.account != device.account) {
-                self.withdraw(Invitee::Device, name)?;
-            }
+        let devices = changes(&old.devices, &new.devices, |device| &device.account);
+        for change in devices.iter().filter(|change| change.old.is_some()) {
+            self.withdraw(Invitee::Device, change.name)?;
         }
         Ok(())
     }
 
-    fn assign_ids(&self, model: &Model) -> Result<(), StoreError> {
+    /// Whoever is not new has an id already.
+    fn assign_ids(&self, differences: &[Difference<'_>]) -> Result<(), StoreError> {
+        let new = |kind| differences.iter().filter(move |one| one.fate == Fate::Added && one.kind == kind);
         let mut person = self
             .sql
             .prepare_cached("INSERT INTO person (name, id) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")?;
-        for name in model.users.keys() {
+        for Difference { name, .. } in new(EntityKind::User) {
             person.execute(params![name.as_str(), chance::bytes::<8>()])?;
         }
         let mut device = self
             .sql
             .prepare_cached("INSERT INTO device (name, id) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")?;
-        for name in model.devices.keys() {
+        for Difference { name, .. } in new(EntityKind::Device) {
             device.execute(params![name.as_str(), chance::bytes::<8>()])?;
         }
         Ok(())
