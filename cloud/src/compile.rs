@@ -1,15 +1,19 @@
 //! From a checked model to the policy of one device: pure, deterministic, and nothing that the device does not need.
 //!
-//! 1. [`Compiler::rows`]: every assignment is resolved for one device, by itself: its scope to what it reaches there,
-//!    its subject to users, its role to categories. One row for each user, category and assignment.
-//! 2. [`Compiler::compile`]: rows become the lists of a snapshot. Services, categories, users and origins that no
-//!    row needs are not in it; names, addresses and companies of people never are.
-//! 3. [`Content::into_snapshot`] adds what changes with each publication: version, issue and expiry.
+//! 1. Assignments, memberships in device groups and entries are read as sources of access, each with a role, scope and
+//!    conditions of its own, and filed under the narrowest place that they can reach.
+//! 2. For one device, what is filed under its account, groups, places and machines is resolved: what a scope reaches
+//!    there, what categories select within it, and which users may reach devices of this account at all.
+//! 3. [`Compiler::compile`]: that becomes the lists of a snapshot. Services, categories, users, origins and cases that
+//!    no grant needs are not in it; names, addresses and companies of people never are.
+//!    [`Compiler::rows_and_bans`] is the same in words, before keys come into play.
+//! 4. [`Content::into_snapshot`] adds what changes with each publication: version, issue and expiry.
+//! 5. [`affected()`]: which devices an edit can affect, so that the others are left alone.
 //!
-//! Rules that live here: grants are per assignment (its role, scope, window and second factor are never combined
-//! with another's); policy flows from an account down and never up or sideways; permissions are not read at all;
-//! a page opens nothing. Deliberately absent: the clock. A grant that has ended is compiled like any other and the
-//! device refuses it with its reason.
+//! Rules that live here: grants are per source (role, scope, window, second factor and case are never combined with
+//! another's); a denial beats every grant; policy flows from an account down and never up or sideways; permissions are
+//! not read at all; a page opens nothing; internal cases stay inside. Deliberately absent: the clock. A grant that has
+//! ended is compiled like any other and the device refuses it with its reason.
 
 mod affected;
 mod cases;

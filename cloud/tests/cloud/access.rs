@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_cloud::compile::{Warning, warnings};
+use postern_cloud::compile::{Bearer, Warning, warnings};
 use postern_cloud::diff::Diff;
 use postern_cloud::explain::{Question, answer};
 use postern_cloud::fleet;
@@ -348,6 +348,115 @@ fn a_shorter_window_is_a_loss_and_no_gain() {
     assert_eq!((diff.gained.len(), diff.lost.len()), (0, 1));
     let diff = Diff::between(&narrow, &wide);
     assert_eq!((diff.gained.len(), diff.lost.len()), (1, 0));
+}
+
+/// What is gained and what is lost when lines are added to the small fleet.
+fn added(lines: &str) -> (usize, usize) {
+    let (old, new) =
+        (fleet::read(SMALL, &[]).unwrap(), fleet::read(&format!("{SMALL}{lines}"), &[]).unwrap());
+    let (there, back) = (Diff::between(&old, &new), Diff::between(&new, &old));
+    assert_eq!((&there.gained, &there.lost), (&back.lost, &back.gained));
+    (there.gained.len(), there.lost.len())
+}
+
+#[test]
+fn a_denial_is_a_loss_and_its_end_a_gain() {
+    let denial = |more: &str| {
+        added(&format!("[entry.no]\nuser = \"otto\"\neffect = \"deny\"\ncategory = \"screen\"\n{more}\n"))
+    };
+    assert_eq!(denial(""), (0, 1));
+    assert_eq!(denial("until = 2027-01-01T00:00:00Z"), (0, 1));
+    assert_eq!(denial("scope = { machine = \"m\" }\n[machine.m]\ndevice = \"d1\""), (0, 0));
+}
+
+#[test]
+fn a_second_way_with_fewer_conditions_is_a_gain_and_one_with_more_is_none() {
+    let entry = |more: &str| {
+        added(&format!(
+            "[entry.yes]\nuser = \"otto\"\neffect = \"allow\"\nservice = \"hmi\"\nscope = {{ device = \"d1\" }}\n{more}\n"
+        ))
+    };
+    assert_eq!(entry("second-factor = \"1h\""), (0, 0));
+    assert_eq!(entry("until = 2027-01-01T00:00:00Z"), (0, 0));
+    let other = "[user.olga]\naccount = \"acme\"\n[assignment.b]\nuser = \"olga\"\nrole = \"operator\"\nscope = { device = \"d1\" }";
+    assert_eq!(entry(other), (1, 0));
+}
+
+#[test]
+fn activating_a_case_is_a_gain_for_whoever_waits_for_it() {
+    let demanding =
+        SMALL.replace("scope = { device = \"d1\" }", "scope = { device = \"d1\" }\nneeds-case = true");
+    let waiting = fleet::read(&demanding, &[]).unwrap();
+    let with =
+        |case: &str| fleet::read(&format!("{demanding}[case.c]\ndevice = \"d1\"\n{case}\n"), &[]).unwrap();
+    let active = with("visibility = \"shared\"\nuntil = 2027-01-01T00:00:00Z");
+    let diff = Diff::between(&waiting, &active);
+    let cases: Vec<Option<&str>> =
+        diff.gained.iter().map(|one| one.case.as_ref().map(Name::as_str)).collect();
+    assert_eq!((cases, diff.lost.len()), (vec![Some("c")], 0));
+    // A second case in the same window gives nothing more; one that is not activated or internal gives nothing.
+    let second = fleet::read(
+        &format!(
+            "{demanding}[case.b]\ndevice = \"d1\"\nvisibility = \"shared\"\nuntil = 2027-01-01T00:00:00Z\n[case.c]\ndevice = \"d1\"\nvisibility = \"shared\"\nuntil = 2027-01-01T00:00:00Z\n"
+        ),
+        &[],
+    );
+    assert_eq!(Diff::between(&active, &second.unwrap()).gained, []);
+    assert_eq!(Diff::between(&waiting, &with("visibility = \"shared\"")).gained, []);
+    assert_eq!(
+        Diff::between(&waiting, &with("visibility = \"internal\"\nuntil = 2027-01-01T00:00:00Z")).gained,
+        []
+    );
+    // Without the demand, everything is gained that no case gave.
+    let free = fleet::read(SMALL, &[]).unwrap();
+    let diff = Diff::between(&active, &free);
+    assert_eq!((diff.gained.len(), diff.lost.len()), (1, 0));
+    assert_eq!(Diff::between(&free, &waiting).lost.len(), 1);
+}
+
+#[test]
+fn a_policy_that_opens_nothing_warns_and_one_that_does_not() {
+    let warned = |lines: &str| {
+        let model = fleet::read(&format!("{SMALL}{lines}"), &[]).unwrap();
+        let found: Vec<String> = warnings(&model).iter().map(ToString::to_string).collect();
+        found.into_iter().filter(|text| !text.contains("`web`")).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(""), [""; 0]);
+    let essential =
+        "[assignment.b]\nuser = \"otto\"\nrole = \"machine-operator\"\nscope = { device = \"d1\" }\n";
+    let opens_nothing = "assignment `b`: it opens nothing: role `machine-operator` may use tunnels, and `categories` says to what";
+    assert_eq!(warned(essential), [opens_nothing]);
+    assert_eq!(warned(&format!("{essential}categories = [\"screen\"]\n")), [""; 0]);
+    let needless = "assignment `b`: `needs-case` has no effect: role `machine-operator` opens nothing here";
+    assert_eq!(warned(&format!("{essential}needs-case = true\n")), [opens_nothing, needless]);
+    assert_eq!(warned(&format!("{essential}categories = [\"screen\"]\nneeds-case = true\n")), [""; 0]);
+    let member = "[device-group.g]\naccount = \"acme\"\ntype = \"project\"\ndevices = [\"d1\"]\n[device-group.g.member.otto]\nrole = \"machine-operator\"\n";
+    let by_member = "device-group `g`: the membership of `otto` opens nothing: role `machine-operator` may use tunnels, and \
+                     `categories` says to what";
+    assert_eq!(warned(member), [by_member]);
+    let entry = |selection: &str, scope: &str| {
+        warned(&format!("[entry.e]\nuser = \"otto\"\neffect = \"deny\"\n{selection}\n{scope}\n"))
+    };
+    let nothing = ["entry `e`: it selects nothing that its user could reach"];
+    assert_eq!(entry("service = \"hmi\"", ""), [""; 0]);
+    assert_eq!(entry("service = \"hmj\"", ""), nothing);
+    assert_eq!(entry("category = \"screen\"", "scope = { device = \"d1\" }"), [""; 0]);
+    let empty = "scope = { account = \"branch\" }\n[account.branch]\ntenant = \"operating_company\"\nparent = \"acme\"";
+    assert_eq!(entry("category = \"screen\"", empty), nothing);
+}
+
+#[test]
+fn a_deprecated_role_warns_with_its_end() {
+    let text = SMALL
+        .replace("operating_company", "service_provider")
+        .replace("role = \"operator\"", "role = \"service-manager\"\ncategories = [\"screen\"]");
+    let found = warnings(&fleet::read(&text, &[]).unwrap());
+    let bearer = Bearer::Assignment { assignment: name("a") };
+    let ends = UnixTime::from_secs(1_830_297_600);
+    assert!(
+        found.contains(&Warning::Deprecated { bearer, role: name("service-manager"), ends }),
+        "{found:?}"
+    );
 }
 
 #[test]

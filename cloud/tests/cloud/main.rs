@@ -26,6 +26,7 @@ mod narrative;
 mod peers;
 mod plans;
 mod removal;
+mod publication;
 mod questions;
 mod review;
 mod samples;
