@@ -8,6 +8,7 @@
 //! It is the written-down meaning of the model and shares no code with the compiler: no index, no row, no cache, no
 //! function but the tables of the essential roles. Deliberately absent: speed.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use postern_cloud::compile::Roster;
@@ -60,7 +61,7 @@ pub(crate) struct Place<'a> {
     /// Its own name.
     pub(crate) local: &'a Name,
     pub(crate) machine: Option<&'a Name>,
-    pub(crate) service: Service,
+    pub(crate) service: Cow<'a, Service>,
 }
 
 /// One reason to let one user use one service, with its own conditions.
@@ -250,20 +251,25 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     if let Some(body) = model.devices.get(device) {
         for (local, service) in &body.services {
-            places.push(Place { name: local.to_string(), local, machine: None, service: service.clone() });
+            places.push(Place {
+                name: local.to_string(),
+                local,
+                machine: None,
+                service: Cow::Borrowed(service),
+            });
         }
     }
     for (machine, body) in model.machines.iter().filter(|(_, machine)| machine.device == *device) {
         for (local, service) in &body.services {
             let name = format!("{machine}.{local}");
-            places.push(Place { name, local, machine: Some(machine), service: service.clone() });
+            places.push(Place { name, local, machine: Some(machine), service: Cow::Borrowed(service) });
         }
         let template = body.model.as_ref().and_then(|name| model.machine_models.get(name));
         let (Some(template), Some(ip)) = (template, body.address) else { continue };
         for (local, service) in &template.services {
             // The machine's own service of that name takes its place.
             if !body.services.contains_key(local) {
-                let (name, service) = (format!("{machine}.{local}"), service.at(ip));
+                let (name, service) = (format!("{machine}.{local}"), Cow::Owned(service.at(ip)));
                 places.push(Place { name, local, machine: Some(machine), service });
             }
         }

@@ -95,7 +95,7 @@ pub(crate) fn ends() -> [UnixTime; 2] {
 }
 
 /// A key of a person.
-pub(crate) fn user_key(number: u8, which: u8) -> SecretKey {
+fn user_key(number: u8, which: u8) -> SecretKey {
     SecretKey::from_seed([1 + number * KEYS + which; 32]).unwrap()
 }
 

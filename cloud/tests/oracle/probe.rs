@@ -4,7 +4,8 @@
 //! 2. [`Probe::disagreement`] asks both sides and says in words where they differ.
 //!
 //! The kinds: a decision with its reason, end and origin, and its explanation on the device ([`decision`]); what a
-//! snapshot contains ([`content`]); what a listing shows, what the cloud explains, and which devices an edit recompiles
+//! snapshot contains ([`content`]); what a listing shows, what the cloud explains, which devices an edit recompiles and what a
+//! fleet file preserves
 //! ([`cloud`]).
 
 mod cloud;
@@ -37,6 +38,8 @@ pub(crate) enum Probe {
     Explanation(Decision),
     /// Which devices are compiled again after an edit.
     Edit(Edit),
+    /// The model written as a fleet file, and read again.
+    File,
 }
 
 /// What was asked, and both answers.
@@ -73,6 +76,7 @@ impl Probe {
             Self::Listing { user, now } => cloud::listing(real, user, *now),
             Self::Explanation(decision) => cloud::explanation(real, decision),
             Self::Edit(edit) => edit.put(real),
+            Self::File => cloud::file(real),
         }
     }
 }
@@ -117,8 +121,13 @@ pub(crate) fn probes(world: &World, dice: &mut Dice) -> Vec<Probe> {
         Probe::Decision(decision) => Some(decision.clone()),
         _ => None,
     });
-    probes.extend(last.filter(|_| dice.percent(25)).map(Probe::Explanation));
-    probes.extend(Edit::draw(world, dice).map(Probe::Edit));
+    probes.extend(last.filter(|_| dice.percent(15)).map(Probe::Explanation));
+    if dice.percent(5) {
+        probes.push(Probe::File);
+    }
+    if dice.percent(40) {
+        probes.extend(Edit::draw(world, dice).map(Probe::Edit));
+    }
     probes
 }
 

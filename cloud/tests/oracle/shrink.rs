@@ -1,8 +1,8 @@
 //! Makes a world in which both sides disagree as small as it gets, greedily.
 //!
-//! 1. Each part of each entity is taken away, then each entity, then each person's registration.
+//! 1. Each entity is taken away, or else each of its parts, then each person's registration.
 //! 2. What is left is kept where the model still holds and the same probe still disagrees.
-//! 3. Until nothing more can go.
+//! 3. Until nothing more can go, or enough was tried.
 //!
 //! Parts are taken out of the JSON body, so that a new field of the model is shrunk like the others.
 
@@ -14,32 +14,63 @@ use crate::probe::{Disagreement, Probe, remove};
 use crate::real::Real;
 use crate::world::World;
 
-/// The smallest world that was found, and what both sides say about it.
-pub(crate) fn shrink(
-    mut world: World,
-    probe: &Probe,
-    mut found: Box<Disagreement>,
-) -> (World, Box<Disagreement>) {
-    loop {
-        let before = size(&world);
-        for candidate in candidates(&world) {
-            // A candidate may be of a world that has shrunk since: it is put to the question all the same.
-            if let Some(disagreement) = still(&candidate, probe)
-                && size(&candidate) < size(&world)
-            {
-                (world, found) = (candidate, disagreement);
-                break;
-            }
-        }
-        if size(&world) == before {
-            return (world, found);
-        }
-    }
+/// A world that becomes smaller.
+struct Shrinking<'p> {
+    world: World,
+    probe: &'p Probe,
+    found: Box<Disagreement>,
+    tries: usize,
 }
 
-fn still(world: &World, probe: &Probe) -> Option<Box<Disagreement>> {
-    let holds = world.model.check(&BTreeSet::new()).is_empty();
-    holds.then(|| probe.put(&mut Real::of(world)).err()).flatten()
+/// The smallest world that was found, and what both sides say about it.
+pub(crate) fn shrink(world: World, probe: &Probe, found: Box<Disagreement>) -> (World, Box<Disagreement>) {
+    let mut shrinking = Shrinking { world, probe, found, tries: TRIES };
+    while shrinking.pass() {}
+    (shrinking.world, shrinking.found)
+}
+
+impl Shrinking<'_> {
+    /// Tries to do without each thing once; whether anything went.
+    fn pass(&mut self) -> bool {
+        let before = size(&self.world);
+        for ((kind, name), body) in self.world.model.rows() {
+            let mut less = self.world.clone();
+            remove(&mut less.model, kind, &name);
+            if self.keeps(less) {
+                continue;
+            }
+            let whole: Value = serde_json::from_str(&body).unwrap();
+            for part in lacking(&whole) {
+                let mut less = self.world.clone();
+                if less.model.insert_row(kind, name.clone(), &part.to_string()).is_ok() && self.keeps(less) {
+                    break;
+                }
+            }
+        }
+        let registered: Vec<_> = self.world.roster.users.keys().cloned().collect();
+        for user in registered {
+            let mut less = self.world.clone();
+            less.roster.users.remove(&user);
+            self.keeps(less);
+        }
+        size(&self.world) < before
+    }
+
+    /// Keeps a world that is smaller and still disagrees.
+    fn keeps(&mut self, less: World) -> bool {
+        let holds = size(&less) < size(&self.world) && less.model.check(&BTreeSet::new()).is_empty();
+        if !holds || self.tries == 0 {
+            return false;
+        }
+        self.tries -= 1;
+        match self.probe.put(&mut Real::of(&less)) {
+            Ok(_) => false,
+            Err(found) => {
+                (self.world, self.found) = (less, found);
+                true
+            }
+        }
+    }
 }
 
 /// Bytes of all that the world consists of.
@@ -49,42 +80,18 @@ fn size(world: &World) -> usize {
     bodies + world.roster.users.values().map(|user| 1 + user.keys.len()).sum::<usize>()
 }
 
-/// Worlds that lack one thing, those that lack much first.
-fn candidates(world: &World) -> Vec<World> {
-    let mut candidates = Vec::new();
-    for ((kind, name), body) in world.model.rows() {
-        let mut less = world.clone();
-        remove(&mut less.model, kind, &name);
-        candidates.push(less);
-        let whole: Value = serde_json::from_str(&body).unwrap();
-        for part in lacking(&whole) {
-            let mut less = world.clone();
-            if less.model.insert_row(kind, name.clone(), &part.to_string()).is_ok() {
-                candidates.push(less);
-            }
-        }
-    }
-    for user in world.roster.users.keys() {
-        let mut less = world.clone();
-        less.roster.users.remove(user);
-        candidates.push(less);
-    }
-    candidates.sort_by_key(size);
-    candidates
-}
-
 /// A value without one of its parts, at any depth.
 fn lacking(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => Vec::new(),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![Value::Null],
         Value::Array(items) => {
-            let mut found: Vec<Value> = items.clone();
-            for at in 0..items.len() {
+            let mut found = items.clone();
+            for (at, item) in items.iter().enumerate() {
                 let mut less = items.clone();
                 less.remove(at);
                 found.push(Value::Array(less));
-                for part in lacking(&items[at]) {
+                for part in lacking(item) {
                     let mut less = items.clone();
                     less[at] = part;
                     found.push(Value::Array(less));
@@ -110,3 +117,6 @@ fn lacking(value: &Value) -> Vec<Value> {
         }
     }
 }
+
+/// Worlds that are tried at most: a slow answer is worth less than a small one.
+const TRIES: usize = 2_000;

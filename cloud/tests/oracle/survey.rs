@@ -140,12 +140,13 @@ impl fmt::Display for Failure {
         let Disagreement { question, model, product } = self.disagreement.as_ref();
         writeln!(f, "model and product disagree; again with POSTERN_SEED={} POSTERN_WORLDS=1", self.seed)?;
         writeln!(f, "asked:   {question}\nmodel:   {model}\nproduct: {product}\nprobe:   {:?}", self.probe)?;
-        writeln!(f, "snapshots expire at {:?}, in this world:", self.world.policy_expires)?;
-        for ((kind, name), body) in self.world.model.rows() {
-            writeln!(f, "  {kind} {name}: {body}")?;
+        writeln!(f, "# snapshots expire at {:?}, in this world:", self.world.policy_expires)?;
+        match postern_cloud::fleet::write(&self.world.model) {
+            Ok(text) => f.write_str(&text)?,
+            Err(_) => writeln!(f, "{:#?}", self.world.model)?,
         }
         for (user, enrolled) in &self.world.roster.users {
-            writeln!(f, "  registered {user}: {} keys, disabled {}", enrolled.keys.len(), enrolled.disabled)?;
+            writeln!(f, "# registered {user}: {} keys, disabled {}", enrolled.keys.len(), enrolled.disabled)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 mod grants;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::model::{
@@ -193,7 +194,7 @@ fn roster(model: &Model, dice: &mut Dice) -> Roster {
             _ => &[0],
         };
         let number = number_of(user);
-        let keys = keys.iter().map(|which| keyring::user_key(number, *which).public()).collect();
+        let keys = keys.iter().map(|which| keyring::public_key(number, *which)).collect();
         let enrolled = Enrolled { id: id_of(number), keys, disabled: dice.percent(8) };
         roster.users.insert(user.clone(), enrolled);
     }
@@ -215,7 +216,7 @@ fn service(dice: &mut Dice, block: usize, position: usize) -> Service {
     let port = u16::try_from(1000 + 10 * block + position).unwrap();
     let mut pages = BTreeMap::new();
     if kind == Kind::Http && dice.percent(30) {
-        pages.insert(parsed("panel"), Page { path: label("/panel") });
+        pages.insert(parsed("panel"), Page { path: "/panel".parse().unwrap() });
     }
     Service {
         kind,
@@ -312,14 +313,10 @@ pub(crate) fn parsed(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn label(text: &str) -> Label {
-    text.parse().unwrap()
-}
-
 /// What people call things must reach no device.
-#[expect(clippy::unnecessary_wraps, reason = "the label of an entity is optional")]
 fn hidden() -> Option<Label> {
-    Some(label(HIDDEN))
+    static LABEL: LazyLock<Option<Label>> = LazyLock::new(|| HIDDEN.parse().ok());
+    LABEL.clone()
 }
 
 /// The label of every company, person, place and router.

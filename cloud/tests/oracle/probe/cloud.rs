@@ -1,9 +1,10 @@
-//! What the cloud says beside the snapshots: listings, explanations, and which devices an edit recompiles.
+//! What the cloud says beside the snapshots: listings, explanations, fleet files, and which devices an edit recompiles.
 
 use std::collections::BTreeSet;
 
 use postern_cloud::compile::{Compiler, affected};
 use postern_cloud::explain;
+use postern_cloud::fleet;
 use postern_cloud::model::{EntityKind, Model};
 use postern_cloud::visibility::visible_devices;
 use postern_protocol::name::Name;
@@ -32,6 +33,16 @@ pub(super) fn listing(real: &Real<'_>, user: &Name, now: UnixTime) -> Result<Out
         devices.filter(|device| evaluator::may_see(model, user, device, now)).cloned().collect();
     let found = visible_devices(model, user, now);
     if found == expected { Ok(Outcome::Other) } else { differ(("listing", user, now), expected, found) }
+}
+
+pub(super) fn file(real: &Real<'_>) -> Result<Outcome, Box<Disagreement>> {
+    // A scope of a type of later versions has no words.
+    let Ok(text) = fleet::write(&real.world.model) else { return Ok(Outcome::Void) };
+    match fleet::read(&text, &[]) {
+        Ok(model) if model == real.world.model => Ok(Outcome::Other),
+        Ok(model) => differ("fleet file", &real.world.model, model),
+        Err(complaints) => differ("fleet file", text, complaints),
+    }
 }
 
 /// The cloud explains as if the user had a key, and the policy were signed just now.

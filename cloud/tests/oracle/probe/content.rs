@@ -116,7 +116,10 @@ fn foreign(world: &World, needs: &Needs, sealed: &[u8]) -> Vec<String> {
             strange.remove(label.as_str());
         }
     }
-    let holds = |bytes: &[u8]| sealed.windows(bytes.len()).any(|window| window == bytes);
+    // Byte for byte as characters: searching a text is fast without optimisation too.
+    let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
+    let sealed = text(sealed);
+    let holds = |bytes: &[u8]| sealed.contains(&text(bytes));
     let mut found: Vec<String> =
         strange.into_iter().filter(|name| holds(name.as_bytes())).map(str::to_owned).collect();
     for (user, enrolled) in &world.roster.users {

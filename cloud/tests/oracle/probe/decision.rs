@@ -27,6 +27,8 @@ pub(crate) struct Decision {
     pass_expires: UnixTime,
     has_policy: bool,
     open: Open,
+    /// Whether the device is asked for its explanation as well.
+    explained: bool,
 }
 
 impl Decision {
@@ -53,6 +55,7 @@ impl Decision {
             pass_expires: keyring::ends()[usize::from(dice.percent(92))],
             has_policy: dice.percent(99),
             open,
+            explained: dice.percent(30),
         }
     }
 
@@ -81,7 +84,9 @@ impl Decision {
         let question = self.question(world);
         let expected = evaluator::may(&world.model, &world.roster, &question);
         self.decided(real, &expected)?;
-        self.explained(real, question)?;
+        if self.explained {
+            self.explained(real, question)?;
+        }
         Ok(match expected {
             Verdict::Permitted { .. } => Outcome::Permitted,
             Verdict::Denied { reason, .. } => Outcome::Denied(reason),
