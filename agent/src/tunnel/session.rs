@@ -69,6 +69,8 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
     let deadline = Instant::now() + PATIENCE;
     let mut is_known = false;
     let mut streams = JoinSet::new();
+    // One for the whole connection: begun again for each stream, its grace would never end for who keeps asking.
+    let mut expired = std::pin::pin!(session.expired());
     loop {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
@@ -83,7 +85,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
                 }
             }
             changed = known.changed(), if !is_known => is_known = changed.is_ok() && session.is_member(),
-            () = session.expired(), if is_known => {
+            () = &mut expired, if is_known => {
                 connection.close(CloseCode::Denied(Reason::BadPass).number(), b"the pass is over");
                 break;
             }
@@ -170,13 +172,23 @@ impl Session {
     /// reason, and a place among the members must not be held for ever.
     async fn expired(&self) {
         loop {
-            let Some(ends) = self.known.borrow().as_ref().map(|known| known.ends) else { return };
-            let left = self.context.gate.clock().until(ends);
+            let left = self.left();
             if left.is_zero() {
-                return tokio::time::sleep(GRACE).await;
+                tokio::time::sleep(GRACE).await;
+                // A later pass may have come meanwhile.
+                if self.left().is_zero() {
+                    return;
+                }
+            } else {
+                tokio::time::sleep(left.min(GLANCE)).await;
             }
-            tokio::time::sleep(left.min(GLANCE)).await;
         }
+    }
+
+    /// For how long an accepted pass is still worth something.
+    fn left(&self) -> Duration {
+        let ends = self.known.borrow().as_ref().map(|known| known.ends);
+        ends.map_or(Duration::ZERO, |ends| self.context.gate.clock().until(ends))
     }
 
     fn verify(&self, pass: &[u8], proof: Proof) -> Result<Subject, NotKnown> {

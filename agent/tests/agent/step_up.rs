@@ -99,6 +99,39 @@ async fn a_pass_that_ends_earlier_ends_neither_live_tunnels_nor_their_connection
 }
 
 #[tokio::test]
+async fn a_connection_whose_passes_are_over_is_closed_however_much_it_asks() {
+    let world = world().await;
+    let client = signed_in(&world, &with_totp(0, now().saturating_add(2))).await;
+    let mut asking = tokio::time::interval(std::time::Duration::from_millis(200));
+    let end = async {
+        loop {
+            tokio::select! {
+                end = client.connection.closed() => return end,
+                _ = asking.tick() => if let Ok((mut send, _)) = client.connection.open_bi().await {
+                    send.reset(0);
+                },
+            }
+        }
+    };
+    let end = tokio::time::timeout(GENEROUS, end).await.unwrap();
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: 1, .. }), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_later_pass_that_comes_within_the_grace_keeps_the_connection() {
+    let world = world().await;
+    let client = signed_in(&world, &with_totp(0, now().saturating_add(2))).await;
+    let twin = signed_in(&world, &with_totp(0, now().saturating_add(2))).await;
+    let mut over = client.tunnel("web").await;
+    // Cut by its reason at the end of the pass; the connection has three seconds more.
+    assert_eq!(over.drain().await, Err(StreamFault::Reset(Reason::BadPass.number().into())));
+    welcomed(&client, &aged(0)).await;
+    let end = tokio::time::timeout(GENEROUS, twin.connection.closed()).await.unwrap();
+    assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: 1, .. }), "{end:?}");
+    client.tunnel("web").await.echo(b"of the later pass").await;
+}
+
+#[tokio::test]
 async fn a_cut_tunnel_stays_cut_after_a_step_up() {
     let world = world().await;
     let client = signed_in(&world, &aged(u64::from(MAX_AGE) - 2)).await;
