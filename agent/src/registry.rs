@@ -7,7 +7,7 @@
 //! 4. A tunnel that is not permitted is removed here first and told to stop. It is never looked at again: a right
 //!    that comes back opens new tunnels and revives no old one.
 //! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
-//!    at least as good as their own. Facts of two passes are never combined.
+//!    better than their own in something and worse in nothing. Facts of two passes are never combined.
 //!
 //! Deliberately absent: sockets. A tunnel stops itself as soon as its [`Leash`] says so.
 
@@ -194,19 +194,27 @@ impl Registry {
     /// Has the live tunnels of a connection judged by a later pass of their caller. Returns how many were stopped.
     ///
     /// A tunnel takes the later pass if that ends no earlier and used its second factor no earlier; otherwise it keeps
-    /// its own, so that a pass without a second factor cuts nothing that was opened with one.
+    /// its own, so that a pass without a second factor cuts nothing that was opened with one. Nobody else's tunnel is
+    /// looked at, and none for a pass that is no better: otherwise a client could keep the device busy with its pass.
     pub(crate) fn renew(&self, gate: &Gate, connection: usize, later: &Arc<Subject>) -> u32 {
         let mut live = self.lock();
-        // First by the passes of before: what is over in this second is over, and a later pass revives nothing.
-        let mut cut = live.judge(gate);
-        for entry in live.tunnels.values_mut().filter(|entry| entry.connection == connection) {
-            if supersedes(later, &entry.subject) {
+        let concerned = |entry: &Entry| entry.connection == connection && supersedes(later, &entry.subject);
+        let orders: Vec<u64> =
+            live.tunnels.iter().filter(|(_, entry)| concerned(entry)).map(|(order, _)| *order).collect();
+        let mut cut = 0;
+        for order in &orders {
+            // First by the pass of before: what is over in this second is over, and a later pass revives nothing.
+            if live.judge_one(*order, gate) {
+                cut += 1;
+            } else if let Some(entry) = live.tunnels.get_mut(order) {
                 entry.subject = Arc::clone(later);
+                cut += u32::from(live.judge_one(*order, gate));
             }
         }
-        cut += live.judge(gate);
         drop(live);
-        self.changed.notify_one();
+        if !orders.is_empty() {
+            self.changed.notify_one();
+        }
         cut
     }
 
@@ -272,29 +280,26 @@ impl Live {
 
     fn judge(&mut self, gate: &Gate) -> u32 {
         let orders: Vec<u64> = self.tunnels.keys().copied().collect();
-        let mut cut = 0;
-        for order in orders {
-            let Some(entry) = self.tunnels.get(&order) else { continue };
-            let counts = self.counts(order, entry.subject.user(), &entry.service);
-            match gate.decide(&entry.subject, entry.service.as_str(), counts) {
-                Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
-                    if let Some(entry) = self.tunnels.get_mut(&order) {
-                        entry.until = permit.until();
-                        entry.leash.rule(Ruling::Permitted(permit));
-                    }
+        orders.into_iter().map(|order| u32::from(self.judge_one(order, gate))).sum()
+    }
+
+    /// Decides one live tunnel again. Returns whether it was stopped.
+    fn judge_one(&mut self, order: u64, gate: &Gate) -> bool {
+        let Some(entry) = self.tunnels.get(&order) else { return false };
+        let counts = self.counts(order, entry.subject.user(), &entry.service);
+        let code = match gate.decide(&entry.subject, entry.service.as_str(), counts) {
+            Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
+                if let Some(entry) = self.tunnels.get_mut(&order) {
+                    entry.until = permit.until();
+                    entry.leash.rule(Ruling::Permitted(permit));
                 }
-                // The name now means something else: what is open is not what is permitted.
-                Ok(_another) => {
-                    self.cut(order, CloseCode::Denied(Reason::Revoked));
-                    cut += 1;
-                }
-                Err(denial) => {
-                    self.cut(order, CloseCode::Denied(withdrawn(denial.reason())));
-                    cut += 1;
-                }
+                return false;
             }
-        }
-        cut
+            // The name now means something else: what is open is not what is permitted.
+            Ok(_another) => CloseCode::Denied(Reason::Revoked),
+            Err(denial) => CloseCode::Denied(withdrawn(denial.reason())),
+        };
+        self.cut(order, code)
     }
 
     fn cut(&mut self, order: u64, code: CloseCode) -> bool {
@@ -337,12 +342,15 @@ impl Drop for Admitted {
     }
 }
 
-/// Whether a live tunnel of `before` may be judged by `later`: the same user and key, and no fact that is worse.
+/// Whether a live tunnel of `before` is judged by `later` from now on: the same user and key, no fact that is worse,
+/// and one that is better.
 fn supersedes(later: &Subject, before: &Subject) -> bool {
+    // No second factor is before any time.
+    let facts = |subject: &Subject| (subject.expires(), subject.second_factor_at());
     (later.user(), later.key()) == (before.user(), before.key())
         && later.expires() >= before.expires()
-        // None is before any time.
         && later.second_factor_at() >= before.second_factor_at()
+        && facts(later) != facts(before)
 }
 
 /// What a denial means for somebody whose tunnel is open already: a grant that is gone was withdrawn.

@@ -299,3 +299,25 @@ async fn a_later_pass_revives_no_tunnel_that_is_over_in_this_second() {
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::SecondFactorStale));
     assert_eq!(registry.sessions(), Vec::new());
 }
+
+/// Whether the tunnel was told anything since it last looked.
+async fn was_ruled(admitted: &Admitted) -> bool {
+    tokio::select! {
+        biased;
+        _ruling = admitted.leash.ruling() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_is_no_better_and_tunnels_of_others_cause_no_work() {
+    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let pass = passed(11, Some(NOW - 100), LONG);
+    let mine = open_as(&registry, &gate, &calling(&pass, 1), "a").unwrap();
+    let elsewhere = open_as(&registry, &gate, &calling(&pass, 2), "a").unwrap();
+    // The same pass over and over, as fast as the network carries it.
+    assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW - 100), LONG)), 0);
+    assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (false, false));
+    assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
+    assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (true, false));
+}
