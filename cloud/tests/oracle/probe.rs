@@ -4,13 +4,13 @@
 //! 2. [`Probe::disagreement`] asks both sides and says in words where they differ.
 //!
 //! The kinds: a decision with its reason, end and origin, and its explanation on the device ([`decision`]); what a
-//! snapshot contains ([`content`]); what a listing shows, what the cloud explains, which devices an edit recompiles and what a
-//! fleet file preserves
-//! ([`cloud`]).
+//! snapshot contains ([`content`]); what a listing shows, what the cloud explains and what a fleet file preserves
+//! ([`cloud`]); which devices an edit recompiles and whom the difference names ([`edit`]).
 
 mod cloud;
 mod content;
 mod decision;
+mod edit;
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::Reason;
 use postern_protocol::time::UnixTime;
 
-pub(crate) use self::cloud::{Edit, remove};
 pub(crate) use self::decision::Decision;
+pub(crate) use self::edit::{Edit, remove};
 use crate::dice::Dice;
 use crate::evaluator;
 use crate::real::Real;
@@ -125,7 +125,7 @@ pub(crate) fn probes(world: &World, dice: &mut Dice) -> Vec<Probe> {
     if dice.percent(5) {
         probes.push(Probe::File);
     }
-    if dice.percent(40) {
+    if dice.percent(30) {
         probes.extend(Edit::draw(world, dice).map(Probe::Edit));
     }
     probes
