@@ -399,3 +399,15 @@ fn a_caller_who_cannot_be_authenticated_gets_no_origin() {
     let denial = Denial::bad_pass();
     assert_eq!((denial.reason(), denial.origin()), (Reason::BadPass, None));
 }
+
+#[test]
+fn of_grants_that_come_equally_far_the_first_is_named() {
+    let wide = Grant { category: 0, origin: 1, ..grant() };
+    let alice = subject(ALICE, 20, None);
+    assert_eq!(verdict(&granting(&[grant(), wide]), &alice, "hmi", &idle(100)), yes(9_000, "Second"));
+    assert_eq!(verdict(&granting(&[grant()]), &alice, "hmi", &idle(100)), yes(9_000, "First"));
+    let [late, wide_and_late] = [grant(), wide].map(|grant| Grant { not_after: Some(at(50)), ..grant });
+    let found = |grants: &[Grant]| verdict(&granting(grants), &alice, "hmi", &idle(100));
+    assert_eq!(found(&[late, wide_and_late]), no_because_of(Reason::Expired, "Second"));
+    assert_eq!(found(&[late]), no_because_of(Reason::Expired, "First"));
+}
