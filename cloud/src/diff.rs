@@ -7,7 +7,7 @@
 //! Keys do not come into play: an invited user who has not signed in yet gains access in the eyes of the one who
 //! publishes, although no snapshot carries it until then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -16,7 +16,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Window, affected};
-use crate::model::{EntityKind, Fate, Model};
+use crate::model::{Fate, Model};
 use crate::parallel;
 
 /// The difference between two models.
@@ -104,22 +104,6 @@ impl Diff {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
-    }
-
-    /// Names of removed entities of a kind.
-    #[must_use]
-    pub fn removed_of(&self, kind: EntityKind) -> Vec<&Name> {
-        self.removed.iter().filter(|entity| entity.kind == kind.word()).map(|entity| &entity.name).collect()
-    }
-
-    /// Gains or losses, gathered by user and device.
-    #[must_use]
-    pub fn by_user(accesses: &[Access]) -> BTreeMap<(&Name, &Name), BTreeSet<&Name>> {
-        let mut gathered: BTreeMap<(&Name, &Name), BTreeSet<&Name>> = BTreeMap::new();
-        for access in accesses {
-            gathered.entry((&access.user, &access.device)).or_default().insert(&access.service);
-        }
-        gathered
     }
 }
 

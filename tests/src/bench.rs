@@ -35,6 +35,7 @@ pub mod product;
 pub mod quinn_copy;
 pub mod report;
 pub mod rounds;
+pub mod scale;
 pub mod ssh;
 pub mod stats;
 pub mod supervise;
