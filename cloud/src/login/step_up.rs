@@ -1,7 +1,8 @@
 //! Somebody who is signed in proves a second factor again, without the password.
 //!
 //! 1. The key of the handshake names the user, and the pass that comes along names the sign-in.
-//! 2. The pass was signed here, for this user and key, and has not ended; otherwise there is nothing to step up from.
+//! 2. The pass was signed here, for this user and key, is no longer or later than a sign-in can be, and has not ended;
+//!    otherwise there is nothing to step up from.
 //! 3. The one-time code is counted and used up as at a sign-in.
 //! 4. The new pass has the sign-in's other factors, the code at this moment, and the sign-in's end.
 //!
@@ -11,10 +12,11 @@
 use std::sync::Arc;
 
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::pass::CLOCK_SKEW_S;
 use postern_protocol::trust::{Envelope, Factor, Method, Pass, PublicKey, Role};
 use postern_protocol::wire::hub::{HubAnswer, Password, Refusal};
 
-use super::{Code, Failed, Login, Outcome, blocking, use_code};
+use super::{Code, Failed, Login, Outcome, PASS_S, blocking, use_code};
 use crate::store::{Person, PersonState, Tx};
 
 /// Who claims to be signed in on which key, with what.
@@ -70,7 +72,10 @@ impl Login {
         let identity = self.publisher.root().role(Role::Identity).map_err(|_| Failed::Internal)?;
         let pass: Pass = Envelope::open(&claim.pass, identity).map_err(|_| Refusal::Pass)?;
         let named = (pass.fleet, pass.user, pass.key) == (self.fleet(), person.id, claim.key);
-        if named && pass.expires > now { Ok((person, pass)) } else { Err(Refusal::Pass.into()) }
+        // What a stolen identity key forged for years would otherwise be signed again by the key that replaces it.
+        let genuine = pass.issued <= now.saturating_add(CLOCK_SKEW_S)
+            && pass.expires <= pass.issued.saturating_add(PASS_S);
+        if named && genuine && pass.expires > now { Ok((person, pass)) } else { Err(Refusal::Pass.into()) }
     }
 }
 

@@ -70,7 +70,8 @@ fn earlier(seconds: u64) -> UnixTime {
 async fn a_code_makes_a_pass_with_a_new_second_factor_and_the_old_end() {
     let otto = Otto::signed_in().await;
     // Signed in for an hour.
-    let (at, expires) = (earlier(3600), earlier(3600).saturating_add(43_200));
+    let at = earlier(3600);
+    let expires = at.saturating_add(43_200);
     let before = otto.forge(|pass| {
         pass.factors = [Method::Password, Method::Totp].map(|method| Factor { method, at }).to_vec();
         (pass.issued, pass.expires) = (at, expires);
@@ -124,6 +125,22 @@ async fn a_pass_that_ended_or_names_somebody_else_is_not_stepped_up() {
     }
     // None of that used the code up.
     pass(&otto.world, step_up(&otto.caller, &otto.pass, &otto.code()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_that_no_sign_in_gives_is_not_signed_again() {
+    let otto = Otto::signed_in().await;
+    let of = |issued: UnixTime, seconds| {
+        otto.forge(|pass| (pass.issued, pass.expires) = (issued, issued.saturating_add(seconds)))
+    };
+    // By a stolen identity key; whoever replaces it wants these to be worth nothing from then on.
+    for (what, pass) in [
+        ("longer than a sign-in", of(earlier(60), 43_201)),
+        ("of tomorrow", of(now().saturating_add(86_400), 43_200)),
+    ] {
+        assert_eq!(step_up(&otto.caller, &pass, &otto.code()).await, refused(Refusal::Pass), "{what}");
+    }
+    pass(&otto.world, step_up(&otto.caller, &of(earlier(60), 43_200), &otto.code()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
