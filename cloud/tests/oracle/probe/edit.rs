@@ -1,0 +1,162 @@
+//! An edit: which devices it recompiles, and whom the difference tells that they gain or lose.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use postern_cloud::compile::{Compiler, Enrolled, Roster, affected};
+use postern_cloud::diff::{Access, Diff};
+use postern_cloud::model::{EntityKind, Model};
+use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
+
+use super::{Disagreement, Outcome, differ, near};
+use crate::dice::Dice;
+use crate::evaluator::{self, Open, Question, Verdict};
+use crate::keyring;
+use crate::real::Real;
+use crate::world::{World, draft, id_of, number_of};
+
+/// One entity that is added, replaced or removed.
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    kind: EntityKind,
+    name: Name,
+    /// Its new body as JSON; none removes it.
+    body: Option<String>,
+    /// When somebody looks who may do what before and after.
+    now: UnixTime,
+    second_factor_at: Option<UnixTime>,
+}
+
+impl Edit {
+    /// An entity of another random model takes the place of one of this, or one goes.
+    pub(super) fn draw(world: &World, dice: &mut Dice) -> Option<Self> {
+        let other = draft(dice).rows();
+        let own = world.model.rows();
+        let mut names: Vec<&(EntityKind, Name)> = own.keys().chain(other.keys()).collect();
+        names.dedup();
+        for _ in 0..ATTEMPTS {
+            let row = *dice.pick(&names)?;
+            let body = other.get(row).filter(|_| dice.percent(80)).cloned();
+            let (now, second_factor_at) = (near(dice), *dice.pick(&keyring::factors())?);
+            let edit = Self { kind: row.0, name: row.1.clone(), body, now, second_factor_at };
+            if edit.apply(&world.model).is_some() {
+                return Some(edit);
+            }
+        }
+        None
+    }
+
+    /// The model after the edit; none where that does not hold or nothing changes.
+    fn apply(&self, model: &Model) -> Option<Model> {
+        let mut after = model.clone();
+        match &self.body {
+            Some(body) => after.insert_row(self.kind, self.name.clone(), body).unwrap(),
+            // Its devices go to the account that it was nested in.
+            None if self.kind == EntityKind::Account => drop(after.remove_account(&self.name).ok()?),
+            None => remove(&mut after, self.kind, &self.name),
+        }
+        (after != *model && after.check(&BTreeSet::new()).is_empty()).then_some(after)
+    }
+
+    pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {
+        let world = real.world;
+        let Some(after) = self.apply(&world.model) else { return Ok(Outcome::Void) };
+        let affected = affected(&world.model, &after);
+        let (before, compiler) = (&world.model, Compiler::new(&after, &world.roster));
+        let devices: BTreeSet<&Name> = before.devices.keys().chain(after.devices.keys()).collect();
+        let mut changed = 0;
+        for device in &devices {
+            let (old, new) = (real.device(device), compiler.compile(device).unwrap());
+            changed += usize::from(old.content != new);
+            if old.content != new && !affected.contains(*device) {
+                return differ((self, device), "another policy", ("not affected", &affected));
+            }
+        }
+        self.told(before, &after, &devices)?;
+        Ok(Outcome::Edited { changed, affected: affected.len(), devices: devices.len() })
+    }
+
+    /// Whoever may do at that moment what they could not do before is among those who gain, and the other way round.
+    fn told(
+        &self,
+        before: &Model,
+        after: &Model,
+        devices: &BTreeSet<&Name>,
+    ) -> Result<(), Box<Disagreement>> {
+        let diff = Diff::between(before, after);
+        let users: BTreeSet<&Name> = before.users.keys().chain(after.users.keys()).collect();
+        for device in devices {
+            let services: BTreeSet<String> = [before, after]
+                .into_iter()
+                .flat_map(|model| evaluator::services(model, device))
+                .map(|place| place.name)
+                .collect();
+            for (user, service) in users.iter().flat_map(|user| services.iter().map(move |it| (*user, it))) {
+                let [old, new] = [before, after].map(|model| self.leads_to(model, user, device, service));
+                let is_told = |accesses: &[Access]| {
+                    accesses.iter().any(|access| {
+                        access.user == *user
+                            && access.device == **device
+                            && access.service.as_str() == service
+                    })
+                };
+                if new.is_some() && new != old && !is_told(&diff.gained) {
+                    return differ((self, user, device, service), ("gains", old, new), &diff.gained);
+                }
+                if old.is_some() && new != old && !is_told(&diff.lost) {
+                    return differ((self, user, device, service), ("loses", old, new), &diff.lost);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a service leads a user who has signed in; nowhere when they may not use it.
+    fn leads_to(&self, model: &Model, user: &Name, device: &Name, service: &str) -> Option<SocketAddr> {
+        let number = number_of(user);
+        let key = keyring::public_key(number, 0);
+        let enrolled = Enrolled { id: id_of(number), keys: BTreeSet::from([key]), disabled: false };
+        let roster = Roster { users: [(user.clone(), enrolled)].into() };
+        let question = Question {
+            user: user.clone(),
+            device: device.clone(),
+            service: service.to_owned(),
+            now: self.now,
+            second_factor_at: self.second_factor_at,
+            key,
+            pass_expires: UnixTime::MAX,
+            policy_expires: Some(UnixTime::MAX),
+            open: Open::default(),
+        };
+        let places = evaluator::services(model, device);
+        let place = places.iter().find(|place| place.name == service)?;
+        match evaluator::may(model, &roster, &question) {
+            Verdict::Permitted { .. } => Some(place.service.target.into()),
+            Verdict::Denied { .. } => None,
+        }
+    }
+}
+
+/// Takes an entity out, whatever names it.
+pub(crate) fn remove(model: &mut Model, kind: EntityKind, name: &Name) {
+    match kind {
+        EntityKind::Account => drop(model.accounts.remove(name)),
+        EntityKind::User => drop(model.users.remove(name)),
+        EntityKind::UserGroup => drop(model.user_groups.remove(name)),
+        EntityKind::MachineModel => drop(model.machine_models.remove(name)),
+        EntityKind::Device => drop(model.devices.remove(name)),
+        EntityKind::Machine => drop(model.machines.remove(name)),
+        EntityKind::DeviceGroup => drop(model.device_groups.remove(name)),
+        EntityKind::Facility => drop(model.facilities.remove(name)),
+        EntityKind::Organisation => drop(model.organisations.remove(name)),
+        EntityKind::Category => drop(model.categories.remove(name)),
+        EntityKind::Role => drop(model.roles.remove(name)),
+        EntityKind::Assignment => drop(model.assignments.remove(name)),
+        EntityKind::Entry => drop(model.entries.remove(name)),
+        EntityKind::Case => drop(model.cases.remove(name)),
+    }
+}
+
+/// Edits that are tried before a world goes without.
+const ATTEMPTS: usize = 6;
