@@ -7,7 +7,7 @@
 //! 4. A listener on 127.0.0.1 is opened and its address printed as the first line of standard output.
 //! 5. Each local connection becomes a tunnel of its own on the one connection to the device.
 //! 6. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
-//! 7. Ctrl-C ends everything, and that is no error.
+//! 7. Ctrl-C ends everything, and that is no error; at the question for a code it is one, because nothing is open.
 //!
 //! Deliberately absent: protection against other users of this computer. Whoever can reach 127.0.0.1 can use the
 //! listener while it is up, as with `ssh -L`; `--stdio` opens no listener.
@@ -41,6 +41,7 @@ use crate::args::ConnectArgs;
 use crate::device::{DeviceError, DeviceLink, Opened};
 use crate::directory::{self, Known};
 use crate::exit::Exit;
+use crate::interrupt::unless_interrupted;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
@@ -87,8 +88,11 @@ async fn over_standard_streams(
 async fn open(link: &DeviceLink, service: &Name, vigil: &mut Vigil<'_>) -> Result<Opened, Problem> {
     match link.open(service).await.map_err(Problem::from) {
         Err(problem) if problem.wants_second_factor() => {
-            vigil.step_up(link, problem).await?;
-            Ok(link.open(service).await?)
+            unless_interrupted(async {
+                vigil.step_up(link, problem).await?;
+                Ok(link.open(service).await?)
+            })
+            .await
         }
         outcome => outcome,
     }

@@ -5,7 +5,8 @@
 //! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it.
-//! 6. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
+//! 6. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
+//! 7. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
 //!
 //! Deliberately absent: any decision about access. The device decides and this program shows what it said.
 
@@ -19,6 +20,7 @@ mod documents;
 mod ending;
 mod exit;
 mod hub;
+mod interrupt;
 mod login;
 mod logout;
 mod problem;
@@ -31,11 +33,13 @@ mod step_up;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
 use self::args::{Args, Command};
 use self::exit::Exit;
+use self::interrupt::unless_interrupted;
 use self::problem::Problem;
 use self::profile::Profile;
 use self::screen::Screen;
@@ -64,16 +68,17 @@ fn run(args: Args, screen: &Screen) -> Result<Exit, Problem> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::runtime)?;
     let outcome = runtime.block_on(dispatch(args, screen));
-    // A read of standard input cannot be cancelled; waiting for it would keep the program until the next key press.
-    runtime.shutdown_background();
+    // A prompt that Ctrl-C ended gives the terminal back. A read of standard input cannot be cancelled: waiting for it
+    // would keep the program until the next key press.
+    runtime.shutdown_timeout(LAST_STEPS);
     outcome
 }
 
 async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
     let profile = || Profile::locate(args.home.as_deref());
     match args.command {
-        Command::Login(login) => login::run(login, &profile()?, screen).await,
-        Command::StepUp(args) => step_up::run(&args, &profile()?, screen).await,
+        Command::Login(login) => unless_interrupted(login::run(login, &profile()?, screen)).await,
+        Command::StepUp(args) => unless_interrupted(step_up::run(&args, &profile()?, screen)).await,
         Command::Logout => logout::run(&profile()?, screen).await,
         Command::Status => status::run(&profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,
@@ -83,3 +88,6 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Man { dir } => documents::write_man_pages(&dir),
     }
 }
+
+/// What a thread that still runs has at the end of the program.
+const LAST_STEPS: Duration = Duration::from_millis(100);

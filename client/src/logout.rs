@@ -18,7 +18,9 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
         Ok(identity) => tell_hub(&identity).await,
         // A damaged or exposed key cannot speak for anyone; what is left of it goes.
         Err(ProfileError::SignedOut | ProfileError::File(_) | ProfileError::Key(_)) => Ok(()),
-        Err(error @ (ProfileError::NoHome | ProfileError::NoRandomness)) => return Err(error.into()),
+        Err(error @ (ProfileError::NoHome | ProfileError::Replaced | ProfileError::NoRandomness)) => {
+            return Err(error.into());
+        }
     };
     profile.sign_out()?;
     match told {

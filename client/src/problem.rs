@@ -95,6 +95,16 @@ impl Problem {
         Self::new(Exit::Failure, "no_viewer", what, "open the printed address by hand")
     }
 
+    /// Ctrl-C before anything was done.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Exit::Failure, "interrupted", "interrupted", "run the command again when you are ready")
+    }
+
+    /// Whether another one-time code may help.
+    pub(crate) fn wants_another_code(&self) -> bool {
+        self.word == WRONG_CODE
+    }
+
     /// Whether a second factor, used now, may help.
     pub(crate) fn wants_second_factor(&self) -> bool {
         [Reason::SecondFactorRequired, Reason::SecondFactorStale]
@@ -160,6 +170,9 @@ impl From<ProfileError> for Problem {
             ProfileError::SignedOut => {
                 (Exit::SignedOut, "signed_out", "sign in with `postern login`".to_owned())
             }
+            ProfileError::Replaced => {
+                (Exit::SignedOut, "replaced", "run the command again as who is signed in now".to_owned())
+            }
             ProfileError::File(fault) => file_advice(fault),
             ProfileError::NoRandomness => (Exit::Failure, "no_randomness", "try again".to_owned()),
             ProfileError::Key(_) => (Exit::UnsafeProfile, "bad_key", RENEW.to_owned()),
@@ -207,6 +220,7 @@ impl From<SecretError> for Problem {
                 ("no_input", "write the password to standard input, or leave out `--password-stdin`")
             }
             SecretError::Length(_) => ("bad_password", "type it again"),
+            SecretError::Interrupted => return Self::interrupted(),
             SecretError::Differ => ("passwords_differ", "run the command again"),
         };
         Self::new(Exit::Usage, word, error, next)
@@ -292,7 +306,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Pass => (Exit::SignedOut, "signed_out", "sign in again with `postern login`"),
         Refusal::OneTimeCode => (
             Exit::SignInRefused,
-            "bad_one_time_code",
+            WRONG_CODE,
             "wait for the next code of your authenticator app and try again",
         ),
         Refusal::NoOneTimeCodes => {
@@ -302,6 +316,7 @@ fn refused(refusal: Refusal) -> Problem {
     Problem::new(exit, word, refusal, next)
 }
 
+const WRONG_CODE: &str = "bad_one_time_code";
 const RENEW: &str = "run `postern logout` and sign in again";
 
 #[cfg(test)]

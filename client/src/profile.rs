@@ -70,6 +70,18 @@ impl Profile {
         Ok(Identity { key, membership, pass })
     }
 
+    /// The sign-in of this moment, which may be newer than `before`.
+    ///
+    /// # Errors
+    /// When it is another user's, of another hub or of another key: `before` is over.
+    pub(crate) fn renewed(&self, before: &Identity) -> Result<Identity, ProfileError> {
+        let present = self.identity()?;
+        let who = |identity: &Identity| {
+            (identity.key.public(), identity.membership.hub_key, identity.membership.user_id)
+        };
+        if who(&present) == who(before) { Ok(present) } else { Err(ProfileError::Replaced) }
+    }
+
     /// The sealed pass, where somebody is signed in.
     pub(crate) fn pass(&self) -> Result<Option<Vec<u8>>, ProfileError> {
         let pass = private::read(&self.dir, PASS, limits::PASS_BYTES + ENVELOPE_BYTES)?;
@@ -178,6 +190,9 @@ pub(crate) enum ProfileError {
     /// There is no key, hub or pass.
     #[error("nobody is signed in on this computer")]
     SignedOut,
+    /// Somebody else than before.
+    #[error("somebody else has signed in on this computer meanwhile")]
+    Replaced,
     /// A file or the directory.
     #[error(transparent)]
     File(#[from] FileFault),
@@ -242,6 +257,22 @@ mod tests {
         assert!(matches!(profile.identity(), Err(ProfileError::SignedOut)));
         assert_eq!(profile.membership().unwrap(), Some(membership()));
         assert_ne!(profile.create_key().unwrap().public(), key);
+    }
+
+    #[test]
+    fn a_sign_in_is_renewed_by_the_same_user_and_replaced_by_another() {
+        let (_base, profile) = profile();
+        profile.create_key().unwrap();
+        let anna = Membership { user_id: Some(UserId::new([1; 8])), ..membership() };
+        profile.sign_in(&anna, b"one").unwrap();
+        let before = profile.identity().unwrap();
+        profile.sign_in(&anna, b"two").unwrap();
+        assert_eq!(profile.renewed(&before).unwrap().pass, b"two");
+        let otto = Membership { user_id: Some(UserId::new([2; 8])), ..membership() };
+        profile.sign_in(&otto, b"three").unwrap();
+        assert!(matches!(profile.renewed(&before), Err(ProfileError::Replaced)));
+        profile.sign_out().unwrap();
+        assert!(matches!(profile.renewed(&before), Err(ProfileError::SignedOut)));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) enum SecretError {
     /// Empty or too long.
     #[error(transparent)]
     Length(#[from] PasswordFault),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// Typed differently the second time.
     #[error("the two passwords differ")]
     Differ,
@@ -48,7 +51,7 @@ pub(crate) fn read_code(from_stdin: bool) -> Result<Zeroizing<String>, SecretErr
         return line();
     }
     let typed = rpassword::prompt_password("Invitation code: ");
-    Ok(Zeroizing::new(typed.map_err(|_| SecretError::NoTerminal("invitation code"))?))
+    Ok(Zeroizing::new(typed.map_err(|error| unanswered(&error, "invitation code"))?))
 }
 
 /// A one-time code that was given, or the one that is asked for now.
@@ -66,13 +69,26 @@ pub(crate) fn offer_otp() -> Result<Option<Password>, SecretError> {
     match ask("One-time code (Enter for none): ", "one-time code") {
         Ok(code) => Ok(Some(code)),
         Err(SecretError::Length(_)) => Ok(None),
-        Err(error @ (SecretError::NoTerminal(_) | SecretError::Input(_) | SecretError::Differ)) => Err(error),
+        Err(
+            error @ (SecretError::NoTerminal(_)
+            | SecretError::Input(_)
+            | SecretError::Interrupted
+            | SecretError::Differ),
+        ) => Err(error),
     }
 }
 
 fn ask(prompt: &str, what: &'static str) -> Result<Password, SecretError> {
-    let typed = rpassword::prompt_password(prompt).map_err(|_| SecretError::NoTerminal(what))?;
+    let typed = rpassword::prompt_password(prompt).map_err(|error| unanswered(&error, what))?;
     Ok(Password::try_from(typed)?)
+}
+
+fn unanswered(error: &io::Error, what: &'static str) -> SecretError {
+    if error.kind() == io::ErrorKind::Interrupted {
+        SecretError::Interrupted
+    } else {
+        SecretError::NoTerminal(what)
+    }
 }
 
 fn first_line() -> Result<Password, SecretError> {

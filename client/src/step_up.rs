@@ -34,12 +34,12 @@ pub(crate) async fn run(args: &StepUpArgs, profile: &Profile, screen: &Screen) -
     Ok(Exit::Done)
 }
 
-/// Trades the pass of `identity` and a one-time code for a pass with a second factor, and keeps it.
-pub(crate) async fn prove(
-    identity: &Identity,
-    otp: Password,
-    profile: &Profile,
-) -> Result<Identity, Problem> {
+/// Trades the pass of a sign-in and a one-time code for a pass with a second factor, and keeps it.
+///
+/// It is the sign-in of this moment, if `before` was the same user's: while a person looked for a code, another program
+/// may have got a better pass, which must not be replaced by one that rests on the pass before it.
+pub(crate) async fn prove(before: &Identity, otp: Password, profile: &Profile) -> Result<Identity, Problem> {
+    let identity = profile.renewed(before)?;
     let Membership { hub_key, hubs, user_id, .. } = &identity.membership;
     let request = HubRequest::StepUp { pass: identity.pass.clone(), otp };
     let HubAnswer::LoggedIn { user, pass, .. } = ask(&identity.key, *hub_key, hubs, &request).await? else {
@@ -50,7 +50,7 @@ pub(crate) async fn prove(
     }
     let membership = Membership { second_factor: true, ..identity.membership.clone() };
     profile.sign_in(&membership, &pass)?;
-    Ok(Identity { key: identity.key.clone(), membership, pass })
+    Ok(Identity { key: identity.key, membership, pass })
 }
 
 #[derive(Serialize)]

@@ -22,7 +22,6 @@ use postern_protocol::time::UnixTime;
 
 use crate::clock;
 use crate::device::{DeviceError, DeviceLink};
-use crate::exit::Exit;
 use crate::login::PassFacts;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
@@ -102,7 +101,7 @@ impl<'a> Vigil<'a> {
                     self.identity = newer;
                     break;
                 }
-                Err(problem) if problem.exit == Exit::SignInRefused && attempt < CODES => {
+                Err(problem) if problem.wants_another_code() && attempt < CODES => {
                     self.screen.note(&problem.to_string());
                 }
                 Err(problem) => return Err(problem),
@@ -118,11 +117,7 @@ impl<'a> Vigil<'a> {
         if pass == self.identity.pass {
             return None;
         }
-        let newer = self.profile.identity().ok()?;
-        let who = |identity: &Identity| {
-            (identity.key.public(), identity.membership.hub_key, identity.membership.user_id)
-        };
-        (who(&newer) == who(&self.identity)).then_some(newer)
+        self.profile.renewed(&self.identity).ok()
     }
 
     async fn present(&mut self, link: &DeviceLink, newer: Identity) {

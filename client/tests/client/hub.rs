@@ -20,6 +20,8 @@ use crate::world::{GENEROUS, PASSWORD, loopback, secret};
 
 pub(crate) const FLEET: FleetId = FleetId::new([7; 8]);
 pub(crate) const OTP: &str = "123456";
+/// What somebody types who has set up no one-time codes.
+pub(crate) const NO_OTP: &str = "777777";
 const HUB: u8 = 1;
 pub(crate) const IDENTITY: u8 = 2;
 
@@ -33,6 +35,7 @@ struct State {
     devices: Vec<DeviceEntry>,
     keys: BTreeSet<PublicKey>,
     password: Option<String>,
+    stepped_from: Vec<Vec<u8>>,
 }
 
 impl Hub {
@@ -65,6 +68,11 @@ impl Hub {
 
     pub(crate) fn keys(&self) -> usize {
         self.state.lock().unwrap().keys.len()
+    }
+
+    /// The passes from which somebody stepped up.
+    pub(crate) fn stepped_from(&self) -> Vec<Vec<u8>> {
+        self.state.lock().unwrap().stepped_from.clone()
     }
 
     pub(crate) fn invitation(&self) -> String {
@@ -125,7 +133,14 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             state.keys.remove(&key);
             HubAnswer::Done
         }
-        HubRequest::StepUp { pass, otp } if state.keys.contains(&key) => stepped_up(&pass, otp.reveal()),
+        HubRequest::StepUp { otp, .. } if otp.reveal() == NO_OTP => {
+            HubAnswer::Refused(Refusal::NoOneTimeCodes)
+        }
+        HubRequest::StepUp { pass, otp } if state.keys.contains(&key) => {
+            let answer = stepped_up(&pass, otp.reveal());
+            state.stepped_from.push(pass);
+            answer
+        }
         HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::hub::OTP;
+use crate::hub::{NO_OTP, OTP};
 use crate::world::{GENEROUS, PASSWORD, Running, World};
 
 async fn dial(running: &mut Running) -> TcpStream {
@@ -107,9 +107,13 @@ struct Terminal {
 
 impl Terminal {
     fn open(world: &World, args: &str) -> Option<Self> {
+        Self::shell(world, &format!("{} {args}", env!("CARGO_BIN_EXE_postern")))
+    }
+
+    /// Lines for the shell.
+    fn shell(world: &World, call: &str) -> Option<Self> {
         let mut command = Command::new("script");
-        let call = format!("{} {args}", env!("CARGO_BIN_EXE_postern"));
-        command.args(["-qefc", &call, "/dev/null"]).env("POSTERN_HOME", world.home()).env("NO_COLOR", "1");
+        command.args(["-qefc", call, "/dev/null"]).env("POSTERN_HOME", world.home()).env("NO_COLOR", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         match command.spawn() {
             Ok(child) => Some(Self { child, seen: String::new() }),
@@ -171,4 +175,53 @@ async fn three_wrong_codes_end_it() {
     let status = tokio::time::timeout(GENEROUS, terminal.child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(10));
     assert_eq!(world.device.opens(), ["vault"]);
+}
+
+#[tokio::test]
+async fn who_has_no_one_time_codes_is_not_asked_again() {
+    let world = World::signed_in().await;
+    let Some(mut terminal) = Terminal::open(&world, "connect press-7 vault") else { return };
+    terminal.answer(1, NO_OTP).await;
+    terminal.shown("no one-time codes are set up for you; set them up with", 1).await;
+    let status = tokio::time::timeout(GENEROUS, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!((status.code(), terminal.seen.matches("One-time code: ").count()), (Some(10), 1));
+}
+
+#[tokio::test]
+async fn a_sign_in_that_comes_while_the_code_is_asked_for_is_stepped_up_from() {
+    let world = World::signed_in().await;
+    let Some(mut terminal) = Terminal::open(&world, "connect press-7 vault") else { return };
+    terminal.shown("One-time code: ", 1).await;
+    let login = world.run_with_input(&["login", "--otp", OTP, "--password-stdin"], PASSWORD).await;
+    assert_eq!(login.code, 0, "{login:?}");
+    let newest = std::fs::read(world.home().join("pass")).unwrap();
+    terminal.answer(1, OTP).await;
+    terminal.shown("/\r\n", 1).await;
+    assert_eq!(world.hub.stepped_from(), [newest]);
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_question_for_a_code_gives_the_terminal_back() {
+    let world = World::signed_in().await;
+    for (args, code) in [("connect press-7 vault", 1), ("step-up", 1), ("login", 1)] {
+        // The prompt is shown before the terminal is changed; only then is Ctrl-C a matter of the program.
+        let watch = "until stty -a </dev/tty | grep -q -- -isig; do sleep 0.02; done; echo asked >/dev/tty";
+        let call = format!("{} {args}", env!("CARGO_BIN_EXE_postern"));
+        let lines = format!("trap : INT; ({watch}) & {call}; echo ended $?; stty -a; echo over");
+        let Some(mut terminal) = Terminal::shell(&world, &lines) else { return };
+        terminal.shown("asked", 1).await;
+        terminal.child.stdin.as_mut().unwrap().write_all(b"\x03").await.unwrap();
+        terminal.shown("over", 1).await;
+        let after = terminal.seen.rsplit("ended ").next().unwrap();
+        assert!(after.starts_with(&code.to_string()), "{args}: {}", terminal.seen);
+        assert!(
+            terminal.seen.contains("interrupted; run the command again when you are ready"),
+            "{}",
+            terminal.seen
+        );
+        let settings: Vec<_> = after.split_whitespace().collect();
+        for setting in ["isig", "icanon", "echo"] {
+            assert!(settings.contains(&setting), "{args}: no {setting} in {after}");
+        }
+    }
 }
