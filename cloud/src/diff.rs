@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Kind;
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Window, affected};
@@ -55,6 +56,8 @@ pub struct Access {
     pub device: Name,
     /// The service, by its name on the device.
     pub service: Name,
+    /// What it speaks: packets of a VPN where pages were are another access.
+    pub kind: Kind,
     /// Where the service leads: a name that leads to another machine is another access.
     pub target: SocketAddr,
     /// The first second in which it holds.
@@ -118,14 +121,18 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             case: None,
             ..access.clone()
         };
-        let what = |of: &Access| (of.user.clone(), of.device.clone(), of.service.clone(), of.target);
-        let same = |other: &&Access| what(other) == what(access);
+        let same = |other: &&Access| other.what() == access.what();
         others.range(from..).take_while(same).any(|other| other.covers(access))
     };
     accesses.iter().filter(|access| !covered(access)).cloned().collect()
 }
 
 impl Access {
+    /// What is accessed by whom, under whichever conditions.
+    const fn what(&self) -> (&Name, &Name, &Name, Kind, SocketAddr) {
+        (&self.user, &self.device, &self.service, self.kind, self.target)
+    }
+
     /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
     /// `other` does without.
     fn covers(&self, other: &Self) -> bool {
@@ -151,6 +158,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     user: row.user.clone(),
                     device: device.clone(),
                     service: endpoint.name.clone(),
+                    kind: endpoint.service.kind,
                     target,
                     not_before: window.from,
                     not_after: window.until,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Kind;
 
 use super::words::Conditions;
 use crate::compile::Warning;
@@ -57,8 +58,7 @@ fn write_entities(text: &mut String, sign: char, entities: &[Entity]) {
 
 /// `others` is what goes the other way: a service in both lists leads somewhere else or has other conditions.
 fn write_accesses(text: &mut String, verb: &str, accesses: &[Access], others: &[Access]) {
-    let targets: BTreeMap<What<'_>, SocketAddr> =
-        others.iter().map(|other| (what(other), other.target)).collect();
+    let ends: BTreeMap<What<'_>, End> = others.iter().map(|other| (what(other), end(other))).collect();
     let mut by_user: BTreeMap<&Name, Vec<&Access>> = BTreeMap::new();
     for access in accesses {
         by_user.entry(&access.user).or_default().push(access);
@@ -70,7 +70,7 @@ fn write_accesses(text: &mut String, verb: &str, accesses: &[Access], others: &[
             writeln!(text, "{people} {}:", if by_user.len() == 1 { verb } else { plural(verb) });
     }
     for (user, accesses) in by_user.iter().take(SHOWN) {
-        let groups = grouped(accesses, &targets);
+        let groups = grouped(accesses, &ends);
         for ((services, conditions), devices) in groups.iter().take(GROUPS) {
             let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
             let conditions = conditions.as_ref().map(|words| format!(", {words}")).unwrap_or_default();
@@ -98,16 +98,26 @@ type Groups<'a> = BTreeMap<(BTreeSet<&'a Name>, Option<String>), BTreeSet<&'a Na
 /// User, device and service.
 type What<'a> = (&'a Name, &'a Name, &'a Name);
 
+/// What a service speaks, and where it is.
+type End = (Kind, SocketAddr);
+
 const fn what(access: &Access) -> What<'_> {
     (&access.user, &access.device, &access.service)
 }
 
-fn grouped<'a>(accesses: &[&'a Access], others: &BTreeMap<What<'_>, SocketAddr>) -> Groups<'a> {
+const fn end(access: &Access) -> End {
+    (access.kind, access.target)
+}
+
+fn grouped<'a>(accesses: &[&'a Access], others: &BTreeMap<What<'_>, End>) -> Groups<'a> {
     let mut by_device: BTreeMap<(&Name, Option<String>), BTreeSet<&Name>> = BTreeMap::new();
     for access in accesses {
-        let moved = others.get(&what(access)).is_some_and(|target| *target != access.target);
+        let other = others.get(&what(access));
+        let speaks = other.is_some_and(|(kind, _)| *kind != access.kind);
+        let speaks = speaks.then(|| format!("as {}", access.kind.word()));
+        let moved = other.is_some_and(|(_, target)| *target != access.target);
         let moved = moved.then(|| "at another address".to_owned());
-        let words: Vec<String> = moved.into_iter().chain(conditions(access)).collect();
+        let words: Vec<String> = speaks.into_iter().chain(moved).chain(conditions(access)).collect();
         let key = (&access.device, (!words.is_empty()).then(|| words.join(", ")));
         by_device.entry(key).or_default().insert(&access.service);
     }

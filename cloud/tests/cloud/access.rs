@@ -341,6 +341,18 @@ fn a_service_that_leads_elsewhere_is_a_gain_that_somebody_must_confirm() {
 }
 
 #[test]
+fn a_service_that_speaks_something_else_is_a_gain_that_somebody_must_confirm() {
+    let by_name = SMALL.replace("kinds = [\"vnc\"]", "services = [\"hmi\"]");
+    let old = fleet::read(&by_name, &[]).unwrap();
+    let new = fleet::read(&by_name.replacen("kind = \"vnc\"", "kind = \"vpn\"", 1), &[]).unwrap();
+    let diff = Diff::between(&old, &new);
+    let kinds = |accesses: &[postern_cloud::diff::Access]| {
+        accesses.iter().map(|access| access.kind.word()).collect::<Vec<_>>()
+    };
+    assert_eq!((kinds(&diff.gained), kinds(&diff.lost)), (vec!["vpn"], vec!["vnc"]));
+}
+
+#[test]
 fn a_shorter_window_is_a_loss_and_no_gain() {
     let wide = fleet::read(SMALL, &[]).unwrap();
     let narrow = fleet::read(&format!("{SMALL}\nuntil = 2027-01-01T00:00:00Z"), &[]).unwrap();
