@@ -20,6 +20,7 @@ use postern_protocol::name::Label;
 
 use super::complaint::{Complaint, Fault};
 use super::places::Places;
+use super::reader::LISTED;
 use super::tree::{self, Field, Node, Value};
 use super::{FILE_BYTES, INCLUDE_DEPTH, INCLUDES};
 
@@ -71,8 +72,12 @@ struct Here<'h> {
 struct Loader<'a> {
     places: Places<'a>,
     complaints: Vec<Complaint>,
+    /// Complaints beyond those that are listed.
+    unlisted: usize,
     /// The united tables, in the order of their first appearance.
     tables: Vec<Field>,
+    /// Which of the united tables a key is: a file may have a million keys that mean nothing.
+    kinds: HashMap<String, usize>,
     /// Where each entity of the united tables stands, as `kind.name`; filled when a second file comes.
     entities: HashMap<String, usize>,
     /// Each file that was read, by what the file system says it is, with the name that people know.
@@ -82,12 +87,25 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn finish(self) -> Loaded<'a> {
         let root = Node { at: 0, value: Value::Table(self.tables) };
-        Loaded { root, places: self.places, complaints: self.complaints }
+        let mut complaints = self.complaints;
+        if self.unlisted > 0 {
+            complaints.push(Complaint::of_file(Fault::More { count: self.unlisted }));
+        }
+        Loaded { root, places: self.places, complaints }
     }
 
     fn complain(&mut self, at: usize, key: impl Into<String>, fault: Fault) {
-        let complaint = self.places.complaint(at, key, fault);
-        self.complaints.push(complaint);
+        if self.is_full() {
+            self.unlisted += 1;
+        } else {
+            let complaint = self.places.complaint(at, key, fault);
+            self.complaints.push(complaint);
+        }
+    }
+
+    /// Whether no more complaints are listed: two copies of one large file would yield a million.
+    fn is_full(&self) -> bool {
+        self.complaints.len() >= LISTED
     }
 
     fn add(&mut self, name: Option<Arc<str>>, text: Cow<'a, str>, here: Option<&Here<'_>>) {
@@ -116,8 +134,9 @@ impl<'a> Loader<'a> {
             self.tables = fields;
             return;
         }
-        if self.entities.is_empty() {
-            for field in &self.tables {
+        if self.kinds.is_empty() {
+            for (position, field) in self.tables.iter().enumerate() {
+                self.kinds.insert(field.key.clone(), position);
                 let Value::Table(entities) = &field.node.value else { continue };
                 let named =
                     entities.iter().map(|entity| (format!("{}.{}", field.key, entity.key), entity.at));
@@ -135,29 +154,37 @@ impl<'a> Loader<'a> {
             self.complain(field.node.at, field.key, fault);
             return;
         };
-        let position = self.tables.iter().position(|known| known.key == field.key);
-        let mut united = match position.map(|position| self.tables.remove(position)) {
-            Some(Field { node: Node { value: Value::Table(united), .. }, .. }) => united,
-            // What stood there is no table; it is said here and not again.
-            Some(other) => {
-                let fault = Fault::Type { found: other.node.value.describe(), expected: "a table" };
-                self.complain(other.node.at, other.key, fault);
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
+        let mut fresh = Vec::with_capacity(entities.len());
         for entity in entities {
             let key = format!("{}.{}", field.key, entity.key);
             if let Some(other) = self.entities.get(&key) {
+                if self.is_full() {
+                    self.unlisted += 1;
+                    continue;
+                }
                 let fault = Fault::Duplicate { other: self.places.describe(*other).into() };
                 self.complain(entity.at, key, fault);
             } else {
                 self.entities.insert(key, entity.at);
-                united.push(entity);
+                fresh.push(entity);
             }
         }
-        let node = Node { at: field.node.at, value: Value::Table(united) };
-        self.tables.push(Field { key: field.key, at: field.at, node });
+        let known = self.kinds.get(&field.key).and_then(|position| self.tables.get_mut(*position));
+        let Some(known) = known else {
+            self.kinds.insert(field.key.clone(), self.tables.len());
+            let node = Node { at: field.node.at, value: Value::Table(fresh) };
+            self.tables.push(Field { node, ..field });
+            return;
+        };
+        if let Value::Table(united) = &mut known.node.value {
+            united.extend(fresh);
+            return;
+        }
+        // What stood there is no table; it is said here and not again.
+        let fault = Fault::Type { found: known.node.value.describe(), expected: "a table" };
+        known.node.value = Value::Table(fresh);
+        let (at, key) = (known.node.at, known.key.clone());
+        self.complain(at, key, fault);
     }
 
     fn includes(&mut self, include: Field, here: &Here<'_>) {

@@ -15,8 +15,9 @@ use crate::nearest::nearest;
 /// Collects complaints and remembers where each key stands.
 pub(super) struct Reader<'a> {
     texts: &'a Places<'a>,
-    /// The first complaints, with the offset that they are about.
-    complaints: Vec<(usize, Complaint)>,
+    /// The first complaints: offset, key and fault. Only those that are listed get their line and column, which takes
+    /// a walk along the line: a file may be one line of some megabytes.
+    complaints: Vec<(usize, String, Fault)>,
     /// How many there were.
     count: usize,
     /// The offset of each key that a fault of the model may be about, under the hash of the key: in a large fleet the
@@ -55,7 +56,7 @@ impl<'a> Reader<'a> {
     pub(super) fn complain(&mut self, at: usize, key: impl Into<String>, fault: Fault) {
         self.count += 1;
         if self.complaints.len() < KEPT {
-            self.complaints.push((at, self.texts.complaint(at, key, fault)));
+            self.complaints.push((at, key.into(), fault));
         }
     }
 
@@ -70,11 +71,12 @@ impl<'a> Reader<'a> {
             let at = self.marked(&path).or_else(|| self.marked(&entity)).unwrap_or(0);
             self.complain(at, path, Fault::Model(problem));
         }
-        let Self { mut complaints, count, .. } = self;
-        complaints.sort_by_key(|(at, _)| *at);
+        let Self { texts, mut complaints, count, .. } = self;
+        complaints.sort_by_key(|(at, ..)| *at);
         complaints.dedup();
-        let mut complaints: Vec<Complaint> = complaints.into_iter().map(|(_, complaint)| complaint).collect();
-        complaints.truncate(LISTED);
+        let listed = complaints.into_iter().take(LISTED);
+        let mut complaints: Vec<Complaint> =
+            listed.map(|(at, key, fault)| texts.complaint(at, key, fault)).collect();
         if count > LISTED {
             complaints.push(Complaint::of_file(Fault::More { count: count - LISTED }));
         }
@@ -333,4 +335,4 @@ pub(super) fn join(path: &str, key: &str) -> String {
 /// Complaints that are kept to be sorted: a file of some megabytes can have a million.
 const KEPT: usize = 10_000;
 /// Complaints that are listed.
-const LISTED: usize = 200;
+pub(super) const LISTED: usize = 200;

@@ -233,6 +233,39 @@ fn an_override_reaches_the_file_that_has_the_table() {
 }
 
 #[test]
+fn a_large_file_that_is_there_twice_gets_a_few_complaints_and_their_number() {
+    let line = |count: usize| {
+        let entities: Vec<String> = (0..count).map(|n| format!("u{n} = {{}}")).collect();
+        format!("user = {{ {} }}\n", entities.join(", "))
+    };
+    let files = Files::new(&[
+        ("fleet.toml", &including("\"a.toml\", \"b.toml\"")),
+        ("a.toml", &line(50_000)),
+        ("b.toml", &line(50_000)),
+    ]);
+    let found = files.faults();
+    assert_eq!(found.len(), 201);
+    assert_eq!(
+        found[0],
+        "b.toml:1:10: `user.u0`: this is described at a.toml:1:10 already; keep one of the two"
+    );
+    assert_eq!(found[200], "fleet.toml: at least 49800 more complaints are not listed; repair these first");
+}
+
+#[test]
+fn tables_that_mean_nothing_are_united_as_fast_as_others() {
+    let tables = |letter: char| (0..20_000).map(|n| format!("[{letter}{n}]\n")).collect::<String>();
+    let files = Files::new(&[
+        ("fleet.toml", &including("\"a.toml\", \"b.toml\"")),
+        ("a.toml", &tables('a')),
+        ("b.toml", &tables('b')),
+    ]);
+    let found = files.faults();
+    assert_eq!(found.len(), 201);
+    assert_eq!(found[200], "fleet.toml: at least 39800 more complaints are not listed; repair these first");
+}
+
+#[test]
 fn the_depth_number_and_size_of_files_are_bounded() {
     let chain = |length: usize| {
         let files = Files::new(&[("fleet.toml", &including("\"1.toml\""))]);
