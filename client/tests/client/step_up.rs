@@ -107,10 +107,10 @@ struct Terminal {
 
 impl Terminal {
     fn open(world: &World, args: &str) -> Option<Self> {
-        Self::shell(world, &format!("{} {args}", env!("CARGO_BIN_EXE_postern")))
+        Self::shell(world, &format!("tty; {} {args}", env!("CARGO_BIN_EXE_postern")))
     }
 
-    /// Lines for the shell.
+    /// Lines for the shell; the first shows the name of the terminal.
     fn shell(world: &World, call: &str) -> Option<Self> {
         let mut command = Command::new("script");
         command.args(["-qefc", call, "/dev/null"]).env("POSTERN_HOME", world.home()).env("NO_COLOR", "1");
@@ -140,9 +140,26 @@ impl Terminal {
         assert!(!late, "`{wanted}` is not {times} times in {}", self.seen);
     }
 
+    /// Waits until the program reads keys unseen: the prompt is shown a moment before.
+    async fn listens(&mut self) {
+        self.shown("\r\n", 1).await;
+        let tty = self.seen.lines().next().unwrap().to_owned();
+        let unseen = async {
+            loop {
+                let settings = Command::new("stty").args(["-a", "-F", &tty]).output().await.unwrap().stdout;
+                let settings = String::from_utf8(settings).unwrap();
+                if settings.split_whitespace().any(|setting| setting == "-isig") {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(GENEROUS, unseen).await.unwrap();
+    }
+
     /// Answers the prompt for a one-time code that is shown for the `times`th time.
     async fn answer(&mut self, times: usize, code: &str) {
         self.shown("One-time code: ", times).await;
+        self.listens().await;
         self.child.stdin.as_mut().unwrap().write_all(format!("{code}\n").as_bytes()).await.unwrap();
     }
 }
@@ -204,12 +221,10 @@ async fn a_sign_in_that_comes_while_the_code_is_asked_for_is_stepped_up_from() {
 async fn ctrl_c_at_the_question_for_a_code_gives_the_terminal_back() {
     let world = World::signed_in().await;
     for (args, code) in [("connect press-7 vault", 1), ("step-up", 1), ("login", 1)] {
-        // The prompt is shown before the terminal is changed; only then is Ctrl-C a matter of the program.
-        let watch = "until stty -a </dev/tty | grep -q -- -isig; do sleep 0.02; done; echo asked >/dev/tty";
         let call = format!("{} {args}", env!("CARGO_BIN_EXE_postern"));
-        let lines = format!("trap : INT; ({watch}) & {call}; echo ended $?; stty -a; echo over");
+        let lines = format!("tty; trap : INT; {call}; echo ended $?; stty -a; echo over");
         let Some(mut terminal) = Terminal::shell(&world, &lines) else { return };
-        terminal.shown("asked", 1).await;
+        terminal.listens().await;
         terminal.child.stdin.as_mut().unwrap().write_all(b"\x03").await.unwrap();
         terminal.shown("over", 1).await;
         let after = terminal.seen.rsplit("ended ").next().unwrap();
