@@ -140,6 +140,15 @@ impl<'a> Places<'a> {
 
     /// What a scope reaches on a device.
     pub(super) fn reach(&self, scope: &'a Scope, device: &Name) -> Reach<'a> {
+        self.resolve(scope, device, &Reach::Nothing)
+    }
+
+    /// The most that a scope could reach on a device: where its type is unknown, everything.
+    pub(super) fn bound(&self, scope: &'a Scope, device: &Name) -> Reach<'a> {
+        self.resolve(scope, device, &Reach::Whole)
+    }
+
+    fn resolve(&self, scope: &'a Scope, device: &Name, unknown: &Reach<'a>) -> Reach<'a> {
         let model = self.model;
         let Some(body) = model.devices.get(device) else { return Reach::Nothing };
         match scope {
@@ -156,11 +165,11 @@ impl<'a> Places<'a> {
                 Reach::machines(behind.then_some(machine).into_iter().collect())
             }
             Scope::AllOf { scopes } => {
-                let mut scopes = scopes.iter().map(|scope| self.reach(scope, device));
+                let mut scopes = scopes.iter().map(|scope| self.resolve(scope, device, unknown));
                 // All of nothing is nothing: an empty list must not become a scope without bounds.
                 scopes.next().map_or(Reach::Nothing, |first| scopes.fold(first, Reach::and))
             }
-            Scope::Unknown => Reach::Nothing,
+            Scope::Unknown => unknown.clone(),
         }
     }
 

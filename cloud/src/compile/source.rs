@@ -40,6 +40,9 @@ pub(super) struct Source<'a> {
 pub(super) enum Extent<'a> {
     Scope(&'a Scope),
     Group(&'a Name),
+    /// Wherever the scope could reach, were its unknown parts everywhere: entries that deny only. A deny that shrank
+    /// because a later version wrote it would be a grant.
+    Bound(&'a Scope),
     /// Wherever the user can reach: entries that deny only.
     Everywhere,
 }
@@ -117,7 +120,8 @@ impl<'a> Source<'a> {
             Selection::Service(service) => Pick::Service { entry: name, service },
         };
         let extent = match (&body.scope, body.effect) {
-            (Some(scope), Effect::Allow | Effect::Deny) => Extent::Scope(scope),
+            (Some(scope), Effect::Allow) => Extent::Scope(scope),
+            (Some(scope), Effect::Deny) => Extent::Bound(scope),
             (None, Effect::Deny) => Extent::Everywhere,
             // The check refuses it: an allow must say where.
             (None, Effect::Allow) => return None,
@@ -139,16 +143,17 @@ impl<'a> Source<'a> {
         match self.extent {
             Extent::Scope(scope) => places.reach(scope, device),
             Extent::Group(group) => places.in_group(group, device),
+            Extent::Bound(scope) => places.bound(scope, device),
             Extent::Everywhere => Reach::Whole,
         }
     }
 
-    /// The devices on which it reaches something; none say where for a source that holds everywhere.
+    /// The devices on which it reaches something; none say where for a source that denies.
     pub(super) fn devices(&self, places: &Places<'a>) -> Option<Vec<&'a Name>> {
         match self.extent {
             Extent::Scope(scope) => Some(places.in_scope(scope)),
             Extent::Group(group) => Some(places.devices(Anchor::Group(group))),
-            Extent::Everywhere => None,
+            Extent::Bound(_) | Extent::Everywhere => None,
         }
     }
 
@@ -161,7 +166,7 @@ impl<'a> Source<'a> {
         match self.extent {
             Extent::Scope(scope) => places.anchor(scope),
             Extent::Group(group) => Some(Anchor::Group(group)),
-            Extent::Everywhere => None,
+            Extent::Bound(_) | Extent::Everywhere => None,
         }
     }
 }

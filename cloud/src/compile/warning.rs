@@ -81,6 +81,11 @@ pub enum Warning {
         /// The first second in which it opens nothing any more.
         ends: UnixTime,
     },
+    /// The entry denies in a scope of an unknown type, which counts as everywhere.
+    UnknownDeny {
+        /// The entry.
+        entry: Name,
+    },
     /// The entry selects no service within its scope that its user may reach.
     EntryOfNothing {
         /// The entry.
@@ -138,7 +143,7 @@ impl Warning {
             | Self::SelectsNothing { category }
             | Self::NamesNothing { category, .. } => (EntityKind::Category, category),
             Self::OpensNothing { bearer, .. } | Self::Deprecated { bearer, .. } => bearer.entity(),
-            Self::EntryOfNothing { entry } => (EntityKind::Entry, entry),
+            Self::UnknownDeny { entry } | Self::EntryOfNothing { entry } => (EntityKind::Entry, entry),
             Self::UnknownScope { assignment }
             | Self::EmptyScope { assignment }
             | Self::CaseForNothing { assignment, .. }
@@ -161,6 +166,9 @@ impl fmt::Display for Warning {
             Self::UnknownScope { .. } => {
                 f.write_str("its scope has a type that this version does not know; it grants nothing")
             }
+            Self::UnknownDeny { .. } => f.write_str(
+                "its scope has a type that this version does not know; it denies as if that were everywhere",
+            ),
             Self::EmptyScope { .. } => f.write_str("its scope contains no device"),
             Self::OutsideAccount { user, device, .. } => {
                 write!(f, "device `{device}` stays closed to `{user}`: it lies outside of the user's account")
@@ -208,6 +216,9 @@ pub fn warnings(model: &Model) -> BTreeSet<Warning> {
         }
     }
     for (name, entry) in &model.entries {
+        if entry.effect == Effect::Deny && entry.scope.as_ref().is_some_and(mentions_unknown) {
+            warnings.insert(Warning::UnknownDeny { entry: name.clone() });
+        }
         if !selects_something(model, &places, &offered, name, entry) {
             warnings.insert(Warning::EntryOfNothing { entry: name.clone() });
         }
@@ -370,7 +381,8 @@ fn selects_something<'a>(
         }),
     });
     let reaches = match source.extent {
-        Extent::Scope(scope) => {
+        Extent::Bound(scope) if mentions_unknown(scope) => true,
+        Extent::Scope(scope) | Extent::Bound(scope) => {
             places.owners(scope).into_iter().any(|(owner, _)| model.is_within(owner, &user.account))
         }
         Extent::Group(_) | Extent::Everywhere => true,

@@ -161,6 +161,28 @@ fn a_scope_of_an_unknown_type_grants_nothing_and_is_reported() {
 }
 
 #[test]
+fn a_deny_in_a_scope_of_an_unknown_type_denies_wherever_that_could_be_and_is_reported() {
+    let denied = |scope: &str| {
+        let entry = "[entry.no]\nuser = \"otto\"\neffect = \"deny\"\ncategory = \"screen\"\n";
+        let mut model = fleet::read(&format!("{SMALL}{entry}"), &[]).unwrap();
+        model.entries.get_mut("no").unwrap().scope = Some(serde_json::from_str(scope).unwrap());
+        Gate::of(model)
+    };
+    let gate = denied(r#"{"type":"galaxy","galaxy":"milky-way"}"#);
+    assert_eq!(gate.reachable("otto"), [""; 0]);
+    let told: Vec<String> = warnings(&gate.model).iter().map(ToString::to_string).collect();
+    let expected = "entry `no`: its scope has a type that this version does not know; it denies as if that were everywhere";
+    assert!(told.iter().any(|warning| warning == expected), "{told:?}");
+    let within = |device: &str| {
+        denied(&format!(
+            r#"{{"type":"all_of","scopes":[{{"type":"device","device":"{device}"}},{{"type":"galaxy"}}]}}"#
+        ))
+    };
+    assert_eq!(within("d1").reachable("otto"), [""; 0]);
+    assert_eq!(within("d2").reachable("otto"), ["d1/hmi"]);
+}
+
+#[test]
 fn nothing_foreign_reaches_a_device() {
     let gate = Gate::of_sample("direct-sales");
     let bytes = gate.sealed("saw-1");

@@ -360,7 +360,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
 pub(crate) fn vetoes(model: &Model, user: &Name, device: &Name, place: &Place<'_>) -> Vec<Veto> {
     let mut found = Vec::new();
     for (name, entry) in &model.entries {
-        let here = entry.scope.as_ref().is_none_or(|scope| covers(model, scope, device, place));
+        let here = entry.scope.as_ref().is_none_or(|scope| may_cover(model, scope, device, place));
         if entry.effect == Effect::Deny
             && entry.user == *user
             && here
@@ -383,6 +383,22 @@ fn role<'a>(
         return Some((role, assigned));
     }
     model.roles.get(name).map(|role| (role, &role.categories))
+}
+
+/// Whether a scope may contain a service of a device: one of an unknown type may contain anything.
+fn may_cover(model: &Model, scope: &Scope, device: &Name, place: &Place<'_>) -> bool {
+    match scope {
+        Scope::Unknown => true,
+        Scope::AllOf { scopes } => {
+            !scopes.is_empty() && scopes.iter().all(|scope| may_cover(model, scope, device, place))
+        }
+        Scope::Account { .. }
+        | Scope::DeviceGroup { .. }
+        | Scope::Facility { .. }
+        | Scope::Organisation { .. }
+        | Scope::Device { .. }
+        | Scope::Machine { .. } => covers(model, scope, device, place),
+    }
 }
 
 /// Whether a scope contains a service of a device.
