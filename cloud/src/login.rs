@@ -382,8 +382,12 @@ fn check_code(tx: &Tx<'_>, claim: &Claim, proved: &Person, now: UnixTime) -> Res
     if person.disabled || person.password != proved.password {
         return Err(Refusal::Login.into());
     }
+    let handed_out = person.one_time.pending.is_some();
     match use_code(tx, person, claim.otp.as_ref(), now)? {
         Code::Used => Ok(true),
+        // Whoever gives a code believes to have one: without it the sign-in would look as if it had been used.
+        Code::NotDemanded if claim.otp.is_some() && handed_out => Err(Refusal::Login.into()),
+        Code::NotDemanded if claim.otp.is_some() => Err(Refusal::NoOneTimeCodes.into()),
         Code::NotDemanded => Ok(false),
         Code::Wrong => Err(Refusal::Login.into()),
     }

@@ -128,6 +128,25 @@ pub(crate) async fn enroll_otp(caller: &Caller, otp: Option<&str>) -> HubAnswer 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_proves_nothing_is_refused_and_not_passed_over() {
+    let world = World::with_sample("direct-sales").await;
+    let caller = world.join("otto", 10, PASSWORD).await;
+    // None are set up.
+    let answer = caller.login("acme", "otto", PASSWORD, Some("123456")).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::NoOneTimeCodes));
+    let answer = caller.login("acme", "otto", "another horse", Some("123456")).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
+    // Handed out, and mistyped the first time.
+    let HubAnswer::Otp { uri } = enroll_otp(&caller, None).await else { panic!("refused") };
+    let late = totp(&uri).generate(now().as_secs() - 3600).to_string();
+    let answer = caller.login("acme", "otto", PASSWORD, Some(&late)).await;
+    assert_eq!(answer, HubAnswer::Refused(Refusal::Login));
+    let code = totp(&uri).generate(now().as_secs()).to_string();
+    let answer = caller.login("acme", "otto", PASSWORD, Some(&code)).await;
+    assert_eq!(methods(&pass(&world, answer)), [Method::Password, Method::Totp]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_one_time_code_is_demanded_once_it_was_used_and_is_good_once() {
     let world = World::with_sample("direct-sales").await;
     let caller = world.join("otto", 10, PASSWORD).await;
