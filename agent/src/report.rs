@@ -17,7 +17,7 @@ use postern_protocol::time::UnixTime;
 use crate::registry::Session;
 
 pub(crate) use self::audit::AuditLine;
-pub(crate) use self::text::Shown;
+pub(crate) use self::text::{Shown, time};
 
 /// `status`: the running agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

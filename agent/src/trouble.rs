@@ -22,7 +22,7 @@ pub(crate) enum Trouble {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The enrolment code.
-    #[error(transparent)]
+    #[error("{0}; `postern-cloud device add NAME` prints the code of a device")]
     Code(#[from] InvitationFault),
     /// The device key.
     #[error(transparent)]

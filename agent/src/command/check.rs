@@ -8,7 +8,7 @@ use postern_protocol::time::UnixTime;
 use super::{Trouble, View};
 use crate::clock::Clock;
 use crate::exit::Exit;
-use crate::report::{PolicyReport, Shown};
+use crate::report::{PolicyReport, Shown, time};
 use crate::store::StoreError;
 use crate::{identity, store};
 
@@ -38,7 +38,11 @@ impl Shown for CheckReport {
         };
         let mut text = format!(
             "device     {}\nkey        {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nclock      {}\n",
-            self.device, self.key, self.root_version, self.audit_rows, self.now
+            self.device,
+            self.key,
+            self.root_version,
+            self.audit_rows,
+            time(self.now)
         );
         for warning in &self.warnings {
             text.push_str(&format!("warning    {warning}\n"));

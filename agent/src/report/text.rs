@@ -150,7 +150,7 @@ fn chain(grant: &GrantReport) -> String {
     let mark = if grant.used { "*" } else { " " };
     let mut conditions = window(grant.not_before, grant.not_after);
     if let Some(age) = grant.second_factor_s {
-        conditions.push_str(&format!(", needs a second factor not older than {age} s"));
+        conditions.push_str(&format!(", needs a second factor not older than {}", span(age)));
     }
     match (&grant.case, grant.needs_case) {
         (Some(case), _) => conditions.push_str(&format!(", by service case `{case}`")),
@@ -179,12 +179,17 @@ fn window(from: Option<UnixTime>, until: Option<UnixTime>) -> String {
 }
 
 /// A time as RFC 3339, or as a number where that has no such form.
-pub(super) fn time(time: UnixTime) -> String {
+pub(crate) fn time(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).ok();
     match seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
         Some(timestamp) => timestamp.to_string(),
         None => format!("{time} s"),
     }
+}
+
+/// A time span with its units, as in fleet files.
+fn span(seconds: u32) -> String {
+    format!("{:#}", jiff::SignedDuration::from_secs(i64::from(seconds)))
 }
 
 fn summary(policy: &PolicyReport) -> String {
@@ -242,6 +247,11 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
         let rows = [["A", "LONG"].map(String::from), ["value", "x"].map(String::from)];
         assert_eq!(table(&rows), "A      LONG\nvalue  x\n");
+    }
+
+    #[test]
+    fn spans_read_as_in_fleet_files() {
+        assert_eq!(["8h", "1h 30m", "45s"], [28_800, 5_400, 45].map(span).each_ref().map(String::as_str));
     }
 
     #[test]
