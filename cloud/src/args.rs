@@ -70,7 +70,7 @@ pub(crate) enum Command {
         #[arg(long, value_parser = clock::parse)]
         at: Option<UnixTime>,
         /// How long ago the user's second factor was used, such as `2h`; not at all if not given.
-        #[arg(long)]
+        #[arg(long, value_parser = clock::parse_span)]
         second_factor_age: Option<SignedDuration>,
     },
     /// Lists all that a user can reach, or all who can reach a device, and why.

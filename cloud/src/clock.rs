@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use postern_protocol::time::UnixTime;
 
@@ -24,6 +24,16 @@ pub(crate) fn parse(text: &str) -> Result<UnixTime, TimeFault> {
     u64::try_from(time.as_second()).map(UnixTime::from_secs).map_err(|_| TimeFault)
 }
 
+/// Reads a span of time with its unit.
+pub(crate) fn parse_span(text: &str) -> Result<SignedDuration, SpanFault> {
+    text.parse().map_err(|_| SpanFault)
+}
+
+/// A text that is no span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time span with its unit, such as 15m or 2h")]
+pub(crate) struct SpanFault;
+
 /// A text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)")]
@@ -32,6 +42,12 @@ pub(crate) struct TimeFault;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_without_its_unit_is_no_span() {
+        assert_eq!(parse_span("2h"), Ok(SignedDuration::from_hours(2)));
+        assert_eq!(parse_span("2"), Err(SpanFault));
+    }
 
     #[test]
     fn times_for_people_read_back() {

@@ -62,6 +62,8 @@ pub(crate) enum CommandError {
     Fleet { file: PathBuf, complaints: Vec<Complaint> },
     #[error("this needs a confirmation: look at the plan and run it again with `--yes`; nothing was applied")]
     Unconfirmed,
+    #[error("not confirmed; nothing was applied")]
+    Declined,
     #[error(
         "the model was changed by somebody else meanwhile; look at the plan again and repeat; nothing was applied"
     )]
@@ -111,7 +113,7 @@ impl CommandError {
     fn code(&self) -> u8 {
         match self {
             Self::Fleet { .. } => 3,
-            Self::Unconfirmed | Self::Overtaken => 4,
+            Self::Unconfirmed | Self::Declined | Self::Overtaken => 4,
             Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) => 2,
             Self::Key(_) | Self::Store(_) => 5,
             Self::Found(error) => match error {
@@ -134,7 +136,7 @@ impl CommandError {
             Self::Running(_) => 6,
             Self::Unknown { .. } | Self::NoSubject { .. } => 7,
             Self::Explain(error) => match error {
-                ExplainError::Unknown { .. } => 7,
+                ExplainError::Unknown { .. } | ExplainError::NoService { .. } => 7,
                 ExplainError::Compile(_)
                 | ExplainError::Seal(_)
                 | ExplainError::Verify(_)

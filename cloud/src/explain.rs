@@ -80,6 +80,18 @@ pub enum ExplainError {
         /// An existing name that is spelled alike.
         nearest: Option<String>,
     },
+    /// A service that the device does not have.
+    #[error("there is no service `{name}`; {}", offered(device, nearest.as_deref(), services))]
+    NoService {
+        /// What was looked up.
+        name: String,
+        /// Where.
+        device: Name,
+        /// An existing service that is spelled alike.
+        nearest: Option<String>,
+        /// The services that the device has.
+        services: Vec<Name>,
+    },
     /// The policy is too large.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -105,8 +117,7 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
     let supposed = trial.suppose(roster, [user]);
     let compiler = Compiler::new(model, &supposed);
     let endpoints = compiler.endpoints(device);
-    let service =
-        look_up(question.service, "service", endpoints.iter().map(|endpoint| &endpoint.name).collect())?;
+    let service = look_up_service(question.service, device, endpoints.iter().map(|e| &e.name).collect())?;
     let index = trial.index(&compiler, device, question.at)?;
     let judgement = explain(
         Some(&index),
@@ -147,11 +158,59 @@ fn look_up<'n>(name: &str, what: &'static str, names: Vec<&'n Name>) -> Result<&
     })
 }
 
+fn look_up_service<'n>(name: &str, device: &Name, names: Vec<&'n Name>) -> Result<&'n Name, ExplainError> {
+    names.iter().copied().find(|known| known.as_str() == name).ok_or_else(|| ExplainError::NoService {
+        name: Cut(name).to_string(),
+        device: device.clone(),
+        nearest: nearest(name, names.iter().map(|name| name.as_str())).map(str::to_owned),
+        services: names.into_iter().cloned().collect(),
+    })
+}
+
+/// What to ask for instead.
+fn offered(device: &Name, nearest: Option<&str>, services: &[Name]) -> String {
+    if let Some(name) = nearest {
+        return format!("did you mean `{name}`?");
+    }
+    if services.is_empty() {
+        return format!("device `{device}` has none");
+    }
+    let shown: Vec<String> = services.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let rest = services.len().saturating_sub(SHOWN);
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    format!("device `{device}` has {}{rest}", shown.join(", "))
+}
+
+/// Services that a message names.
+const SHOWN: usize = 12;
+
 impl<'a> Compiler<'a> {
     /// The services of a device by their name there, with their own name.
     #[must_use]
     pub fn service_names(&self, device: &Name) -> BTreeMap<Name, (&'a Name, Cow<'a, Service>)> {
         let endpoints = self.endpoints(device);
         endpoints.into_iter().map(|endpoint| (endpoint.name, (endpoint.local, endpoint.service))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_a_device_lacks_is_answered_with_those_that_it_has() {
+        let device: Name = "gate".parse().unwrap();
+        let names: Vec<Name> = (1..=14).map(|number| format!("m{number}.web").parse().unwrap()).collect();
+        let asked = |name, names: &[Name]| {
+            look_up_service(name, &device, names.iter().collect()).cloned().map_err(|error| error.to_string())
+        };
+        let two = names.get(..2).unwrap();
+        assert_eq!(asked("m2.web", two), Ok(names[1].clone()));
+        assert_eq!(asked("m2.wed", two).unwrap_err(), "there is no service `m2.wed`; did you mean `m2.web`?");
+        let found = asked("hmi", two).unwrap_err();
+        assert_eq!(found, "there is no service `hmi`; device `gate` has `m1.web`, `m2.web`");
+        let found = asked("hmi", &names).unwrap_err();
+        assert!(found.ends_with("`m11.web`, `m12.web` and 2 more"), "{found}");
+        assert_eq!(asked("hmi", &[]).unwrap_err(), "there is no service `hmi`; device `gate` has none");
     }
 }

@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use postern_protocol::name::Name;
+
 use super::plan::{self, SHOWN, write_rest};
 use super::progress::Progress;
 use super::{Answer, CommandError, arrival, open, operator, publisher};
 use crate::clock;
 use crate::compile::warnings;
-use crate::diff::Diff;
+use crate::diff::{Diff, Entity};
 use crate::hub;
-use crate::model::Model;
+use crate::model::{EntityKind, Model};
 use crate::publish::{Affected, Publication, Published};
 use crate::store::Store;
 
@@ -69,8 +71,10 @@ impl Basis {
             let _progress = Progress::begin("comparing", new.devices.len());
             (Diff::between(&self.model, new), warnings(new))
         };
+        let returning = self.returning(&diff)?;
         let mut text = proposal.preface.clone() + &plan::words(&diff, &warnings);
-        let answered = |applied: bool| json!({ "applied": applied, "change": proposal.json, "diff": diff, "warnings": warnings });
+        plan::write_returning(&mut text, &returning);
+        let answered = |applied: bool| json!({ "applied": applied, "change": proposal.json, "diff": diff, "warnings": warnings, "returning": returning });
         if mode.dry_run || diff.is_empty() {
             return Ok(Answer { text, json: answered(false) });
         }
@@ -92,6 +96,21 @@ impl Basis {
             json.insert("arrival".to_owned(), json!(arrival));
         }
         Ok(Answer { text, json })
+    }
+
+    /// New devices under whose names a router was enrolled before they left the model. That router takes their policy,
+    /// and may stand in the factory of somebody else.
+    fn returning(&self, diff: &Diff) -> Result<Vec<Name>, CommandError> {
+        let new = diff.added.iter().filter(|entity| entity.kind == EntityKind::Device.word());
+        self.store.read(|tx| {
+            let mut returning = Vec::new();
+            for Entity { name, .. } in new {
+                if tx.device(name)?.is_some_and(|device| device.key.is_some()) {
+                    returning.push(name.clone());
+                }
+            }
+            Ok(returning)
+        })
     }
 
     fn write(&self, state: &Path, proposal: &Proposal, diff: &Diff) -> Result<Published, CommandError> {
@@ -122,7 +141,12 @@ fn confirm(plan: &str, question: &str, mode: Mode) -> Result<(), CommandError> {
     out.write_all(format!("{question} [y/N] ").as_bytes()).and_then(|()| out.flush()).map_err(io)?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(io)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CommandError::Unconfirmed) }
+    if agrees(&answer) { Ok(()) } else { Err(CommandError::Declined) }
+}
+
+/// Whether an answer means yes; everything else, also nothing, means no.
+fn agrees(answer: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))
 }
 
 fn write_publications(text: &mut String, compiled: usize, publications: &[Publication]) {
@@ -154,6 +178,38 @@ mod tests {
             question: None,
             json: Value::Null,
         }
+    }
+
+    #[test]
+    fn only_a_yes_is_an_agreement() {
+        for (answer, expected) in [("y\n", true), ("Yes\n", true), ("n\n", false), ("\n", false), ("", false)]
+        {
+            assert_eq!(agrees(answer), expected, "{answer:?}");
+        }
+        assert_eq!(CommandError::Declined.to_string(), "not confirmed; nothing was applied");
+        assert_eq!(CommandError::Declined.code(), 4);
+    }
+
+    #[test]
+    fn a_device_that_comes_back_is_told_with_the_router_that_was_enrolled_under_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("cloud");
+        assert!(init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new()).is_ok());
+        let mode = Mode { dry_run: false, yes: true, json: false };
+        let accounts = "[account.acme]\ntenant = \"service_provider\"\n[account.bolt]\ntenant = \"service_provider\"\n";
+        let apply = |fleet: &str| {
+            Basis::load(&state).ok().unwrap().carry_out(&state, &proposal(fleet), mode).ok().unwrap().text
+        };
+        let told = "Device d1 was in the model before: the router that was enrolled under that name takes its policy. Give \
+                    another router another name.\n";
+        let first = apply(&format!("{accounts}[device.d1]\naccount = \"acme\"\n[device.d2]\naccount = \"acme\"\n"));
+        assert!(!first.contains("was in the model before"), "{first}");
+        let key = postern_protocol::trust::SecretKey::from_seed([1; 32]).unwrap().public();
+        let store = open(&state).ok().unwrap();
+        store.write(|tx| tx.bind_device(&"d1".parse().unwrap(), &key, clock::now())).unwrap();
+        apply(accounts);
+        let back = apply(&format!("{accounts}[device.d1]\naccount = \"bolt\"\n[device.d2]\naccount = \"bolt\"\n"));
+        assert!(back.contains(told) && !back.contains("Device d2"), "{back}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The file cannot be opened or read.
-    #[error("the file cannot be read: {error}")]
+    #[error("{}", unreadable(*error))]
     Unreadable {
         /// The system's reason.
         error: std::io::ErrorKind,
@@ -226,6 +226,15 @@ impl fmt::Display for Cut<'_> {
 
 fn shown(found: &str) -> String {
     format!("`{}`", Cut(found))
+}
+
+/// The system's own words for a missing file speak of an entity, which is something else in a fleet.
+fn unreadable(error: std::io::ErrorKind) -> String {
+    if error == std::io::ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else {
+        format!("the file cannot be read: {error}")
+    }
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {

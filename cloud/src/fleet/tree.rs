@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Override;
-use super::complaint::{Complaint, Fault, Place};
+use super::complaint::{Complaint, Cut, Fault, Place};
 use super::places::OVERRIDES;
 
 /// A value and where it begins.
@@ -62,11 +62,16 @@ pub(super) fn parse(text: &str, base: usize) -> (Vec<Field>, Vec<(Option<usize>,
         .take(SYNTAX_COMPLAINTS)
         .map(|error| {
             let at = error.span().map(|span| base + span.start);
-            (at, Fault::Syntax { detail: error.message().into() })
+            let key = error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            let key = key.map(|key| format!(" `{}`", Cut(key))).unwrap_or_default();
+            (at, Fault::Syntax { detail: format!("{}{key}", error.message()).into() })
         })
         .collect();
     (fields(table.into_inner(), base), faults)
 }
+
+/// What the parser says of a key that stands twice, without naming it.
+const DUPLICATE: &str = "duplicate key";
 
 /// Replaces or adds one value. The table that holds it must be in the file.
 pub(super) fn apply(root: &mut Node, number: usize, change: &Override) -> Option<Complaint> {

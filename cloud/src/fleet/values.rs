@@ -54,7 +54,7 @@ impl Reader<'_> {
                 at,
                 path,
                 &text,
-                "whole seconds, more than none, at most a year, such as 15m or 8h",
+                "a time span with its unit, of one second to a year, such as 15m or 8h",
             );
         }
         seconds

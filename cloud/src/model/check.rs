@@ -135,7 +135,7 @@ impl Check<'_> {
         if let (Some(from), Some(until)) = (from, until)
             && from >= until
         {
-            self.fault(entity, "until", Problem::Window);
+            self.fault(entity, "until", Problem::Window { from, until });
         }
     }
 

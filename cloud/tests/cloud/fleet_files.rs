@@ -48,7 +48,7 @@ fn an_account_that_is_its_own_parent_is_refused() {
 #[test]
 fn a_duplicate_name_is_refused() {
     let complaints = after_head("[account.acme]\n");
-    assert_eq!(complaints, ["f:3:10: not TOML: duplicate key"]);
+    assert_eq!(complaints, ["f:3:10: not TOML: duplicate key `acme`"]);
 }
 
 #[test]
@@ -128,7 +128,9 @@ fn times_without_offset_and_backward_windows_are_refused() {
     );
     assert_eq!(
         complaints(&format!("{base}from = 2026-12-31T18:00:00Z\nuntil = 2026-12-31T18:00:00Z\n")),
-        ["f:12:9: `assignment.a.until`: the end is not after the beginning"]
+        [
+            "f:12:9: `assignment.a.until`: found 2026-12-31T18:00:00Z, expected an end after the beginning, 2026-12-31T18:00:00Z"
+        ]
     );
 }
 
@@ -204,8 +206,8 @@ fn nothing_reaches_into_a_foreign_account() {
     assert_eq!(
         complaints(&text),
         [
-            "f:14:20: `assignment.a.scope.device`: device `d` belongs to account `bolt`, expected is one of account `acme` or nested in it",
-            "f:18:12: `device-group.g.devices[d]`: device `d` belongs to account `bolt`, expected is one of account `acme` or nested in it",
+            "f:14:20: `assignment.a.scope.device`: device `d` belongs to account `bolt`, expected one of account `acme` or of one nested in it",
+            "f:18:12: `device-group.g.devices[d]`: device `d` belongs to account `bolt`, expected one of account `acme` or of one nested in it",
         ]
     );
 }
@@ -270,9 +272,9 @@ fn deep_nesting_of_any_kind_is_refused_before_it_costs_a_stack() {
 
 #[test]
 fn a_key_that_stands_twice_is_refused_with_its_place() {
-    assert_eq!(after_head("tenant = \"app_developer\"\n"), ["f:3:1: not TOML: duplicate key"]);
+    assert_eq!(after_head("tenant = \"app_developer\"\n"), ["f:3:1: not TOML: duplicate key `tenant`"]);
     let twice = after_head("[user.o]\naccount = \"acme\"\n[user.\"o\"]\nlabel = \"O\"\n");
-    assert_eq!(twice, ["f:5:7: not TOML: duplicate key"]);
+    assert_eq!(twice, ["f:5:7: not TOML: duplicate key `\"o\"`"]);
     let list = after_head(
         "[user.o]\naccount = \"acme\"\n[user-group.g]\naccount = \"acme\"\nmembers = [\"o\", \"o\"]\n",
     );
@@ -300,6 +302,9 @@ fn a_file_that_is_missing_or_no_text_is_refused() {
     let path = directory.path().join("fleet.toml");
     let found = fleet::read_file(&path, &[]).unwrap_err();
     assert_eq!(found[0].fault, Fault::Unreadable { error: std::io::ErrorKind::NotFound });
+    assert_eq!(found[0].fault.to_string(), "there is no such file");
+    let forbidden = Fault::Unreadable { error: std::io::ErrorKind::PermissionDenied };
+    assert_eq!(forbidden.to_string(), "the file cannot be read: permission denied");
     std::fs::write(&path, b"ab\xff").unwrap();
     let found = fleet::read_file(&path, &[]).unwrap_err();
     assert_eq!(found[0].fault, Fault::NotText { offset: 2 });

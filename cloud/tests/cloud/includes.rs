@@ -164,7 +164,7 @@ fn a_file_that_cannot_be_read_is_named_where_it_is_included() {
     assert_eq!(
         files.faults(),
         [
-            "fleet.toml:1:12: `include`: `gone.toml`: the file cannot be read: entity not found",
+            "fleet.toml:1:12: `include`: `gone.toml`: there is no such file",
             "fleet.toml:1:25: `include`: `sites`: this is no regular file",
             "fleet.toml:1:34: `include`: `raw.toml`: the file is not UTF-8 text from byte 2 on",
         ]

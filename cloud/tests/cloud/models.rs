@@ -191,7 +191,7 @@ fn members_of_a_device_group_lie_within_its_account_and_fit_their_role() {
     assert_eq!(
         faults(&member("tina", "service-technician")),
         [
-            "4:24: `device-group.g.member.tina`: user `tina` belongs to account `acme`, expected is one of account `plant` or nested in it"
+            "4:24: `device-group.g.member.tina`: user `tina` belongs to account `acme`, expected one of account `plant` or of one nested in it"
         ]
     );
     assert_eq!(
@@ -311,7 +311,8 @@ fn an_end_comes_after_its_beginning() {
         ),
     ] {
         let text = format!("{table}from = 2027-01-01T00:00:00Z\nuntil = 2027-01-01T00:00:00Z\n");
-        assert_eq!(faults(&text), [format!("{line}: the end is not after the beginning")]);
+        let seen = "found 2027-01-01T00:00:00Z, expected an end after the beginning, 2027-01-01T00:00:00Z";
+        assert_eq!(faults(&text), [format!("{line}: {seen}")]);
         sound(&text.replace("until = 2027-01-01T00:00:00Z", "until = 2027-01-01T00:00:01Z"));
     }
 }
@@ -336,7 +337,7 @@ fn an_allow_says_where_and_a_deny_asks_for_no_second_factor() {
     assert_eq!(
         faults(&entry("allow", "scope = { device = \"x\" }\n")),
         [
-            "5:20: `entry.e.scope.device`: device `x` belongs to account `bolt`, expected is one of account `plant` or nested in it"
+            "5:20: `entry.e.scope.device`: device `x` belongs to account `bolt`, expected one of account `plant` or of one nested in it"
         ]
     );
     let both = entry("deny", "service = \"hmi\"\n");

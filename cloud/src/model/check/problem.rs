@@ -6,6 +6,7 @@ use postern_protocol::policy::Kind;
 use postern_protocol::time::UnixTime;
 
 use super::{NESTING, SCOPE_DEPTH};
+use crate::clock;
 use crate::model::{EntityKind, Permission, Tenant};
 
 /// One thing that is wrong, and where.
@@ -45,7 +46,7 @@ pub enum Problem {
     TooDeep,
     /// Something of another account.
     #[error(
-        "{kind} `{name}` belongs to account `{owner}`, expected is one of account `{account}` or nested in it"
+        "{kind} `{name}` belongs to account `{owner}`, expected one of account `{account}` or of one nested in it"
     )]
     Foreign {
         /// The kind of thing that is named.
@@ -176,8 +177,13 @@ pub enum Problem {
     #[error("`all-of` is empty, expected at least one scope")]
     EmptyScope,
     /// An end that is not after the beginning.
-    #[error("the end is not after the beginning")]
-    Window,
+    #[error("found {}, expected an end after the beginning, {}", clock::show(*until), clock::show(*from))]
+    Window {
+        /// The beginning.
+        from: UnixTime,
+        /// The end.
+        until: UnixTime,
+    },
     /// A service with pages that is not HTTP.
     #[error("a {} service has no pages; only http services have", kind.word())]
     PagesOf {
