@@ -196,19 +196,22 @@ mod tests {
         let state = directory.path().join("cloud");
         assert!(init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new()).is_ok());
         let mode = Mode { dry_run: false, yes: true, json: false };
-        let accounts = "[account.acme]\ntenant = \"service_provider\"\n[account.bolt]\ntenant = \"service_provider\"\n";
+        let accounts =
+            "[account.acme]\ntenant = \"service_provider\"\n[account.bolt]\ntenant = \"service_provider\"\n";
         let apply = |fleet: &str| {
             Basis::load(&state).ok().unwrap().carry_out(&state, &proposal(fleet), mode).ok().unwrap().text
         };
         let told = "Device d1 was in the model before: the router that was enrolled under that name takes its policy. Give \
                     another router another name.\n";
-        let first = apply(&format!("{accounts}[device.d1]\naccount = \"acme\"\n[device.d2]\naccount = \"acme\"\n"));
+        let first =
+            apply(&format!("{accounts}[device.d1]\naccount = \"acme\"\n[device.d2]\naccount = \"acme\"\n"));
         assert!(!first.contains("was in the model before"), "{first}");
         let key = postern_protocol::trust::SecretKey::from_seed([1; 32]).unwrap().public();
         let store = open(&state).ok().unwrap();
         store.write(|tx| tx.bind_device(&"d1".parse().unwrap(), &key, clock::now())).unwrap();
         apply(accounts);
-        let back = apply(&format!("{accounts}[device.d1]\naccount = \"bolt\"\n[device.d2]\naccount = \"bolt\"\n"));
+        let back =
+            apply(&format!("{accounts}[device.d1]\naccount = \"bolt\"\n[device.d2]\naccount = \"bolt\"\n"));
         assert!(back.contains(told) && !back.contains("Device d2"), "{back}");
     }
 

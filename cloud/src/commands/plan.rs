@@ -42,6 +42,18 @@ pub(super) fn write_warnings(text: &mut String, warnings: &BTreeSet<Warning>) {
     write_rest(text, warnings.len());
 }
 
+/// Devices that take a router along which was enrolled before.
+pub(super) fn write_returning(text: &mut String, devices: &[Name]) {
+    for device in devices.iter().take(SHOWN) {
+        let _infallible = writeln!(
+            text,
+            "Device {device} was in the model before: the router that was enrolled under that name takes its policy. \
+             Give another router another name."
+        );
+    }
+    write_rest(text, devices.len());
+}
+
 /// `count` things, of which [`SHOWN`] were written.
 pub(super) fn write_rest(text: &mut String, count: usize) {
     if let Some(rest) = count.checked_sub(SHOWN).filter(|rest| *rest > 0) {
