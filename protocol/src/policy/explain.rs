@@ -103,17 +103,17 @@ pub fn explain(
             rule
         }
     };
-    if let (Some(user), Some(service)) = (ask.user, ask.service) {
+    if let (Some(caller), Some(service)) = (ask.user.and_then(|user| index.caller(user)), ask.service) {
         let now = circumstances.now;
         let case = active_case(index, service, now);
-        let grants = index.grants_of(user).filter(|(_, grant)| index.contains(grant.category, service));
-        explanation.chains = grants
+        explanation.chains = index
+            .grants_for(caller, service)
             .filter_map(|(ix, grant)| {
                 let fails = holds(grant, &facts, || case.map(Case::end), now).err();
                 chain(index, grant, case, Verdict { used: used == Some(Rule::Grant(ix)), fails })
             })
             .collect();
-        let rows = index.prohibitions_of(user).filter(|(_, row)| index.contains(row.category, service));
+        let rows = index.prohibitions_for(caller, service);
         explanation.prohibitions = rows.filter_map(|(_, row)| veto(index, row, now)).collect();
     }
     explanation

@@ -1,17 +1,26 @@
 //! A verified snapshot, arranged so that a decision touches a few cache lines and allocates nothing.
 //!
 //! 1. Users by id and services by name, hashed.
-//! 2. Grants are sorted by user already; each user knows the range of its own.
-//! 3. Prohibitions likewise; a snapshot without any has no ranges, and costs a decision one comparison.
-//! 4. Each category is a row of bits, one for each service; each case too.
+//! 2. What a decision asks of every caller lies together in one [`Caller`]: no list is followed to refuse a stranger.
+//! 3. Grants are sorted by user already; each caller knows the range of its own. Their categories are repeated side by
+//!    side, so that only grants that contain the service are looked at.
+//! 4. Prohibitions likewise; a snapshot without any has no ranges, and costs a decision one comparison.
+//! 5. Each service has a row of bits, one for each category that contains it; another for cases.
+//!
+//! The snapshot stays as it was signed. What is repeated here only leads to its rows faster.
+
+mod membership;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
-use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snapshot, User};
+use self::membership::{Fold, Membership};
+use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snapshot};
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
+use crate::trust::PublicKey;
 
 /// A snapshot ready for decisions; built once for each activation, shared, never changed.
 #[derive(Debug)]
@@ -20,15 +29,30 @@ pub struct Index {
     floor: Floor,
     users: HashMap<UserId, u32, BuildHasherDefault<IdHasher>>,
     services: HashMap<Name, u32>,
-    /// Grants of user `u` are `grants[starts[u]..starts[u + 1]]`.
-    starts: Vec<u32>,
-    /// As `starts`, for prohibitions.
+    /// One for each user, in the same order.
+    callers: Vec<Caller>,
+    /// The category of each grant, in the order of the grants.
+    granted: Vec<u32>,
+    /// Prohibitions of user `u` are `prohibitions[starts[u]..starts[u + 1]]`.
     prohibited: Vec<u32>,
-    /// `words` 64-bit words for each category.
-    bits: Vec<u64>,
-    /// `words` 64-bit words for each case.
-    case_bits: Vec<u64>,
-    words: usize,
+    categories: Membership,
+    cases: Membership,
+}
+
+/// What a decision asks of a user, whatever the service, in one line of the processor's cache.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Caller {
+    pub(super) id: UserId,
+    pub(super) disabled: bool,
+    /// Position in [`Snapshot::users`].
+    user: u32,
+    /// Most users have one key, which is repeated here.
+    first_key: Option<PublicKey>,
+    /// Positions of the user's grants.
+    grants: Range<u32>,
+    /// The categories of these grants.
+    categories: Fold,
 }
 
 /// A user and a service looked up in one index. It is bound to that index: another one denies it.
@@ -54,14 +78,15 @@ impl Index {
     pub fn build(verified: Verified) -> Self {
         let floor = verified.floor();
         let snapshot = verified.into_snapshot();
-        let words = snapshot.services.len().div_ceil(64);
-        let bits = bits_of(words, snapshot.categories.iter().map(|category| category.services.as_slice()));
-        let case_bits = bits_of(words, snapshot.cases.iter().map(|case| case.services.as_slice()));
+        let count = snapshot.services.len();
+        let categories = Membership::of(count, snapshot.categories.iter().map(|it| it.services.as_slice()));
+        let cases = Membership::of(count, snapshot.cases.iter().map(|case| case.services.as_slice()));
+        let granted: Vec<u32> = snapshot.grants.iter().map(|grant| grant.category).collect();
         let users = snapshot.users.iter().map(|user| user.id).zip(0u32..).collect();
         let services = snapshot.services.iter().map(|service| service.name.clone()).zip(0u32..).collect();
-        let starts = starts_of(snapshot.users.len(), snapshot.grants.iter().map(|grant| grant.user));
+        let callers = callers_of(&snapshot);
         let prohibited = starts_of(snapshot.users.len(), snapshot.prohibitions.iter().map(|row| row.user));
-        Self { snapshot, floor, users, services, starts, prohibited, bits, case_bits, words }
+        Self { snapshot, floor, users, services, callers, granted, prohibited, categories, cases }
     }
 
     /// Looks a user and a service up.
@@ -91,8 +116,19 @@ impl Index {
         IndexTag(u64::from_le_bytes(first))
     }
 
-    pub(super) fn user(&self, user: u32) -> Option<&User> {
-        self.snapshot.users.get(position(user))
+    pub(super) fn caller(&self, user: u32) -> Option<&Caller> {
+        self.callers.get(position(user))
+    }
+
+    /// Whether the snapshot names `key` for the caller.
+    #[inline]
+    pub(super) fn speaks_for(&self, key: &PublicKey, caller: &Caller) -> bool {
+        caller.first_key.as_ref() == Some(key) || self.is_named(key, caller)
+    }
+
+    #[cold]
+    fn is_named(&self, key: &PublicKey, caller: &Caller) -> bool {
+        self.snapshot.users.get(position(caller.user)).is_some_and(|row| row.keys.contains(key))
     }
 
     pub(super) fn service(&self, service: u32) -> Option<&Service> {
@@ -115,44 +151,50 @@ impl Index {
         self.snapshot.prohibitions.get(position(prohibition))
     }
 
-    /// Grants of `user` with their positions, in the order of the snapshot.
-    pub(super) fn grants_of(&self, user: u32) -> impl Iterator<Item = (u32, &Grant)> {
-        rows_of(&self.snapshot.grants, &self.starts, user)
+    /// Grants of the caller that contain `service`, with their positions, in the order of the snapshot.
+    #[inline(always)] // a call would write the iterator to memory: a tenth of a decision
+    pub(super) fn grants_for(&self, caller: &Caller, service: u32) -> impl Iterator<Item = (u32, &Grant)> {
+        let lists = self.categories.of_service(service);
+        let from = caller.grants.start;
+        let to = if lists.may_meet(caller.categories) { caller.grants.end } else { from };
+        let categories = self.granted.get(position(from)..position(to)).unwrap_or_default();
+        // A grant that does not contain the service is not even read.
+        let found = (from..).zip(categories).filter(move |(_, category)| lists.contain(**category));
+        found.filter_map(|(grant, _)| Some((grant, self.grant(grant)?)))
     }
 
-    /// Prohibitions of `user` with their positions, in the order of the snapshot.
-    pub(super) fn prohibitions_of(&self, user: u32) -> impl Iterator<Item = (u32, &Prohibition)> {
-        rows_of(&self.snapshot.prohibitions, &self.prohibited, user)
+    /// Prohibitions of the caller that contain `service`, with their positions, in the order of the snapshot.
+    pub(super) fn prohibitions_for(
+        &self,
+        caller: &Caller,
+        service: u32,
+    ) -> impl Iterator<Item = (u32, &Prohibition)> {
+        let lists = self.categories.of_service(service);
+        let rows = rows_of(&self.snapshot.prohibitions, &self.prohibited, caller.user);
+        rows.filter(move |(_, row)| lists.contain(row.category))
     }
 
     /// Cases that contain `service`, active or not.
     pub(super) fn cases_of(&self, service: u32) -> impl Iterator<Item = &Case> {
-        let contains = move |case: &u32| is_set(&self.case_bits, self.words, *case, service);
-        (0u32..).zip(&self.snapshot.cases).filter(move |(at, _)| contains(at)).map(|(_, case)| case)
-    }
-
-    /// Whether `category` contains `service`.
-    pub(super) fn contains(&self, category: u32, service: u32) -> bool {
-        is_set(&self.bits, self.words, category, service)
+        let lists = self.cases.of_service(service);
+        (0u32..).zip(&self.snapshot.cases).filter(move |(at, _)| lists.contain(*at)).map(|(_, case)| case)
     }
 }
 
-/// One row of `words` words for each list of positions.
-fn bits_of<'a>(words: usize, lists: impl ExactSizeIterator<Item = &'a [u32]>) -> Vec<u64> {
-    let mut bits = vec![0u64; words * lists.len()];
-    for (row, services) in bits.chunks_mut(words.max(1)).zip(lists) {
-        for service in services {
-            if let Some(word) = row.get_mut(position(service / 64)) {
-                *word |= 1 << (service % 64);
-            }
+/// One for each user. Grants are ascending by user.
+fn callers_of(snapshot: &Snapshot) -> Vec<Caller> {
+    let mut grants = snapshot.grants.iter().peekable();
+    let mut next = 0u32;
+    let callers = (0u32..).zip(&snapshot.users).map(|(user, row)| {
+        let (from, mut categories) = (next, Fold::default());
+        while let Some(grant) = grants.next_if(|grant| grant.user == user) {
+            categories.add(grant.category);
+            next += 1;
         }
-    }
-    bits
-}
-
-fn is_set(bits: &[u64], words: usize, row: u32, service: u32) -> bool {
-    let word = position(row) * words + position(service / 64);
-    position(service / 64) < words && bits.get(word).is_some_and(|bits| bits & (1 << (service % 64)) != 0)
+        let first_key = row.keys.first().copied();
+        Caller { id: row.id, disabled: row.disabled, user, first_key, grants: from..next, categories }
+    });
+    callers.collect()
 }
 
 /// Where the rows of each user begin; rows are ascending by user. Empty when there are no rows.

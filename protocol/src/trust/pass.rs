@@ -153,8 +153,8 @@ pub struct Presented<'a> {
 pub struct Subject {
     user: UserId,
     key: PublicKey,
-    factors: Vec<Factor>,
     expires: UnixTime,
+    second_factor_at: Option<UnixTime>,
 }
 
 impl Subject {
@@ -196,7 +196,9 @@ impl Subject {
         if pass.expires <= now {
             return Err(PassFault::Expired { expires: pass.expires, now });
         }
-        Ok(Self { user: pass.user, key: pass.key, factors: pass.factors, expires: pass.expires })
+        let second_factors = pass.factors.iter().filter(|factor| factor.method.is_second_factor());
+        let second_factor_at = second_factors.map(|factor| factor.at).max();
+        Ok(Self { user: pass.user, key: pass.key, expires: pass.expires, second_factor_at })
     }
 
     /// The user.
@@ -219,8 +221,8 @@ impl Subject {
 
     /// When a second factor was last used.
     #[must_use]
-    pub fn second_factor_at(&self) -> Option<UnixTime> {
-        self.factors.iter().filter(|factor| factor.method.is_second_factor()).map(|factor| factor.at).max()
+    pub const fn second_factor_at(&self) -> Option<UnixTime> {
+        self.second_factor_at
     }
 }
 

@@ -1,6 +1,6 @@
 use std::hash::BuildHasher as _;
 
-use super::super::world::{ALICE, BOB, case, grant, granting, index, prohibition, snapshot};
+use super::super::world::{ALICE, BOB, case, grant, granting, index, prohibition, public, snapshot};
 use super::*;
 
 #[test]
@@ -12,35 +12,72 @@ fn users_and_services_are_found_by_what_they_are_called() {
     assert_eq!(found(UserId::new([0; 8]), "HMI"), (None, None));
 }
 
+/// Positions of the grants of `user` that contain `service`.
+fn grants_for(index: &Index, user: u32, service: u32) -> Vec<u32> {
+    let caller = index.caller(user);
+    let rows = caller.map(|caller| index.grants_for(caller, service).map(|(ix, grant)| (ix, *grant)));
+    let rows = rows.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    assert!(rows.iter().all(|(ix, grant)| index.grant(*ix) == Some(grant)));
+    rows.into_iter().map(|(ix, _)| ix).collect()
+}
+
+/// The same for prohibitions.
+fn prohibitions_for(index: &Index, user: u32, service: u32) -> Vec<u32> {
+    let caller = index.caller(user);
+    let rows = caller.map(|caller| index.prohibitions_for(caller, service).map(|(ix, row)| (ix, *row)));
+    let rows = rows.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    assert!(rows.iter().all(|(ix, row)| index.prohibition(*ix) == Some(row)));
+    rows.into_iter().map(|(ix, _)| ix).collect()
+}
+
 #[test]
 fn each_user_has_its_own_grants_and_nobody_elses() {
-    let alice = [Grant { category: 0, ..grant() }, grant()];
+    let alice = [Grant { category: 0, ..grant() }, grant(), Grant { category: 2, ..grant() }];
     let bob = [Grant { user: 1, ..grant() }];
-    let index = granting(&[alice[0], alice[1], bob[0]]);
-    let of = |user| index.grants_of(user).map(|(ix, grant)| (ix, *grant)).collect::<Vec<_>>();
-    assert_eq!(of(0), [(0, alice[0]), (1, alice[1])]);
-    assert_eq!(of(1), [(2, bob[0])]);
-    assert_eq!(of(2), []);
-    assert_eq!(of(u32::MAX), []);
+    let index = granting(&[alice[0], alice[1], alice[2], bob[0]]);
+    assert_eq!(grants_for(&index, 0, 0), [0, 1]);
+    assert_eq!(grants_for(&index, 0, 1), [0, 2]);
+    assert_eq!(grants_for(&index, 1, 0), [3]);
+    assert_eq!(grants_for(&index, 1, 1), []);
+    for (user, service) in [(2, 0), (u32::MAX, 0), (0, 2), (0, u32::MAX)] {
+        assert_eq!(grants_for(&index, user, service), [], "{user} {service}");
+    }
     let only_bob = granting(&bob);
-    assert_eq!(only_bob.grants_of(0).count(), 0);
-    assert_eq!(only_bob.grants_of(1).map(|(ix, _)| ix).collect::<Vec<_>>(), [0]);
+    assert_eq!(grants_for(&only_bob, 0, 0), []);
+    assert_eq!(grants_for(&only_bob, 1, 0), [0]);
+    assert_eq!(grants_for(&granting(&[]), 0, 0), []);
 }
 
 #[test]
 fn each_user_has_its_own_prohibitions_and_nobody_elses() {
-    let of = |rows: &[Prohibition], user| {
-        let index = index(&Snapshot { prohibitions: rows.to_vec(), ..snapshot() });
-        index.prohibitions_of(user).map(|(ix, row)| (ix, *row)).collect::<Vec<_>>()
+    let of = |rows: &[Prohibition], user, service| {
+        prohibitions_for(&index(&Snapshot { prohibitions: rows.to_vec(), ..snapshot() }), user, service)
     };
     let (alice, bob) = (prohibition(), Prohibition { user: 1, ..prohibition() });
-    assert_eq!(of(&[alice, bob], 0), [(0, alice)]);
-    assert_eq!(of(&[alice, bob], 1), [(1, bob)]);
-    assert_eq!(of(&[alice, bob], 2), []);
-    assert_eq!(of(&[alice, bob], u32::MAX), []);
-    assert_eq!(of(&[bob], 0), []);
-    assert_eq!(of(&[bob], 1), [(0, bob)]);
-    assert_eq!(of(&[], 0), []);
+    assert_eq!(of(&[alice, bob], 0, 0), [0]);
+    assert_eq!(of(&[alice, bob], 0, 1), []);
+    assert_eq!(of(&[alice, bob], 1, 0), [1]);
+    assert_eq!(of(&[alice, bob], 2, 0), []);
+    assert_eq!(of(&[alice, bob], u32::MAX, 0), []);
+    assert_eq!(of(&[bob], 0, 0), []);
+    assert_eq!(of(&[bob], 1, 0), [0]);
+    assert_eq!(of(&[], 0, 0), []);
+}
+
+#[test]
+fn all_keys_of_a_user_speak_for_the_user_and_no_other_does() {
+    let mut two = snapshot();
+    two.users[0].keys = vec![public(20), public(30)];
+    two.users[0].keys.sort();
+    let index = index(&two);
+    let speaks = |seed, user| index.speaks_for(&public(seed), index.caller(user).unwrap());
+    assert_eq!([speaks(20, 0), speaks(30, 0), speaks(21, 0)], [true, true, false]);
+    assert_eq!([speaks(20, 1), speaks(30, 1), speaks(21, 1)], [false, false, true]);
+}
+
+#[test]
+fn a_caller_is_one_cache_line() {
+    assert_eq!((size_of::<Caller>(), align_of::<Caller>()), (64, 64));
 }
 
 #[test]
@@ -52,29 +89,6 @@ fn a_service_has_the_cases_that_contain_it() {
     assert_eq!(names(1), ["C-2"]);
     assert_eq!(names(2), [""; 0]);
     assert_eq!(names(u32::MAX), [""; 0]);
-}
-
-#[test]
-fn a_category_contains_its_services_and_no_neighbour_in_the_next_word() {
-    let mut wide = snapshot();
-    let first = wide.services[0].clone();
-    wide.services =
-        (0..130).map(|i| Service { name: format!("s{i:03}").parse().unwrap(), ..first.clone() }).collect();
-    wide.categories = [("even", 0), ("odd", 1)]
-        .map(|(name, from)| Category {
-            name: name.parse().unwrap(),
-            services: (from..130).step_by(2).collect(),
-        })
-        .into();
-    let index = index(&wide);
-    for service in 0..130 {
-        assert_eq!(index.contains(0, service), service % 2 == 0, "{service}");
-        assert_eq!(index.contains(1, service), service % 2 == 1, "{service}");
-    }
-    // Beyond the last service and the last category there is nothing, also where a word of bits has room.
-    for (category, service) in [(0, 130), (0, 192), (0, u32::MAX), (2, 0), (u32::MAX, 0)] {
-        assert!(!index.contains(category, service), "{category} {service}");
-    }
 }
 
 #[test]
