@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
-use crate::commands::Subject;
 use crate::fleet::Override;
 
 /// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
@@ -79,7 +78,7 @@ pub(crate) enum Command {
         name: String,
         /// What the name is; needed only where a user and a device have the same.
         #[arg(long, value_enum)]
-        kind: Option<Subject>,
+        kind: Option<Reviewed>,
         /// When, in RFC 3339; now if not given.
         #[arg(long, value_parser = clock::parse)]
         at: Option<UnixTime>,
@@ -136,6 +135,15 @@ pub(crate) enum AccountCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What is reviewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reviewed {
+    /// All that a user can reach.
+    User,
+    /// All who can reach a device.
+    Device,
 }
 
 #[derive(Debug, Subcommand)]

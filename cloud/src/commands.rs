@@ -47,8 +47,6 @@ use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::store::{Store, StoreError, Tx};
 
-pub(crate) use self::review::Subject;
-
 /// What a command has to say.
 pub(crate) struct Answer {
     text: String,

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde_json::json;
 
 use postern_protocol::name::Name;
@@ -12,6 +11,7 @@ use postern_protocol::time::UnixTime;
 use super::table::table;
 use super::words::{Conditions, links};
 use super::{Answer, CommandError, known, open};
+use crate::args::Reviewed;
 use crate::clock;
 use crate::compile::Roster;
 use crate::fleet::Cut;
@@ -19,37 +19,28 @@ use crate::model::{EntityKind, Model};
 use crate::nearest::nearest;
 use crate::review::{self, Granted, Review, Standing};
 
-/// What is reviewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Subject {
-    /// All that a user can reach.
-    User,
-    /// All who can reach a device.
-    Device,
-}
-
 pub(super) fn run(
     state: &Path,
     name: &str,
-    subject: Option<Subject>,
+    kind: Option<Reviewed>,
     at: Option<UnixTime>,
 ) -> Result<Answer, CommandError> {
     let at = at.unwrap_or_else(clock::now);
     let (model, roster) = open(state)?.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.roster()?)))?;
-    match subject.map_or_else(|| recognise(&model, name), Ok)? {
-        Subject::User => of_user(&model, &roster, &known(&model, EntityKind::User, name)?, at),
-        Subject::Device => of_device(&model, &roster, &known(&model, EntityKind::Device, name)?, at),
+    match kind.map_or_else(|| recognise(&model, name), Ok)? {
+        Reviewed::User => of_user(&model, &roster, &known(&model, EntityKind::User, name)?, at),
+        Reviewed::Device => of_device(&model, &roster, &known(&model, EntityKind::Device, name)?, at),
     }
 }
 
 /// What a name is, where it was not said.
-fn recognise(model: &Model, name: &str) -> Result<Subject, CommandError> {
+fn recognise(model: &Model, name: &str) -> Result<Reviewed, CommandError> {
     let (users, devices) = (model.names(EntityKind::User), model.names(EntityKind::Device));
     let is = |names: &[&Name]| names.iter().any(|known| known.as_str() == name);
     match (is(&users), is(&devices)) {
         (true, true) => Err(CommandError::Ambiguous(name.to_owned())),
-        (true, false) => Ok(Subject::User),
-        (false, true) => Ok(Subject::Device),
+        (true, false) => Ok(Reviewed::User),
+        (false, true) => Ok(Reviewed::Device),
         (false, false) => {
             let nearest = nearest(name, users.into_iter().chain(devices).map(Name::as_str));
             let nearest = nearest.map(str::to_owned);
