@@ -167,6 +167,21 @@ fn of_several_grants_that_hold_the_longest_is_used() {
 }
 
 #[test]
+fn of_grants_that_hold_equally_long_the_first_is_used() {
+    let alice = subject(ALICE, 20, None);
+    for not_after in [None, Some(at(u64::MAX)), Some(at(300))] {
+        let until = not_after.map_or(9_000, |end| end.as_secs().min(9_000));
+        // Grants are in the order of their categories: 0, then 1.
+        let first = Grant { category: 0, not_after, origin: 1, ..grant() };
+        let second = Grant { not_after, ..grant() };
+        let index = granting(&[first, second]);
+        assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), yes(until, "Second"), "{not_after:?}");
+        let index = granting(&[second]);
+        assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), yes(until, "First"), "{not_after:?}");
+    }
+}
+
+#[test]
 fn the_denial_names_the_grant_that_came_furthest() {
     let early = Grant { not_before: Some(at(500)), ..grant() };
     let late = Grant { not_after: Some(at(50)), category: 0, origin: 1, ..grant() };
