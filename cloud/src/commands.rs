@@ -40,7 +40,7 @@ use postern_protocol::wire::invitation::{Invitation, Invitee};
 use crate::args::{AccountCommand, Args, Command, DeviceCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
-use crate::fleet::{Complaint, Cut, Unwritable};
+use crate::fleet::{Complaint, Cut, Place, Unwritable};
 use crate::keys::{self, FoundError, KeyFileError, Keys};
 use crate::model::{EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
@@ -157,8 +157,9 @@ impl CommandError {
         let mut body = json!({ "error": self.to_string(), "exit_code": self.code() });
         if let (Self::Fleet { file, complaints }, Some(body)) = (self, body.as_object_mut()) {
             let file = file.display().to_string();
-            let lines: Vec<String> = complaints.iter().map(|complaint| complaint.line(&file)).collect();
-            body.insert("complaints".to_owned(), json!(lines));
+            let complaints: Vec<Value> =
+                complaints.iter().map(|complaint| placed(complaint, &file)).collect();
+            body.insert("complaints".to_owned(), json!(complaints));
         }
         body
     }
@@ -263,6 +264,24 @@ fn hub_addresses(tx: &Tx<'_>) -> Result<Vec<SocketAddr>, CommandError> {
 fn operator() -> String {
     let named = ["SUDO_USER", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
     named.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// A complaint for programs: its place in parts, what a person would read as one line, and the fault by itself.
+fn placed(complaint: &Complaint, file: &str) -> Value {
+    let (line, column, number) = match complaint.place {
+        Place::File => (None, None, None),
+        Place::At { line, column } => (Some(line), Some(column), None),
+        Place::Override { number } => (None, None, Some(number)),
+    };
+    json!({
+        "file": complaint.file.as_deref().unwrap_or(file),
+        "line": line,
+        "column": column,
+        "override": number,
+        "key": complaint.key,
+        "message": complaint.fault.to_string(),
+        "text": complaint.line(file),
+    })
 }
 
 fn lines(file: &Path, complaints: &[Complaint]) -> String {

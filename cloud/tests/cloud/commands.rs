@@ -120,6 +120,15 @@ fn a_bad_fleet_file_lists_its_faults_and_changes_nothing() {
          {at}:3:1: `user.p`: `account` is missing, expected a name as text\n"
     );
     assert_eq!((code, error), (3, expected));
+    let (code, error) = cloud.code(&["--json", "apply", "--yes", file.to_str().unwrap()]);
+    let first = &serde_json::from_str::<serde_json::Value>(&error).unwrap()["complaints"][0];
+    assert_eq!(
+        (code, &first["line"], &first["column"], &first["override"]),
+        (3, &2.into(), &11.into(), &().into())
+    );
+    assert_eq!(first["key"], "user.o.account");
+    assert_eq!(first["message"], "there is no account `a`");
+    assert_eq!(first["text"], format!("{at}:2:11: `user.o.account`: there is no account `a`"));
     assert_eq!(cloud.json(&["status"])["revision"], 0);
     assert_eq!(cloud.code(&["check", &sample("sites")]).0, 0);
     assert_eq!(cloud.code(&["check", &sample("sites"), "--set", "user.nora.account=nowhere"]).0, 3);
