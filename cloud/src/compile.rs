@@ -34,6 +34,7 @@ use postern_protocol::name::Name;
 use postern_protocol::trust::PublicKey;
 
 pub use self::affected::affected;
+pub(crate) use self::affected::affected_by;
 pub use self::content::{Addressee, CompileError, Content, Term};
 pub use self::rows::{Ban, Compiler, Row};
 pub(crate) use self::source::label;

@@ -16,7 +16,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::Kind;
 use postern_protocol::time::UnixTime;
 
-use crate::compile::{Compiler, Roster, Window, affected};
+use crate::compile::{Compiler, Roster, Window, affected_by};
 use crate::model::{Fate, Model};
 use crate::parallel;
 
@@ -76,8 +76,9 @@ impl Diff {
     /// Compares two models.
     #[must_use]
     pub fn between(old: &Model, new: &Model) -> Self {
-        let mut diff = Self { affected: affected(old, new), ..Self::default() };
-        for difference in old.differences(new) {
+        let differences = old.differences(new);
+        let mut diff = Self { affected: affected_by(old, new, &differences), ..Self::default() };
+        for difference in differences {
             let list = match difference.fate {
                 Fate::Added => &mut diff.added,
                 Fate::Changed => &mut diff.changed,
@@ -86,7 +87,8 @@ impl Diff {
             list.push(Entity { kind: difference.kind.word(), name: difference.name.clone() });
         }
         let roster = Roster::default();
-        let (before, after) = (Compiler::new(old, &roster), Compiler::new(new, &roster));
+        let before = Compiler::among(old, &roster, &diff.affected);
+        let after = Compiler::among(new, &roster, &diff.affected);
         let devices: Vec<&Name> = diff.affected.iter().collect();
         for devices in devices.chunks(DEVICES) {
             let found = parallel::map(devices, |device| {

@@ -15,7 +15,7 @@ use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::Held;
 use serde::Serialize;
 
-use crate::compile::{Addressee, CompileError, Compiler, Content, Term};
+use crate::compile::{Addressee, CompileError, Compiler, Content, Roster, Term};
 use crate::model::Model;
 use crate::parallel;
 use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
@@ -186,8 +186,8 @@ impl Publisher {
             }
         };
         let roster = tx.roster()?;
-        let compiler = Compiler::new(model, &roster);
-        let names = Self::affected(tx, affected, &compiler, now)?;
+        let names = Self::affected(tx, affected, model, now)?;
+        let compiler = Compiler::among(model, &roster, &names);
         let (mut published, mut done) = (Published::default(), 0);
         for portion in names.chunks(PORTION) {
             let mut devices = Vec::with_capacity(portion.len());
@@ -284,7 +284,7 @@ impl Publisher {
             return Err(PublishError::Ahead { device: device.name.clone(), claimed: held.version, newest });
         }
         let (model, roster) = (tx.model()?, tx.roster()?);
-        let content = Compiler::new(&model, &roster).compile(&device.name)?;
+        let content = Compiler::among(&model, &roster, [&device.name]).compile(&device.name)?;
         let sealed = self.seal(&device.name, content, addressee, held.version, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         let version = sealed.term.held.version;
@@ -294,13 +294,18 @@ impl Publisher {
     fn affected(
         tx: &Tx<'_>,
         affected: Affected<'_>,
-        compiler: &Compiler<'_>,
+        model: &Model,
         now: UnixTime,
     ) -> Result<Vec<Name>, StoreError> {
         match affected {
             Affected::All => tx.device_names(),
             Affected::Edit { devices, .. } => Ok(devices.iter().cloned().collect()),
-            Affected::User(user) => Ok(compiler.devices_of(user).into_iter().cloned().collect()),
+            Affected::User(user) => {
+                // Which devices these are does not depend on keys.
+                let roster = Roster::default();
+                let devices = Compiler::new(model, &roster).devices_of(user);
+                Ok(devices.into_iter().cloned().collect())
+            }
             Affected::Device(name) => Ok(vec![name.clone()]),
             Affected::Due => tx.due_devices(now),
         }

@@ -4,15 +4,16 @@
 //! 2. [`Places::anchors`]: all that one device can be reached through. Only rules filed there are looked at.
 //! 3. [`Places::reach`]: what a scope reaches on that device, exactly.
 //!
-//! Each table is made when it is first asked for: an edit of one device needs few of them.
+//! Each table is made when it is first asked for, and of the devices that are looked at: an edit of one device needs
+//! few of them, and small ones.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use postern_protocol::name::Name;
 
 use super::reach::Reach;
-use crate::model::{Model, Scope, ScopeNode};
+use crate::model::{Device, Model, Scope, ScopeNode};
 
 /// One thing that devices lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,8 @@ type Table<'a> = HashMap<&'a Name, Vec<&'a Name>>;
 #[derive(Debug)]
 pub(super) struct Places<'a> {
     model: &'a Model,
+    /// The devices that are looked at; none where that is all of them.
+    only: Option<HashSet<&'a Name>>,
     devices: OnceLock<Table<'a>>,
     within: OnceLock<Table<'a>>,
     machines: OnceLock<Table<'a>>,
@@ -43,12 +46,30 @@ impl<'a> Places<'a> {
     pub(super) const fn new(model: &'a Model) -> Self {
         Self {
             model,
+            only: None,
             devices: OnceLock::new(),
             within: OnceLock::new(),
             machines: OnceLock::new(),
             collections: OnceLock::new(),
             cases: OnceLock::new(),
         }
+    }
+
+    /// As if the model had only these of its devices.
+    pub(super) fn among<'n>(model: &'a Model, devices: impl IntoIterator<Item = &'n Name>) -> Self {
+        let known = devices.into_iter().filter_map(|name| model.devices.get_key_value(name));
+        Self { only: Some(known.map(|(name, _)| name).collect()), ..Self::new(model) }
+    }
+
+    /// Whether a device is looked at.
+    pub(super) fn covers(&self, device: &Name) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(device))
+    }
+
+    /// All that the devices that are looked at can be reached through; none where that is everything.
+    pub(super) fn around(&self) -> Option<HashSet<Anchor<'a>>> {
+        let only = self.only.as_ref()?;
+        Some(only.iter().flat_map(|device| self.anchors(device)).collect())
     }
 
     /// The narrowest thing that contains all that a scope can reach; none when it reaches nothing at all.
@@ -182,7 +203,7 @@ impl<'a> Places<'a> {
     pub(super) fn machines(&self, device: &Name) -> &[&'a Name] {
         let machines = self.machines.get_or_init(|| {
             let behind = self.model.machines.iter().map(|(name, machine)| (&machine.device, name));
-            table(behind)
+            table(behind.filter(|(device, _)| self.covers(device)))
         });
         machines.get(device).map_or(&[], Vec::as_slice)
     }
@@ -191,7 +212,8 @@ impl<'a> Places<'a> {
     pub(super) fn cases(&self, device: &Name) -> &[&'a Name] {
         let cases = self.cases.get_or_init(|| {
             let cases = self.model.cases.iter();
-            table(cases.filter_map(|(name, case)| Some((self.model.device_of_case(case)?, name))))
+            let pairs = cases.filter_map(|(name, case)| Some((self.model.device_of_case(case)?, name)));
+            table(pairs.filter(|(device, _)| self.covers(device)))
         });
         cases.get(device).map_or(&[], Vec::as_slice)
     }
@@ -212,13 +234,30 @@ impl<'a> Places<'a> {
         devices.into_iter().collect()
     }
 
+    /// Those of some devices that are looked at.
+    fn covered(&self, devices: &'a BTreeSet<Name>) -> Vec<&'a Name> {
+        match &self.only {
+            // Through the shorter of the two lists.
+            Some(only) if only.len() < devices.len() => {
+                only.iter().copied().filter(|device| devices.contains(*device)).collect()
+            }
+            Some(_) | None => devices.iter().filter(|device| self.covers(device)).collect(),
+        }
+    }
+
     /// The devices that belong directly to an account, ascending.
     fn directly_in(&self, account: &Name) -> &[&'a Name] {
         self.owned().get(account).map_or(&[], Vec::as_slice)
     }
 
     fn owned(&self) -> &Table<'a> {
-        self.devices.get_or_init(|| table(self.model.devices.iter().map(|(name, one)| (&one.account, name))))
+        self.devices.get_or_init(|| {
+            let owned = |(name, body): (&'a Name, &'a Device)| (&body.account, name);
+            let Some(only) = &self.only else { return table(self.model.devices.iter().map(owned)) };
+            let mut only: Vec<&Name> = only.iter().copied().collect();
+            only.sort_unstable();
+            table(only.into_iter().filter_map(|name| self.model.devices.get_key_value(name)).map(owned))
+        })
     }
 
     /// An account and those nested in it.
@@ -243,14 +282,18 @@ impl<'a> Places<'a> {
                     collections.entry(device).or_default().push(anchor);
                 }
             };
-            for group in model.device_groups.keys() {
-                file(self.devices(Anchor::Group(group)), Anchor::Group(group));
+            for (name, group) in &model.device_groups {
+                file(self.covered(&group.devices), Anchor::Group(name));
             }
-            for facility in model.facilities.keys() {
-                file(self.devices(Anchor::Facility(facility)), Anchor::Facility(facility));
-            }
-            for organisation in model.organisations.keys() {
-                file(self.devices(Anchor::Organisation(organisation)), Anchor::Organisation(organisation));
+            let nodes = model
+                .facilities
+                .iter()
+                .map(|(name, node)| (Anchor::Facility(name), node))
+                .chain(model.organisations.iter().map(|(name, node)| (Anchor::Organisation(name), node)));
+            for (anchor, node) in nodes {
+                let mut devices = self.of_node(Some(node));
+                devices.retain(|device| self.covers(device));
+                file(devices, anchor);
             }
             collections
         })
@@ -275,8 +318,14 @@ impl<'a> Places<'a> {
 
 fn table<'a>(pairs: impl Iterator<Item = (&'a Name, &'a Name)>) -> Table<'a> {
     let mut table = Table::new();
-    for (key, value) in pairs {
-        table.entry(key).or_default().push(value);
+    let mut pairs = pairs.peekable();
+    while let Some((key, value)) = pairs.next() {
+        let values = table.entry(key).or_default();
+        values.push(value);
+        // Neighbours often lie in the same thing, and to compare two names takes less time than to look one up.
+        while let Some((_, value)) = pairs.next_if(|(next, _)| *next == key) {
+            values.push(value);
+        }
     }
     table
 }

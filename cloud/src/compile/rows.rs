@@ -78,6 +78,16 @@ impl<'a> Compiler<'a> {
         Self { model, roster, places: Places::new(model), sources: OnceLock::new() }
     }
 
+    /// As if the model had only these of its devices: what an edit needs that affects few of many.
+    #[must_use]
+    pub fn among<'n>(
+        model: &'a Model,
+        roster: &'a Roster,
+        devices: impl IntoIterator<Item = &'n Name>,
+    ) -> Self {
+        Self { model, roster, places: Places::among(model, devices), sources: OnceLock::new() }
+    }
+
     /// All that is granted on a device, ascending.
     #[must_use]
     pub fn rows(&self, device: &Name) -> BTreeSet<Row> {
@@ -153,7 +163,7 @@ impl<'a> Compiler<'a> {
 
     /// All that is granted and denied on a device.
     fn standing(&self, device: &Name) -> Option<Standing<'_, 'a>> {
-        let mut standing = Standing::new(self.model, &self.places, device)?;
+        let mut standing = self.begun(device)?;
         let sources = self.sources();
         for source in sources.near(&self.places, standing.device()) {
             standing.allow(source, sources.holders(source).iter());
@@ -162,9 +172,14 @@ impl<'a> Compiler<'a> {
         Some(standing)
     }
 
+    fn begun(&self, device: &Name) -> Option<Standing<'_, 'a>> {
+        let covered = self.places.covers(device);
+        covered.then(|| Standing::new(self.model, &self.places, device)).flatten()
+    }
+
     /// What one user is granted and denied on a device.
     fn standing_of<'s>(&'s self, own: &'s Own<'a>, device: &Name) -> Option<Standing<'s, 'a>> {
-        let mut standing = Standing::new(self.model, &self.places, device)?;
+        let mut standing = self.begun(device)?;
         for (source, holder) in &own.allowing {
             standing.allow(source, std::iter::once(holder));
         }

@@ -3,7 +3,8 @@
 //! 1. [`Source::of_assignment`], [`Source::of_membership`] and [`Source::of_entry`] read one entity each. Role, scope,
 //!    window, second factor and case of a source are its own; none is ever combined with another's.
 //! 2. [`Sources`] files those that allow under the narrowest place that they can reach, so that a device looks at few
-//!    of them, and those that deny under their user.
+//!    of them, and those that deny under their user. Those that are filed where none of the devices in question looks
+//!    are not even read: that decides how fast a small edit of a large fleet is.
 //!
 //! Permissions are not read here, nor anywhere else on the way to a device.
 
@@ -220,7 +221,12 @@ impl<'a> Sources<'a> {
     pub(super) fn new(model: &'a Model, roster: &'a Roster, places: &Places<'a>) -> Self {
         let mut filed: HashMap<Anchor<'a>, Vec<usize>> = HashMap::new();
         let mut allowing = Vec::new();
-        for source in allowing_of(model, &Whose::Anybody) {
+        let around = places.around();
+        let near = |anchor: Option<Anchor<'a>>| {
+            anchor.is_some_and(|anchor| around.as_ref().is_none_or(|around| around.contains(&anchor)))
+        };
+        let whose = Whose::Near { places, near: &near };
+        for source in allowing_of(model, &whose) {
             let Some(anchor) = source.anchor(places) else { continue };
             filed.entry(anchor).or_default().push(allowing.len());
             allowing.push(source);
@@ -281,7 +287,9 @@ fn members<'a>(model: &'a Model, roster: &'a Roster, group: &Name) -> Vec<Holder
 
 /// Whose sources are looked for.
 pub(super) enum Whose<'w, 'a> {
-    Anybody,
+    /// Anybody's that are filed under certain anchors.
+    Near { places: &'w Places<'a>, near: &'w dyn Fn(Option<Anchor<'a>>) -> bool },
+    /// One user's, wherever they are filed.
     One { user: &'a Name, groups: &'w HashSet<&'a Name> },
 }
 
@@ -290,29 +298,29 @@ pub(super) fn allowing_of<'w, 'a>(
     model: &'a Model,
     whose: &'w Whose<'w, 'a>,
 ) -> impl Iterator<Item = Source<'a>> + use<'w, 'a> {
-    let assignments = model.assignments.iter().filter(|(_, body)| whose.concerns(&body.subject));
+    let assignments = model.assignments.iter().filter(|(_, body)| whose.concerns(body));
     let assignments = assignments.filter_map(|(name, body)| Source::of_assignment(model, name, body));
     let memberships =
         model.device_groups.iter().flat_map(|(name, group)| whose.memberships(model, name, group));
     let entries = model.entries.iter().filter(|(_, entry)| entry.effect == Effect::Allow);
-    let entries = entries.filter(|(_, entry)| whose.is(&entry.user));
+    let entries = entries.filter(|(_, entry)| whose.is_allowed(entry));
     let entries = entries.filter_map(|(name, entry)| Source::of_entry(model, name, entry));
     assignments.chain(memberships).chain(entries)
 }
 
 impl<'a> Whose<'_, 'a> {
-    fn is(&self, user: &Name) -> bool {
-        match self {
-            Self::Anybody => true,
-            Self::One { user: one, .. } => *one == user,
+    fn concerns(&self, body: &'a Assignment) -> bool {
+        match (self, &body.subject) {
+            (Self::Near { places, near }, _) => near(places.anchor(&body.scope)),
+            (Self::One { user, .. }, Subject::User(subject)) => *user == subject,
+            (Self::One { groups, .. }, Subject::Group(group)) => groups.contains(group),
         }
     }
 
-    fn concerns(&self, subject: &Subject) -> bool {
-        match (self, subject) {
-            (Self::Anybody, _) => true,
-            (Self::One { user, .. }, Subject::User(subject)) => *user == subject,
-            (Self::One { groups, .. }, Subject::Group(group)) => groups.contains(group),
+    fn is_allowed(&self, entry: &'a Entry) -> bool {
+        match self {
+            Self::Near { places, near } => near(entry.scope.as_ref().and_then(|scope| places.anchor(scope))),
+            Self::One { user, .. } => **user == entry.user,
         }
     }
 
@@ -320,7 +328,10 @@ impl<'a> Whose<'_, 'a> {
         let source =
             |(user, body): (&'a Name, &'a Membership)| Source::of_membership(model, name, user, body);
         match self {
-            Self::Anybody => group.members.iter().filter_map(source).collect(),
+            Self::Near { near, .. } if near(Some(Anchor::Group(name))) => {
+                group.members.iter().filter_map(source).collect()
+            }
+            Self::Near { .. } => Vec::new(),
             Self::One { user, .. } => {
                 group.members.get_key_value(*user).and_then(source).into_iter().collect()
             }

@@ -10,7 +10,6 @@ use postern_protocol::wire::invitation::Invitee;
 
 use super::{StoreError, Tx};
 use crate::chance;
-use crate::model::change::changes;
 use crate::model::{Difference, EntityKind, Fate, Model};
 
 impl Tx<'_> {
@@ -82,7 +81,7 @@ impl Tx<'_> {
             }
         }
         self.count(revision, &differences)?;
-        self.withdraw_codes(&old, model)?;
+        self.withdraw_codes(&differences, &old, model)?;
         self.assign_ids(&differences)?;
         Ok(revision)
     }
@@ -97,14 +96,24 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn withdraw_codes(&self, old: &Model, new: &Model) -> Result<(), StoreError> {
-        let users = changes(&old.users, &new.users, |user| &user.account);
-        for change in users.iter().filter(|change| change.old.is_some()) {
-            self.withdraw(Invitee::User, change.name)?;
+    fn withdraw_codes(
+        &self,
+        differences: &[Difference<'_>],
+        old: &Model,
+        new: &Model,
+    ) -> Result<(), StoreError> {
+        let known = |kind| differences.iter().filter(move |one| one.fate != Fate::Added && one.kind == kind);
+        for Difference { name, .. } in known(EntityKind::User) {
+            let [was, is] = [old, new].map(|model| model.users.get(*name).map(|user| &user.account));
+            if was != is {
+                self.withdraw(Invitee::User, name)?;
+            }
         }
-        let devices = changes(&old.devices, &new.devices, |device| &device.account);
-        for change in devices.iter().filter(|change| change.old.is_some()) {
-            self.withdraw(Invitee::Device, change.name)?;
+        for Difference { name, .. } in known(EntityKind::Device) {
+            let [was, is] = [old, new].map(|model| model.devices.get(*name).map(|device| &device.account));
+            if was != is {
+                self.withdraw(Invitee::Device, name)?;
+            }
         }
         Ok(())
     }

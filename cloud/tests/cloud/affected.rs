@@ -276,6 +276,11 @@ proptest! {
         (0..edits).for_each(|_| edit(&mut new, &mut dice, true));
         let (before, after) = (contents(&old, &roster), contents(&new, &roster));
         let found = affected(&old, &new);
+        let few: Vec<&Name> = after.keys().filter(|_| dice.below(3) == 0).collect();
+        let among = Compiler::among(&new, &roster, few.iter().copied());
+        for device in few {
+            prop_assert_eq!(&among.compile(device).unwrap(), &after[device], "{}", device);
+        }
         for (device, content) in &before {
             prop_assert!(after[device] == *content || found.contains(device), "{device} {found:?}");
         }
