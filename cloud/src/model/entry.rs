@@ -1,11 +1,14 @@
 //! Individual entries: what one user is allowed or denied beside what roles give. A deny beats every allow.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
-use super::assignment::Scope;
+use super::assignment::{Scope, Subject};
+use super::{Model, Permission};
 
 /// An allow or deny for one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,4 +62,30 @@ pub enum Selection {
     Category(Name),
     /// Services of this name, as their device or machine calls them.
     Service(Name),
+}
+
+impl Model {
+    /// The users with a role that may use tunnels, whenever and wherever it holds. Nobody else can be allowed anything
+    /// by an entry: it widens what a role opens, and makes nobody a user of tunnels.
+    #[must_use]
+    pub fn tunnel_users(&self) -> BTreeSet<&Name> {
+        let uses = |role: &Name| {
+            self.role(role).is_some_and(|role| role.permissions.contains(&Permission::UseRemoteAccess))
+        };
+        let mut users = BTreeSet::new();
+        for assignment in self.assignments.values().filter(|assignment| uses(&assignment.role)) {
+            match &assignment.subject {
+                Subject::User(user) => users.extend([user]),
+                Subject::Group(group) => {
+                    users.extend(
+                        self.user_groups.get(group).into_iter().flat_map(|group| group.members.keys()),
+                    );
+                }
+            }
+        }
+        for group in self.device_groups.values() {
+            users.extend(group.members.iter().filter(|(_, member)| uses(&member.role)).map(|(user, _)| user));
+        }
+        users
+    }
 }

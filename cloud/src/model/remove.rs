@@ -5,7 +5,8 @@
 //!    administrator takes `closed` away.
 //! 2. Its users, groups, places and cases go, and with them every assignment and entry that is theirs or that names
 //!    one of its places. An intersection with a place that is gone is empty, so it goes as a whole.
-//! 3. A deny of somebody else that names one of its places is not dropped on the way: that would be a grant.
+//! 3. Entries that allow something to a user whose last role that may use tunnels went with it go as well.
+//! 4. A deny of somebody else that names one of its places is not dropped on the way: that would be a grant.
 //!
 //! Deliberately absent: accounts that are nested in it. They are moved or removed first, by name, so that nobody takes
 //! a company away without having seen it.
@@ -106,7 +107,15 @@ impl Model {
         if !entries.is_empty() {
             return Err(RemoveFault::Denied { account: account.clone(), entries });
         }
-        let (removed, inherited) = gone.take(self, parent.as_ref());
+        let (mut removed, inherited) = gone.take(self, parent.as_ref());
+        // Whose last role went with it can be allowed nothing by an entry either.
+        let users = self.tunnel_users();
+        let idle =
+            names(&self.entries, |entry| entry.effect == Effect::Allow && !users.contains(&entry.user));
+        for entry in idle {
+            self.entries.remove(&entry);
+            removed.insert((EntityKind::Entry, entry));
+        }
         if let Some(parent) = &parent {
             for device in &devices {
                 if let Some(body) = self.devices.get_mut(device) {

@@ -320,7 +320,9 @@ fn an_end_comes_after_its_beginning() {
 #[test]
 fn an_allow_says_where_and_a_deny_asks_for_no_second_factor() {
     let entry = |effect: &str, rest: &str| {
-        format!("[entry.e]\nuser = \"otto\"\neffect = \"{effect}\"\ncategory = \"screen\"\n{rest}")
+        let entry =
+            format!("[entry.e]\nuser = \"otto\"\neffect = \"{effect}\"\ncategory = \"screen\"\n{rest}");
+        format!("{entry}{OPERATOR}")
     };
     assert_eq!(
         faults(&entry("allow", "")),
@@ -347,6 +349,36 @@ fn an_allow_says_where_and_a_deny_asks_for_no_second_factor() {
     let problems: Vec<Problem> =
         model.check(&std::collections::BTreeSet::new()).into_iter().map(|fault| fault.problem).collect();
     assert_eq!(problems, [Problem::NoScope]);
+}
+
+/// A role for otto that may use tunnels.
+const OPERATOR: &str =
+    "[assignment.o]\nuser = \"otto\"\nrole = \"machine-operator\"\nscope = { device = \"d\" }\n";
+
+#[test]
+fn an_entry_allows_something_only_to_users_of_tunnels() {
+    let entry = |effect: &str| {
+        format!(
+            "[entry.e]\nuser = \"otto\"\neffect = \"{effect}\"\nservice = \"hmi\"\nscope = {{ device = \"d\" }}\n"
+        )
+    };
+    let refused = [
+        "2:8: `entry.e.user`: user `otto` has no role that may use tunnels, so no entry can open one; assign a role with the permission `remote-access.use` first",
+    ];
+    assert_eq!(faults(&entry("allow")), refused);
+    sound(&entry("deny"));
+    // Administrating is not entering: basic roles and such without tunnels do not make it possible.
+    for role in ["tenant-admin", "data-analyst", "operator-internal-cases"] {
+        let assigned = OPERATOR.replace("machine-operator", role);
+        assert_eq!(faults(&format!("{}{assigned}", entry("allow"))), refused);
+    }
+    sound(&format!("{}{OPERATOR}", entry("allow")));
+    let group = "[user-group.crew]\naccount = \"plant\"\nmembers = [\"otto\"]\n";
+    let by_group = OPERATOR.replace("user = \"otto\"", "group = \"crew\"");
+    sound(&format!("{}{group}{by_group}", entry("allow")));
+    let member = "[device-group.g]\naccount = \"plant\"\ntype = \"region\"\n\
+                  [device-group.g.member.otto]\nrole = \"machine-operator\"\ncategories = [\"screen\"]\n";
+    sound(&format!("{}{member}", entry("allow")));
 }
 
 #[test]

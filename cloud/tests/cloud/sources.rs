@@ -226,6 +226,10 @@ fn a_deprecated_role_opens_nothing_from_its_end_on() {
     assert_eq!(ask(1_830_297_600), Err(Reason::Expired));
 }
 
+/// The shift may use tunnels, and is granted nothing by it.
+const USES: &str = "[role.uses]\ntenant = \"operating_company\"\npermissions = [\"remote-access.use\"]\n\
+                    [assignment.uses]\ngroup = \"shift\"\nrole = \"uses\"\nscope = { device = \"line\" }\n";
+
 #[test]
 fn an_entry_allows_one_user_one_service_in_its_scope_alone() {
     let entry = r#"
@@ -235,7 +239,7 @@ effect = "allow"
 service = "hmi"
 scope = { machine = "saw" }
 "#;
-    let gate = gate(entry);
+    let gate = gate(&format!("{USES}{entry}"));
     assert_eq!(gate.reachable("otto"), ["line/saw.hmi"]);
     assert_eq!(gate.reachable("olga"), [""; 0]);
     let snapshot = snapshot(&gate, "line");
@@ -247,7 +251,7 @@ scope = { machine = "saw" }
 fn an_entry_has_its_own_window_and_second_factor() {
     let entry = |more: &str| {
         format!(
-            "[entry.e]\nuser = \"otto\"\neffect = \"allow\"\ncategory = \"screen\"\nscope = {{ device = \"line\" }}\n{more}\n"
+            "{USES}[entry.e]\nuser = \"otto\"\neffect = \"allow\"\ncategory = \"screen\"\nscope = {{ device = \"line\" }}\n{more}\n"
         )
     };
     let ask = |more: &str, factor| gate(&entry(more)).asks_at("otto", "line", "saw.hmi", NOW, factor);
@@ -344,7 +348,7 @@ fn a_service_entry_gets_a_name_of_its_own_where_a_category_has_taken_it() {
     let text = "[category.\"entry.e\"]\nkinds = [\"vnc\"]\n[entry.e]\nuser = \"otto\"\neffect = \"allow\"\nservice = \"router\"\n\
                 scope = { device = \"line\" }\n[entry.f]\nuser = \"olga\"\neffect = \"allow\"\ncategory = \"entry.e\"\n\
                 scope = { device = \"line\" }\n";
-    let gate = gate(text);
+    let gate = gate(&format!("{USES}{text}"));
     assert_eq!(gate.reachable("otto"), ["line/router"]);
     assert_eq!(gate.reachable("olga"), ["line/press.hmi", "line/saw.hmi"]);
 }

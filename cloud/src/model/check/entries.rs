@@ -5,9 +5,16 @@ use crate::model::{CaseSubject, Effect, EntityKind, Selection};
 
 impl Check<'_> {
     pub(super) fn entries(&mut self) {
+        let tunnel_users = self.model.tunnel_users();
         for (name, entry) in &self.model.entries {
             let entity = (EntityKind::Entry, name);
-            self.known(entity, "user", EntityKind::User, &entry.user);
+            // Whoever has no role reaches nothing, and basic roles open nothing: an entry alone must not change that.
+            if self.known(entity, "user", EntityKind::User, &entry.user)
+                && entry.effect == Effect::Allow
+                && !tunnel_users.contains(&entry.user)
+            {
+                self.fault(entity, "user", Problem::NoRole { user: entry.user.clone() });
+            }
             match &entry.selection {
                 Selection::Category(category) => {
                     self.known(entity, "category", EntityKind::Category, category);

@@ -167,6 +167,16 @@ pub enum Problem {
     /// An allow that holds nowhere in particular.
     #[error("`scope` is missing; only a deny holds everywhere without one")]
     NoScope,
+    /// An allow for somebody who may not use tunnels at all.
+    #[error(
+        "user `{user}` has no role that may use tunnels, so no entry can open one; assign a role with the permission \
+         `{}` first",
+        Permission::UseRemoteAccess.word()
+    )]
+    NoRole {
+        /// The user.
+        user: Name,
+    },
     /// A condition on a deny.
     #[error("a deny holds whether or not there is a second factor; take `second-factor` away")]
     DenyFactor,

@@ -81,7 +81,9 @@ pub(super) fn entries(model: &mut Model, dice: &mut Dice) {
     for number in 0..dice.within(0, 4) {
         let user = any(&model.users, dice);
         let account = model.users[&user].account.clone();
-        let effect = *dice.pick(&Effect::ALL).unwrap();
+        // Nobody is allowed anything beside roles that open nothing.
+        let allowable = model.tunnel_users().contains(&user);
+        let effect = if allowable && dice.percent(50) { Effect::Allow } else { Effect::Deny };
         let selection = if dice.percent(50) {
             Selection::Category(dice.pick(&categories).unwrap().clone())
         } else {
