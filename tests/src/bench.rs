@@ -5,7 +5,8 @@
 //! 3. [`product`] brings up real agents and the real client; [`quinn_copy`] and [`ssh`] are what they are compared with.
 //! 4. [`rounds`] compares throughput, processor time, latency and set-up; [`narrow`] a ping beside a bulk transfer.
 //! 5. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
-//! 6. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 6. [`scale`] measures the cloud alone, on 100,000 devices.
+//! 7. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -45,6 +46,7 @@ use self::product::Site;
 use self::quinn_copy::Flavour;
 use self::report::{Bound, Column, Grid, Report};
 use self::rounds::Effort;
+use self::scale::fleet;
 use crate::world::Mishap;
 
 /// Measures Postern beside its peers.
@@ -86,6 +88,8 @@ pub enum Part {
     Ways,
     /// A ping beside a bulk transfer on a narrow link.
     Narrow,
+    /// The cloud on a large fleet.
+    Scale,
 }
 
 impl Part {
@@ -97,6 +101,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Ways => "the ways to the machine",
             Self::Narrow => "a narrow link",
+            Self::Scale => "a large fleet in the cloud",
         }
     }
 }
@@ -119,6 +124,9 @@ enum Role {
         #[arg(long)]
         defaults: bool,
     },
+    /// A step of the measurement of a large fleet
+    #[command(hide = true)]
+    Scale { step: scale::Step, state: PathBuf, customers: u32, rounds: u32 },
 }
 
 /// Runs the program.
@@ -160,6 +168,7 @@ impl Role {
                 quinn_copy::serve(*listen, *target, flavour(*defaults)).await
             }
             Self::QuinnClient { server, defaults } => quinn_copy::dial(*server, flavour(*defaults)).await,
+            Self::Scale { step, state, customers, rounds } => step.run(state, *customers, *rounds),
         }
     }
 }
@@ -206,6 +215,11 @@ impl Bench<'_> {
                     Part::Memory => self.memory()?,
                     Part::Ways => self.ways()?,
                     Part::Narrow => self.narrow()?,
+                    Part::Scale => {
+                        let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };
+                        let rounds = self.rounds();
+                        scale::measure(&mut self.report, self.dir, customers, rounds)?;
+                    }
                 }
             }
         }

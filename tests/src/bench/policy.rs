@@ -129,6 +129,14 @@ impl Authority {
         sealed(&content.snapshot(to, version, engineer)?, &self.policy)
     }
 
+    /// Signs a snapshot that was made elsewhere.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn seal(&self, snapshot: &Snapshot) -> Result<Vec<u8>, Mishap> {
+        sealed(snapshot, &self.policy)
+    }
+
     /// Verifies a snapshot as its device does.
     ///
     /// # Errors

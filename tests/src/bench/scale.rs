@@ -1,247 +1,140 @@
-//! A fleet of any size, in the shape that fleets of machine builders have: what P12 is measured on.
+//! The cloud on a fleet of any size: what P12 is measured on.
 //!
-//! A vendor, regions in it, customers in those, a hundred devices for each customer. Teams of the vendor's engineers
-//! service groups of devices across customers; some of them are confined to what is allocated to a team *and* belongs
-//! to one customer. Each customer's people operate its own devices.
+//! 1. [`found`] writes the state of an installation with a [`fleet`], every device enrolled and everybody signed in.
+//! 2. [`publish`] compiles, signs and stores the policy of every device, again and again.
+//! 3. [`edit`] edits the model, from the new model in memory to the commit of what was signed.
+//! 4. [`sizes`] measures single snapshots with many users.
+//!
+//! The first three are processes of their own, so that the highest memory of one is its own. Each prints its samples,
+//! and [`measure`] gathers them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr as _;
 
-use postern_cloud::compile::{Enrolled, Roster};
-use postern_cloud::model::{
-    Account, Assignment, Category, Device, DeviceGroup, GroupType, Member, Model, Permission, Role, Scope,
-    Service, Subject, Tenant, User, UserGroup,
-};
-use postern_protocol::id::UserId;
-use postern_protocol::name::{Name, NameFault};
-use postern_protocol::policy::{Kind, Target};
-use postern_protocol::trust::{KeyFault, SecretKey};
+use clap::ValueEnum as _;
 
-/// Customers of the fleet that P12 asks for: 100,000 devices, 20,000 users, 2,000 groups, 5,000 assignments.
-pub const CUSTOMERS: u32 = 1000;
+pub mod edit;
+pub mod fleet;
+pub mod found;
+pub mod publish;
+pub mod sizes;
 
-/// A fleet with this many customers; each of them adds 100 devices with 2 services, 20 users, 2 groups, 5 assignments.
-///
-/// # Errors
-/// None: every name in it is one.
-pub fn fleet(customers: u32) -> Result<Model, NameFault> {
-    let mut model = Model::default();
-    let vendor = name("vendor", 0)?;
-    account(&mut model, vendor.clone(), Tenant::ServiceProvider, None);
-    rules(&mut model)?;
-    for region in 0..customers.div_ceil(CUSTOMERS_OF_REGION) {
-        account(&mut model, name("region", region)?, Tenant::OperatingCompany, Some(vendor.clone()));
-    }
-    for engineer in 0..customers * ENGINEERS {
-        model.users.insert(name("engineer", engineer)?, User { account: vendor.clone(), label: None });
-    }
-    for customer in 0..customers {
-        company(&mut model, customer)?;
-    }
-    for customer in 0..customers {
-        groups(&mut model, customer, customers)?;
-        assignments(&mut model, customer, customers)?;
-    }
-    Ok(model)
+use super::report::{Bound, Column, Grid, Report};
+use crate::world::Mishap;
+
+/// What a process of its own does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Step {
+    /// Writes the state.
+    Found,
+    /// Publishes everything.
+    Publish,
+    /// Edits the model.
+    Edit,
 }
 
-/// Everybody has signed in, with one key each.
-///
-/// # Errors
-/// None: every seed makes a key.
-pub fn roster(model: &Model) -> Result<Roster, KeyFault> {
-    let mut roster = Roster::default();
-    for (number, name) in (1u64..).zip(model.users.keys()) {
-        let mut seed = [7; 32];
-        seed.iter_mut().zip(number.to_be_bytes()).for_each(|(byte, number)| *byte = number);
-        let key = SecretKey::from_seed(seed)?.public();
-        let enrolled =
-            Enrolled { id: UserId::new(number.to_be_bytes()), keys: [key].into(), disabled: false };
-        roster.users.insert(name.clone(), enrolled);
-    }
-    Ok(roster)
-}
-
-/// An edit that one device feels: a service of it moves to another port.
-///
-/// # Errors
-/// None: every name in it is one.
-pub fn move_service(model: &mut Model) -> Result<(), NameFault> {
-    let screen = name("screen", 0)?;
-    let device = model.devices.get_mut(&device(0, 0)?);
-    let service = device.and_then(|device| device.services.get_mut(&screen));
-    service.into_iter().for_each(|service| service.target.port ^= 1);
-    Ok(())
-}
-
-/// An edit that the hundred devices of one customer feel: an engineer is assigned there.
-///
-/// # Errors
-/// None: every name in it is one.
-pub fn assign_customer(model: &mut Model) -> Result<(), NameFault> {
-    let scope = Scope::Account { account: name("customer", 0)?, nested: false };
-    assign(model, name("edit", 100)?, Subject::User(name("engineer", 4)?), "engineering", scope)
-}
-
-/// An edit that the ten thousand devices of one region feel: an engineer is assigned there.
-///
-/// # Errors
-/// None: every name in it is one.
-pub fn assign_region(model: &mut Model) -> Result<(), NameFault> {
-    let scope = Scope::Account { account: name("region", 0)?, nested: true };
-    assign(model, name("edit", 10_000)?, Subject::User(name("engineer", 4)?), "engineering", scope)
-}
-
-fn rules(model: &mut Model) -> Result<(), NameFault> {
-    let kinds = |kind| Category { kinds: [kind].into(), ..Category::default() };
-    let (screens, pages) = (name("screens", 0)?, name("pages", 0)?);
-    model.categories.insert(screens.clone(), kinds(Kind::Vnc));
-    model.categories.insert(pages.clone(), kinds(Kind::Http));
-    let role = |tenant, categories: &[&Name], second_factor_s| Role {
-        tenant: Some(tenant),
-        permissions: [Permission::UseRemoteAccess].into(),
-        categories: categories.iter().copied().cloned().collect(),
-        second_factor_s,
-        needs_case: false,
-        ends: None,
-        label: None,
-    };
-    let engineering = role(Tenant::ServiceProvider, &[&screens, &pages], Some(8 * 3600));
-    model.roles.insert(name("engineering", 0)?, engineering);
-    model.roles.insert(name("operating", 0)?, role(Tenant::OperatingCompany, &[&screens], None));
-    Ok(())
-}
-
-fn account(model: &mut Model, name: Name, tenant: Tenant, parent: Option<Name>) {
-    model.accounts.insert(name, Account { tenant, parent, label: None });
-}
-
-/// A customer with its people and devices.
-fn company(model: &mut Model, customer: u32) -> Result<(), NameFault> {
-    let owner = name("customer", customer)?;
-    let region = name("region", customer / CUSTOMERS_OF_REGION)?;
-    account(model, owner.clone(), Tenant::OperatingCompany, Some(region));
-    for person in 0..OPERATORS {
-        model.users.insert(operator(customer, person)?, User { account: owner.clone(), label: None });
-    }
-    for number in 0..DEVICES {
-        let services =
-            [(name("screen", 0)?, service(Kind::Vnc, 5900)), (name("web", 0)?, service(Kind::Http, 80))];
-        let body = Device {
-            account: owner.clone(),
-            label: None,
-            closed: false,
-            limits: Device::LIMITS,
-            services: services.into(),
-        };
-        model.devices.insert(device(customer, number)?, body);
-    }
-    Ok(())
-}
-
-/// A group of devices from a hundred customers; a team of engineers, or the crew of a customer.
-fn groups(model: &mut Model, customer: u32, customers: u32) -> Result<(), NameFault> {
-    let vendor = name("vendor", 0)?;
-    let mut allocated = DeviceGroup {
-        account: vendor.clone(),
-        group_type: GroupType::Allocation,
-        devices: [].into(),
-        members: [].into(),
-        label: None,
-    };
-    for number in 0..DEVICES {
-        allocated.devices.insert(device((customer + STRIDE * number) % customers, number)?);
-    }
-    model.device_groups.insert(name("allocation", customer)?, allocated);
-    let mut group = UserGroup { account: vendor, members: [].into(), label: None };
-    if customer.is_multiple_of(2) {
-        for member in 0..TEAM {
-            let engineer = name("engineer", (customer * ENGINEERS + member) % (customers * ENGINEERS))?;
-            group.members.insert(engineer, Member::default());
-        }
-    } else {
-        group.account = name("customer", customer)?;
-        for member in 0..OPERATORS {
-            group.members.insert(operator(customer, member)?, Member::default());
+impl Step {
+    /// Carries the step out in a state directory, for a fleet of so many customers.
+    ///
+    /// # Errors
+    /// When the cloud refuses something or affects other devices than expected.
+    pub fn run(self, state: &Path, customers: u32, rounds: u32) -> Result<(), Mishap> {
+        match self {
+            Self::Found => found::found(state, customers),
+            Self::Publish => publish::publish(state, customers, rounds),
+            Self::Edit => edit::edit(state, rounds),
         }
     }
-    model.user_groups.insert(people(customer)?, group);
+}
+
+/// Measures a fleet of so many customers, a hundred devices each.
+///
+/// # Errors
+/// When a step fails.
+pub fn measure(report: &mut Report, dir: &Path, customers: u32, rounds: u32) -> Result<(), Mishap> {
+    let state = dir.join("scale");
+    let devices = customers * fleet::DEVICES;
+    let mut full = Grid::new("scale_full", format!("The policy of {devices} devices"), None, &FULL);
+    let title = format!("Edits of a fleet of {devices} devices, from a model in memory to the commit");
+    let mut edits = Grid::new("scale_edits", title, None, &EDITS);
+    for step in [Step::Found, Step::Publish, Step::Edit] {
+        let text = child(step, &state, customers, rounds)?;
+        for line in text.lines() {
+            let sample =
+                Sample::parse(line).ok_or_else(|| Mishap::unexpected("a sample", line, "four fields"))?;
+            let grid = if step == Step::Publish { &mut full } else { &mut edits };
+            grid.add(sample.row, sample.column, sample.value);
+        }
+    }
+    let seen = full.median(publish::ALL, "all");
+    report.judge("P12", format!("{devices} devices compiled, signed, stored, s"), seen, Bound::AtMost(60.0));
+    let seen = full.median(publish::ALL, "peak");
+    report.judge("P12", "highest MiB meanwhile", seen, Bound::AtMost(2048.0));
+    let seen = edits.median(edit::HUNDRED, "together");
+    report.judge("P12", "an edit of 100 devices, to the commit, ms", seen, Bound::AtMost(200.0));
+    report.grids.extend([full, edits, sizes::sizes(rounds)?]);
     Ok(())
 }
 
-fn assignments(model: &mut Model, customer: u32, customers: u32) -> Result<(), NameFault> {
-    let own = Scope::Account { account: name("customer", customer)?, nested: false };
-    let group = |number: u32| Ok(Scope::DeviceGroup { group: name("allocation", number % customers)? });
-    let engineer = |number| Ok(Subject::User(name("engineer", customer * ENGINEERS + number)?));
-    let team = Subject::Group(people(customer - customer % 2)?);
-    assign(model, name("team", customer)?, team, "engineering", group(customer)?)?;
-    let both = Scope::AllOf { scopes: vec![group(customer + customers - STRIDE % customers)?, own.clone()] };
-    assign(model, name("confined", customer)?, engineer(0)?, "engineering", both)?;
-    assign(model, name("account", customer)?, engineer(1)?, "engineering", own.clone())?;
-    let crew = if customer.is_multiple_of(2) {
-        Subject::User(operator(customer, 0)?)
-    } else {
-        Subject::Group(people(customer)?)
-    };
-    assign(model, name("crew", customer)?, crew, "operating", own)?;
-    let one = Scope::Device { device: device(customer, 1)? };
-    assign(model, name("operator", customer)?, Subject::User(operator(customer, 1)?), "operating", one)
+/// One sample, as a child prints it.
+struct Sample<'t> {
+    row: &'t str,
+    column: &'t str,
+    value: f64,
 }
 
-fn assign(
-    model: &mut Model,
-    name: Name,
-    subject: Subject,
-    role: &str,
-    scope: Scope,
-) -> Result<(), NameFault> {
-    let assignment = Assignment {
-        subject,
-        role: self::name(role, 0)?,
-        categories: [].into(),
-        scope,
-        from: None,
-        until: None,
-        needs_case: false,
-    };
-    model.assignments.insert(name, assignment);
-    Ok(())
-}
-
-fn service(kind: Kind, port: u16) -> Service {
-    Service {
-        kind,
-        target: Target { ip: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), port },
-        tunnels: Service::TUNNELS,
-        idle_s: Service::IDLE_S,
-        duration_s: Service::DURATION_S,
-        pages: [].into(),
+impl<'t> Sample<'t> {
+    fn parse(line: &'t str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        let (row, column, value) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Self { row, column, value: f64::from_str(value).ok()? })
     }
 }
 
-/// The device with a number of a customer.
-///
-/// # Errors
-/// None: it is always a name.
-pub fn device(customer: u32, number: u32) -> Result<Name, NameFault> {
-    format!("press-{customer}-{number}").parse()
+/// Prints a sample for the parent.
+fn tell(row: &str, column: &str, value: f64) {
+    println!("{row}\t{column}\t{value}");
 }
 
-fn operator(customer: u32, number: u32) -> Result<Name, NameFault> {
-    format!("operator-{customer}-{number}").parse()
+/// What a step prints.
+fn child(step: Step, state: &Path, customers: u32, rounds: u32) -> Result<String, Mishap> {
+    let word = step.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let mut command = Command::new(super::own_executable()?);
+    command.args(["scale", &word]).arg(state).args([customers.to_string(), rounds.to_string()]);
+    // Its input stays open until it is done: programs of this benchmark end when it is closed.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let failed = || Mishap::io(format!("the step `{word}` of the scale"));
+    let mut child = command.spawn().map_err(failed())?;
+    let mut text = String::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_string(&mut text).map_err(failed())?;
+    }
+    let status = child.wait().map_err(failed())?;
+    if status.success() {
+        return Ok(text);
+    }
+    let command = format!("postern-bench scale {word} {}", PathBuf::from(state).display());
+    Err(Mishap::Exit { command, found: status.into(), expected: 0, output: text })
 }
 
-fn people(customer: u32) -> Result<Name, NameFault> {
-    name(if customer.is_multiple_of(2) { "engineers" } else { "operators" }, customer)
+/// A fault of the cloud as one of the measurement.
+fn refused<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Mishap {
+    move |fault| Mishap::unexpected(what, fault, "no fault")
 }
 
-fn name(kind: &str, number: u32) -> Result<Name, NameFault> {
-    format!("{kind}-{number}").parse()
-}
-
-const CUSTOMERS_OF_REGION: u32 = 100;
-const DEVICES: u32 = 100;
-const ENGINEERS: u32 = 5;
-const OPERATORS: u32 = 15;
-const TEAM: u32 = 20;
-/// From one device of a group to the next, in customers.
-const STRIDE: u32 = 7;
+const FULL: [Column; 4] = [
+    Column { id: "load", title: "model read s" },
+    Column { id: "all", title: "published s" },
+    Column { id: "peak", title: "highest MiB" },
+    Column { id: "again", title: "compiled, nothing to sign s" },
+];
+const EDITS: [Column; 6] = [
+    Column { id: "plan", title: "plan for people ms" },
+    Column { id: "affected", title: "affected ms" },
+    Column { id: "save", title: "model stored ms" },
+    Column { id: "publish", title: "compiled and signed ms" },
+    Column { id: "commit", title: "commit ms" },
+    Column { id: "together", title: "edit to signed ms" },
+];
