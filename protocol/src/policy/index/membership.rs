@@ -114,6 +114,12 @@ mod tests {
         {
             assert!(!membership.of_service(service).contain(list), "{service} {list}");
         }
+        // Beyond the last list begins the row of the next service, which is in a list of the same bit.
+        let one = Membership::of(2, std::iter::once([0, 1].as_slice()));
+        for service in [0, 1] {
+            let found: Vec<u32> = (0..1000).filter(|list| one.of_service(service).contain(*list)).collect();
+            assert_eq!(found, [0]);
+        }
         let none = Membership::of(2, std::iter::empty());
         assert!(!none.of_service(0).contain(0));
     }
