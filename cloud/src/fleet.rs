@@ -5,7 +5,7 @@
 //! 2. The entities are read key by key; whatever is mistyped, missing or impossible is a [`Complaint`] with its place.
 //! 3. The model is checked as a whole; faults get the place of the key that they are about.
 //!
-//! [`write`] is the way back: a model as one file that reads as the same model.
+//! [`write()`] is the way back: a model as one file that reads as the same model.
 //!
 //! Either there are no complaints, or there is no model: nothing is ever applied in part. All complaints of one run
 //! are returned, so that a file is repaired in one sitting. Deliberately absent: ids, keys, passwords and
