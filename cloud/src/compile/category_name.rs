@@ -63,3 +63,35 @@ fn digested(head: &str, what: &str, round: u32) -> Option<Name> {
     let head: String = head.chars().take(NAME_BYTES - 17).collect();
     format!("{head}.{short}").parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(selections: &[Selected<'_>]) -> Vec<String> {
+        let selections: Vec<&Selected<'_>> = selections.iter().collect();
+        let names = category_names(&selections, |_| vec!["m1.hmi"]);
+        names.into_iter().map(|name| name.unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn a_name_says_what_is_selected_and_where() {
+        let [all, no, hmi, m1, m2] = ["all", "no", "hmi", "m1", "m2"].map(|name| name.parse().unwrap());
+        let services = vec![0];
+        let whole = Selected { pick: Pick::Category(&all), machines: None, services: services.clone() };
+        let narrow =
+            Selected { machines: Some(vec![&m1, &m2]), services: services.clone(), pick: whole.pick };
+        let entry = Selected { pick: Pick::Service { entry: &no, service: &hmi }, machines: None, services };
+        assert_eq!(names(&[whole, narrow, entry]), ["all", "all.m1_m2", "entry.no"]);
+    }
+
+    #[test]
+    fn a_name_that_would_be_too_long_keeps_what_fits_of_its_beginning_and_ends_in_a_digest() {
+        let (long, m1): (Name, Name) =
+            ("c".repeat(60).parse().unwrap(), "m1-at-the-far-end".parse().unwrap());
+        let narrow = Selected { pick: Pick::Category(&long), machines: Some(vec![&m1]), services: vec![0] };
+        let expected = format!("{}.185707dfb8155ea1", "c".repeat(47));
+        assert_eq!(expected.len(), NAME_BYTES);
+        assert_eq!(names(&[narrow]), [expected]);
+    }
+}

@@ -338,3 +338,76 @@ fn sources<'t, 's, 'a>(
         !repeated
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_may_be_as_long_as_a_device_accepts_and_no_longer() {
+        let device: Name = "d1".parse().unwrap();
+        let label = || "x".parse().unwrap();
+        let (not_before, not_after) = (None, None);
+        let category = Category { name: device.clone(), services: Vec::new() };
+        let row = Prohibition { user: 0, category: 0, not_before, not_after, origin: 0 };
+        let grant = Grant {
+            user: 0,
+            category: 0,
+            not_before,
+            not_after,
+            second_factor_s: None,
+            needs_case: false,
+            origin: 0,
+        };
+        let case = Case { name: label(), services: Vec::new(), not_before, not_after };
+        let user = User { id: UserId::new([0; 8]), keys: Vec::new(), disabled: false };
+        let with = |more: usize| {
+            [
+                (
+                    "access categories",
+                    limits::CATEGORIES,
+                    Content {
+                        categories: vec![category.clone(); limits::CATEGORIES + more],
+                        ..Content::deny_all()
+                    },
+                ),
+                (
+                    "users",
+                    limits::USERS,
+                    Content { users: vec![user.clone(); limits::USERS + more], ..Content::deny_all() },
+                ),
+                (
+                    "origins of grants",
+                    limits::ORIGINS,
+                    Content {
+                        origins: vec![Origin::Entry { entry: label() }; limits::ORIGINS + more],
+                        ..Content::deny_all()
+                    },
+                ),
+                (
+                    "grants",
+                    limits::GRANTS,
+                    Content { grants: vec![grant; limits::GRANTS + more], ..Content::deny_all() },
+                ),
+                (
+                    "prohibitions",
+                    limits::PROHIBITIONS,
+                    Content { prohibitions: vec![row; limits::PROHIBITIONS + more], ..Content::deny_all() },
+                ),
+                (
+                    "service cases",
+                    limits::CASES,
+                    Content { cases: vec![case.clone(); limits::CASES + more], ..Content::deny_all() },
+                ),
+            ]
+        };
+        for (list, _, content) in with(0) {
+            assert_eq!(content.check_counts(&device), Ok(()), "{list}");
+        }
+        for (list, limit, content) in with(1) {
+            let found = limit + 1;
+            let refused = CompileError::TooMany { device: device.clone(), list, found, limit };
+            assert_eq!(content.check_counts(&device), Err(refused));
+        }
+    }
+}

@@ -126,3 +126,41 @@ fn owners_are_the_accounts_in_scope_with_their_first_device() {
     assert_eq!(owners(4), of(&["sub d2"]));
     assert_eq!(owners(14), of(&[]));
 }
+
+#[test]
+fn a_place_is_as_wide_as_its_devices_and_machines_together() {
+    let yard = "[facility.yard]\naccount = \"top\"\ndevices = [\"d1\", \"d2\", \"d3\"]\n";
+    let model = crate::fleet::read(&format!("{FLEET}{yard}"), &[]).unwrap();
+    let places = Places::new(&model);
+    let (yard, pair) = (name("yard"), name("pair"));
+    let both = Scope::AllOf {
+        scopes: vec![Scope::Facility { facility: yard }, Scope::DeviceGroup { group: pair.clone() }],
+    };
+    assert_eq!(places.anchor(&both), Some(Anchor::Group(&pair)));
+}
+
+#[test]
+fn among_some_devices_only_what_leads_to_them_is_looked_at() {
+    let model = crate::fleet::read(FLEET, &[]).unwrap();
+    let devices = ["d1", "d2", "d3", "gone"].map(name);
+    let [_, d2, _, gone] = &devices;
+    let (all, some) = (Places::new(&model), Places::among(&model, [d2, gone]));
+    assert_eq!(devices.each_ref().map(|device| all.covers(device)), [true; 4]);
+    assert_eq!(devices.each_ref().map(|device| some.covers(device)), [false, true, false, false]);
+    let (top, sub, pair, hall) = (name("top"), name("sub"), name("pair"), name("hall"));
+    let (m2, n2) = (name("m2"), name("n2"));
+    let around = [
+        Anchor::Device(d2),
+        Anchor::Account(&sub),
+        Anchor::Nested(&sub),
+        Anchor::Nested(&top),
+        Anchor::Machine(&m2),
+        Anchor::Machine(&n2),
+        Anchor::Group(&pair),
+        Anchor::Facility(&hall),
+    ];
+    assert_eq!(all.around(), None);
+    assert_eq!(some.around(), Some(HashSet::from(around)));
+    assert_eq!(some.devices(Anchor::Nested(&top)), [d2]);
+    assert_eq!(some.anchors(d2), all.anchors(d2));
+}
