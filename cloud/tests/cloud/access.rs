@@ -6,7 +6,7 @@ use postern_cloud::compile::{Bearer, Warning, warnings};
 use postern_cloud::diff::Diff;
 use postern_cloud::explain::{Question, answer};
 use postern_cloud::fleet;
-use postern_cloud::model::{EntityKind, Model, Permission, Scope};
+use postern_cloud::model::{Effect, EntityKind, Model, Permission, Scope};
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::time::UnixTime;
@@ -172,7 +172,8 @@ fn a_deny_in_a_scope_of_an_unknown_type_denies_wherever_that_could_be_and_is_rep
     assert_eq!(gate.reachable("otto"), [""; 0]);
     let told: Vec<String> = warnings(&gate.model).iter().map(ToString::to_string).collect();
     let expected = "entry `no`: its scope has a type that this version does not know; it denies as if that were everywhere";
-    assert!(told.iter().any(|warning| warning == expected), "{told:?}");
+    let of_entry: Vec<&String> = told.iter().filter(|warning| warning.starts_with("entry `no`")).collect();
+    assert_eq!(of_entry, [expected]);
     let within = |device: &str| {
         denied(&format!(
             r#"{{"type":"all_of","scopes":[{{"type":"device","device":"{device}"}},{{"type":"galaxy"}}]}}"#
@@ -477,6 +478,47 @@ fn a_policy_that_opens_nothing_warns_and_one_that_does_not() {
     assert_eq!(entry("category = \"screen\"", "scope = { device = \"d1\" }"), [""; 0]);
     let empty = "scope = { account = \"branch\" }\n[account.branch]\ntenant = \"operating_company\"\nparent = \"acme\"";
     assert_eq!(entry("category = \"screen\"", empty), nothing);
+}
+
+#[test]
+fn who_is_given_nothing_and_who_stays_outside_is_named_by_a_warning() {
+    let lines = r#"
+[account.branch]
+tenant = "operating_company"
+parent = "acme"
+[user.mia]
+account = "branch"
+[device.d9]
+account = "branch"
+[entry.e]
+user = "mia"
+effect = "deny"
+service = "hmi"
+scope = { device = "d9" }
+[user-group.team]
+account = "acme"
+members = ["otto"]
+[assignment.b]
+group = "team"
+role = "operator"
+scope = { device = "d1" }
+"#;
+    let warned = |model: &Model| {
+        let found: Vec<String> = warnings(model).iter().map(ToString::to_string).collect();
+        found.into_iter().filter(|text| text.contains("`mia`")).collect::<Vec<_>>()
+    };
+    let mut model = fleet::read(&format!("{SMALL}{lines}"), &[]).unwrap();
+    assert_eq!(warned(&model), ["user `mia`: the user has no role and can reach nothing"]);
+    let mut allowed = model.clone();
+    allowed.entries.get_mut("e").unwrap().effect = Effect::Allow;
+    assert_eq!(warned(&allowed), [""; 0]);
+    let members = &mut model.user_groups.get_mut("team").unwrap().members;
+    let member = members["otto"].clone();
+    members.insert(name("mia"), member);
+    let outside = "assignment `b`: device `d1` stays closed to `mia`: it lies outside of the user's account";
+    assert_eq!(warned(&model), [outside]);
+    model.assignments.get_mut("b").unwrap().scope = Scope::Device { device: name("d9") };
+    assert_eq!(warned(&model), [""; 0]);
 }
 
 #[test]
