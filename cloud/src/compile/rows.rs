@@ -94,13 +94,7 @@ impl<'a> Compiler<'a> {
         self.standing(device).map(|standing| standing.rows()).unwrap_or_default()
     }
 
-    /// All that is denied on a device of what is granted there, ascending.
-    #[must_use]
-    pub fn bans(&self, device: &Name) -> BTreeSet<Ban> {
-        self.standing(device).map(|standing| standing.banned()).unwrap_or_default()
-    }
-
-    /// Rows and bans of a device.
+    /// All that is granted on a device, and all that is denied of it, ascending.
     #[must_use]
     pub fn rows_and_bans(&self, device: &Name) -> (BTreeSet<Row>, BTreeSet<Ban>) {
         let standing = self.standing(device);
