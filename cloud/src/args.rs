@@ -106,6 +106,11 @@ pub(crate) enum Command {
     /// Accounts: removing one.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Lists what somebody should look at, such as two machines with one device's key.
+    Alarms {
+        #[command(subcommand)]
+        command: Option<AlarmsCommand>,
+    },
     /// Devices: enrolment codes and the state of links.
     #[command(subcommand)]
     Device(DeviceCommand),
@@ -134,6 +139,15 @@ pub(crate) enum AccountCommand {
         /// Removes it without asking.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlarmsCommand {
+    /// Clears the alarms of a device, once somebody has looked.
+    Clear {
+        /// The device's name.
+        device: String,
     },
 }
 

@@ -5,6 +5,7 @@
 //! 3. Commands that publish tell a running hub at once.
 
 mod account;
+mod alarms;
 mod apply;
 mod arrival;
 mod change;
@@ -37,7 +38,7 @@ use postern_protocol::name::Name;
 use postern_protocol::trust::{Digest, Envelope, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::args::{AccountCommand, Args, Command, DeviceCommand, UserCommand};
+use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
@@ -202,6 +203,8 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Account(AccountCommand::Remove { name, dry_run, yes }) => {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
+        Command::Alarms { command: None } => alarms::list(state),
+        Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),
         Command::Device(DeviceCommand::Add { name }) => device::add(state, &name),
         Command::Device(DeviceCommand::List) => device::list(state),
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
@@ -223,7 +226,11 @@ fn publisher(state: &Path, tx: &Tx<'_>) -> Result<Publisher, CommandError> {
 
 /// A name that somebody typed, if the model has it.
 fn known(model: &Arc<Model>, kind: EntityKind, name: &str) -> Result<Name, CommandError> {
-    let names = model.names(kind);
+    known_among(model.names(kind), kind, name)
+}
+
+/// A name that somebody typed, if it is one of `names`.
+fn known_among(names: Vec<&Name>, kind: EntityKind, name: &str) -> Result<Name, CommandError> {
     match names.iter().find(|known| known.as_str() == name) {
         Some(known) => Ok((*known).clone()),
         None => {

@@ -8,6 +8,7 @@
 //! lock, because SQLite has one writer anyway. The model is stored as one row for each entity, so that an edit
 //! touches what it changes. Deliberately absent: private keys, and the secrets of invitations (digests only).
 
+mod alarms;
 mod devices;
 mod installation;
 mod invitations;
@@ -28,6 +29,7 @@ use postern_protocol::time::UnixTime;
 
 use crate::model::Model;
 
+pub use self::alarms::{Alarm, AlarmKind};
 pub use self::devices::{DeviceState, Refused};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};

@@ -32,13 +32,13 @@ pub(super) fn add(state: &Path, name: &str) -> Result<Answer, CommandError> {
 
 pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
     let running = hub::is_running(state);
-    let (model, devices) = open(state)?.read(|tx| {
+    let (model, devices, alarms) = open(state)?.read(|tx| {
         let mut devices: Vec<(DeviceState, Option<SealedTerm>)> = Vec::new();
         for device in tx.devices()? {
             let newest = tx.snapshot_term(&device.name)?;
             devices.push((device, newest));
         }
-        Ok::<_, CommandError>((tx.model()?, devices))
+        Ok::<_, CommandError>((tx.model()?, devices, tx.alarms()?))
     })?;
     let mut rows = Vec::new();
     let mut entries = Vec::new();
@@ -53,6 +53,11 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             (Some(_), false) => "offline",
         };
         let refused = device.refused.as_ref();
+        let alarms: Vec<&str> = alarms
+            .iter()
+            .filter(|alarm| alarm.device == device.name)
+            .map(|alarm| alarm.kind.word())
+            .collect();
         let shown =
             |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| version.to_string());
         rows.push(vec![
@@ -64,6 +69,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             refused
                 .map_or_else(|| "-".to_owned(), |refused| format!("{} ({})", refused.version, refused.code)),
             device.seen.map_or_else(|| "never".to_owned(), clock::show),
+            if alarms.is_empty() { "-".to_owned() } else { alarms.join(",") },
         ]);
         entries.push(json!({
             "name": device.name,
@@ -79,9 +85,10 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "seen": device.seen,
             "agent": device.agent,
             "addresses": device.addresses,
+            "alarms": alarms,
         }));
     }
-    let header = ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN"];
+    let header = ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS"];
     Ok(Answer { text: table(&header, rows), json: json!({ "devices": entries }) })
 }
 

@@ -25,12 +25,14 @@ pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
             behind += usize::from(latest != device.applied);
         }
         let (revision, bound) = (tx.revision()?, tx.bound()?);
+        let alarms = tx.alarms()?.len();
         let hub_key = root.hubs.first().map(|key| key.fingerprint()).unwrap_or_default();
         let listening = bound.filter(|_| running).map_or_else(|| "stopped".to_owned(), |at| format!("listening on {at}"));
         let text = format!(
             "Installation {fleet}\nHub          {listening}, key {hub_key}\nRoot         version {version}, epoch {epoch}\n\
              Model        revision {revision}: {accounts} accounts, {users} users, {modelled} devices\n\
-             Devices      {enrolled} enrolled, {online} online, {behind} without the latest policy\n",
+             Devices      {enrolled} enrolled, {online} online, {behind} without the latest policy\n\
+             Alarms       {alarms}\n",
             fleet = installation.fleet,
             version = root.version,
             epoch = root.policy_epoch,
@@ -42,7 +44,7 @@ pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
             "fleet": installation.fleet, "running": running, "bound": bound, "advertise": installation.advertise,
             "hub_keys": root.hubs, "root_version": root.version, "policy_epoch": root.policy_epoch,
             "revision": revision, "accounts": model.accounts.len(), "users": model.users.len(),
-            "devices": model.devices.len(), "enrolled": enrolled, "online": online, "behind": behind,
+            "devices": model.devices.len(), "enrolled": enrolled, "online": online, "behind": behind, "alarms": alarms,
         });
         Ok(Answer { text, json })
     })

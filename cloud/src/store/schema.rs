@@ -119,4 +119,15 @@ ALTER TABLE revision ADD COLUMN removed INTEGER;
 
 -- Which snapshots grow old is asked every minute.
 CREATE INDEX IF NOT EXISTS snapshot_age ON snapshot (issued, expires);
+", "
+-- What somebody should look at: one row for each device and kind, however often it happens.
+CREATE TABLE alarm (
+    device TEXT NOT NULL REFERENCES device (name) ON DELETE CASCADE,
+    kind   TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (device, kind)
+) STRICT, WITHOUT ROWID;
 "];

@@ -115,7 +115,7 @@ fn a_file_of_a_later_version_is_refused() {
     let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 2; use a newer postern-cloud"
+        "the state file has schema 99, this version knows up to 3; use a newer postern-cloud"
     );
 }
 
@@ -216,6 +216,7 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
     let old = |body: &str| store.connection.lock().unwrap().execute_batch(body).unwrap();
     // What the first version wrote: members as a list, and nothing of what came later.
     old(r#"
+        DROP TABLE alarm;
         ALTER TABLE revision DROP COLUMN added;
         ALTER TABLE revision DROP COLUMN changed;
         ALTER TABLE revision DROP COLUMN removed;
@@ -276,4 +277,40 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
         store.read(|tx| tx.revisions(1)).unwrap()[0].entities,
         Some(EntityCounts { added: 0, changed: 0, removed: 0 })
     );
+}
+
+#[test]
+fn an_alarm_that_repeats_is_one_row_with_a_count_until_somebody_clears_it() {
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let device: postern_protocol::name::Name = "d1".parse().unwrap();
+    let later = NOW.saturating_add(60);
+    let raised: Result<(), StoreError> = store.write(|tx| {
+        tx.alarm(&device, AlarmKind::Clone, "the first", NOW)?;
+        tx.alarm(&device, AlarmKind::Clone, "the second\u{1b}[2J", later)?;
+        tx.alarm(&device, AlarmKind::Rollback, "another kind", later)
+    });
+    raised.unwrap();
+    let alarms = store.read(|tx| tx.alarms()).unwrap();
+    let of = |kind, detail: &str, first, count| Alarm {
+        device: device.clone(),
+        kind,
+        detail: detail.to_owned(),
+        first,
+        last: later,
+        count,
+    };
+    let expected =
+        [of(AlarmKind::Clone, "the second [2J", NOW, 2), of(AlarmKind::Rollback, "another kind", later, 1)];
+    assert_eq!(alarms, expected);
+    assert_eq!(store.write(|tx| tx.clear_alarms(&device)).unwrap(), 2);
+    assert_eq!(store.read(|tx| tx.alarms()).unwrap(), []);
+    assert_eq!(store.write(|tx| tx.clear_alarms(&device)).unwrap(), 0);
+}
+
+#[test]
+fn an_alarm_about_a_device_that_never_was_is_refused() {
+    let (_directory, store) = store();
+    let raised = store.write(|tx| tx.alarm(&"d9".parse().unwrap(), AlarmKind::Clone, "", NOW));
+    assert_eq!(raised.unwrap_err().to_string(), "the state file: FOREIGN KEY constraint failed");
 }

@@ -233,11 +233,46 @@ fn listings_are_plain_when_piped() {
     let output = cloud.run(&["device", "list"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(words[0], ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN"]);
-    assert_eq!(words[1], ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "never"]);
+    assert_eq!(words[0], ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS"]);
+    assert_eq!(
+        words[1],
+        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "never", "-"]
+    );
     assert!(text.is_ascii(), "{text}");
     let users = cloud.json(&["user", "list"]);
     assert_eq!(users["users"][0]["state"], "invited");
+}
+
+#[test]
+fn alarms_are_listed_until_they_are_cleared_and_only_for_devices_that_exist() {
+    use postern_cloud::store::{AlarmKind, Store, StoreError};
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let text = |args: &[&str]| String::from_utf8(cloud.run(args).stdout).unwrap();
+    assert_eq!(text(&["alarms"]), "no alarms\n");
+    let store = Store::open(&cloud.state.join("cloud.db")).unwrap();
+    let at = postern_protocol::time::UnixTime::from_secs(1_800_000_000);
+    let raised: Result<(), StoreError> =
+        store.write(|tx| tx.alarm(&"press-7".parse().unwrap(), AlarmKind::Clone, "seen at two places", at));
+    raised.unwrap();
+    let listed = text(&["alarms"]);
+    assert!(
+        listed.contains(
+            "press-7  clone  2027-01-15T08:00:00Z  2027-01-15T08:00:00Z  1      seen at two places"
+        ),
+        "{listed}"
+    );
+    assert!(listed.contains("clone: two machines use the key of this device; find the copy"), "{listed}");
+    assert_eq!(cloud.json(&["alarms"])["alarms"][0]["kind"], "clone");
+    assert_eq!(cloud.json(&["status"])["alarms"], 1);
+    let devices = cloud.json(&["device", "list"]);
+    let device = devices["devices"].as_array().unwrap().iter().find(|device| device["name"] == "press-7");
+    assert_eq!(device.unwrap()["alarms"], serde_json::json!(["clone"]));
+    assert_eq!(cloud.code(&["alarms", "clear", "press-8"]).0, 7);
+    assert_eq!(text(&["alarms", "clear", "press-7"]), "1 alarm of press-7 is cleared.\n");
+    assert_eq!(text(&["alarms", "clear", "press-7"]), "press-7 has no alarms.\n");
+    assert_eq!(text(&["alarms"]), "no alarms\n");
+    assert_eq!(cloud.json(&["history"])["revisions"][0]["what"], "alarms clear press-7");
 }
 
 fn terminate(child: &Child) {
