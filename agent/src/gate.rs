@@ -13,7 +13,9 @@ use tokio::sync::watch;
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
-use postern_protocol::policy::{Ask, Circumstances, Denial, Explanation, Index, Permit, decide, explain};
+use postern_protocol::policy::{
+    Ask, Circumstances, Denial, Explanation, Freshness, Index, Permit, decide, explain,
+};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
 
@@ -98,6 +100,7 @@ impl Gate {
     fn circumstances(&self, counts: Counts) -> Circumstances {
         Circumstances {
             now: self.clock.now(),
+            freshness: Freshness::ALWAYS,
             open: counts.device,
             open_by_user: counts.user,
             open_on_service: counts.service,
@@ -115,6 +118,7 @@ pub(crate) fn explain_under(
 ) -> Explanation {
     let used = |age| UnixTime::from_secs(now.as_secs().saturating_sub(age));
     let hypothesis = Hypothesis { user, second_factor_at: second_factor_age_s.map(used) };
-    let circumstances = Circumstances { now, open: 0, open_by_user: 0, open_on_service: 0 };
+    let circumstances =
+        Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
     explain(policy, &hypothesis, service, &circumstances)
 }

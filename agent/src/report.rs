@@ -188,6 +188,8 @@ pub(crate) struct GrantReport {
     pub(crate) second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub(crate) needs_case: bool,
+    /// Whether it holds while the policy is stale.
+    pub(crate) offline_ok: bool,
     /// The active case that it rests on.
     pub(crate) case: Option<String>,
     /// Its first failing condition.
@@ -293,10 +295,31 @@ impl From<Explanation> for Verdict {
 
 impl From<Chain> for GrantReport {
     fn from(chain: Chain) -> Self {
-        let Chain { used, origin, category, not_before, not_after, second_factor_s, needs_case, case, fails } =
-            chain;
+        let Chain {
+            used,
+            origin,
+            category,
+            not_before,
+            not_after,
+            second_factor_s,
+            needs_case,
+            offline_ok,
+            case,
+            fails,
+        } = chain;
         let fails = fails.map(|reason| reason.word().to_owned());
-        Self { used, origin, category, not_before, not_after, second_factor_s, needs_case, case, fails }
+        Self {
+            used,
+            origin,
+            category,
+            not_before,
+            not_after,
+            second_factor_s,
+            needs_case,
+            offline_ok,
+            case,
+            fails,
+        }
     }
 }
 

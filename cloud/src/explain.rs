@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Explanation, Hypothesis};
-use postern_protocol::policy::{Circumstances, SnapshotFault, explain};
+use postern_protocol::policy::{Circumstances, Freshness, SnapshotFault, explain};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{EnvelopeFault, KeyFault};
 
@@ -123,7 +123,13 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
         Some(&index),
         &Hypothesis { user: Trial::id(&supposed, user), second_factor_at: question.second_factor_at },
         service.as_str(),
-        &Circumstances { now: question.at, open: 0, open_by_user: 0, open_on_service: 0 },
+        &Circumstances {
+            now: question.at,
+            freshness: Freshness::ALWAYS,
+            open: 0,
+            open_by_user: 0,
+            open_on_service: 0,
+        },
     );
     let found = endpoints.iter().find(|endpoint| endpoint.name == *service);
     let remedies = found.map(|endpoint| remedies(model, user, device, endpoint, question.at, &judgement));

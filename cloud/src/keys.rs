@@ -30,6 +30,12 @@ pub struct Keys {
     pub policy: SecretKey,
     /// Signs passes.
     pub identity: SecretKey,
+    /// Signs timestamps.
+    pub timestamp: SecretKey,
+    /// Signs locks.
+    pub lock: SecretKey,
+    /// Signs acknowledgements of audit rows.
+    pub audit_ack: SecretKey,
     /// Proves the hub in handshakes.
     pub hub: SecretKey,
 }
@@ -81,7 +87,14 @@ impl Keys {
     /// A [`KeyFileError`].
     pub fn load(state: &Path) -> Result<Self, KeyFileError> {
         let key = |name| read_key(&state.join(name));
-        Ok(Self { policy: key(POLICY)?, identity: key(IDENTITY)?, hub: key(HUB)? })
+        Ok(Self {
+            policy: key(POLICY)?,
+            identity: key(IDENTITY)?,
+            timestamp: key(TIMESTAMP)?,
+            lock: key(LOCK)?,
+            audit_ack: key(AUDIT_ACK)?,
+            hub: key(HUB)?,
+        })
     }
 }
 
@@ -176,6 +189,9 @@ fn draw_up(draft: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, Fou
     let root_key = new_key(&offline.join(ROOT))?;
     let policy = new_key(&draft.join(POLICY))?;
     let identity = new_key(&draft.join(IDENTITY))?;
+    let timestamp = new_key(&draft.join(TIMESTAMP))?;
+    let lock = new_key(&draft.join(LOCK))?;
+    let audit_ack = new_key(&draft.join(AUDIT_ACK))?;
     let hub = new_key(&draft.join(HUB))?;
     let fleet = FleetId::new(chance::bytes());
     let role = |role, key: &SecretKey| RoleKeys { role, threshold: 1, keys: vec![key.public()] };
@@ -188,6 +204,9 @@ fn draw_up(draft: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, Fou
             role(Role::Root, &root_key),
             role(Role::Policy, &policy),
             role(Role::Identity, &identity),
+            role(Role::Timestamp, &timestamp),
+            role(Role::Lock, &lock),
+            role(Role::AuditAck, &audit_ack),
         ],
         hubs: vec![hub.public()],
     };
@@ -240,6 +259,9 @@ pub const OFFLINE: &str = "offline";
 const ROOT: &str = "root.key";
 const POLICY: &str = "policy.key";
 const IDENTITY: &str = "identity.key";
+const TIMESTAMP: &str = "timestamp.key";
+const LOCK: &str = "lock.key";
+const AUDIT_ACK: &str = "audit-ack.key";
 const HUB: &str = "hub.key";
 /// Five years: a root is replaced before, by its holders.
 const ROOT_LIFETIME_S: u64 = 5 * 365 * 24 * 3600;
@@ -275,7 +297,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let state = parent.path().join("cloud");
         found(&state, &plan(), NOW).unwrap();
-        for name in [POLICY, IDENTITY, HUB, DATABASE, "offline/root.key"] {
+        for name in [POLICY, IDENTITY, TIMESTAMP, LOCK, AUDIT_ACK, HUB, DATABASE, "offline/root.key"] {
             let mode = std::fs::metadata(state.join(name)).unwrap().mode() & 0o777;
             assert_eq!(mode, 0o600, "{name}");
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Chain, Explanation, Hypothesis, Veto};
-use postern_protocol::policy::{Circumstances, Kind, Origin, Reason, explain};
+use postern_protocol::policy::{Circumstances, Freshness, Kind, Origin, Reason, explain};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster};
@@ -132,7 +132,13 @@ struct Inquiry<'a> {
 impl Inquiry<'_> {
     fn grants<'n>(&self, users: impl IntoIterator<Item = &'n Name>) -> Result<Vec<Granted>, ExplainError> {
         let index = self.trial.index(self.compiler, self.device, self.at)?;
-        let now = Circumstances { now: self.at, open: 0, open_by_user: 0, open_on_service: 0 };
+        let now = Circumstances {
+            now: self.at,
+            freshness: Freshness::ALWAYS,
+            open: 0,
+            open_by_user: 0,
+            open_on_service: 0,
+        };
         let mut grants = Vec::new();
         for user in users {
             let id = Trial::id(self.supposed, user);

@@ -3,10 +3,12 @@
 //! 1. [`mod@verify`]: received bytes become a [`Verified`] snapshot, in numbered steps.
 //! 2. [`index`]: a verified snapshot becomes an [`Index`], once for each activation.
 //! 3. [`mod@decide`]: the only function that says yes. It returns a [`Permit`] or a [`Denial`] with one [`Reason`].
-//! 4. [`mod@explain`]: the same judgement in words, which permits nothing.
+//! 4. [`freshness`]: for how long a policy counts without a word of the cloud.
+//! 5. [`mod@explain`]: the same judgement in words, which permits nothing.
 
 pub mod decide;
 pub mod explain;
+pub mod freshness;
 pub mod index;
 pub mod reason;
 pub mod snapshot;
@@ -16,6 +18,7 @@ mod world;
 
 pub use decide::{Circumstances, Denial, Permit, decide};
 pub use explain::{Explanation, explain};
+pub use freshness::{Freshness, FreshnessRule, FreshnessState};
 pub use index::{Ask, Index};
 pub use reason::Reason;
 pub use snapshot::{

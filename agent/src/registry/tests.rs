@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, Grant, Index, Origin, Service, Snapshot, Target, User, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Origin, Service, Snapshot, Target,
+    User, verify,
 };
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::root::RoleKeys;
@@ -25,7 +26,14 @@ fn user(number: u8) -> UserId {
 
 fn root() -> Root {
     let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![key(seed).public()] };
-    let roles = vec![role(Role::Root, 100), role(Role::Policy, 101), role(Role::Identity, 102)];
+    let roles = vec![
+        role(Role::Root, 100),
+        role(Role::Policy, 101),
+        role(Role::Identity, 102),
+        role(Role::Timestamp, 103),
+        role(Role::Lock, 104),
+        role(Role::AuditAck, 105),
+    ];
     Root { fleet: FLEET, version: 1, expires: UnixTime::MAX, policy_epoch: 1, roles, hubs: Vec::new() }
 }
 
@@ -74,6 +82,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        offline_ok: false,
         origin: 0,
     };
     let mut snapshot = Snapshot {
@@ -86,6 +95,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         expires: UnixTime::from_secs(NOW + 1_000_000),
         assigned: true,
         limits: DeviceLimits { tunnels: 10, tunnels_per_user: 10 },
+        freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("a"), service("b")],
         categories: vec![Category { name: "all".parse().unwrap(), services: vec![0, 1] }],
         users: [11, 12].map(|n| User { id: user(n), keys: vec![key(n).public()], disabled: false }).to_vec(),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
+    User,
 };
 use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
@@ -21,6 +22,9 @@ const ROOT_SEED: u8 = 201;
 const POLICY_SEED: u8 = 202;
 const IDENTITY_SEED: u8 = 203;
 const HUB_SEED: u8 = 204;
+const TIMESTAMP_SEED: u8 = 205;
+const LOCK_SEED: u8 = 206;
+const AUDIT_ACK_SEED: u8 = 207;
 /// The key of the usual user.
 pub(crate) const USER_SEED: u8 = 31;
 
@@ -49,6 +53,9 @@ pub(crate) fn root() -> (Vec<u8>, Digest) {
             role(Role::Root, ROOT_SEED),
             role(Role::Policy, POLICY_SEED),
             role(Role::Identity, IDENTITY_SEED),
+            role(Role::Timestamp, TIMESTAMP_SEED),
+            role(Role::Lock, LOCK_SEED),
+            role(Role::AuditAck, AUDIT_ACK_SEED),
         ],
         hubs: vec![hub_key().public()],
     };
@@ -93,6 +100,7 @@ impl Policy {
             expires: issued.saturating_add(100_000),
             assigned: true,
             limits: DeviceLimits { tunnels: 1000, tunnels_per_user: 1000 },
+            freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: Vec::new(),
             categories: Vec::new(),
             users: Vec::new(),
@@ -128,6 +136,7 @@ impl Policy {
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            offline_ok: false,
             origin: 0,
         });
         policy

@@ -80,6 +80,7 @@ async fn a_second_factor_opens_what_a_password_alone_does_not() {
         not_after: None,
         second_factor_s: Some(600),
         needs_case: false,
+        offline_ok: false,
         origin: 0,
     };
     world.policy.grant(grant);

@@ -8,7 +8,7 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, Grant, Origin, Prohibition, Service, Snapshot, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Service, Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
@@ -25,6 +25,7 @@ use super::standing::{Endpoint, Rule, Selected, Standing};
 pub struct Content {
     assigned: bool,
     limits: DeviceLimits,
+    freshness: FreshnessRule,
     services: Vec<Service>,
     categories: Vec<Category>,
     users: Vec<User>,
@@ -94,6 +95,7 @@ impl Content {
         Self {
             assigned,
             limits,
+            freshness: FRESHNESS,
             services: Vec::new(),
             categories: Vec::new(),
             users: Vec::new(),
@@ -155,6 +157,7 @@ impl Content {
             expires: term.expires,
             assigned: self.assigned,
             limits: self.limits,
+            freshness: self.freshness,
             services: self.services,
             categories: self.categories,
             users: self.users,
@@ -165,6 +168,9 @@ impl Content {
         }
     }
 }
+
+/// A quarter of an hour after the last timestamp a policy is not fresh any more; a week later it permits nothing.
+const FRESHNESS: FreshnessRule = FreshnessRule { window_s: 900, offline_s: 7 * 24 * 3600 };
 
 /// Positions of everything that is needed on one device.
 struct Assembly<'t, 's, 'a> {
@@ -216,6 +222,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         Content {
             assigned: true,
             limits,
+            freshness: FRESHNESS,
             services: self.services(),
             categories,
             users: users.collect(),
@@ -282,6 +289,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             not_after: rule.window.until,
             second_factor_s: rule.source.second_factor_s,
             needs_case: rule.source.needs_case,
+            offline_ok: false,
             origin: self.origin(rule.source)?,
         })
     }
@@ -357,6 +365,7 @@ mod tests {
             not_after,
             second_factor_s: None,
             needs_case: false,
+            offline_ok: false,
             origin: 0,
         };
         let case = Case { name: label(), services: Vec::new(), not_before, not_after };

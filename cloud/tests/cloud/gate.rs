@@ -8,7 +8,7 @@ use postern_cloud::fleet::{self, Complaint};
 use postern_cloud::model::Model;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Circumstances, Expectation, Index, Reason, decide, verify};
+use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, Reason, decide, verify};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
@@ -136,7 +136,8 @@ impl Gate {
         second_factor_at: Option<UnixTime>,
     ) -> Result<(), Reason> {
         let subject = self.subject(user, now, second_factor_at);
-        let circumstances = Circumstances { now, open: 0, open_by_user: 0, open_on_service: 0 };
+        let circumstances =
+            Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
         let ask = index.ask(subject.user(), service);
         decide(Some(index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
     }

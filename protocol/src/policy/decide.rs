@@ -14,6 +14,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::freshness::Freshness;
 use super::index::{Ask, Caller, Index};
 use super::reason::Reason;
 use super::snapshot::{Case, Category, Grant, Origin, Service};
@@ -27,6 +28,8 @@ use crate::trust::{PublicKey, Subject};
 pub struct Circumstances {
     /// The device's time.
     pub now: UnixTime,
+    /// For how long the policy counts without a word of the cloud.
+    pub freshness: Freshness,
     /// Other tunnels open on the device.
     pub open: u32,
     /// Other tunnels open by this user.
@@ -224,7 +227,8 @@ pub(super) fn judge<'a>(
     if !snapshot.assigned {
         return Err(Reason::DeviceUnassigned.into());
     }
-    if snapshot.expires <= now {
+    let freshness = circumstances.freshness;
+    if snapshot.expires <= now || freshness.offline_until <= now {
         return Err(Reason::PolicyStale.into());
     }
     // Unknown user, unknown service and missing grant are one answer: nothing is revealed.
@@ -237,8 +241,9 @@ pub(super) fn judge<'a>(
     } else {
         next_prohibition(index, caller, service, now)?
     };
-    let (grant, until) = choose(index, facts, caller, service, now)?;
-    let until = until.min(prohibited_from).min(facts.pass_expires).min(snapshot.expires);
+    let (grant, until) = choose(index, facts, caller, service, circumstances)?;
+    let until = until.min(freshness.offline_until).min(snapshot.expires);
+    let until = until.min(prohibited_from).min(facts.pass_expires);
     let limits = index.service(service).ok_or(Reason::NoGrant)?;
     let room = circumstances.open_on_service < u32::from(limits.tunnels)
         && circumstances.open_by_user < u32::from(snapshot.limits.tunnels_per_user)
@@ -271,20 +276,24 @@ fn choose(
     facts: &Facts<'_>,
     caller: &Caller,
     service: u32,
-    now: UnixTime,
+    circumstances: &Circumstances,
 ) -> Result<(u32, UnixTime), No> {
+    let Circumstances { now, freshness, .. } = *circumstances;
     let mut best: Option<(u32, UnixTime)> = None;
     let mut nearest = No::from(Reason::NoGrant);
     // Looked up once, by the first grant that demands it: there may be many grants and many cases.
     let mut case: Option<Option<UnixTime>> = None;
     for (ix, grant) in index.grants_for(caller, service) {
         let case_end = || *case.get_or_insert_with(|| active_case(index, service, now).map(Case::end));
-        match holds(grant, facts, case_end, now) {
+        match holds(grant, facts, case_end, freshness, now) {
             // Nothing holds longer, and of those that hold as long the first is used.
-            Ok(UnixTime::MAX) => return Ok((ix, UnixTime::MAX)),
+            Ok(until) if freshness.offline_until <= until => return Ok((ix, until)),
             Ok(until) if best.is_none_or(|(_, longest)| longest < until) => best = Some((ix, until)),
             Ok(_) => {}
-            Err(reason) if reason > nearest.reason => nearest = No { reason, rule: Some(Rule::Grant(ix)) },
+            // Any grant comes further than none.
+            Err(reason) if nearest.rule.is_none() || reason > nearest.reason => {
+                nearest = No { reason, rule: Some(Rule::Grant(ix)) };
+            }
             Err(_) => {}
         }
     }
@@ -298,15 +307,22 @@ pub(super) fn holds(
     grant: &Grant,
     facts: &Facts<'_>,
     case_end: impl FnOnce() -> Option<UnixTime>,
+    freshness: Freshness,
     now: UnixTime,
 ) -> Result<UnixTime, Reason> {
+    // Without a word of the cloud only what is meant for that counts.
+    let lasting = if grant.offline_ok { freshness.offline_until } else { freshness.fresh_until };
+    if lasting <= now {
+        return Err(Reason::PolicyStale);
+    }
     if grant.not_before.is_some_and(|from| now < from) {
         return Err(Reason::NotYet);
     }
-    let mut until = grant.not_after.unwrap_or(UnixTime::MAX);
-    if until <= now {
+    let end = grant.not_after.unwrap_or(UnixTime::MAX);
+    if end <= now {
         return Err(Reason::Expired);
     }
+    let mut until = end.min(lasting);
     if let Some(max_age) = grant.second_factor_s {
         let used = facts.second_factor_at.ok_or(Reason::SecondFactorRequired)?;
         let stale_at = used.saturating_add(u64::from(max_age));

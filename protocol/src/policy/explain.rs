@@ -52,6 +52,8 @@ pub struct Chain {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Whether it holds while the policy is stale.
+    pub offline_ok: bool,
     /// The active case that it rests on, if it demands one and there is one.
     pub case: Option<String>,
     /// Its first failing condition; none when it holds.
@@ -109,7 +111,7 @@ pub fn explain(
         explanation.chains = index
             .grants_for(caller, service)
             .filter_map(|(ix, grant)| {
-                let fails = holds(grant, &facts, || case.map(Case::end), now).err();
+                let fails = holds(grant, &facts, || case.map(Case::end), circumstances.freshness, now).err();
                 chain(index, grant, case, Verdict { used: used == Some(Rule::Grant(ix)), fails })
             })
             .collect();
@@ -134,6 +136,7 @@ fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) ->
         not_after: grant.not_after,
         second_factor_s: grant.second_factor_s,
         needs_case: grant.needs_case,
+        offline_ok: grant.offline_ok,
         case: case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
         fails: verdict.fails,
     })

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::freshness::FreshnessRule;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub assigned: bool,
     /// Bounds for the whole device.
     pub limits: DeviceLimits,
+    /// For how long the device works without its cloud.
+    pub freshness: FreshnessRule,
     /// Services, ascending by name; at most [`limits::SERVICES`].
     pub services: Vec<Service>,
     /// Access categories, ascending by name; at most [`limits::CATEGORIES`].
@@ -234,6 +237,8 @@ pub struct Grant {
     pub second_factor_s: Option<u32>,
     /// Demands an active [`Case`] that contains the service.
     pub needs_case: bool,
+    /// Holds also while the policy is stale, for as long as the device's budget lasts.
+    pub offline_ok: bool,
     /// Position in [`Snapshot::origins`].
     pub origin: u32,
 }

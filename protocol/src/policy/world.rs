@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
 use super::{
-    Case, Category, DeviceLimits, Grant, Index, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Index, Kind, Origin, Prohibition, Service, Snapshot,
+    Target, User,
 };
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
@@ -35,7 +36,14 @@ pub(super) fn root() -> Root {
         version: 1,
         expires: at(1_000_000),
         policy_epoch: 1,
-        roles: vec![role(Role::Root, 1), role(Role::Policy, 2), role(Role::Identity, 3)],
+        roles: vec![
+            role(Role::Root, 1),
+            role(Role::Policy, 2),
+            role(Role::Identity, 3),
+            role(Role::Timestamp, 5),
+            role(Role::Lock, 6),
+            role(Role::AuditAck, 7),
+        ],
         hubs: vec![key(4).public()],
     };
     let sealed = Envelope::seal(&root, &[&key(1)]).unwrap();
@@ -75,6 +83,7 @@ pub(super) fn snapshot() -> Snapshot {
         expires: at(10_000),
         assigned: true,
         limits: DeviceLimits { tunnels: 4, tunnels_per_user: 3 },
+        freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("hmi", Kind::Vnc, 5900), service("web", Kind::Http, 80)],
         categories: vec![category("all", &[0, 1]), category("hmi", &[0]), category("web", &[1])],
         users: vec![user(ALICE, 20), user(BOB, 21)],
@@ -94,6 +103,7 @@ pub(super) const fn grant() -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        offline_ok: false,
         origin: 0,
     }
 }

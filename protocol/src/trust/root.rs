@@ -23,6 +23,31 @@ pub enum Role {
     Policy,
     /// Signs passes.
     Identity,
+    /// Signs timestamps: what time it is, and what is newest.
+    Timestamp,
+    /// Signs locks, which only deny.
+    Lock,
+    /// Signs acknowledgements of audit rows.
+    AuditAck,
+}
+
+impl Role {
+    /// All roles, in the order in which a root lists them.
+    pub const ALL: [Self; 6] =
+        [Self::Root, Self::Policy, Self::Identity, Self::Timestamp, Self::Lock, Self::AuditAck];
+
+    /// The word in files, commands and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Policy => "policy",
+            Self::Identity => "identity",
+            Self::Timestamp => "timestamp",
+            Self::Lock => "lock",
+            Self::AuditAck => "audit_ack",
+        }
+    }
 }
 
 /// The keys of one role and how many of them must sign.
@@ -95,6 +120,12 @@ pub enum RootFault {
     #[error("the root's {role:?} role is malformed")]
     Roles {
         /// The first role that is wrong.
+        role: Role,
+    },
+    /// A key stands in two roles: whoever stole it would hold both.
+    #[error("a key of the root's {role:?} role stands in an earlier role too")]
+    SharedKey {
+        /// The later of the two roles.
         role: Role,
     },
     /// Hub keys are not strictly ascending or too many.
@@ -170,16 +201,20 @@ impl Root {
     }
 
     fn check_form(&self) -> Result<(), RootFault> {
-        const ORDER: [Role; 3] = [Role::Root, Role::Policy, Role::Identity];
-        for (i, role) in ORDER.into_iter().enumerate() {
+        for (i, role) in Role::ALL.into_iter().enumerate() {
             let keys = self.roles.get(i).filter(|keys| keys.role == role).ok_or(RootFault::Roles { role })?;
             let ascending = keys.keys.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
             let reachable = keys.threshold >= 1 && usize::from(keys.threshold) <= keys.keys.len();
             if !ascending || !reachable || keys.keys.len() > limits::ROLE_KEYS {
                 return Err(RootFault::Roles { role });
             }
+            // Two keys to a machine are two only while no key is both.
+            let earlier = self.roles.get(..i).unwrap_or_default();
+            if keys.keys.iter().any(|key| earlier.iter().any(|other| other.keys.contains(key))) {
+                return Err(RootFault::SharedKey { role });
+            }
         }
-        if self.roles.len() != ORDER.len() {
+        if self.roles.len() != Role::ALL.len() {
             return Err(RootFault::Roles { role: Role::Root });
         }
         let ascending = self.hubs.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
@@ -212,6 +247,9 @@ mod tests {
                 role(Role::Root, threshold, root_seeds),
                 role(Role::Policy, 1, &[21]),
                 role(Role::Identity, 1, &[22]),
+                role(Role::Timestamp, 1, &[24]),
+                role(Role::Lock, 1, &[25]),
+                role(Role::AuditAck, 1, &[26]),
             ],
             hubs: vec![key(23).public()],
         }
@@ -282,6 +320,7 @@ mod tests {
         assert_eq!(form(&|_| ()), Ok(1));
         assert_eq!(form(&|r| r.roles.swap(0, 1)), malformed(Role::Root));
         assert_eq!(form(&|r| r.roles.truncate(2)), malformed(Role::Identity));
+        assert_eq!(form(&|r| r.roles.truncate(5)), malformed(Role::AuditAck));
         assert_eq!(form(&|r| r.roles.push(r.roles[2].clone())), malformed(Role::Root));
         assert_eq!(form(&|r| r.roles[1].keys.clear()), malformed(Role::Policy));
         assert_eq!(form(&|r| r.roles[1].keys = vec![key(21).public(); 2]), malformed(Role::Policy));
@@ -292,6 +331,19 @@ mod tests {
         assert_eq!(form(&|r| r.hubs = many.clone()), Err(RootFault::Hubs));
         assert_eq!(form(&|r| r.hubs = vec![many[1], many[0]]), Err(RootFault::Hubs));
         assert_eq!(form(&|r| r.hubs.clear()), Ok(1));
+    }
+
+    #[test]
+    fn a_key_stands_in_one_role_only() {
+        let form = |change: &dyn Fn(&mut Root)| {
+            let mut changed = root(1, &[1], 1);
+            change(&mut changed);
+            Root::self_signed(&sealed(&changed, &[1])).map(|root| root.version)
+        };
+        let shared = |role| Err(RootFault::SharedKey { role });
+        assert_eq!(form(&|r| r.roles[1].keys = r.roles[0].keys.clone()), shared(Role::Policy));
+        assert_eq!(form(&|r| r.roles[3].keys = r.roles[2].keys.clone()), shared(Role::Timestamp));
+        assert_eq!(form(&|r| r.roles[5].keys = r.roles[1].keys.clone()), shared(Role::AuditAck));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Circumstances, Expectation, Index, Reason, Snapshot, decide, explain, verify,
+    Circumstances, Expectation, Freshness, Index, Reason, Snapshot, decide, explain, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
@@ -30,8 +30,9 @@ fn window() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (0..6u8, 0..3u8, 0..3u8, window(), option::weighted(0.3, 0..8u32), proptest::bool::weighted(0.3))
-        .prop_map(|(assignment, user, category, (from, until), factor_s, needs_case)| Rule {
+    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.4));
+    (0..6u8, 0..3u8, 0..3u8, window(), option::weighted(0.3, 0..8u32), flags).prop_map(
+        |(assignment, user, category, (from, until), factor_s, (needs_case, offline_ok))| Rule {
             assignment,
             user,
             category,
@@ -39,7 +40,9 @@ fn rule() -> impl Strategy<Value = Rule> {
             until,
             factor_s,
             needs_case,
-        })
+            offline_ok,
+        },
+    )
 }
 
 fn ban() -> impl Strategy<Value = Ban> {
@@ -79,8 +82,10 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn question() -> impl Strategy<Value = Question> {
-    (0..3u8, proptest::bool::weighted(0.05), 0..5u8, 0..14u64, 6..40u64, option::of(0..16u64), 0..3u16)
-        .prop_map(|(user, other_key, service, now, pass_expires, factor_at, open)| Question {
+    let who = (0..3u8, proptest::bool::weighted(0.05));
+    let word = (option::weighted(0.3, 0..16u64), option::weighted(0.2, 0..20u64));
+    (who, 0..5u8, 0..14u64, 6..40u64, option::of(0..16u64), 0..3u16, word).prop_map(
+        |((user, other_key), service, now, pass_expires, factor_at, open, (fresh, offline))| Question {
             user,
             key: if other_key { 99 } else { 100 + user },
             service,
@@ -88,7 +93,10 @@ fn question() -> impl Strategy<Value = Question> {
             pass_expires,
             factor_at,
             open,
-        })
+            fresh_until: fresh.unwrap_or(u64::MAX),
+            offline_until: offline.unwrap_or(u64::MAX),
+        },
+    )
 }
 
 fn index(snapshot: &Snapshot) -> Arc<Index> {
@@ -119,6 +127,10 @@ fn subject(q: &Question) -> Subject {
 fn circumstances(q: &Question) -> Circumstances {
     Circumstances {
         now: UnixTime::from_secs(q.now),
+        freshness: Freshness {
+            fresh_until: UnixTime::from_secs(q.fresh_until),
+            offline_until: UnixTime::from_secs(q.offline_until),
+        },
         open: q.open.into(),
         open_by_user: q.open.into(),
         open_on_service: q.open.into(),

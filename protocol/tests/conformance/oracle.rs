@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Reason, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Reason, Service, Snapshot,
+    Target, User,
 };
 use postern_protocol::time::UnixTime;
 
@@ -24,6 +25,7 @@ pub(crate) struct Rule {
     pub(crate) until: Option<u64>,
     pub(crate) factor_s: Option<u32>,
     pub(crate) needs_case: bool,
+    pub(crate) offline_ok: bool,
 }
 
 /// A prohibition by names: entry, user, category and its window.
@@ -72,6 +74,8 @@ pub(crate) struct Question {
     pub(crate) pass_expires: u64,
     pub(crate) factor_at: Option<u64>,
     pub(crate) open: u16,
+    pub(crate) fresh_until: u64,
+    pub(crate) offline_until: u64,
 }
 
 pub(crate) fn user_id(user: u8) -> UserId {
@@ -125,6 +129,7 @@ impl World {
                     not_after: rule.until.map(UnixTime::from_secs),
                     second_factor_s: rule.factor_s,
                     needs_case: rule.needs_case,
+                    offline_ok: rule.offline_ok,
                     origin: place(&origins, &origin(rule.assignment))?,
                 })
             })
@@ -154,6 +159,7 @@ impl World {
             expires: UnixTime::from_secs(self.expires),
             assigned: self.assigned,
             limits: DeviceLimits { tunnels: self.tunnels, tunnels_per_user: 100 },
+            freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: services.iter().map(|service| self.service(*service)).collect(),
             categories: categories
                 .iter()
@@ -218,7 +224,7 @@ impl World {
         if !self.assigned {
             refusals.insert(Reason::DeviceUnassigned);
         }
-        if q.now >= self.expires {
+        if q.now >= self.expires || q.now >= q.offline_until {
             refusals.insert(Reason::PolicyStale);
         }
         if let Some(first) = refusals.first() {
@@ -237,6 +243,7 @@ impl World {
                 (q.now..).find(|t| {
                     first_lack(rule, *case, q, *t).is_some()
                         || *t >= self.expires
+                        || *t >= q.offline_until
                         || *t >= q.pass_expires
                         || self.is_banned(q, *t)
                 })
@@ -292,6 +299,7 @@ fn during(from: Option<u64>, until: Option<u64>, second: u64) -> bool {
 fn first_lack(rule: &Rule, case: Option<&Visit>, q: &Question, second: u64) -> Option<Reason> {
     let young = |age: u32| q.factor_at.map(|at| second < at + u64::from(age));
     [
+        (second >= if rule.offline_ok { q.offline_until } else { q.fresh_until }, Reason::PolicyStale),
         (rule.from.is_some_and(|from| second < from), Reason::NotYet),
         (rule.until.is_some_and(|until| second >= until), Reason::Expired),
         (rule.factor_s.is_some() && q.factor_at.is_none(), Reason::SecondFactorRequired),

@@ -9,7 +9,8 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
+    User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Domain, Envelope, Factor, Method, Pass, Proof, Role, Signed};
@@ -82,6 +83,9 @@ table!(ROLE, role, Role {
     Role::Root => "root", "signs roots";
     Role::Policy => "policy", "signs snapshots";
     Role::Identity => "identity", "signs passes";
+    Role::Timestamp => "timestamp", "signs timestamps";
+    Role::Lock => "lock", "signs locks, which only deny";
+    Role::AuditAck => "audit_ack", "signs acknowledgements of audit rows";
 });
 table!(INVITEE, invitee, Invitee {
     Invitee::Device => "device", "an edge router";
@@ -213,6 +217,7 @@ pub(crate) fn snapshot() -> Snapshot {
         expires: ISSUED.saturating_add(86_400 * 30),
         assigned: true,
         limits: DeviceLimits { tunnels: 64, tunnels_per_user: 8 },
+        freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![
             service("hmi", Kind::Vnc, "192.168.0.10", 5900),
             service("web", Kind::Http, "fd00::10", 80),
@@ -231,6 +236,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_after: Some(ISSUED.saturating_add(3600)),
                 second_factor_s: Some(900),
                 needs_case: true,
+                offline_ok: true,
                 origin: 1,
             },
             Grant {
@@ -240,6 +246,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_after: None,
                 second_factor_s: None,
                 needs_case: false,
+                offline_ok: false,
                 origin: 2,
             },
         ],
@@ -383,9 +390,14 @@ fn enumerations() -> Vec<Sample> {
             method(&value),
         ));
     }
-    for (value, name) in
-        [(Role::Root, "role-root"), (Role::Policy, "role-policy"), (Role::Identity, "role-identity")]
-    {
+    for (value, name) in [
+        (Role::Root, "role-root"),
+        (Role::Policy, "role-policy"),
+        (Role::Identity, "role-identity"),
+        (Role::Timestamp, "role-timestamp"),
+        (Role::Lock, "role-lock"),
+        (Role::AuditAck, "role-audit-ack"),
+    ] {
         samples.push(one(plain::<_, 2>("numbers", name, "A role of a root.", &value), &ROLE, role(&value)));
     }
     for (value, name) in [(Invitee::Device, "invitee-device"), (Invitee::User, "invitee-user")] {

@@ -2,7 +2,8 @@
 
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
+    User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Envelope, PublicKey, Signed};
@@ -62,6 +63,7 @@ fn large(window: bool) -> Snapshot {
             not_after: window.then(|| until(user)),
             second_factor_s: Some(28_800),
             needs_case: true,
+            offline_ok: true,
             origin: user % 500,
         })
         .collect();
@@ -92,6 +94,7 @@ fn large(window: bool) -> Snapshot {
         expires: UnixTime::MAX,
         assigned: true,
         limits: DeviceLimits { tunnels: 200, tunnels_per_user: 10 },
+        freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services,
         categories,
         users,

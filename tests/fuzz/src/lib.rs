@@ -16,7 +16,7 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Circumstances, Expectation, Index, decide, verify};
+use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, decide, verify};
 use postern_protocol::session::agent::{self, AgentSync};
 use postern_protocol::session::hub::{HubSync, Published};
 use postern_protocol::time::UnixTime;
@@ -158,7 +158,8 @@ pub fn snapshot(bytes: &[u8]) {
         let index = Arc::new(Index::build(verified));
         let policy = index.snapshot().clone();
         let now = policy.issued;
-        let circumstances = Circumstances { now, open: 0, open_by_user: 0, open_on_service: 0 };
+        let circumstances =
+            Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
         let subject = subject(now);
         for service in policy.services.iter().take(4) {
             let ask = index.ask(ALICE, service.name.as_str());
@@ -232,7 +233,14 @@ pub fn fixed_root() -> Root {
         version: 1,
         expires: UnixTime::from_secs(2_000_000_000),
         policy_epoch: 1,
-        roles: vec![role(Role::Root, 1), role(Role::Policy, 2), role(Role::Identity, 3)],
+        roles: vec![
+            role(Role::Root, 1),
+            role(Role::Policy, 2),
+            role(Role::Identity, 3),
+            role(Role::Timestamp, 5),
+            role(Role::Lock, 6),
+            role(Role::AuditAck, 7),
+        ],
         hubs: vec![key(4).public()],
     }
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, Grant, Index, Kind, Origin, Service, Snapshot, Target, User,
-    Verified, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Origin, Service, Snapshot,
+    Target, User, Verified, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{
@@ -58,6 +58,7 @@ impl Authority {
     /// When a key or the root is not sound.
     pub fn make() -> Result<Self, Mishap> {
         let (root_key, policy, identity, hub) = (key(1)?, key(2)?, key(3)?, key(4)?);
+        let (timestamp, lock, audit_ack) = (key(5)?, key(6)?, key(7)?);
         let role = |role, key: &SecretKey| RoleKeys { role, threshold: 1, keys: vec![key.public()] };
         let root = Root {
             fleet: FLEET,
@@ -68,6 +69,9 @@ impl Authority {
                 role(Role::Root, &root_key),
                 role(Role::Policy, &policy),
                 role(Role::Identity, &identity),
+                role(Role::Timestamp, &timestamp),
+                role(Role::Lock, &lock),
+                role(Role::AuditAck, &audit_ack),
             ],
             hubs: vec![hub.public()],
         };
@@ -184,6 +188,7 @@ impl Content {
             expires: issued.saturating_add(WEEK_S),
             assigned: true,
             limits: DeviceLimits { tunnels: 1024, tunnels_per_user: 1024 },
+            freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: (0..self.services)
                 .map(|number| service(number, self.target))
                 .collect::<Result<_, _>>()?,
@@ -281,6 +286,7 @@ const fn grant(user: u32, category: u32) -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        offline_ok: false,
         origin: 0,
     }
 }

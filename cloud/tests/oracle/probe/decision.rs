@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
-use postern_protocol::policy::{Ask, Circumstances, Origin, decide, explain};
+use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, decide, explain};
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -76,7 +76,7 @@ impl Decision {
 
     fn circumstances(&self) -> Circumstances {
         let Open { on_device: open, by_user: open_by_user, on_service: open_on_service } = self.open;
-        Circumstances { now: self.now, open, open_by_user, open_on_service }
+        Circumstances { now: self.now, freshness: Freshness::ALWAYS, open, open_by_user, open_on_service }
     }
 
     pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {

@@ -8,7 +8,7 @@ use super::*;
 type Verdict = Result<(u64, String), (Reason, Option<String>)>;
 
 fn idle(now: u64) -> Circumstances {
-    Circumstances { now: at(now), open: 0, open_by_user: 0, open_on_service: 0 }
+    Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
 }
 
 fn verdict(index: &Arc<Index>, subject: &Subject, service: &str, circumstances: &Circumstances) -> Verdict {
@@ -355,7 +355,8 @@ fn as_many_tunnels_as_allowed_and_not_one_more() {
         (4, 2, 1, full.clone()),
         (u32::MAX, u32::MAX, u32::MAX, full),
     ] {
-        let busy = Circumstances { now: at(1), open, open_by_user, open_on_service };
+        let busy =
+            Circumstances { now: at(1), freshness: Freshness::ALWAYS, open, open_by_user, open_on_service };
         assert_eq!(verdict(&index, &alice, "hmi", &busy), expected, "{busy:?}");
     }
 }
@@ -425,4 +426,45 @@ fn of_grants_that_come_equally_far_the_first_is_named() {
     let found = |grants: &[Grant]| verdict(&granting(grants), &alice, "hmi", &idle(100));
     assert_eq!(found(&[late, wide_and_late]), no_because_of(Reason::Expired, "Second"));
     assert_eq!(found(&[late]), no_because_of(Reason::Expired, "First"));
+}
+
+/// Fresh before second 100, worth something before second 200.
+fn lasting(now: u64) -> Circumstances {
+    let freshness = Freshness { fresh_until: at(100), offline_until: at(200) };
+    Circumstances { freshness, ..idle(now) }
+}
+
+fn under(index: &Arc<Index>, now: u64) -> Verdict {
+    verdict(index, &subject(ALICE, 20, None), "hmi", &lasting(now))
+}
+
+#[test]
+fn a_stale_policy_permits_what_is_marked_for_it_and_nothing_else() {
+    let marked = granting(&[Grant { offline_ok: true, ..grant() }]);
+    let plain = granting(&[grant()]);
+    assert_eq!(under(&marked, 99), yes(200, "First"));
+    assert_eq!(under(&plain, 99), yes(100, "First"));
+    assert_eq!(under(&marked, 100), yes(200, "First"));
+    assert_eq!(under(&plain, 100), no_because_of(Reason::PolicyStale, "First"));
+    assert_eq!(under(&marked, 199), yes(200, "First"));
+    assert_eq!(under(&marked, 200), no(Reason::PolicyStale));
+    assert_eq!(under(&plain, 200), no(Reason::PolicyStale));
+}
+
+#[test]
+fn a_stale_policy_tells_who_has_no_grant_nothing_new() {
+    let plain = granting(&[grant()]);
+    let bob = subject(BOB, 21, None);
+    let asked = |service| verdict(&plain, &bob, service, &lasting(150));
+    assert_eq!(asked("hmi"), no(Reason::NoGrant));
+    assert_eq!(asked("nothing"), no(Reason::NoGrant));
+}
+
+#[test]
+fn of_two_grants_the_one_that_lasts_without_the_cloud_is_used() {
+    let brief = Grant { offline_ok: true, not_after: Some(at(150)), category: 0, origin: 1, ..grant() };
+    let both = granting(&[grant(), brief]);
+    assert_eq!(under(&both, 50), yes(150, "Second"));
+    assert_eq!(under(&both, 120), yes(150, "Second"));
+    assert_eq!(under(&both, 150), no_because_of(Reason::Expired, "Second"));
 }

@@ -1,11 +1,11 @@
 use super::super::world::{
     ALICE, BOB, at, case, grant, granting, index, prohibition, snapshot, subject_until,
 };
-use super::super::{Snapshot, decide};
+use super::super::{Freshness, Snapshot, decide};
 use super::*;
 
 fn idle(now: u64) -> Circumstances {
-    Circumstances { now: at(now), open: 0, open_by_user: 0, open_on_service: 0 }
+    Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
 }
 
 fn hypothesis(second_factor_at: Option<u64>) -> Hypothesis {
@@ -30,6 +30,7 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        offline_ok: false,
         case: None,
         fails: None,
     };

@@ -76,6 +76,9 @@ impl Snapshot {
         if self.issued >= self.expires {
             return Err(FormFault::Value { list: "snapshot", field: "expires" });
         }
+        if self.freshness.window_s == 0 {
+            return Err(FormFault::Value { list: "snapshot", field: "window_s" });
+        }
         if !self.assigned {
             empty("grants", &self.grants)?;
             empty("prohibitions", &self.prohibitions)?;

@@ -16,7 +16,14 @@ fn key(seed: u8) -> SecretKey {
 
 fn root() -> Root {
     let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![key(seed).public()] };
-    let roles = vec![role(Role::Root, 1), role(Role::Policy, 2), role(Role::Identity, 3)];
+    let roles = vec![
+        role(Role::Root, 1),
+        role(Role::Policy, 2),
+        role(Role::Identity, 3),
+        role(Role::Timestamp, 5),
+        role(Role::Lock, 6),
+        role(Role::AuditAck, 7),
+    ];
     Root { fleet: FLEET, version: 1, expires: at(9_000), policy_epoch: 1, roles, hubs: Vec::new() }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Ask, Category, Circumstances, DeviceLimits, Expectation, Grant, Index, Kind, Origin, Service, Snapshot,
+    Ask, Category, Circumstances, Freshness, DeviceLimits, FreshnessRule, Expectation, Grant, Index, Kind, Origin, Service, Snapshot,
     Target, User, decide, verify,
 };
 use postern_protocol::time::UnixTime;
@@ -135,6 +135,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         expires: at(END),
         assigned: true,
         limits: DeviceLimits { tunnels: 8, tunnels_per_user: 8 },
+        freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: (0..size.services).map(service).collect::<Result<_, _>>()?,
         categories: (0..size.categories).map(|it| category(world, it)).collect::<Result<_, _>>()?,
         users: (0..).zip(world.ids()).map(|(number, id)| user(number, *id)).collect::<Result<_, _>>()?,
@@ -162,6 +163,7 @@ fn grant(user: u16, category: u16, origin: u32) -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        offline_ok: false,
         origin,
     }
 }
@@ -234,7 +236,7 @@ const fn at(secs: u64) -> UnixTime {
 pub const RESOLVED: &str = "postern, subject and service resolved";
 /// The row from user id and service name.
 pub const FROM_ID: &str = "postern, from user id and service name";
-const CALM: Circumstances = Circumstances { now: at(1000), open: 0, open_by_user: 0, open_on_service: 0 };
+const CALM: Circumstances = Circumstances { now: at(1000), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
 const END: u64 = 10_000;
 const FLEET: FleetId = FleetId::new([0xf1; 8]);
 const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);
