@@ -39,6 +39,21 @@ pub(crate) enum Command {
     Run,
     /// Checks configuration, key, stored policy, audit trail and clock, and changes nothing.
     Check,
+    /// Says what this device would make of signed files, one after another, and changes nothing.
+    ///
+    /// Each file is a sealed root or snapshot, judged as if a hub had sent it; later files are judged under what
+    /// earlier ones would have changed.
+    Verify {
+        /// The state directory [default: as configured].
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+        /// Supposes this time (RFC 3339) when it says whether root and policy are in date.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        now: Option<UnixTime>,
+        /// The files, in the order in which they would come.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Shows the running agent: policy, link, tunnels, audit.
     Status,
     /// Says whether a user may open a service, and why.

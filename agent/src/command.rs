@@ -7,6 +7,7 @@
 mod check;
 mod enroll;
 mod inspect;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -57,6 +58,13 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         }
         Command::Enroll { code, label } => enroll::run(&view, &code, &label),
         Command::Check => check::run(&view),
+        Command::Verify { state, now, files } => {
+            let config = match state {
+                Some(state_dir) => Config { state_dir, ..config.clone() },
+                None => config.clone(),
+            };
+            verify::run(&View { config: &config, json: args.json }, now, &files)
+        }
         Command::Status => inspect::status(&view),
         Command::Sessions => inspect::sessions(&view),
         Command::Explain { user, service, at, second_factor_age } => {

@@ -85,6 +85,14 @@ pub(crate) enum Trouble {
     /// The event loop cannot be started.
     #[error("the event loop cannot be started: {0}")]
     Runtime(io::Error),
+    /// A file that was named cannot be read.
+    #[error("`{}` cannot be read: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
     /// No such tunnel is open.
     #[error("no such tunnel is open; `postern-agent sessions` lists them")]
     NoTunnel,
@@ -128,6 +136,7 @@ impl Trouble {
             | Self::Bind(_)
             | Self::StateDir { .. }
             | Self::Runtime(_)
+            | Self::File { .. }
             | Self::Ask(AskError::Refused { .. } | AskError::Answer { .. } | AskError::Io { .. })
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,

@@ -31,6 +31,9 @@ mod revocation;
 #[path = "agent/step_up.rs"]
 mod step_up;
 #[cfg(test)]
+#[path = "agent/tuf.rs"]
+mod tuf;
+#[cfg(test)]
 #[path = "agent/tunnels.rs"]
 mod tunnels;
 #[cfg(test)]

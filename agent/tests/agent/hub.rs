@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use postern_protocol::limits;
 use postern_protocol::session::hub::{Event, HubSync, Published};
+use postern_protocol::trust::Digest;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
@@ -38,16 +39,31 @@ struct Shared {
     told: mpsc::UnboundedSender<Told>,
     /// Pushed whatever the agent says that it holds: a hub that replays.
     stubborn: Mutex<Option<Published>>,
+    /// What an enrolment is answered with.
+    roots: Vec<Vec<u8>>,
+    pinned: Digest,
 }
 
 impl Hub {
     pub(crate) fn start() -> Self {
+        let (root, pinned) = root();
+        Self::start_with(vec![root], pinned)
+    }
+
+    /// A hub of an installation with these roots, of which codes name the one with this digest.
+    pub(crate) fn start_with(roots: Vec<Vec<u8>>, pinned: Digest) -> Self {
         let role = Role::Server { alpns: vec![ALPNS_HUB[0].to_vec()] };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = Endpoint::bind(addr, &hub_key(), role, &Settings::hub()).unwrap();
         let (tell, told) = mpsc::unbounded_channel();
         let newest = watch::Sender::new(None);
-        let shared = Arc::new(Shared { newest: newest.clone(), told: tell, stubborn: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            newest: newest.clone(),
+            told: tell,
+            stubborn: Mutex::new(None),
+            roots,
+            pinned,
+        });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Self { endpoint, newest, told, shared }
     }
@@ -58,7 +74,7 @@ impl Hub {
             invitee: Invitee::Device,
             hubs: vec![self.addr()],
             hub_key: hub_key().public(),
-            root: root().1,
+            root: self.shared.pinned,
             secret: SECRET,
         }
         .to_string()
@@ -137,7 +153,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
     let answer = match request {
         HubRequest::Enroll { secret, .. } if secret == SECRET => HubAnswer::Enrolled {
             device: DEVICE,
-            roots: vec![root().0],
+            roots: shared.roots.clone(),
             snapshot: Policy::empty(connection.peer_key()).seal(1).bytes.to_vec(),
         },
         HubRequest::Sync(hello) => return sync(send, recv, hello, &shared).await,
