@@ -29,6 +29,36 @@ fn the_exit_codes_of_every_program_stand_in_the_operations_document() {
     }
 }
 
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let document = std::fs::read_to_string(workspace().join("docs/threat-model.md")).expect("the document");
+    let named: Vec<&str> = document
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .filter_map(|line| line.trim_matches('|').rsplit('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let missing: Vec<&&str> = named.iter().filter(|name| !exists(name)).collect();
+    assert!(missing.is_empty(), "no such test or file: {missing:?}");
+    assert!(named.len() > 20, "the document names {} tests", named.len());
+}
+
+/// Whether `name` is a file or folder of the workspace, or the name of a test in one of its sources.
+fn exists(name: &str) -> bool {
+    if name.contains('/') {
+        return workspace().join(name).exists();
+    }
+    let declared = format!("fn {name}(");
+    ["protocol", "transport", "agent", "client", "cloud", "tests"].iter().any(|member| {
+        let files = walkdir::WalkDir::new(workspace().join(member)).into_iter();
+        let sources = files.filter_entry(|entry| entry.file_name() != "target").filter_map(Result::ok);
+        sources
+            .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs"))
+            .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+            .any(|source| source.contains(&declared))
+    })
+}
+
 /// The codes and meanings at the end of a program's `--help`.
 fn told_by(program: &str) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().expect("a folder");
