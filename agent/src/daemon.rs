@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Floor;
+use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{Root, SecretKey};
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
@@ -85,6 +86,7 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
     let uplink = Uplink {
+        sealing: Announcement::sign(&key, &SealingSecret::derive(&key)?),
         key,
         hub_key: boot.enrollment.hub_key,
         hubs: boot.enrollment.hubs,

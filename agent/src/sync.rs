@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Floor;
+use postern_protocol::trust::sealed::Announcement;
 use postern_protocol::trust::{PublicKey, Root, SecretKey};
 use postern_transport::backoff::Backoff;
 
@@ -45,6 +46,8 @@ pub(crate) struct Uplink {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The port on which clients are served.
     pub(crate) port: u16,
+    /// To which key the secrets of this device are sealed.
+    pub(crate) sealing: Announcement,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
     /// What people see of the link.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use postern_protocol::policy::SnapshotFault;
 use postern_protocol::trust::RootFault;
+use postern_protocol::trust::sealed::SealingKeyFault;
 use postern_protocol::wire::invitation::InvitationFault;
 use postern_transport::quic::BindError;
 
@@ -27,6 +28,9 @@ pub(crate) enum Trouble {
     /// The device key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The sealing key that follows from it.
+    #[error(transparent)]
+    Sealing(#[from] SealingKeyFault),
     /// The stored state.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,6 +122,7 @@ impl Trouble {
                 | StoreError::Chain(_)
                 | StoreError::Codec(_),
             )
+            | Self::Sealing(_)
             | Self::Root(_)
             | Self::Snapshot(_)
             | Self::StateMode { .. }
@@ -150,6 +155,7 @@ impl Trouble {
                 | EnrollError::Unexpected
                 | EnrollError::Root(_)
                 | EnrollError::HubKey
+                | EnrollError::Sealing(_)
                 | EnrollError::Snapshot(_),
             ) => Exit::Hub,
         }

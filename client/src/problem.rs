@@ -309,6 +309,8 @@ fn refused(refusal: Refusal) -> Problem {
             WRONG_CODE,
             "wait for the next code of your authenticator app and try again",
         ),
+        // Devices are told this, never people.
+        Refusal::SealingKey => (Exit::SignInRefused, "sealing_key", "use a matching version"),
         Refusal::NoOneTimeCodes => {
             (Exit::SignInRefused, "no_one_time_codes", "set them up with `postern login --setup-otp`")
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
@@ -114,6 +115,9 @@ pub(crate) enum Command {
     /// Devices: enrolment codes and the state of links.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Secrets of devices, such as the password of a panel: setting, listing, removing. None is ever shown.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Users: invitations, listing, disabling.
     #[command(subcommand)]
     User(UserCommand),
@@ -172,6 +176,32 @@ pub(crate) enum DeviceCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Seals a secret to a device, which alone can open it; asks for it twice.
+    Set {
+        /// The device's name.
+        device: String,
+        /// The secret's name, by which services of the device refer to it.
+        name: Name,
+        /// Reads the first line of standard input instead.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Lists secrets: for which device and key, since when, and whether they are stale.
+    List {
+        /// Only those of this device.
+        device: Option<String>,
+    },
+    /// Removes a secret from a device.
+    Remove {
+        /// The device's name.
+        device: String,
+        /// The secret's name.
+        name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Prints an invitation for a user of the model: single use, for three days. Accepting it resets the user's
     /// password, one-time codes and keys.
@@ -216,4 +246,4 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device or service";
+  7  there is no such account, user, device, service or secret";

@@ -19,6 +19,7 @@ mod progress;
 mod remedy;
 mod review;
 mod roles;
+mod secret;
 mod serve;
 mod status;
 mod table;
@@ -35,10 +36,11 @@ use serde_json::{Value, json};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
+use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
 use postern_protocol::trust::{Digest, Envelope, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, UserCommand};
+use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, SecretCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
@@ -106,6 +108,29 @@ pub(crate) enum CommandError {
     Bind(#[from] postern_transport::quic::BindError),
     #[error("the time span cannot be negative")]
     NegativeSpan,
+    #[error(
+        "device `{0}` is not enrolled, so nothing can be sealed to it; `postern-cloud device add {0}` begins that"
+    )]
+    NotEnrolled(Name),
+    #[error(
+        "device `{0}` has announced no key to which a secret could be sealed; bring it online once, with the agent of \
+         this version"
+    )]
+    NoSealingKey(Name),
+    #[error(
+        "device `{device}` has no secret `{name}`; `postern-cloud secret list {device}` shows those that it has"
+    )]
+    NoSecret { device: Name, name: Name },
+    #[error("device `{0}` has {max} secrets, which is all that fit; remove one first", max = limits::SECRETS)]
+    TooManySecrets(Name),
+    #[error(transparent)]
+    Plaintext(#[from] PlaintextFault),
+    #[error(transparent)]
+    Seal(#[from] SealFault),
+    #[error("there is no terminal to ask for the secret; `--stdin` reads it from standard input")]
+    NoTerminal,
+    #[error("the two secrets differ; nothing was set")]
+    SecretsDiffer,
 }
 
 impl CommandError {
@@ -113,7 +138,7 @@ impl CommandError {
         match self {
             Self::Fleet { .. } => 3,
             Self::Unconfirmed | Self::Declined | Self::Overtaken => 4,
-            Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) => 2,
+            Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
@@ -133,7 +158,7 @@ impl CommandError {
                 | PublishError::Ahead { .. } => 1,
             },
             Self::Running(_) => 6,
-            Self::Unknown { .. } | Self::NoSubject { .. } => 7,
+            Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } => 7,
             Self::Explain(error) => match error {
                 ExplainError::Unknown { .. } | ExplainError::NoService { .. } => 7,
                 ExplainError::Compile(_)
@@ -146,6 +171,12 @@ impl CommandError {
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
             Self::NoAddress
+            | Self::NotEnrolled(_)
+            | Self::NoSealingKey(_)
+            | Self::TooManySecrets(_)
+            | Self::Plaintext(_)
+            | Self::Seal(_)
+            | Self::SecretsDiffer
             | Self::Disabled(_)
             | Self::Unwritable(_)
             | Self::Exists(_)
@@ -207,6 +238,11 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),
         Command::Device(DeviceCommand::Add { name }) => device::add(state, &name),
         Command::Device(DeviceCommand::List) => device::list(state),
+        Command::Secret(SecretCommand::Set { device, name, stdin }) => {
+            secret::set(state, &device, &name, stdin)
+        }
+        Command::Secret(SecretCommand::List { device }) => secret::list(state, device.as_deref()),
+        Command::Secret(SecretCommand::Remove { device, name }) => secret::remove(state, &device, &name),
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
         Command::User(UserCommand::List) => user::list(state),
         Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),

@@ -13,6 +13,7 @@ mod enroll;
 mod link;
 mod links;
 mod nudge;
+mod sealing;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -174,7 +175,9 @@ impl Hub {
     async fn answer(self: &Arc<Self>, key: PublicKey, request: HubRequest) -> HubAnswer {
         let now = (self.clock)();
         match request {
-            HubRequest::Enroll { secret, label } => self.enroll(key, secret, &label, now).await,
+            HubRequest::Enroll { secret, label, sealing } => {
+                self.enroll(key, secret, &label, sealing, now).await
+            }
             HubRequest::AcceptInvitation { secret, password } => {
                 self.arrive(self.login.accept_invitation(key, secret, password, now).await).await
             }

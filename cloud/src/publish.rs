@@ -195,12 +195,13 @@ impl Publisher {
                 let Some(state) = tx.device(name)? else { continue };
                 // A device without a key has no snapshot: it names the key that may hold it.
                 let Some(addressee) = self.addressee(&state) else { continue };
-                devices.push((name, addressee, tx.snapshot_term(name)?));
+                devices.push((name, addressee, tx.snapshot_term(name)?, tx.sealed_secrets(&state)?));
             }
             published.compiled += devices.len();
             // One device after another is stored, by the one who holds the transaction.
-            let sealed = parallel::map(&devices, |(name, addressee, newest)| {
-                self.renewed(&compiler, name, *addressee, newest.as_ref(), now)
+            let sealed = parallel::map(&devices, |(name, addressee, newest, secrets)| {
+                let content = compiler.compile(name)?.with_secrets(secrets.clone());
+                self.renewed(content, name, *addressee, newest.as_ref(), now)
             });
             for ((name, ..), sealed) in devices.into_iter().zip(sealed) {
                 let Some((sealed, cause)) = sealed? else { continue };
@@ -217,13 +218,12 @@ impl Publisher {
     /// A device's next snapshot; none where the newest says the same and is not old.
     fn renewed(
         &self,
-        compiler: &Compiler<'_>,
+        content: Content,
         device: &Name,
         addressee: Addressee,
         newest: Option<&SealedTerm>,
         now: UnixTime,
     ) -> Result<Option<(Sealed, Cause)>, PublishError> {
-        let content = compiler.compile(device)?;
         let digest = Self::digest(device, &content, &addressee)?;
         let cause = match newest {
             Some(term) if term.content == digest && !is_due(term, now) => return Ok(None),
@@ -285,6 +285,7 @@ impl Publisher {
         }
         let (model, roster) = (tx.model()?, tx.roster()?);
         let content = Compiler::among(&model, &roster, [&device.name]).compile(&device.name)?;
+        let content = content.with_secrets(tx.sealed_secrets(device)?);
         let sealed = self.seal(&device.name, content, addressee, held.version, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         let version = sealed.term.held.version;

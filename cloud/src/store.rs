@@ -16,6 +16,7 @@ mod model;
 mod people;
 mod revisions;
 mod schema;
+mod secrets;
 mod snapshots;
 
 use std::cell::Cell;
@@ -35,6 +36,7 @@ pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
 pub use self::people::{OneTime, Person, PersonState};
 pub use self::revisions::{EntityCounts, Revision};
+pub use self::secrets::StoredSecret;
 pub use self::snapshots::{Sealed, SealedTerm};
 
 /// An open state file.

@@ -48,6 +48,12 @@ pub const GRANTS: usize = 32_768;
 pub const PROHIBITIONS: usize = 8192;
 /// Service cases of one snapshot.
 pub const CASES: usize = 512;
+/// Sealed secrets of one snapshot.
+pub const SECRETS: usize = 64;
+/// Bytes of one sealed secret: room for a later form beside the present one of 306 bytes.
+pub const SEALED_SECRET_BYTES: usize = 512;
+/// Bytes of a secret before it is sealed.
+pub const SECRET_BYTES: usize = 256;
 /// Second-factor facts in one pass.
 pub const FACTORS: usize = 8;
 

@@ -22,6 +22,6 @@ pub use freshness::{Freshness, FreshnessRule, FreshnessState};
 pub use index::{Ask, Index};
 pub use reason::Reason;
 pub use snapshot::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot, Target, User,
 };
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

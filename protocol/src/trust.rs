@@ -4,6 +4,7 @@
 //! 2. [`envelope`]: the frame around every signed object, and the numbered steps of its verification.
 //! 3. [`root`]: which keys may sign what.
 //! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`].
+//! 5. [`sealed`]: secrets that only one device can open.
 //!
 //! The words are TUF's (The Update Framework 1.0.34): root, role, threshold, version, expiry, rollback.
 
@@ -12,6 +13,7 @@ pub mod envelope;
 pub mod keys;
 pub mod pass;
 pub mod root;
+pub mod sealed;
 
 pub use digest::Digest;
 pub use envelope::{Domain, Envelope, EnvelopeFault, Signed};

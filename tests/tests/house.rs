@@ -17,6 +17,7 @@ const MOST_LINES: usize = 800;
 const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("postcard", &["protocol/src/wire/codec.rs"], CRATES),
     ("ed25519_dalek", &["protocol/src/trust/keys.rs"], CRATES),
+    ("hpke", &["protocol/src/trust/sealed"], CRATES),
     ("sha2", &["protocol/src/trust/digest.rs"], CRATES),
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),

@@ -107,6 +107,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         grants: vec![grant(0), grant(1)],
         prohibitions: Vec::new(),
         cases: Vec::new(),
+        secrets: Vec::new(),
     };
     change(&mut snapshot);
     let sealed = Envelope::seal(&snapshot, &[&key(101)]).unwrap();

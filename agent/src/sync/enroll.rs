@@ -13,6 +13,7 @@ use std::time::Duration;
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::policy::{Expectation, SnapshotFault, verify};
+use postern_protocol::trust::sealed::{Announcement, SealingKeyFault, SealingSecret};
 use postern_protocol::trust::{RootFault, SecretKey};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::Invitation;
@@ -46,6 +47,9 @@ pub(crate) enum EnrollError {
     /// The newest root does not name the hub that answered.
     #[error("the newest root does not name the key of the hub; ask your administrator to publish it")]
     HubKey,
+    /// The device's key has no sealing key.
+    #[error(transparent)]
+    Sealing(#[from] SealingKeyFault),
     /// The first snapshot does not hold.
     #[error("the first policy is not genuine: {0}")]
     Snapshot(#[from] SnapshotFault),
@@ -72,7 +76,12 @@ pub(crate) async fn enroll(
 ) -> Result<DeviceId, EnrollError> {
     store::prepare_enrollment(state_dir)?;
     let dialled = dial(key, invitation.hub_key, &invitation.hubs).await?;
-    let answer = ask(&dialled, invitation, label).await;
+    let request = HubRequest::Enroll {
+        secret: invitation.secret,
+        label: Text::clean(label),
+        sealing: Announcement::sign(key, &SealingSecret::derive(key)?),
+    };
+    let answer = ask(&dialled, &request).await;
     dialled.connection.close(CloseCode::Done.number(), b"");
     dialled.endpoint.wait_idle().await;
     let (device, roots, sealed) = match answer? {
@@ -100,13 +109,12 @@ pub(crate) async fn enroll(
     Ok(device)
 }
 
-async fn ask(dialled: &Dialled, invitation: &Invitation, label: &str) -> Result<HubAnswer, EnrollError> {
+async fn ask(dialled: &Dialled, request: &HubRequest) -> Result<HubAnswer, EnrollError> {
     let opened = dialled.connection.open_bi().await;
     let (mut send, mut recv) = opened.map_err(|end: ConnectionEnd| {
         EnrollError::Link(FrameFault::Stream(StreamFault::ConnectionLost(end)).into())
     })?;
-    let request = HubRequest::Enroll { secret: invitation.secret, label: Text::clean(label) };
-    write_frame(&mut send, &request, limits::FRAME_BYTES).await?;
+    write_frame(&mut send, request, limits::FRAME_BYTES).await?;
     Ok(read_frame(&mut recv, ANSWER_BYTES, ANSWER_TIME).await?)
 }
 

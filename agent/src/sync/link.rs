@@ -97,6 +97,8 @@ async fn converse(
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
     let mut sync = AgentSync::new();
+    // Goes out behind the answer to the first message, so it delays no policy.
+    sync.handle_sealing_key(uplink.sealing);
     let mut answered = false;
     loop {
         let message = next(&mut recv).await?;

@@ -200,7 +200,7 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
                 match sync.handle_message(message).unwrap() {
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
                     Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
-                    Event::Moved(_) => {}
+                    Event::Moved(_) | Event::SealingKey(_) => {}
                 }
             }
             changed = newest.changed() => {

@@ -108,6 +108,7 @@ impl Policy {
             grants: Vec::new(),
             prohibitions: Vec::new(),
             cases: Vec::new(),
+            secrets: Vec::new(),
         };
         Self { snapshot, signer: POLICY_SEED }
     }

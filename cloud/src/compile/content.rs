@@ -8,7 +8,7 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Service, Snapshot, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Secret, Service, Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
@@ -33,6 +33,7 @@ pub struct Content {
     grants: Vec<Grant>,
     prohibitions: Vec<Prohibition>,
     cases: Vec<Case>,
+    secrets: Vec<Secret>,
 }
 
 /// Whom a snapshot is for.
@@ -103,6 +104,7 @@ impl Content {
             grants: Vec::new(),
             prohibitions: Vec::new(),
             cases: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -136,6 +138,12 @@ impl Content {
         }
     }
 
+    /// The same with the secrets that are sealed to the device, ascending by name. One without an account carries none.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<Secret>) -> Self {
+        if self.assigned { Self { secrets, ..self } } else { self }
+    }
+
     /// SHA-256 of the content and its addressee: what decides whether a device needs a new version.
     ///
     /// # Errors
@@ -165,6 +173,7 @@ impl Content {
             grants: self.grants,
             prohibitions: self.prohibitions,
             cases: self.cases,
+            secrets: self.secrets,
         }
     }
 }
@@ -230,6 +239,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             grants: grants.into_iter().collect(),
             prohibitions: prohibitions.into_iter().collect(),
             cases: self.cases(cases),
+            secrets: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::Announcement;
 use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::hub::{HubAnswer, Refusal};
 use postern_protocol::wire::invitation::Invitee;
@@ -25,10 +26,11 @@ impl Hub {
         key: PublicKey,
         secret: [u8; 16],
         label: &Text,
+        sealing: Announcement,
         now: UnixTime,
     ) -> HubAnswer {
         let hub = Arc::clone(self);
-        let answer = blocking(move || hub.bind(&key, &Digest::of(&[&secret]), now)).await;
+        let answer = blocking(move || hub.bind(&key, &Digest::of(&[&secret]), &sealing, now)).await;
         if matches!(answer, Ok(HubAnswer::Enrolled { .. })) {
             tracing::info!(claimed = %label, "a device was enrolled");
             self.news.publish();
@@ -36,9 +38,16 @@ impl Hub {
         settle("enrolment", answer)
     }
 
-    fn bind(&self, key: &PublicKey, secret: &Digest, now: UnixTime) -> Result<HubAnswer, Failed> {
+    fn bind(
+        &self,
+        key: &PublicKey,
+        secret: &Digest,
+        sealing: &Announcement,
+        now: UnixTime,
+    ) -> Result<HubAnswer, Failed> {
         // Looked at first: strangers shall not queue for the one place in which the state can be written.
         self.store.read(|tx| tx.invitation(secret, Invitee::Device))?.ok_or(Refusal::Code)?;
+        sealing.verify(key).map_err(|_| Refusal::SealingKey)?;
         let (answer, name) = self.store.write(|tx| {
             let pending = tx.invitation(secret, Invitee::Device)?.ok_or(Refusal::Code)?;
             let name = pending.invited.name;
@@ -52,6 +61,7 @@ impl Hub {
             }
             tx.use_invitation(secret, key, now)?;
             tx.bind_device(&name, key, now)?;
+            tx.announce(&name, sealing)?;
             let device = tx.device(&name)?.ok_or(Refusal::Code)?;
             let roots: Vec<Vec<u8>> = tx.roots()?.into_iter().take(limits::ROOT_CHAIN).collect();
             let snapshot = self.publisher.publish_deny_all(tx, &device, now)?.bytes;

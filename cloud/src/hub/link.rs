@@ -233,6 +233,9 @@ impl Link {
                 let addresses: Vec<SocketAddr> = addresses.into_iter().take(limits::ADDRESSES).collect();
                 self.note(move || hub.store.note(|tx| tx.moved(&device, &addresses))).await
             }
+            Event::SealingKey(announcement) => {
+                self.note(move || hub.hear_sealing_key(&device, &announcement)).await
+            }
         }
     }
 

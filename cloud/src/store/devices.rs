@@ -110,7 +110,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn bind_device(&self, name: &Name, key: &PublicKey, now: UnixTime) -> Result<(), StoreError> {
         self.sql.execute(
-            "UPDATE device SET key = ?, enrolled = ?, online = 0, seen = NULL, agent = NULL, addresses = '[]',
+            "UPDATE device SET key = ?, enrolled = ?, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
              applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
              WHERE name = ?",
             params![key.as_bytes(), secs(now), name.as_str()],

@@ -58,7 +58,8 @@ impl Tx<'_> {
 
     /// Replaces the model: only rows that differ are written. Gives ids to new people and devices, and forgets the
     /// passwords and keys of people who are gone. Devices that are gone keep their id, so that they can be told. Codes
-    /// that were handed out for who is gone or in another account now are worth nothing any more.
+    /// that were handed out for who is gone or in another account now are worth nothing any more, and secrets of devices
+    /// that are gone or in another account are forgotten: a new owner must not use what the last one knew.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -113,6 +114,7 @@ impl Tx<'_> {
             let [was, is] = [old, new].map(|model| model.devices.get(*name).map(|device| &device.account));
             if was != is {
                 self.withdraw(Invitee::Device, name)?;
+                self.forget_secrets(name)?;
             }
         }
         Ok(())

@@ -130,4 +130,17 @@ CREATE TABLE alarm (
     count  INTEGER NOT NULL,
     PRIMARY KEY (device, kind)
 ) STRICT, WITHOUT ROWID;
+", "
+-- What a device says about the key to which its secrets are sealed: the key and a signature by the device's key.
+ALTER TABLE device ADD COLUMN sealing BLOB;
+
+-- Sealed to one device; nobody else can read them, this file included.
+CREATE TABLE secret (
+    device     TEXT NOT NULL REFERENCES device (name) ON DELETE CASCADE,
+    name       TEXT NOT NULL,
+    device_key BLOB NOT NULL,   -- the key of the device when it was set
+    set_at     INTEGER NOT NULL,
+    sealed     BLOB NOT NULL,
+    PRIMARY KEY (device, name)
+) STRICT, WITHOUT ROWID;
 "];

@@ -30,6 +30,7 @@ mod questions;
 mod removal;
 mod review;
 mod samples;
+mod secrets;
 mod sign_in;
 mod sources;
 mod step_up;

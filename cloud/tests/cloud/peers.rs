@@ -16,6 +16,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
 use postern_protocol::session::agent::{AgentSync, Event, Outcome};
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{Digest, PublicKey, Root, SecretKey};
 use postern_protocol::wire::control::{Held, Hello, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
@@ -130,8 +131,8 @@ impl World {
     pub(crate) async fn enroll(&self, device: &str, seed: u8) -> Agent {
         let secret = self.invite(Invitee::Device, device, seed, 60);
         let caller = self.dial(&key(seed)).await;
-        let label = Text::clean("router");
-        match caller.ask(&HubRequest::Enroll { secret, label }).await {
+        let (label, sealing) = (Text::clean("router"), announcement(&key(seed)));
+        match caller.ask(&HubRequest::Enroll { secret, label, sealing }).await {
             HubAnswer::Enrolled { device, roots, snapshot } => {
                 Agent::enrolled(key(seed), device, &roots, &snapshot)
             }
@@ -173,6 +174,11 @@ impl Caller {
         let (password, otp) = (secret(password), otp.map(secret));
         self.ask(&HubRequest::Login { account, user, password, otp }).await
     }
+}
+
+/// What a device with this key says about its sealing key.
+pub(crate) fn announcement(key: &SecretKey) -> Announcement {
+    Announcement::sign(key, &SealingSecret::derive(key).unwrap())
 }
 
 /// What an agent remembers.
@@ -272,8 +278,18 @@ impl Link {
         self.report(Outcome::Refused { code, detail: Text::clean("no") }).await;
     }
 
+    /// Announces a sealing key, whoever has signed it.
+    pub(crate) async fn announce(&mut self, announcement: Announcement) {
+        self.sync.handle_sealing_key(announcement);
+        self.transmit().await;
+    }
+
     async fn report(&mut self, outcome: Outcome) {
         self.sync.handle_outcome(outcome);
+        self.transmit().await;
+    }
+
+    async fn transmit(&mut self) {
         while let Some(message) = self.sync.poll_transmit() {
             write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES).await.unwrap();
         }

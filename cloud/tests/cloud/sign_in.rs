@@ -7,7 +7,7 @@ use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::text::Text;
 use totp_rs::{Builder, Totp};
 
-use crate::peers::{Caller, World, eventually, key, name, now};
+use crate::peers::{Caller, World, announcement, eventually, key, name, now};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
@@ -350,6 +350,7 @@ async fn a_code_dies_with_the_user_that_it_was_for() {
     world.apply(&std::fs::read_to_string(sample).unwrap());
     let caller = world.dial(&key(10)).await;
     assert_eq!(accept(&caller, secret, PASSWORD).await, HubAnswer::Refused(Refusal::Code));
-    let request = HubRequest::Enroll { secret: device, label: Text::clean("router") };
+    let sealing = announcement(&key(10));
+    let request = HubRequest::Enroll { secret: device, label: Text::clean("router"), sealing };
     assert_eq!(caller.ask(&request).await, HubAnswer::Refused(Refusal::Code));
 }

@@ -8,10 +8,11 @@ use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::text::Text;
 
-use crate::peers::{Agent, World, eventually, key, name};
+use crate::peers::{Agent, World, announcement, eventually, key, name};
 
-fn enroll(secret: [u8; 16]) -> HubRequest {
-    HubRequest::Enroll { secret, label: Text::clean("me") }
+/// What the holder of the key of this seed asks.
+fn enroll(secret: [u8; 16], seed: u8) -> HubRequest {
+    HubRequest::Enroll { secret, label: Text::clean("me"), sealing: announcement(&key(seed)) }
 }
 
 /// What the store says of press-7: online, applied, refused.
@@ -203,11 +204,11 @@ async fn a_code_enrols_one_key_once() {
     let world = World::with_sample("direct-sales").await;
     let secret = world.invite(Invitee::Device, "press-7", 5, 60);
     let first = world.dial(&key(1)).await;
-    let HubAnswer::Enrolled { device, .. } = first.ask(&enroll(secret)).await else { panic!("refused") };
+    let HubAnswer::Enrolled { device, .. } = first.ask(&enroll(secret, 1)).await else { panic!("refused") };
     let second = world.dial(&key(2)).await;
-    assert_eq!(second.ask(&enroll(secret)).await, HubAnswer::Refused(Refusal::Code));
+    assert_eq!(second.ask(&enroll(secret, 2)).await, HubAnswer::Refused(Refusal::Code));
     // An agent whose answer was lost asks again with its key.
-    let HubAnswer::Enrolled { device: again, .. } = first.ask(&enroll(secret)).await else {
+    let HubAnswer::Enrolled { device: again, .. } = first.ask(&enroll(secret, 1)).await else {
         panic!("refused")
     };
     assert_eq!(device, again);
@@ -222,7 +223,7 @@ async fn expired_unknown_and_foreign_codes_have_one_answer() {
     let of_user = world.invite(Invitee::User, "eva", 8, 60);
     let caller = world.dial(&key(1)).await;
     for secret in [expired, replaced, of_user, [77; 16]] {
-        assert_eq!(caller.ask(&enroll(secret)).await, HubAnswer::Refused(Refusal::Code));
+        assert_eq!(caller.ask(&enroll(secret, 1)).await, HubAnswer::Refused(Refusal::Code));
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub prohibitions: Vec<Prohibition>,
     /// Service cases whose remote access is or will be active, ascending by name; at most [`limits::CASES`].
     pub cases: Vec<Case>,
+    /// Secrets that this device alone can open, ascending by name; at most [`limits::SECRETS`].
+    pub secrets: Vec<Secret>,
 }
 
 impl Signed for Snapshot {
@@ -269,6 +271,16 @@ pub struct Case {
     pub not_before: Option<UnixTime>,
     /// The first second in which it is active no more; none is until it is closed.
     pub not_after: Option<UnixTime>,
+}
+
+/// A secret of the device, such as the password of a panel, sealed so that nobody else reads it on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its name.
+    pub name: Name,
+    /// As [`seal`](crate::trust::sealed::seal) made it; 1 to [`limits::SEALED_SECRET_BYTES`] bytes. Whether it opens is
+    /// no matter of form: a secret in a form of a later version must not make the device refuse its policy.
+    pub sealed: Vec<u8>,
 }
 
 impl Prohibition {

@@ -91,6 +91,7 @@ pub(super) fn snapshot() -> Snapshot {
         grants: Vec::new(),
         prohibitions: Vec::new(),
         cases: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::limits;
 use crate::trust::envelope::OVERHEAD;
+use crate::trust::sealed::Announcement;
 use crate::wire::control::{AgentMessage, Held, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
@@ -93,6 +94,11 @@ impl AgentSync {
         // Only the newest matters, so a hub that reads slowly makes nothing pile up here.
         self.answers.retain(|answer| !matches!(answer, AgentMessage::Moved { .. }));
         self.answers.push_back(AgentMessage::Moved { addresses });
+    }
+
+    /// Announces the key to which this device's secrets are sealed; to be called once for each link.
+    pub fn handle_sealing_key(&mut self, announcement: Announcement) {
+        self.answers.push_back(AgentMessage::SealingKey(announcement));
     }
 
     /// The next message for the hub.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::limits::CHUNK_BYTES;
+use crate::trust::sealed::Announcement;
 use crate::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
@@ -20,6 +21,8 @@ pub struct HubSync {
     refused: Option<Held>,
     next_nonce: u64,
     greeted: bool,
+    /// Whether the agent has announced its sealing key on this link.
+    announced: bool,
 }
 
 /// A sealed snapshot, shared by every link that pushes it.
@@ -53,6 +56,8 @@ pub enum Event {
     },
     /// The agent can be reached elsewhere.
     Moved(Vec<std::net::SocketAddr>),
+    /// The agent says to which key its secrets are sealed; nothing is verified yet.
+    SealingKey(Announcement),
 }
 
 #[derive(Debug)]
@@ -68,8 +73,15 @@ impl HubSync {
     #[must_use]
     pub fn new(hello: &Hello, newest: Option<Published>, first_nonce: u64) -> Self {
         let held = hello.held.filter(|_| hello.active);
-        let mut sync =
-            Self { held, pending: None, push: None, refused: None, next_nonce: first_nonce, greeted: false };
+        let mut sync = Self {
+            held,
+            pending: None,
+            push: None,
+            refused: None,
+            next_nonce: first_nonce,
+            greeted: false,
+            announced: false,
+        };
         if let Some(newest) = newest {
             sync.handle_published(newest);
         }
@@ -95,7 +107,7 @@ impl HubSync {
     ///
     /// # Errors
     /// [`ProtocolFault::Unexpected`] for an answer to a push that was never completed, or about another snapshot:
-    /// without this check an agent could be shown as holding what it was never sent.
+    /// without this check an agent could be shown as holding what it was never sent. So is a second sealing key.
     pub fn handle_message(&mut self, message: AgentMessage) -> Result<Event, ProtocolFault> {
         match message {
             AgentMessage::Ack { nonce, held, cut } => {
@@ -109,6 +121,13 @@ impl HubSync {
                 Ok(Event::Refused { held, code, detail })
             }
             AgentMessage::Moved { addresses } => Ok(Event::Moved(addresses)),
+            // A key follows from the device's key and cannot change while a link lasts. Without this check a device
+            // could make its hub verify signatures for ever.
+            AgentMessage::SealingKey(_) if self.announced => Err(ProtocolFault::Unexpected),
+            AgentMessage::SealingKey(announcement) => {
+                self.announced = true;
+                Ok(Event::SealingKey(announcement))
+            }
         }
     }
 

@@ -33,11 +33,13 @@ pub enum Domain {
     Pass,
     /// Possession of a user's key on one channel; signed, never enveloped.
     Proof,
+    /// The key to which a device's secrets are sealed; signed by the device's key, never enveloped.
+    SealingKey,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Root, Self::Snapshot, Self::Pass, Self::Proof];
+    pub const ALL: [Self; 5] = [Self::Root, Self::Snapshot, Self::Pass, Self::Proof, Self::SealingKey];
 
     /// The number in the envelope.
     #[must_use]
@@ -47,6 +49,7 @@ impl Domain {
             Self::Snapshot => 2,
             Self::Pass => 3,
             Self::Proof => 4,
+            Self::SealingKey => 5,
         }
     }
 
@@ -58,6 +61,7 @@ impl Domain {
             Self::Snapshot => "snapshot",
             Self::Pass => "pass",
             Self::Proof => "proof",
+            Self::SealingKey => "sealing-key",
         }
     }
 

@@ -219,12 +219,12 @@ impl fmt::Debug for SecretKey {
 }
 
 /// Compares little-endian numbers. Public keys are not secret, so this need not run in constant time.
-fn below(a: &[u8; 32], b: &[u8; 32]) -> bool {
+pub(super) fn below(a: &[u8; 32], b: &[u8; 32]) -> bool {
     a.iter().rev().cmp(b.iter().rev()).is_lt()
 }
 
 /// The field's prime 2^255 - 19, little endian.
-const P: [u8; 32] = {
+pub(super) const P: [u8; 32] = {
     let mut p = [0xff; 32];
     p[0] = 0xed;
     p[31] = 0x7f;

@@ -3,7 +3,8 @@
 //! 1. The agent's [`Hello`] says what it holds.
 //! 2. The hub answers [`HubMessage::UpToDate`], or pushes: [`HubMessage::Push`], then [`HubMessage::Chunk`]s.
 //! 3. The agent verifies, stores, activates, and answers [`AgentMessage::Ack`] or [`AgentMessage::Nack`].
-//! 4. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
+//! 4. Once in the course of a link the agent sends [`AgentMessage::SealingKey`], to which its secrets are sealed.
+//! 5. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
 //!
 //! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
 //! its signatures alone: a stolen hub can withhold, not invent.
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::Text;
 use crate::trust::Digest;
+use crate::trust::sealed::Announcement;
 
 /// What the agent holds, at the beginning of every link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,8 @@ pub enum AgentMessage {
         #[serde(with = "super::bounded::addresses")]
         addresses: Vec<SocketAddr>,
     },
+    /// To which key the secrets of this device are sealed; once on a link.
+    SealingKey(Announcement),
 }
 
 /// Why an agent refused a push. New codes are added at the end.

@@ -17,6 +17,7 @@ use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
 use crate::trust::PublicKey;
+use crate::trust::sealed::Announcement;
 
 /// What a device or a user asks of a hub; one frame of at most [`limits::FRAME_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub enum HubRequest {
         secret: [u8; 16],
         /// What the device calls itself; a label that decides nothing.
         label: Text,
+        /// To which key its secrets are sealed.
+        sealing: Announcement,
     },
     /// An enrolled device begins synchronisation; the stream stays open.
     Sync(Hello),
@@ -184,6 +187,9 @@ pub enum Refusal {
     /// A user without one-time codes.
     #[error("no one-time codes are set up for you")]
     NoOneTimeCodes,
+    /// The sealing key of a new device is not signed by its device key.
+    #[error("the sealing key is not signed by the key of this device")]
+    SealingKey,
 }
 
 /// One device in a listing.

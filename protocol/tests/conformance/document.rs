@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use postern_protocol::limits;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
+use postern_protocol::trust::sealed::SEALED_BYTES;
 use postern_protocol::trust::{Domain, Pass, Root, Signed};
 use postern_protocol::wire::registry::{
     ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, ProtocolFault,
@@ -48,6 +49,7 @@ fn table(name: &str) -> String {
                     Domain::Snapshot => Snapshot::MAX_BYTES.to_string(),
                     Domain::Pass => Pass::MAX_BYTES.to_string(),
                     Domain::Proof => "72, never in an envelope".to_owned(),
+                    Domain::SealingKey => "32, never in an envelope".to_owned(),
                 };
                 vec![domain.number().to_string(), format!("`{}`", domain.name()), limit]
             }),
@@ -160,7 +162,8 @@ fn its_sentences_name_the_constants_of_the_code() {
     let skew = format!("more than {CLOCK_SKEW_S} seconds");
     let overhead = format!("plus 7, plus {} x 96 bytes", limits::SIGNATURES);
     let row = format!("at most {} bytes", postern_protocol::audit::row::ROW_BYTES);
-    for sentence in [exporter, skew, overhead, row] {
+    let sealed = format!("It is always {SEALED_BYTES} bytes");
+    for sentence in [exporter, skew, overhead, row, sealed] {
         assert!(document.contains(&sentence), "`{sentence}` is not in docs/wire.md");
     }
 }
@@ -193,6 +196,9 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("GRANTS", limits::GRANTS, "grants of a snapshot"),
     ("PROHIBITIONS", limits::PROHIBITIONS, "prohibitions of a snapshot"),
     ("CASES", limits::CASES, "cases of a snapshot"),
+    ("SECRETS", limits::SECRETS, "secrets of a snapshot"),
+    ("SEALED_SECRET_BYTES", limits::SEALED_SECRET_BYTES, "bytes of a sealed secret"),
+    ("SECRET_BYTES", limits::SECRET_BYTES, "bytes of a secret before it is sealed"),
 ];
 
 #[test]

@@ -12,7 +12,9 @@ use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
-use crate::samples::{ISSUED, Sample, addresses, held, name, origin, plain, row, sealed_pass, table, text};
+use crate::samples::{
+    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_pass, table, text,
+};
 
 table!(REQUEST, request, Request {
     Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: signature";
@@ -27,7 +29,7 @@ table!(ANSWER, answer, Answer {
     Answer::Failed(_) => "Failed", "failure: u8";
 });
 table!(HUB_REQUEST, hub_request, HubRequest {
-    HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text";
+    HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
     HubRequest::Sync(_) => "Sync", "hello";
     HubRequest::AcceptInvitation { .. } => "AcceptInvitation", "secret: 16 bytes; password: password";
     HubRequest::Login { .. } => "Login", "account: text; user: name; password: password; otp: option of password";
@@ -54,6 +56,7 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
     AgentMessage::Nack { .. } => "Nack", "nonce: u64; held: held; code: nack code; detail: text";
     AgentMessage::Moved { .. } => "Moved", "addresses: list of socket addresses, at most 8";
+    AgentMessage::SealingKey(_) => "SealingKey", "announcement, once on a link";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -147,7 +150,11 @@ pub(crate) fn hub() -> Vec<Sample> {
         otp: None,
     };
     let mut samples = vec![
-        ask("enroll", "A new device.", HubRequest::Enroll { secret: [0x5e; 16], label: text("press 7") }),
+        ask(
+            "enroll",
+            "A new device.",
+            HubRequest::Enroll { secret: [0x5e; 16], label: text("press 7"), sealing: announcement() },
+        ),
         ask("sync", "An enrolled device that holds a snapshot.", HubRequest::Sync(hello())),
         ask("sync-first", "An enrolled device that holds none.", HubRequest::Sync(first)),
         ask(
@@ -252,6 +259,7 @@ pub(crate) fn sync() -> Vec<Sample> {
         up("ack", "In force; two tunnels were cut.", AgentMessage::Ack { nonce: 9, held: held(), cut: 2 }),
         up("nack", "Refused.", nack),
         up("moved", "The agent is reachable elsewhere.", AgentMessage::Moved { addresses: addresses() }),
+        up("sealing-key", "The agent announces its sealing key.", AgentMessage::SealingKey(announcement())),
     ]
 }
 

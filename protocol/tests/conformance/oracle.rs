@@ -180,6 +180,7 @@ impl World {
             grants: grants.into_iter().collect(),
             prohibitions: prohibitions.into_iter().collect(),
             cases: self.cases(&services),
+            secrets: Vec::new(),
         }
     }
 

@@ -164,7 +164,7 @@ impl Pair {
     fn hub_hears(&mut self, link: u64, message: AgentMessage) {
         let Some(hub) = self.hubs.get_mut(&link) else { return };
         match hub.handle_message(message) {
-            Ok(hub::Event::Applied { .. } | hub::Event::Moved(_)) => {}
+            Ok(hub::Event::Applied { .. } | hub::Event::Moved(_) | hub::Event::SealingKey(_)) => {}
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
                 assert_eq!(code, NackCode::Rollback, "seed {}", self.seed);

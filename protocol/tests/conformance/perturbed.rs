@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
-use crate::samples;
+use crate::samples::{self, announcement};
 
 #[test]
 fn every_golden_value_reads_back_and_no_cut_or_addition_does() {
@@ -161,7 +161,11 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
                 addresses,
             });
     prop_oneof![
-        (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll { secret, label }),
+        (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll {
+            secret,
+            label,
+            sealing: announcement()
+        }),
         hello.prop_map(HubRequest::Sync),
         (any::<[u8; 16]>(), password())
             .prop_map(|(secret, password)| HubRequest::AcceptInvitation { secret, password }),
@@ -248,6 +252,7 @@ proptest! {
             AgentMessage::Ack { nonce, held, cut: number },
             AgentMessage::Nack { nonce, held, code, detail },
             AgentMessage::Moved { addresses },
+            AgentMessage::SealingKey(announcement()),
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }

@@ -9,10 +9,11 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
-    User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot,
+    Target, User,
 };
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
 use postern_protocol::trust::{Digest, Domain, Envelope, Factor, Method, Pass, Proof, Role, Signed};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{Held, NackCode};
@@ -100,6 +101,7 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::Pass => "Pass", "the pass is over, or is not one of this hub for this user and key";
     Refusal::OneTimeCode => "OneTimeCode", "wrong or used one-time code at a step-up";
     Refusal::NoOneTimeCodes => "NoOneTimeCodes", "the user has set up no one-time codes";
+    Refusal::SealingKey => "SealingKey", "the sealing key of a new device is not signed by its device key";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -263,6 +265,7 @@ pub(crate) fn snapshot() -> Snapshot {
             not_before: Some(ISSUED),
             not_after: Some(ISSUED.saturating_add(1800)),
         }],
+        secrets: vec![Secret { name: name("hmi"), sealed: sealed_secret() }],
     }
 }
 
@@ -278,6 +281,19 @@ pub(crate) fn pass() -> Pass {
         issued: ISSUED,
         expires: ISSUED.saturating_add(28_800),
     }
+}
+
+/// What device 10 says about its sealing key.
+pub(crate) fn announcement() -> Announcement {
+    Announcement::sign(&key(10), &SealingSecret::derive(&key(10)).unwrap())
+}
+
+/// The password `4711` of the panel `hmi`, with the random bytes 32 x 0x77.
+pub(crate) fn sealed_secret() -> Vec<u8> {
+    let secret = Plaintext::new(b"4711".to_vec().into()).unwrap();
+    let to = announcement().verify(&key(10).public()).unwrap();
+    let place = Place { fleet: FLEET, device: DEVICE, name: &name("hmi") };
+    seal(&to, &place, &secret, [0x77; 32].into()).unwrap()
 }
 
 pub(crate) fn sealed_pass() -> Vec<u8> {
@@ -326,6 +342,19 @@ fn signed() -> Vec<Sample> {
             Domain::Proof.signed_bytes(&covered),
         ),
         plain::<_, 65>("signed", "proof", "The proof, signed by key 20 over proof-signed-bytes.", &proof),
+        bytes(
+            "sealing-key-signed-bytes",
+            "What key 10 signs about the sealing key that follows from it.",
+            None,
+            Domain::SealingKey.signed_bytes(announcement().verify(&key(10).public()).unwrap().as_bytes()),
+        ),
+        plain::<_, 97>("signed", "announcement", "The sealing key of device 10, signed.", &announcement()),
+        bytes(
+            "sealed-secret",
+            "The secret `4711` named `hmi`, sealed with the random bytes 32 x 0x77.",
+            Some("sealed_secret"),
+            sealed_secret(),
+        ),
         plain::<_, { limits::FRAME_BYTES }>(
             "signed",
             "invitation-payload",
@@ -346,7 +375,7 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Root => Some("root"),
         Domain::Snapshot => Some("snapshot"),
         Domain::Pass => Some("pass"),
-        Domain::Proof => None,
+        Domain::Proof | Domain::SealingKey => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
 }
@@ -416,6 +445,7 @@ fn enumerations() -> Vec<Sample> {
         (Refusal::Pass, "refusal-pass"),
         (Refusal::OneTimeCode, "refusal-one-time-code"),
         (Refusal::NoOneTimeCodes, "refusal-no-one-time-codes"),
+        (Refusal::SealingKey, "refusal-sealing-key"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),

@@ -2,10 +2,11 @@
 
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
-    User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot,
+    Target, User,
 };
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::SEALED_BYTES;
 use postern_protocol::trust::{Digest, Envelope, PublicKey, Signed};
 use postern_protocol::wire::codec;
 
@@ -27,7 +28,7 @@ fn user(seed: u64) -> User {
     User { id: postern_protocol::id::UserId::new(spread(seed)), keys: vec![some_key(seed)], disabled: false }
 }
 
-/// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins, 100 prohibitions, 50 cases.
+/// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins, 100 prohibitions, 50 cases, 64 secrets.
 fn large(window: bool) -> Snapshot {
     let service = |i: u16| Service {
         name: name(&format!("line-{:02}.press-{i:04}.hmi", i % 40)),
@@ -84,6 +85,9 @@ fn large(window: bool) -> Snapshot {
             not_after: window.then(|| until(i)),
         })
         .collect();
+    let secrets = (0..limits::SECRETS)
+        .map(|i| Secret { name: name(&format!("panel-{i:03}")), sealed: vec![1; SEALED_BYTES] })
+        .collect();
     Snapshot {
         fleet: FLEET,
         device: DEVICE,
@@ -102,6 +106,7 @@ fn large(window: bool) -> Snapshot {
         grants,
         prohibitions,
         cases,
+        secrets,
     }
 }
 

@@ -21,6 +21,7 @@ use postern_protocol::session::agent::{self, AgentSync};
 use postern_protocol::session::hub::{HubSync, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
+use postern_protocol::trust::sealed::{Place, SEALED_BYTES, SealingSecret, open};
 use postern_protocol::trust::{
     Digest, Domain, Envelope, Factor, Method, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey,
     Subject,
@@ -49,6 +50,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("snapshot", snapshot),
     ("root", root),
     ("pass", pass),
+    ("sealed_secret", sealed_secret),
     ("row", row),
     ("invitation", invitation),
     ("text", text),
@@ -198,6 +200,17 @@ pub fn pass(bytes: &[u8]) {
             assert_eq!(subject.key(), user.public());
             assert!(subject.expires() > now);
         }
+    }
+}
+
+/// A sealed secret of the device, in the place of the panel `hmi`.
+pub fn sealed_secret(bytes: &[u8]) {
+    let (secret, name) = (SealingSecret::derive(&key(10)).unwrap(), "hmi".parse().unwrap());
+    let place = Place { fleet: FLEET, device: DEVICE, name: &name };
+    if let Ok(opened) = open(&secret, &place, bytes) {
+        assert_eq!(bytes.len(), SEALED_BYTES);
+        assert!((1..=limits::SECRET_BYTES).contains(&opened.reveal().len()));
+        assert!(open(&secret, &Place { device: DeviceId::new([0xd2; 8]), ..place }, bytes).is_err());
     }
 }
 

@@ -354,7 +354,7 @@ async fn sync(
                 match event.map_err(|fault| Mishap::unexpected("a message", fault, "another"))? {
                     Event::Refused { code, .. } => eprintln!("a device refused its policy: {}", code.word()),
                     Event::Moved(addresses) => shared.moved(peer, addresses),
-                    Event::Applied { .. } => {}
+                    Event::Applied { .. } | Event::SealingKey(_) => {}
                 }
             }
             changed = changes.changed() => {

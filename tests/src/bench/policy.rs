@@ -202,6 +202,7 @@ impl Content {
             grants,
             prohibitions: Vec::new(),
             cases: Vec::new(),
+            secrets: Vec::new(),
         })
     }
 

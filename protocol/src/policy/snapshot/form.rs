@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: who signed it, for whom and when. [`verify`](super::super::verify()) asks that before.
 
-use super::{Case, Grant, Prohibition, Service, Snapshot};
+use super::{Case, Grant, Prohibition, Secret, Service, Snapshot};
 use crate::limits;
 use crate::time::UnixTime;
 
@@ -66,6 +66,7 @@ impl Snapshot {
         count("grants", self.grants.len(), limits::GRANTS)?;
         count("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS)?;
         count("cases", self.cases.len(), limits::CASES)?;
+        count("secrets", self.secrets.len(), limits::SECRETS)?;
         ascending("services", &self.services, |a, b| a.name < b.name)?;
         ascending("categories", &self.categories, |a, b| a.name < b.name)?;
         ascending("users", &self.users, |a, b| a.id < b.id)?;
@@ -73,6 +74,7 @@ impl Snapshot {
         ascending("grants", &self.grants, |a, b| a < b)?;
         ascending("prohibitions", &self.prohibitions, |a, b| a < b)?;
         ascending("cases", &self.cases, |a, b| a.name < b.name)?;
+        ascending("secrets", &self.secrets, |a, b| a.name < b.name)?;
         if self.issued >= self.expires {
             return Err(FormFault::Value { list: "snapshot", field: "expires" });
         }
@@ -83,6 +85,7 @@ impl Snapshot {
             empty("grants", &self.grants)?;
             empty("prohibitions", &self.prohibitions)?;
             empty("cases", &self.cases)?;
+            empty("secrets", &self.secrets)?;
         }
         self.services.iter().try_for_each(Service::check_form)?;
         for category in &self.categories {
@@ -98,7 +101,8 @@ impl Snapshot {
         }
         self.grants.iter().try_for_each(|grant| grant.check_form(self))?;
         self.prohibitions.iter().try_for_each(|prohibition| prohibition.check_form(self))?;
-        self.cases.iter().try_for_each(|case| case.check_form(self))
+        self.cases.iter().try_for_each(|case| case.check_form(self))?;
+        self.secrets.iter().try_for_each(Secret::check_form)
     }
 }
 
@@ -143,6 +147,16 @@ impl Case {
         ascending("case services", &self.services, |a, b| a < b)?;
         refers("cases", "service", self.services.last().copied(), snapshot.services.len())?;
         window("cases", self.not_before, self.not_after)
+    }
+}
+
+impl Secret {
+    fn check_form(&self) -> Result<(), FormFault> {
+        if (1..=limits::SEALED_SECRET_BYTES).contains(&self.sealed.len()) {
+            Ok(())
+        } else {
+            Err(FormFault::Value { list: "secrets", field: "sealed" })
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
-use crate::trust::Digest;
+use crate::session::agent::AgentSync;
+use crate::trust::sealed::SealingSecret;
+use crate::trust::{Digest, SecretKey};
 
 fn held(version: u64) -> Held {
     Held { epoch: 1, version, digest: Digest::of(&[&version.to_le_bytes()]) }
@@ -116,6 +118,21 @@ fn an_answer_to_nothing_to_half_a_push_or_about_another_snapshot_is_a_fault() {
     assert_eq!(hub.handle_message(ack(1, held(2))), unexpected);
     assert_eq!(hub.handle_message(ack(1, held(1))), Ok(Event::Applied { held: held(1), cut: 0 }));
     assert_eq!(hub.handle_message(ack(1, held(1))), unexpected);
+}
+
+#[test]
+fn a_sealing_key_is_passed_on_once_and_a_second_one_ends_the_link() {
+    let device = SecretKey::from_seed([10; 32]).unwrap();
+    let announcement = Announcement::sign(&device, &SealingSecret::derive(&device).unwrap());
+    let mut agent = AgentSync::new();
+    agent.handle_sealing_key(announcement);
+    let message = agent.poll_transmit().unwrap();
+    assert_eq!((&message, agent.poll_transmit()), (&AgentMessage::SealingKey(announcement), None));
+    let mut hub = HubSync::new(&hello(None, false), None, 1);
+    assert_eq!(hub.handle_message(message.clone()), Ok(Event::SealingKey(announcement)));
+    assert_eq!(hub.handle_message(message.clone()), Err(ProtocolFault::Unexpected));
+    let mut next_link = HubSync::new(&hello(None, false), None, 2);
+    assert_eq!(next_link.handle_message(message), Ok(Event::SealingKey(announcement)));
 }
 
 #[test]

@@ -143,6 +143,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         grants,
         prohibitions: Vec::new(),
         cases: Vec::new(),
+        secrets: Vec::new(),
     })
 }
 

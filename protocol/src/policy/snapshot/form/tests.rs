@@ -3,12 +3,17 @@ use std::net::IpAddr;
 use super::super::super::world::{at, case, grant, prohibition, public, snapshot};
 use super::*;
 
+fn secret(name: &str) -> Secret {
+    Secret { name: name.parse().unwrap(), sealed: vec![1; 306] }
+}
+
 /// A snapshot with a grant, a prohibition and a case, and one thing changed.
 fn changed(change: impl FnOnce(&mut Snapshot)) -> Result<(), FormFault> {
     let mut snapshot = Snapshot {
         grants: vec![grant()],
         prohibitions: vec![prohibition()],
         cases: vec![case("C-1")],
+        secrets: vec![secret("hmi")],
         ..snapshot()
     };
     change(&mut snapshot);
@@ -43,6 +48,9 @@ fn every_list_must_ascend_strictly() {
     assert_eq!(changed(|s| s.cases.push(case("C-0"))), order("cases"));
     assert_eq!(changed(|s| s.cases.push(case("C-1"))), order("cases"));
     assert_eq!(changed(|s| s.cases.push(case("C-2"))), Ok(()));
+    assert_eq!(changed(|s| s.secrets.push(secret("hmh"))), order("secrets"));
+    assert_eq!(changed(|s| s.secrets.push(secret("hmi"))), order("secrets"));
+    assert_eq!(changed(|s| s.secrets.push(secret("hmj"))), Ok(()));
     assert_eq!(changed(|s| s.cases[0].services = vec![1, 0]), order("case services"));
     assert_eq!(changed(|s| s.cases[0].services = vec![1, 1]), order("case services"));
     assert_eq!(changed(|s| s.categories[0].services = vec![1, 0]), order("category services"));
@@ -70,6 +78,7 @@ fn every_list_has_a_bound() {
     assert_eq!(changed(|s| s.grants = vec![grant(); 32_769]), over("grants", 32_768));
     assert_eq!(changed(|s| fill(&mut s.prohibitions, 8192)), over("prohibitions", 8192));
     assert_eq!(changed(|s| fill(&mut s.cases, 512)), over("cases", 512));
+    assert_eq!(changed(|s| fill(&mut s.secrets, 64)), over("secrets", 64));
     assert_eq!(changed(|s| s.users[0].keys = vec![public(20); 9]), over("user keys", 8));
     // At the bound it is the next rule that speaks.
     assert_eq!(changed(|s| s.grants = vec![grant(); 32_768]), Err(FormFault::Order { list: "grants" }));
@@ -111,6 +120,9 @@ fn values_that_mean_nothing_are_refused() {
     assert_eq!(changed(|s| s.services[1].idle_s = 0), value("services", "idle_s"));
     assert_eq!(changed(|s| s.services[1].duration_s = 0), value("services", "duration_s"));
     assert_eq!(changed(|s| s.users[1].keys.clear()), value("users", "keys"));
+    assert_eq!(changed(|s| s.secrets[0].sealed.clear()), value("secrets", "sealed"));
+    assert_eq!(changed(|s| s.secrets[0].sealed = vec![1; 512]), Ok(()));
+    assert_eq!(changed(|s| s.secrets[0].sealed = vec![1; 513]), value("secrets", "sealed"));
     for (from, until, good) in [(Some(5), Some(6), true), (Some(5), Some(5), false), (None, Some(0), true)] {
         let (from, until) = (from.map(at), until.map(at));
         let expected = |list| if good { Ok(()) } else { value(list, "not_after") };
@@ -162,6 +174,15 @@ fn an_unassigned_device_carries_no_rules() {
             s.grants.clear();
             s.prohibitions.clear();
             s.cases.clear();
+        }),
+        rules("secrets")
+    );
+    assert_eq!(
+        unassigned(|s| {
+            s.grants.clear();
+            s.prohibitions.clear();
+            s.cases.clear();
+            s.secrets.clear();
         }),
         Ok(())
     );
