@@ -57,6 +57,8 @@ pub struct Answer {
     pub device: Name,
     /// The service.
     pub service: Name,
+    /// The machine whose service it is; none for the device's own.
+    pub machine: Option<Name>,
     /// The moment that is judged.
     pub at: UnixTime,
     /// Whether the user has registered a key; without one the device does not know them yet.
@@ -137,6 +139,7 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
         user: user.clone(),
         device: device.clone(),
         service: service.clone(),
+        machine: found.and_then(|endpoint| endpoint.machine.cloned()),
         at: question.at,
         registered: roster.users.get(user).is_some_and(|user| !user.keys.is_empty()),
         judgement,

@@ -44,7 +44,7 @@ pub(super) fn run(state: &Path, asked: &Asked) -> Result<super::Answer, CommandE
 
 /// Grants and prohibitions look as in the answer of `postern-agent explain`, so that the two can be compared.
 fn json(answer: &Answer) -> Value {
-    let Answer { user, device, service, at, registered, judgement, remedies } = answer;
+    let Answer { user, device, service, machine, at, registered, judgement, remedies } = answer;
     let denied = judgement.denied;
     let grants = judgement.chains.iter().map(|chain| {
         json!({
@@ -63,6 +63,7 @@ fn json(answer: &Answer) -> Value {
         "user": user,
         "device": device,
         "service": service,
+        "machine": machine,
         "at": at,
         "registered": registered,
         "allowed": denied.is_none(),

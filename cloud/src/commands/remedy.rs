@@ -40,18 +40,23 @@ pub(super) fn words(remedy: &Remedy, answer: &Answer) -> String {
         Remedy::Widen { origin, category, parts } => {
             let through =
                 category.as_ref().map_or_else(String::new, |category| format!(" (category `{category}`)"));
-            format!("{origin} contains {service}{through}, but not here: {}", places(parts, device))
+            format!("{origin} contains {service}{through}, but not here: {}", places(parts, &place(answer)))
         }
         Remedy::Select { origin, categories, pages } => unselected(origin, categories, pages, answer),
         Remedy::Reopen { origin } => format!("{origin} ends before it begins: give it a later `until`"),
         Remedy::Assign { roles } => {
-            format!("assign a role that contains {service}, in a scope with {device}: {}", openers(roles))
+            format!(
+                "assign a role that contains {service}, in a scope with {}: {}",
+                place(answer),
+                openers(roles)
+            )
         }
         Remedy::AddToRole { categories } => format!(
             "{} {} {service}, but no role that fits the company of {user} opens it: make one, and assign it in a \
-             scope with {device}",
+             scope with {}",
             if categories.len() == 1 { "category" } else { "categories" },
             verb(categories, "contains", "contain"),
+            place(answer),
         ),
         Remedy::Categorise => {
             format!("no access category contains {service}: add it to one, and the category to a role")
@@ -81,13 +86,19 @@ fn present(cases: &[Unfit]) -> String {
     if each.is_empty() { "there is none".to_owned() } else { list(&each) }
 }
 
-fn places(parts: &Parts, device: &Name) -> String {
+/// Where the service is: of two machines behind one device, a scope may contain one.
+fn place(answer: &Answer) -> String {
+    let Answer { device, machine, .. } = answer;
+    machine.as_ref().map_or_else(|| device.to_string(), |machine| format!("{machine} (behind {device})"))
+}
+
+fn places(parts: &Parts, place: &str) -> String {
     let nouns = |scopes: &[crate::model::Scope]| list(&scopes.iter().map(scope).collect::<Vec<_>>());
     let (inside, outside) = (nouns(&parts.inside), nouns(&parts.outside));
     if parts.inside.is_empty() {
-        format!("{device} is not in {outside}")
+        format!("{place} is not in {outside}")
     } else {
-        format!("{device} is in {inside}, but not in {outside}")
+        format!("{place} is in {inside}, but not in {outside}")
     }
 }
 

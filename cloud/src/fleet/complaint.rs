@@ -49,7 +49,10 @@ pub enum Fault {
         error: std::io::ErrorKind,
     },
     /// The file, with those before it, is larger than any fleet.
-    #[error("the fleet is larger than {limit} bytes")]
+    #[error(
+        "the fleet is larger than {limit} bytes, expected its files to have at most that together; take out what nobody \
+         uses"
+    )]
     FileSize {
         /// Bytes allowed.
         limit: usize,

@@ -213,6 +213,20 @@ fn nothing_reaches_into_a_foreign_account() {
 }
 
 #[test]
+fn a_scope_that_is_the_account_of_somebody_else_is_called_what_it_is() {
+    let text = format!(
+        "{HEAD}[account.bolt]\ntenant = \"operating_company\"\nparent = \"acme\"\n[user.o]\naccount = \"bolt\"\n\
+         [assignment.a]\nuser = \"o\"\nrole = \"machine-operator\"\nscope = {{ account = \"acme\" }}\n"
+    );
+    assert_eq!(
+        complaints(&text),
+        [
+            "f:11:21: `assignment.a.scope.account`: found account `acme`, expected account `bolt` or one nested in it"
+        ]
+    );
+}
+
+#[test]
 fn a_role_of_another_tenant_role_cannot_be_assigned_and_permissions_stay_in_theirs() {
     let text = "[user.o]\naccount = \"acme\"\n[role.r]\ntenant = \"service_provider\"\n\
                 permissions = [\"shopfloor.read\"]\n[assignment.a]\nuser = \"o\"\nrole = \"r\"\n\
@@ -220,7 +234,7 @@ fn a_role_of_another_tenant_role_cannot_be_assigned_and_permissions_stay_in_thei
     assert_eq!(
         after_head(text),
         [
-            "f:7:16: `role.r.permissions[shopfloor.read]`: permission `shopfloor.read` cannot be held in service_provider accounts",
+            "f:7:16: `role.r.permissions[shopfloor.read]`: permission `shopfloor.read` cannot be held in service_provider accounts, only in operating_company ones; take it away",
             "f:10:8: `assignment.a.role`: role `r` is for service_provider accounts, but user `o` belongs to `acme`, which is operating_company",
         ]
     );

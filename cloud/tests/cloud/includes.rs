@@ -296,6 +296,8 @@ fn the_depth_number_and_size_of_files_are_bounded() {
     files.write("b.toml", &format!("#{}", "b".repeat(FILE_BYTES / 2)));
     assert_eq!(
         files.faults(),
-        [format!("fleet.toml:1:22: `include`: `b.toml`: the fleet is larger than {FILE_BYTES} bytes")]
+        [format!(
+            "fleet.toml:1:22: `include`: `b.toml`: the fleet is larger than {FILE_BYTES} bytes, expected its files to have at most that together; take out what nobody uses"
+        )]
     );
 }

@@ -255,7 +255,7 @@ fn a_custom_role_keeps_away_from_built_in_names_and_opens_nothing_without_its_pe
     assert_eq!(
         faults(foreign),
         [
-            "3:16: `role.r.permissions[file-transfer.manage]`: permission `file-transfer.manage` cannot be held in operating_company accounts"
+            "3:16: `role.r.permissions[file-transfer.manage]`: permission `file-transfer.manage` cannot be held in operating_company accounts, only in service_provider ones; take it away"
         ]
     );
     sound(&foreign.replace("operating_company", "service_provider"));

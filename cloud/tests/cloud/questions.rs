@@ -69,6 +69,29 @@ fn a_denial_says_which_part_of_an_intersection_is_missing() {
 }
 
 #[test]
+fn of_two_machines_behind_one_device_the_one_that_was_asked_for_is_named() {
+    let cloud = applied("sites");
+    let told = text(&cloud, &["explain", "jon", "router-west", "labeller.web", "--at", DURING]);
+    assert!(
+        told.contains(
+            "  - assignment `jon-manages-hawthorne` of role `workshop-manager` contains labeller.web (category \
+             `web-pages`), but not here: labeller (behind router-west) is not in facility `hawthorne`\n"
+        ),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "  - assign a role that contains labeller.web, in a scope with labeller (behind router-west): "
+        ),
+        "{told}"
+    );
+    let json = cloud.json(&["explain", "jon", "router-west", "labeller.web"]);
+    assert_eq!(json["machine"], "labeller");
+    let own = cloud.json(&["explain", "jon", "router-west", "status"]);
+    assert_eq!(own["machine"], Value::Null);
+}
+
+#[test]
 fn a_prohibition_is_told_before_the_grants_that_it_beats() {
     let cloud = applied("divisions");
     let told = text(&cloud, &["explain", "jana", "mill-1", "plc", "--at", DURING]);

@@ -45,9 +45,7 @@ pub enum Problem {
     #[error("the account is nested more than {NESTING} deep; take a `parent` away")]
     TooDeep,
     /// Something of another account.
-    #[error(
-        "{kind} `{name}` belongs to account `{owner}`, expected one of account `{account}` or of one nested in it"
-    )]
+    #[error("{}", foreign(*kind, name, owner, account))]
     Foreign {
         /// The kind of thing that is named.
         kind: EntityKind,
@@ -110,7 +108,12 @@ pub enum Problem {
         account_tenant: Tenant,
     },
     /// A permission that companies of the role's tenant role cannot hold.
-    #[error("permission `{}` cannot be held in {} accounts", permission.word(), tenant.word())]
+    #[error(
+        "permission `{}` cannot be held in {} accounts, only in {} ones; take it away",
+        permission.word(),
+        tenant.word(),
+        permission.holders_word()
+    )]
     Permission {
         /// The permission.
         permission: Permission,
@@ -218,6 +221,16 @@ pub enum Problem {
         /// The service.
         service: Name,
     },
+}
+
+/// An account belongs to nobody but itself.
+fn foreign(kind: EntityKind, name: &Name, owner: &Name, account: &Name) -> String {
+    if kind == EntityKind::Account {
+        return format!("found account `{name}`, expected account `{account}` or one nested in it");
+    }
+    format!(
+        "{kind} `{name}` belongs to account `{owner}`, expected one of account `{account}` or of one nested in it"
+    )
 }
 
 fn did_you_mean(nearest: Option<&Name>) -> String {
