@@ -45,7 +45,7 @@ use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
 use crate::keys::{self, FoundError, KeyFileError, Keys};
-use crate::model::{EntityKind, Model, RemoveFault};
+use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::store::{Store, StoreError, Tx};
@@ -69,6 +69,8 @@ pub(crate) enum CommandError {
         "the model was changed by somebody else meanwhile; look at the plan again and repeat; nothing was applied"
     )]
     Overtaken,
+    #[error("{}; nothing was applied", bereft(.0))]
+    Bereft(Vec<Bereft>),
     #[error(transparent)]
     Found(#[from] FoundError),
     #[error("`--advertise ADDRESS` is needed: {listen} does not say where devices and users reach the hub")]
@@ -136,7 +138,7 @@ pub(crate) enum CommandError {
 impl CommandError {
     fn code(&self) -> u8 {
         match self {
-            Self::Fleet { .. } => 3,
+            Self::Fleet { .. } | Self::Bereft(_) => 3,
             Self::Unconfirmed | Self::Declined | Self::Overtaken => 4,
             Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) => 5,
@@ -330,6 +332,19 @@ fn placed(complaint: &Complaint, file: &str) -> Value {
 fn lines(file: &Path, complaints: &[Complaint]) -> String {
     let file = file.display().to_string();
     complaints.iter().map(|complaint| complaint.line(&file)).collect::<Vec<_>>().join("\n")
+}
+
+fn bereft(accounts: &[Bereft]) -> String {
+    let one = |Bereft { account, administrators }: &Bereft| {
+        let were: Vec<String> = administrators.iter().map(|user| format!("`{user}`")).collect();
+        let last = if were.len() == 1 { "is the last" } else { "are the last" };
+        format!(
+            "account `{account}` would have users and no tenant administrator: {} {last}; in the same file, assign \
+             `tenant-admin` without an end to one of its users, in a scope that names it",
+            were.join(", ")
+        )
+    };
+    accounts.iter().take(plan::SHOWN).map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn hint(nearest: Option<&str>) -> String {

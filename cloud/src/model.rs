@@ -9,6 +9,7 @@
 //! opens a tunnel by itself. Only an assignment of a role with an access category does.
 
 mod account;
+mod administrator;
 mod assignment;
 mod case;
 mod category;
@@ -30,6 +31,7 @@ use std::fmt;
 use postern_protocol::name::Name;
 
 pub use self::account::{Account, Tenant, User};
+pub use self::administrator::Bereft;
 pub use self::assignment::{Assignment, Scope, Subject};
 pub use self::case::{Case, CaseSubject, Visibility};
 pub use self::category::Category;

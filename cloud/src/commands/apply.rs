@@ -9,12 +9,10 @@ use postern_protocol::time::UnixTime;
 
 use super::change::{Basis, Mode, Proposal};
 use super::plan::{self, write_warnings};
-use super::progress::Progress;
 use super::{Answer, CommandError};
 use crate::args::Fleet;
 use crate::clock;
 use crate::compile::warnings;
-use crate::diff::Diff;
 use crate::fleet::{self, Complaint, Fault, Place};
 use crate::model::{Model, ModelFault};
 
@@ -31,11 +29,7 @@ pub(super) fn check(file: &Fleet) -> Result<Answer, CommandError> {
 
 pub(super) fn diff(state: &Path, file: &Fleet) -> Result<Answer, CommandError> {
     let new = read(file)?;
-    let old = Basis::load(state)?.model;
-    let (diff, warnings) = {
-        let _progress = Progress::begin("comparing", new.devices.len());
-        (Diff::between(&old, &new), warnings(&new))
-    };
+    let (diff, warnings) = Basis::load(state)?.compare(&new)?;
     Ok(Answer { text: plan::words(&diff, &warnings), json: json!({ "diff": diff, "warnings": warnings }) })
 }
 

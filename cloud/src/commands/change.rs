@@ -1,10 +1,12 @@
 //! A change of the model, from the plan to the devices.
 //!
-//! 1. The plan is made against one revision and shown.
+//! 1. The plan is made against one revision and shown. One that takes the last tenant administrator of a company away is
+//!    refused.
 //! 2. When somebody gains access, or the change cannot be taken back, somebody has to confirm it.
 //! 3. One transaction checks that the revision is still the same, stores the model and signs what changed.
 //! 4. A running hub is told, and what is known of the devices' answers is said.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use super::plan::{self, SHOWN, write_rest};
 use super::progress::Progress;
 use super::{Answer, CommandError, arrival, open, operator, publisher};
 use crate::clock;
-use crate::compile::warnings;
+use crate::compile::{Warning, warnings};
 use crate::diff::{Diff, Entity};
 use crate::hub;
 use crate::model::{EntityKind, Model};
@@ -59,6 +61,16 @@ impl Basis {
         Ok(Self { store, revision, model })
     }
 
+    /// Compares the model with a new one, which must leave no company without its administrator.
+    pub(super) fn compare(&self, new: &Model) -> Result<(Diff, BTreeSet<Warning>), CommandError> {
+        let bereft = self.model.bereft_in(new, clock::now());
+        if !bereft.is_empty() {
+            return Err(CommandError::Bereft(bereft));
+        }
+        let _progress = Progress::begin("comparing", new.devices.len());
+        Ok((Diff::between(&self.model, new), warnings(new)))
+    }
+
     /// Carries a proposal out, as far as `mode` allows.
     pub(super) fn carry_out(
         &self,
@@ -67,19 +79,24 @@ impl Basis {
         mode: Mode,
     ) -> Result<Answer, CommandError> {
         let new = &proposal.model;
-        let (diff, warnings) = {
-            let _progress = Progress::begin("comparing", new.devices.len());
-            (Diff::between(&self.model, new), warnings(new))
-        };
-        let returning = self.returning(&diff)?;
+        let (diff, warnings) = self.compare(new)?;
+        let (returning, leaving) = (self.returning(&diff)?, self.leaving(&diff)?);
         let mut text = proposal.preface.clone() + &plan::words(&diff, &warnings);
         plan::write_returning(&mut text, &returning);
-        let answered = |applied: bool| json!({ "applied": applied, "change": proposal.json, "diff": diff, "warnings": warnings, "returning": returning });
+        plan::write_leaving(&mut text, &leaving);
+        let answered = |applied: bool| {
+            json!({
+                "applied": applied, "change": proposal.json, "diff": diff, "warnings": warnings,
+                "returning": returning, "leaving": leaving,
+            })
+        };
         if mode.dry_run || diff.is_empty() {
             return Ok(Answer { text, json: answered(false) });
         }
         let gains = (!diff.gained.is_empty()).then_some("Somebody gains access. Publish this?");
-        if let Some(question) = proposal.question.or(gains)
+        let leaves = (!leaving.is_empty())
+            .then_some("This cannot be taken back: users lose keys and passwords. Apply this?");
+        if let Some(question) = proposal.question.or(leaves).or(gains)
             && !mode.yes
         {
             confirm(&std::mem::take(&mut text), question, mode)?;
@@ -110,6 +127,21 @@ impl Basis {
                 }
             }
             Ok(returning)
+        })
+    }
+
+    /// Users whose password, one-time codes and keys go with them: who is described again later is somebody else, and
+    /// has to be invited.
+    fn leaving(&self, diff: &Diff) -> Result<Vec<Name>, CommandError> {
+        let gone = diff.removed.iter().filter(|entity| entity.kind == EntityKind::User.word());
+        self.store.read(|tx| {
+            let mut leaving = Vec::new();
+            for Entity { name, .. } in gone {
+                if tx.person(name)?.is_some_and(|person| person.password.is_some()) {
+                    leaving.push(name.clone());
+                }
+            }
+            Ok(leaving)
         })
     }
 

@@ -54,6 +54,18 @@ pub(super) fn write_returning(text: &mut String, devices: &[Name]) {
     write_rest(text, devices.len());
 }
 
+/// Users who lose what they sign in with.
+pub(super) fn write_leaving(text: &mut String, users: &[Name]) {
+    for user in users.iter().take(SHOWN) {
+        let _infallible = writeln!(
+            text,
+            "User {user} leaves the model with password, one-time codes and keys: who is called {user} later is \
+             somebody else."
+        );
+    }
+    write_rest(text, users.len());
+}
+
 /// `count` things, of which [`SHOWN`] were written.
 pub(super) fn write_rest(text: &mut String, count: usize) {
     if let Some(rest) = count.checked_sub(SHOWN).filter(|rest| *rest > 0) {

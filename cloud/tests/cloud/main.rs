@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod administrators;
 mod affected;
 mod commands;
 mod determinism;
