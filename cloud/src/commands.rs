@@ -28,6 +28,7 @@ mod words;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -305,10 +306,15 @@ fn hub_addresses(tx: &Tx<'_>) -> Result<Vec<SocketAddr>, CommandError> {
     Ok(vec![address.ok_or(CommandError::NoAddress)?])
 }
 
-/// Who runs this command, for the log of revisions.
+/// Who runs this command, for the log of revisions: a name from the environment, harmless and short, or else the user
+/// that the system knows.
 fn operator() -> String {
     let named = ["SUDO_USER", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    named.unwrap_or_else(|| "unknown".to_owned())
+    match named.filter(|name| !name.is_empty()) {
+        Some(name) => Cut(&name).to_string(),
+        None => std::fs::metadata("/proc/self")
+            .map_or_else(|_| "unknown".to_owned(), |process| format!("uid {}", process.uid())),
+    }
 }
 
 /// A complaint for programs: its place in parts, what a person would read as one line, and the fault by itself.

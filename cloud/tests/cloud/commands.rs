@@ -29,7 +29,7 @@ impl Cloud {
         cloud
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern-cloud"));
         command.arg("--state").arg(&self.state).args(args).stdin(Stdio::null());
         command

@@ -1,6 +1,7 @@
 //! Commands that change the model or write it down: `diff`, `apply`, `export`, `history` and `account remove`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
@@ -164,6 +165,25 @@ fn the_history_says_who_did_what_newest_first() {
     assert_eq!(header, ["REVISION", "WHEN", "WHO", "WHAT", "ADDED", "CHANGED", "REMOVED"]);
     assert_eq!(cloud.code(&["history", "--limit", "0"]).0, 2);
     assert_eq!(cloud.code(&["history", "--limit", "many"]).0, 2);
+}
+
+#[test]
+fn who_changed_something_is_named_by_the_environment_or_by_the_system_and_harmlessly() {
+    let cloud = Cloud::founded();
+    let apply = |environment: &[(&str, &str)]| {
+        let mut command = cloud.command(&["apply", &sample("direct-sales"), "--yes"]);
+        command.env_remove("SUDO_USER").env_remove("USER").envs(environment.iter().copied());
+        assert_eq!(command.output().unwrap().status.code(), Some(0));
+        let mut empty = cloud.command(&["apply", "/dev/null", "--yes"]);
+        assert_eq!(empty.env("USER", "nobody").output().unwrap().status.code(), Some(0));
+        cloud.json(&["history"])["revisions"][1]["who"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(apply(&[("USER", "anna")]), "anna");
+    assert_eq!(apply(&[("USER", "root"), ("SUDO_USER", "anna")]), "anna");
+    assert_eq!(apply(&[("USER", "\u{1b}[31manna")]), "\\u{1b}[31manna");
+    let owner = fs::metadata(&cloud.state).unwrap().uid();
+    assert_eq!(apply(&[]), format!("uid {owner}"));
+    assert_eq!(apply(&[("USER", "")]), format!("uid {owner}"));
 }
 
 #[test]
