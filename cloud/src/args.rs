@@ -36,6 +36,12 @@ pub(crate) enum Command {
         /// Where devices and users reach the hub; repeat it for each address, in the order to be tried.
         #[arg(long)]
         advertise: Vec<SocketAddr>,
+        /// How many root keys are made, each for a holder and a medium of its own.
+        #[arg(long, default_value_t = 3)]
+        root_keys: u8,
+        /// How many of them must sign the next root.
+        #[arg(long, default_value_t = 2)]
+        root_threshold: u8,
     },
     /// Checks a fleet file by itself, without an installation.
     Check {

@@ -37,18 +37,19 @@ use serde_json::{Value, json};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
+use postern_protocol::trust::Root;
 use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
-use postern_protocol::trust::{Digest, Envelope, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
 use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, SecretCommand, UserCommand};
 use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
-use crate::keys::{self, FoundError, KeyFileError, Keys};
+use crate::keys::{self, FoundError, KeyFileError, Keys, Origin};
 use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
+use crate::signer::SignerError;
 use crate::store::{Store, StoreError, Tx};
 
 /// What a command has to say.
@@ -85,6 +86,8 @@ pub(crate) enum CommandError {
     Key(#[from] KeyFileError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -142,17 +145,21 @@ impl CommandError {
             Self::Fleet { .. } | Self::Bereft(_) => 3,
             Self::Unconfirmed | Self::Declined | Self::Overtaken => 4,
             Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) | Self::NoTerminal => 2,
-            Self::Key(_) | Self::Store(_) => 5,
+            Self::Key(_) | Self::Store(_) | Self::Signer(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
+                FoundError::Threshold { .. } => 2,
                 FoundError::BadPath(_)
+                | FoundError::Root(_)
+                | FoundError::NotFirst(_)
+                | FoundError::Exchange(_)
                 | FoundError::Io { .. }
                 | FoundError::Key(_)
                 | FoundError::Envelope(_)
                 | FoundError::Store(_) => 1,
             },
             Self::Publish(error) => match error {
-                PublishError::Store(_) | PublishError::Root(_) => 5,
+                PublishError::Store(_) | PublishError::Signer(_) => 5,
                 PublishError::Compile(_)
                 | PublishError::Size { .. }
                 | PublishError::Form { .. }
@@ -221,7 +228,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn dispatch(args: Args) -> Result<Answer, CommandError> {
     let state = args.state.as_path();
     match args.command {
-        Command::Init { listen, advertise } => init::run(state, listen, advertise),
+        Command::Init { listen, advertise, root_keys, root_threshold } => {
+            let origin = Origin::Here { keys: root_keys, threshold: root_threshold };
+            init::run(state, listen, advertise, origin)
+        }
         Command::Check { fleet } => apply::check(&fleet),
         Command::Apply { fleet, dry_run, yes } => {
             apply::run(state, &fleet, change::Mode { dry_run, yes, json: args.json })
@@ -260,7 +270,7 @@ fn open(state: &Path) -> Result<Store, CommandError> {
 }
 
 fn publisher(state: &Path, tx: &Tx<'_>) -> Result<Publisher, CommandError> {
-    Ok(Publisher::new(tx, Keys::load(state)?.policy)?)
+    Ok(Publisher::open(state, tx)?)
 }
 
 /// A name that somebody typed, if the model has it.
@@ -280,18 +290,16 @@ fn known_among(names: Vec<&Name>, kind: EntityKind, name: &str) -> Result<Name, 
 }
 
 /// A fresh code for an invitee, with everything that it needs to reach this hub and to know it.
-fn invitation(tx: &Tx<'_>, invitee: Invitee) -> Result<Invitation, CommandError> {
-    let roots = tx.roots()?;
-    let damaged = || StoreError::Damaged { what: "root" };
-    let first =
-        Envelope::parse(roots.first().ok_or_else(damaged)?, limits::ROOT_BYTES).map_err(|_| damaged())?;
-    let newest = Root::self_signed(roots.last().ok_or_else(damaged)?).map_err(|_| damaged())?;
-    let hub_key = *newest.hubs.first().ok_or_else(damaged)?;
+///
+/// It pins the newest root, not the first: whoever enrols walks on from there, and need not know what was before.
+fn invitation(state: &Path, tx: &Tx<'_>, invitee: Invitee) -> Result<Invitation, CommandError> {
+    let sealed = tx.newest_root()?;
+    let root = Root::self_signed(&sealed).map_err(SignerError::from)?;
     Ok(Invitation {
         invitee,
         hubs: hub_addresses(tx)?,
-        hub_key,
-        root: Digest::of(&[first.payload()]),
+        hub_key: Keys::load(state, &root)?.hub.public(),
+        root: Root::digest_of(&sealed).map_err(SignerError::from)?,
         secret: chance::bytes(),
     })
 }

@@ -36,6 +36,7 @@ use self::links::Links;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
+use crate::signer::Signer;
 use crate::store::{Store, StoreError};
 use crate::visibility::visible_devices;
 
@@ -255,19 +256,13 @@ impl Visit {
     }
 }
 
-/// Opens the parts of a hub that live in a state directory.
-///
-/// # Errors
-/// When the state or its root cannot be read.
-pub fn open(
-    store: &Arc<Store>,
-    keys: crate::keys::Keys,
-    clock: fn() -> UnixTime,
-) -> Result<Arc<Hub>, PublishError> {
-    let publisher = Arc::new(store.read(|tx| Publisher::new(tx, keys.policy))?);
+/// Puts the parts of a hub together.
+#[must_use]
+pub fn open(store: &Arc<Store>, signer: Arc<Signer>, clock: fn() -> UnixTime) -> Arc<Hub> {
+    let publisher = Arc::new(Publisher::new(signer));
     let news = News::default();
-    let login = Arc::new(Login::new(Arc::clone(store), Arc::clone(&publisher), keys.identity, news.clone()));
-    Ok(Arc::new(Hub::new(Arc::clone(store), publisher, login, news, clock)))
+    let login = Arc::new(Login::new(Arc::clone(store), Arc::clone(&publisher), news.clone()));
+    Arc::new(Hub::new(Arc::clone(store), publisher, login, news, clock))
 }
 
 fn close(connection: &Connection, fault: ProtocolFault) {

@@ -2,7 +2,7 @@
 //!
 //! 1. [`fleet`] reads a declarative file into a [`model`], or refuses it with the place of every error.
 //! 2. [`diff`] says who gains and loses what; [`compile`] turns the model into the policy of one device.
-//! 3. [`publish`] signs what changed; [`store`] keeps model and snapshots in one transaction.
+//! 3. [`publish`] signs what changed, with the [`keys`] that the newest root names ([`signer`]); [`store`] keeps model and snapshots in one transaction.
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
 //!    everything that one user or device is concerned with.
@@ -27,6 +27,7 @@ pub mod news;
 mod parallel;
 pub mod publish;
 pub mod review;
+pub mod signer;
 pub mod store;
 pub mod visibility;
 

@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use postern_protocol::id::FleetId;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey, SecretKey};
+use postern_protocol::trust::{Digest, Factor, Method, Pass, PublicKey};
 use postern_protocol::wire::hub::{HubAnswer, Password, Refusal};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::Failure;
@@ -40,7 +39,6 @@ use crate::store::{Pending, Person, Store, StoreError, Tx};
 pub struct Login {
     store: Arc<Store>,
     publisher: Arc<Publisher>,
-    identity: SecretKey,
     news: News,
     /// Hashes under way.
     hashing: Semaphore,
@@ -98,13 +96,12 @@ enum Failed {
 impl Login {
     /// A desk at which users are known by `store`.
     #[must_use]
-    pub fn new(store: Arc<Store>, publisher: Arc<Publisher>, identity: SecretKey, news: News) -> Self {
+    pub fn new(store: Arc<Store>, publisher: Arc<Publisher>, news: News) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         password::prepare();
         Self {
             store,
             publisher,
-            identity,
             news,
             hashing: Semaphore::new(cores),
             limiter: Mutex::new(Limiter::default()),
@@ -341,7 +338,7 @@ impl Login {
         now: UnixTime,
     ) -> Result<HubAnswer, Failed> {
         let pass = Pass {
-            fleet: self.fleet(),
+            fleet: tx.installation()?.fleet,
             user: person.id,
             key: *key,
             factors: methods.map(|method| Factor { method, at: now }).collect(),
@@ -353,15 +350,12 @@ impl Login {
 
     fn seal(&self, tx: &Tx<'_>, person: &Person, pass: &Pass) -> Result<HubAnswer, Failed> {
         let Pass { fleet, user, .. } = *pass;
-        let pass = Envelope::seal(pass, &[&self.identity]).map_err(|_| Failed::Internal)?;
+        let authority = self.publisher.signer().refresh(tx).map_err(PublishError::from)?;
+        let pass = authority.keys.identity.seal(pass).map_err(|_| Failed::Internal)?;
         let model = tx.model()?;
         let body = model.users.get(&person.name).ok_or(Refusal::Login)?;
         let account = Text::clean(&model.path(&body.account));
         Ok(HubAnswer::LoggedIn { fleet, user, account, name: person.name.clone(), pass })
-    }
-
-    fn fleet(&self) -> FleetId {
-        self.publisher.root().fleet
     }
 }
 

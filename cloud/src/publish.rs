@@ -6,11 +6,14 @@
 //!    version, in the caller's transaction: the edit and its snapshots are stored together or not at all.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Snapshot;
 use postern_protocol::policy::snapshot::FormFault;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Envelope, EnvelopeFault, Root, RootFault, SecretKey, Signed as _};
+use postern_protocol::trust::{Digest, EnvelopeFault, Signed as _};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::Held;
 use serde::Serialize;
@@ -18,13 +21,13 @@ use serde::Serialize;
 use crate::compile::{Addressee, CompileError, Compiler, Content, Roster, Term};
 use crate::model::Model;
 use crate::parallel;
+use crate::signer::{Authority, Signer, SignerError};
 use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
 
 /// Signs snapshots for one installation.
 #[derive(Debug)]
 pub struct Publisher {
-    root: Root,
-    policy: SecretKey,
+    signer: Arc<Signer>,
 }
 
 /// Which devices an edit can affect.
@@ -128,29 +131,33 @@ pub enum PublishError {
         /// What was published.
         newest: u64,
     },
-    /// The stored root does not hold.
-    #[error("the stored root: {0}")]
-    Root(#[from] RootFault),
+    /// Nobody can sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The state could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Publisher {
-    /// Reads the newest root and takes the policy key.
-    ///
-    /// # Errors
-    /// When the stored root does not hold.
-    pub fn new(tx: &Tx<'_>, policy: SecretKey) -> Result<Self, PublishError> {
-        let roots = tx.roots()?;
-        let newest = roots.last().map(Vec::as_slice).unwrap_or_default();
-        Ok(Self { root: Root::self_signed(newest)?, policy })
+    /// A publisher that signs as `signer` says.
+    #[must_use]
+    pub const fn new(signer: Arc<Signer>) -> Self {
+        Self { signer }
     }
 
-    /// The root in force.
+    /// A publisher for the installation in a state directory.
+    ///
+    /// # Errors
+    /// When root or keys cannot be read.
+    pub fn open(state: &Path, tx: &Tx<'_>) -> Result<Self, PublishError> {
+        Ok(Self::new(Arc::new(Signer::open(state, tx)?)))
+    }
+
+    /// Who signs.
     #[must_use]
-    pub const fn root(&self) -> &Root {
-        &self.root
+    pub const fn signer(&self) -> &Arc<Signer> {
+        &self.signer
     }
 
     /// Signs what changed or grows old among the affected devices.
@@ -177,6 +184,7 @@ impl Publisher {
         now: UnixTime,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Published, PublishError> {
+        let authority = self.signer.refresh(tx)?;
         let stored;
         let model = match affected {
             Affected::Edit { model, .. } => model,
@@ -194,14 +202,14 @@ impl Publisher {
             for name in portion {
                 let Some(state) = tx.device(name)? else { continue };
                 // A device without a key has no snapshot: it names the key that may hold it.
-                let Some(addressee) = self.addressee(&state) else { continue };
+                let Some(addressee) = addressee(&authority, &state) else { continue };
                 devices.push((name, addressee, tx.snapshot_term(name)?, tx.sealed_secrets(&state)?));
             }
             published.compiled += devices.len();
             // One device after another is stored, by the one who holds the transaction.
             let sealed = parallel::map(&devices, |(name, addressee, newest, secrets)| {
                 let content = compiler.compile(name)?.with_secrets(secrets.clone());
-                self.renewed(content, name, *addressee, newest.as_ref(), now)
+                renewed(&authority, content, name, *addressee, newest.as_ref(), now)
             });
             for ((name, ..), sealed) in devices.into_iter().zip(sealed) {
                 let Some((sealed, cause)) = sealed? else { continue };
@@ -215,25 +223,6 @@ impl Publisher {
         Ok(published)
     }
 
-    /// A device's next snapshot; none where the newest says the same and is not old.
-    fn renewed(
-        &self,
-        content: Content,
-        device: &Name,
-        addressee: Addressee,
-        newest: Option<&SealedTerm>,
-        now: UnixTime,
-    ) -> Result<Option<(Sealed, Cause)>, PublishError> {
-        let digest = Self::digest(device, &content, &addressee)?;
-        let cause = match newest {
-            Some(term) if term.content == digest && !is_due(term, now) => return Ok(None),
-            Some(term) if term.content == digest => Cause::Renewed,
-            Some(_) | None => Cause::Changed,
-        };
-        let above = newest.map_or(0, |term| term.held.version);
-        Ok(Some((self.seal(device, content, addressee, above, now)?, cause)))
-    }
-
     /// Signs the snapshot that a device gets at enrolment: it belongs to somebody and permits nothing yet.
     ///
     /// # Errors
@@ -244,11 +233,12 @@ impl Publisher {
         device: &DeviceState,
         now: UnixTime,
     ) -> Result<Sealed, PublishError> {
-        let Some(addressee) = self.addressee(device) else {
+        let authority = self.signer.refresh(tx)?;
+        let Some(addressee) = addressee(&authority, device) else {
             return Err(StoreError::Damaged { what: "device key" }.into());
         };
-        let above = tx.snapshot_term(&device.name)?.map_or(0, |term| term.held.version);
-        let sealed = self.seal(&device.name, Content::deny_all(), addressee, above, now)?;
+        let above = above(&authority, tx.snapshot_term(&device.name)?.as_ref());
+        let sealed = seal(&authority, &device.name, Content::deny_all(), addressee, above, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         Ok(sealed)
     }
@@ -257,10 +247,12 @@ impl Publisher {
     ///
     /// # Errors
     /// A [`StoreError`].
-    pub fn is_behind(&self, tx: &Tx<'_>, device: &DeviceState, held: &Held) -> Result<bool, StoreError> {
+    pub fn is_behind(&self, tx: &Tx<'_>, device: &DeviceState, held: &Held) -> Result<bool, PublishError> {
+        let epoch = self.signer.refresh(tx)?.root.policy_epoch;
         let newest = tx.snapshot_term(&device.name)?.map(|term| term.held);
+        let newest = newest.filter(|newest| newest.epoch == epoch);
         let known = newest.is_some_and(|newest| newest.version > held.version || newest == *held);
-        Ok(!known && held.epoch == self.root.policy_epoch)
+        Ok(!known && held.epoch == epoch)
     }
 
     /// Signs the present policy again with a version above `held`, when a device holds something that this state
@@ -275,18 +267,19 @@ impl Publisher {
         held: &Held,
         now: UnixTime,
     ) -> Result<Option<Publication>, PublishError> {
-        let Some(addressee) = self.addressee(device) else { return Ok(None) };
+        let authority = self.signer.refresh(tx)?;
+        let Some(addressee) = addressee(&authority, device) else { return Ok(None) };
         if !self.is_behind(tx, device, held)? {
             return Ok(None);
         }
-        let newest = tx.snapshot_term(&device.name)?.map_or(0, |term| term.held.version);
+        let newest = above(&authority, tx.snapshot_term(&device.name)?.as_ref());
         if held.version.saturating_sub(newest) > LEAP {
             return Err(PublishError::Ahead { device: device.name.clone(), claimed: held.version, newest });
         }
         let (model, roster) = (tx.model()?, tx.roster()?);
         let content = Compiler::among(&model, &roster, [&device.name]).compile(&device.name)?;
         let content = content.with_secrets(tx.sealed_secrets(device)?);
-        let sealed = self.seal(&device.name, content, addressee, held.version, now)?;
+        let sealed = seal(&authority, &device.name, content, addressee, held.version, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         let version = sealed.term.held.version;
         Ok(Some(Publication { device: device.name.clone(), version, cause: Cause::Raised }))
@@ -311,45 +304,79 @@ impl Publisher {
             Affected::Due => tx.due_devices(now),
         }
     }
+}
 
-    fn addressee(&self, device: &DeviceState) -> Option<Addressee> {
-        Some(Addressee {
-            fleet: self.root.fleet,
-            device: device.id,
-            device_key: device.key?,
-            epoch: self.root.policy_epoch,
-        })
-    }
+/// A device's next snapshot; none where the newest says the same and is not old.
+fn renewed(
+    authority: &Authority,
+    content: Content,
+    device: &Name,
+    addressee: Addressee,
+    newest: Option<&SealedTerm>,
+    now: UnixTime,
+) -> Result<Option<(Sealed, Cause)>, PublishError> {
+    let digest = digest(authority, device, &content, &addressee)?;
+    let cause = match newest {
+        Some(term) if term.content == digest && !is_due(term, now) => return Ok(None),
+        Some(term) if term.content == digest => Cause::Renewed,
+        Some(_) | None => Cause::Changed,
+    };
+    let above = above(authority, newest);
+    Ok(Some((seal(authority, device, content, addressee, above, now)?, cause)))
+}
 
-    fn digest(device: &Name, content: &Content, addressee: &Addressee) -> Result<Digest, PublishError> {
-        content.digest(addressee).map_err(|fault| PublishError::Size { device: device.clone(), fault })
-    }
+fn addressee(authority: &Authority, device: &DeviceState) -> Option<Addressee> {
+    let root = &authority.root;
+    Some(Addressee {
+        fleet: root.fleet,
+        device: device.id,
+        device_key: device.key?,
+        epoch: root.policy_epoch,
+    })
+}
 
-    fn seal(
-        &self,
-        device: &Name,
-        content: Content,
-        addressee: Addressee,
-        above: u64,
-        now: UnixTime,
-    ) -> Result<Sealed, PublishError> {
-        let name = || device.clone();
-        // SQLite's integers end at 2^63; a device that claims a version beyond cannot be followed.
-        let version = above.checked_add(1).filter(|version| i64::try_from(*version).is_ok());
-        let version = version.ok_or_else(|| PublishError::Exhausted { device: name() })?;
-        let digest = Self::digest(device, &content, &addressee)?;
-        let term = Term { version, issued: now, expires: now.saturating_add(LIFETIME_S) };
-        let snapshot = content.into_snapshot(addressee, term);
-        snapshot.check_form().map_err(|fault| PublishError::Form { device: name(), fault })?;
-        let payload = codec::encode(&snapshot, postern_protocol::policy::Snapshot::MAX_BYTES)
-            .map_err(|fault| PublishError::Size { device: name(), fault })?;
-        let held = Held { epoch: addressee.epoch, version, digest: Digest::of(&[&payload]) };
-        let bytes =
-            Envelope::seal_payload(postern_protocol::policy::Snapshot::DOMAIN, &payload, &[&self.policy])
-                .map_err(|fault| PublishError::Seal { device: name(), fault })?;
-        let term = SealedTerm { held, content: digest, issued: now, expires: term.expires };
-        Ok(Sealed { term, bytes })
-    }
+/// The version above which the next snapshot must be: a new epoch starts its versions anew.
+fn above(authority: &Authority, newest: Option<&SealedTerm>) -> u64 {
+    let held = newest.map(|term| term.held).filter(|held| held.epoch == authority.root.policy_epoch);
+    held.map_or(0, |held| held.version)
+}
+
+/// What a snapshot says and who signs it: with another policy key the same content is signed anew.
+fn digest(
+    authority: &Authority,
+    device: &Name,
+    content: &Content,
+    addressee: &Addressee,
+) -> Result<Digest, PublishError> {
+    let content =
+        content.digest(addressee).map_err(|fault| PublishError::Size { device: device.clone(), fault })?;
+    let keys: Vec<_> = authority.keys.policy.keys().iter().map(|key| *key.public().as_bytes()).collect();
+    Ok(Digest::of(&[content.as_bytes(), &keys.concat()]))
+}
+
+fn seal(
+    authority: &Authority,
+    device: &Name,
+    content: Content,
+    addressee: Addressee,
+    above: u64,
+    now: UnixTime,
+) -> Result<Sealed, PublishError> {
+    let name = || device.clone();
+    // SQLite's integers end at 2^63; a device that claims a version beyond cannot be followed.
+    let version = above.checked_add(1).filter(|version| i64::try_from(*version).is_ok());
+    let version = version.ok_or_else(|| PublishError::Exhausted { device: name() })?;
+    let digest = digest(authority, device, &content, &addressee)?;
+    let term = Term { version, issued: now, expires: now.saturating_add(LIFETIME_S) };
+    let snapshot = content.into_snapshot(addressee, term);
+    snapshot.check_form().map_err(|fault| PublishError::Form { device: name(), fault })?;
+    let payload = codec::encode(&snapshot, Snapshot::MAX_BYTES)
+        .map_err(|fault| PublishError::Size { device: name(), fault })?;
+    let held = Held { epoch: addressee.epoch, version, digest: Digest::of(&[&payload]) };
+    let sealed = authority.keys.policy.seal_payload::<Snapshot>(&payload);
+    let bytes = sealed.map_err(|fault| PublishError::Seal { device: name(), fault })?;
+    let term = SealedTerm { held, content: digest, issued: now, expires: term.expires };
+    Ok(Sealed { term, bytes })
 }
 
 /// Whether half of a snapshot's lifetime is over. A device that is reached in the second half misses nothing.

@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use crate::commands::init;
     use crate::fleet;
+    use crate::keys::Origin;
 
     fn proposal(fleet: &str) -> Proposal {
         Proposal {
@@ -226,7 +227,7 @@ mod tests {
     fn a_device_that_comes_back_is_told_with_the_router_that_was_enrolled_under_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
-        assert!(init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new()).is_ok());
+        assert!(init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new(), Origin::USUAL).is_ok());
         let mode = Mode { dry_run: false, yes: true, json: false };
         let accounts =
             "[account.acme]\ntenant = \"service_provider\"\n[account.bolt]\ntenant = \"service_provider\"\n";
@@ -252,7 +253,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
         let listen = "127.0.0.1:7440".parse().unwrap();
-        assert!(init::run(&state, listen, Vec::new()).is_ok());
+        assert!(init::run(&state, listen, Vec::new(), Origin::USUAL).is_ok());
         let mode = Mode { dry_run: false, yes: true, json: false };
         let account = "[account.acme]\ntenant = \"service_provider\"\n";
         let (mine, theirs) = (Basis::load(&state).ok().unwrap(), Basis::load(&state).ok().unwrap());

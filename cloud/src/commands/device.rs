@@ -17,7 +17,7 @@ use crate::store::{DeviceState, Invited, SealedTerm};
 pub(super) fn add(state: &Path, name: &str) -> Result<Answer, CommandError> {
     let (device, code, expires) = open(state)?.write(|tx| {
         let device = known(&tx.model()?, EntityKind::Device, name)?;
-        let code = invitation(tx, Invitee::Device)?;
+        let code = invitation(state, tx, Invitee::Device)?;
         let expires = clock::now().saturating_add(CODE_S);
         let invited = Invited { invitee: Invitee::Device, name: device.clone() };
         tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;

@@ -36,7 +36,7 @@ pub(super) fn set(state: &Path, device: &str, name: &Name, from_stdin: bool) -> 
             return Err(CommandError::TooManySecrets(device));
         }
         let publisher = publisher(state, tx)?;
-        let place = Place { fleet: publisher.root().fleet, device: id, name };
+        let place = Place { fleet: publisher.signer().now().root.fleet, device: id, name };
         let sealed = seal(&to, &place, &secret, Zeroizing::new(chance::bytes()))?;
         let now = clock::now();
         let set = StoredSecret { device: device.clone(), name: name.clone(), device_key, set: now };

@@ -21,7 +21,7 @@ use postern_transport::quic::{Endpoint, Role, Settings};
 use super::{Answer, CommandError, open};
 use crate::clock;
 use crate::hub;
-use crate::keys::Keys;
+use crate::signer::Signer;
 
 pub(super) fn run(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
     let level = std::env::var("POSTERN_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
@@ -58,16 +58,21 @@ fn lock(state: &Path) -> Result<File, CommandError> {
 async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
     let io = |what| move |error| CommandError::Io { what, error };
     let store = Arc::new(open(state)?);
-    let keys = Keys::load(state)?;
-    let installation = store.read(|tx| tx.installation())?;
+    let (installation, signer) =
+        store.read(|tx| Ok::<_, CommandError>((tx.installation()?, Arc::new(Signer::open(state, tx)?))))?;
     let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
-    let endpoint = Endpoint::bind(listen.unwrap_or(installation.listen), &keys.hub, role, &Settings::hub())?;
+    let endpoint = Endpoint::bind(
+        listen.unwrap_or(installation.listen),
+        &signer.now().keys.hub,
+        role,
+        &Settings::hub(),
+    )?;
     let bound = endpoint.local_addr().map_err(io("the hub's socket"))?;
     store.write(|tx| {
         tx.save_bound(bound)?;
         tx.all_links_down()
     })?;
-    let hub = hub::open(&store, keys, clock::now)?;
+    let hub = hub::open(&store, signer, clock::now);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
     let watcher = hub::Watcher::bind(Arc::clone(&hub), state).map_err(io("the hub's local socket"))?;

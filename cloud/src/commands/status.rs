@@ -8,15 +8,13 @@ use postern_protocol::trust::Root;
 
 use super::{Answer, CommandError, open};
 use crate::hub;
-use crate::store::StoreError;
+use crate::signer::SignerError;
 
 pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
     let running = hub::is_running(state);
-    open(state)?.read(|tx| {
+    open(state)?.read::<_, CommandError>(|tx| {
         let (installation, model, devices) = (tx.installation()?, tx.model()?, tx.devices()?);
-        let roots = tx.roots()?;
-        let newest = roots.last().map(Vec::as_slice).unwrap_or_default();
-        let root = Root::self_signed(newest).map_err(|_| StoreError::Damaged { what: "root" })?;
+        let root = Root::self_signed(&tx.newest_root()?).map_err(SignerError::from)?;
         let enrolled = devices.iter().filter(|device| device.key.is_some()).count();
         let online = devices.iter().filter(|device| running && device.online).count();
         let mut behind = 0usize;
@@ -26,7 +24,7 @@ pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
         }
         let (revision, bound) = (tx.revision()?, tx.bound()?);
         let alarms = tx.alarms()?.len();
-        let hub_key = root.hubs.first().map(|key| key.fingerprint()).unwrap_or_default();
+        let hub_keys: Vec<String> = root.hubs.iter().map(|key| key.fingerprint()).collect();
         let listening = bound.filter(|_| running).map_or_else(|| "stopped".to_owned(), |at| format!("listening on {at}"));
         let text = format!(
             "Installation {fleet}\nHub          {listening}, key {hub_key}\nRoot         version {version}, epoch {epoch}\n\
@@ -34,6 +32,7 @@ pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
              Devices      {enrolled} enrolled, {online} online, {behind} without the latest policy\n\
              Alarms       {alarms}\n",
             fleet = installation.fleet,
+            hub_key = hub_keys.join(" or "),
             version = root.version,
             epoch = root.policy_epoch,
             accounts = model.accounts.len(),

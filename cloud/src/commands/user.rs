@@ -23,7 +23,7 @@ pub(super) fn invite(state: &Path, name: &str) -> Result<Answer, CommandError> {
             return Err(CommandError::Disabled(user));
         }
         let account = model.users.get(&user).map(|body| model.path(&body.account)).unwrap_or_default();
-        let code = invitation(tx, Invitee::User)?;
+        let code = invitation(state, tx, Invitee::User)?;
         let expires = clock::now().saturating_add(CODE_S);
         let invited = Invited { invitee: Invitee::User, name: user.clone() };
         tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;

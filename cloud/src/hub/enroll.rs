@@ -19,6 +19,25 @@ use postern_protocol::wire::text::Text;
 
 use super::{Failed, Hub, blocking, settle};
 use crate::publish::Affected;
+use crate::store::{StoreError, Tx};
+
+/// The newest roots, as many as one answer holds. The code pins the root that was the newest when it was made, so
+/// that it is among them whatever was before.
+fn newest_roots(tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
+    let newest = tx.root_version()?;
+    let chain = u32::try_from(limits::ROOT_CHAIN).unwrap_or(u32::MAX);
+    let mut roots = tx.roots_after(newest.saturating_sub(chain), limits::ROOT_CHAIN)?;
+    let mut bytes: usize = roots.iter().map(|(_, sealed)| sealed.len()).sum();
+    let mut skipped = 0;
+    for (_, sealed) in roots.iter().take(roots.len().saturating_sub(1)) {
+        if bytes <= ROOTS_BYTES {
+            break;
+        }
+        bytes -= sealed.len();
+        skipped += 1;
+    }
+    Ok(roots.split_off(skipped).into_iter().map(|(_, sealed)| sealed).collect())
+}
 
 impl Hub {
     pub(super) async fn enroll(
@@ -63,7 +82,7 @@ impl Hub {
             tx.bind_device(&name, key, now)?;
             tx.announce(&name, sealing)?;
             let device = tx.device(&name)?.ok_or(Refusal::Code)?;
-            let roots: Vec<Vec<u8>> = tx.roots()?.into_iter().take(limits::ROOT_CHAIN).collect();
+            let roots = newest_roots(tx)?;
             let snapshot = self.publisher.publish_deny_all(tx, &device, now)?.bytes;
             self.publisher.publish(tx, Affected::Device(&name), now)?;
             Ok((HubAnswer::Enrolled { device: device.id, roots, snapshot }, name))
@@ -72,3 +91,6 @@ impl Hub {
         Ok(answer)
     }
 }
+
+/// Bytes of roots in an answer; the rest of the frame is for the snapshot, which denies everything and is small.
+const ROOTS_BYTES: usize = limits::LIST_FRAME_BYTES - 16 * 1024;

@@ -17,6 +17,7 @@ use postern_protocol::trust::{Envelope, Factor, Method, Pass, PublicKey, Role};
 use postern_protocol::wire::hub::{HubAnswer, Password, Refusal};
 
 use super::{Code, Failed, Login, Outcome, PASS_S, blocking, use_code};
+use crate::publish::PublishError;
 use crate::store::{Person, PersonState, Tx};
 
 /// Who claims to be signed in on which key, with what.
@@ -69,9 +70,10 @@ impl Login {
     fn recognise(&self, tx: &Tx<'_>, claim: &Claim, now: UnixTime) -> Result<(Person, Pass), Failed> {
         let person = tx.person_of_key(&claim.key)?.filter(|person| person.state() == PersonState::Active);
         let person = person.ok_or(Refusal::UnknownKey)?;
-        let identity = self.publisher.root().role(Role::Identity).map_err(|_| Failed::Internal)?;
+        let authority = self.publisher.signer().refresh(tx).map_err(PublishError::from)?;
+        let identity = authority.root.role(Role::Identity).map_err(|_| Failed::Internal)?;
         let pass: Pass = Envelope::open(&claim.pass, identity).map_err(|_| Refusal::Pass)?;
-        let named = (pass.fleet, pass.user, pass.key) == (self.fleet(), person.id, claim.key);
+        let named = (pass.fleet, pass.user, pass.key) == (authority.root.fleet, person.id, claim.key);
         // What a stolen identity key forged for years would otherwise be signed again by the key that replaces it.
         let genuine = pass.issued <= now.saturating_add(CLOCK_SKEW_S)
             && pass.expires <= pass.issued.saturating_add(PASS_S);

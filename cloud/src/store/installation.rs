@@ -59,6 +59,46 @@ impl Tx<'_> {
         if roots.is_empty() { Err(StoreError::Damaged { what: "root" }) } else { Ok(roots) }
     }
 
+    /// The newest root, sealed.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn newest_root(&self) -> Result<Vec<u8>, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT sealed FROM root ORDER BY version DESC LIMIT 1")?;
+        query.query_row([], |row| row.get(0)).optional()?.ok_or(StoreError::Damaged { what: "root" })
+    }
+
+    /// The version of the newest root.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn root_version(&self) -> Result<u32, StoreError> {
+        let mut query = self.sql.prepare_cached("SELECT max(version) FROM root")?;
+        query.query_row([], |row| row.get::<_, Option<u32>>(0))?.ok_or(StoreError::Damaged { what: "root" })
+    }
+
+    /// The roots after a version, in order, at most `limit` of them.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn roots_after(&self, version: u32, limit: usize) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let mut query = self
+            .sql
+            .prepare_cached("SELECT version, sealed FROM root WHERE version > ? ORDER BY version LIMIT ?")?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let roots = query.query_map(params![version, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(roots.collect::<Result<_, _>>()?)
+    }
+
+    /// Stores the next root. Whoever calls this has verified that it follows the newest.
+    ///
+    /// # Errors
+    /// A [`StoreError`], also when a root of this version is there.
+    pub fn save_root(&self, version: u32, sealed: &[u8]) -> Result<(), StoreError> {
+        self.sql.execute("INSERT INTO root (version, sealed) VALUES (?, ?)", params![version, sealed])?;
+        Ok(())
+    }
+
     /// Remembers where the hub listens now, for the codes that other commands make.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use postern_cloud::fleet;
 use postern_cloud::hub::{self, Hub, Watcher};
-use postern_cloud::keys::{self, Keys, Plan};
+use postern_cloud::keys::{self, Keys, Origin, Plan};
 use postern_cloud::publish::{Affected, Publisher};
+use postern_cloud::signer::Signer;
 use postern_cloud::store::{Invited, Store, StoreError, Tx};
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
@@ -64,15 +65,16 @@ impl World {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
-        let plan = Plan { listen: "127.0.0.1:0".parse().unwrap(), advertise: Vec::new() };
+        let plan =
+            Plan { listen: "127.0.0.1:0".parse().unwrap(), advertise: Vec::new(), origin: Origin::USUAL };
         keys::found(&state, &plan, now()).unwrap();
         let store = Arc::new(Store::open(&state.join(keys::DATABASE)).unwrap());
-        let loaded = Keys::load(&state).unwrap();
-        let hub_key = loaded.hub.public();
+        let signer = Arc::new(store.read(|tx| Signer::open(&state, tx)).unwrap());
+        let hub_key = signer.now().keys.hub.public();
         let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
-        let endpoint = Endpoint::bind(plan.listen, &loaded.hub, role, &Settings::hub()).unwrap();
+        let endpoint = Endpoint::bind(plan.listen, &signer.now().keys.hub, role, &Settings::hub()).unwrap();
         let address = endpoint.local_addr().unwrap();
-        let hub: Arc<Hub> = hub::open(&store, loaded, now).unwrap();
+        let hub: Arc<Hub> = hub::open(&store, signer, now);
         tokio::spawn(Watcher::bind(Arc::clone(&hub), &state).unwrap().run());
         tokio::spawn(hub.serve(endpoint.clone()));
         Self { store, state, address, hub_key, endpoint, _directory: directory }
@@ -86,11 +88,10 @@ impl World {
 
     pub(crate) fn publish(&self, change: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
         let other = Store::open(&self.state.join(keys::DATABASE)).unwrap();
-        let policy = Keys::load(&self.state).unwrap().policy;
         other
             .write(|tx| {
                 change(tx)?;
-                Publisher::new(tx, policy)?.publish(tx, Affected::All, now()).map(drop)
+                Publisher::open(&self.state, tx)?.publish(tx, Affected::All, now()).map(drop)
             })
             .map_err(|error: postern_cloud::publish::PublishError| error.to_string())
             .unwrap();
@@ -103,6 +104,12 @@ impl World {
         let expires = now().saturating_add(valid_s);
         self.store.write(|tx| tx.invite(&Digest::of(&[&secret]), &invited, expires)).unwrap();
         secret
+    }
+
+    /// The keys of the running hub.
+    pub(crate) fn keys(&self) -> Keys {
+        let root = Root::self_signed(&self.read(|tx| tx.newest_root())).unwrap();
+        Keys::load(&self.state, &root).unwrap()
     }
 
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {

@@ -2,7 +2,7 @@
 
 use postern_cloud::compile::affected;
 use postern_cloud::fleet;
-use postern_cloud::keys::{self, Keys, Plan};
+use postern_cloud::keys::{self, Origin, Plan};
 use postern_cloud::model::Model;
 use postern_cloud::publish::{Affected, Cause, LIFETIME_S, PublishError, Published, Publisher};
 use postern_cloud::store::Store;
@@ -54,11 +54,11 @@ impl Office {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
-        let plan = Plan { listen: "127.0.0.1:7000".parse().unwrap(), advertise: Vec::new() };
+        let plan =
+            Plan { listen: "127.0.0.1:7000".parse().unwrap(), advertise: Vec::new(), origin: Origin::USUAL };
         keys::found(&state, &plan, NOW).unwrap();
         let store = Store::open(&state.join(keys::DATABASE)).unwrap();
-        let policy = Keys::load(&state).unwrap().policy;
-        let publisher = store.read(|tx| Publisher::new(tx, policy)).unwrap();
+        let publisher = store.read(|tx| Publisher::open(&state, tx)).unwrap();
         let model = fleet::read(FLEET, &[]).unwrap();
         let key = |seed| SecretKey::from_seed([seed; 32]).unwrap().public();
         store

@@ -1,6 +1,5 @@
 //! A second factor proved again by somebody who is signed in, and everybody else who tries.
 
-use postern_cloud::keys::Keys;
 use postern_protocol::id::FleetId;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Envelope, Factor, Method, Pass, SecretKey};
@@ -50,8 +49,8 @@ impl Otto {
 
     /// A pass as only the hub can sign it.
     fn forge(&self, change: impl FnOnce(&mut Pass)) -> Vec<u8> {
-        let keys = Keys::load(&self.world.state).unwrap();
-        self.sign(&keys.identity, change)
+        let keys = self.world.keys();
+        self.sign(&keys.identity.keys()[0], change)
     }
 
     fn sign(&self, by: &SecretKey, change: impl FnOnce(&mut Pass)) -> Vec<u8> {
@@ -146,12 +145,12 @@ async fn a_pass_that_no_sign_in_gives_is_not_signed_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pass_that_the_hub_did_not_sign_is_not_stepped_up() {
     let otto = Otto::signed_in().await;
-    let keys = Keys::load(&otto.world.state).unwrap();
+    let keys = otto.world.keys();
     let mut flipped = otto.pass.clone();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
     for (what, pass) in [
-        ("signed by the policy role", otto.sign(&keys.policy, |_| {})),
+        ("signed by the policy role", otto.sign(&keys.policy.keys()[0], |_| {})),
         ("signed by its holder", otto.sign(&key(10), |_| {})),
         ("with a wrong signature", flipped),
         ("nothing", Vec::new()),

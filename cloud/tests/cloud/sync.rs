@@ -248,12 +248,12 @@ async fn a_snapshot_is_renewed_at_half_of_its_lifetime_and_not_before() {
     use postern_cloud::publish::{Affected, Cause, LIFETIME_S, Publisher};
     let world = World::with_sample("direct-sales").await;
     world.enroll("press-7", 1).await;
-    let policy = postern_cloud::keys::Keys::load(&world.state).unwrap().policy;
-    let publish = |policy, at: UnixTime| {
-        let published = world.store.write(|tx| Publisher::new(tx, policy)?.publish(tx, Affected::All, at));
+    let publish = |at: UnixTime| {
+        let published =
+            world.store.write(|tx| Publisher::open(&world.state, tx)?.publish(tx, Affected::All, at));
         published.unwrap().iter().map(|p| (p.version, p.cause)).collect::<Vec<_>>()
     };
     let issued = world.read(|tx| tx.snapshot_term(&name("press-7"))).unwrap().issued;
-    assert_eq!(publish(policy.clone(), issued.saturating_add(LIFETIME_S / 2 - 1)), []);
-    assert_eq!(publish(policy, issued.saturating_add(LIFETIME_S / 2)), [(3, Cause::Renewed)]);
+    assert_eq!(publish(issued.saturating_add(LIFETIME_S / 2 - 1)), []);
+    assert_eq!(publish(issued.saturating_add(LIFETIME_S / 2)), [(3, Cause::Renewed)]);
 }

@@ -197,8 +197,34 @@ impl<'a> Envelope<'a> {
         keys: &[&SecretKey],
     ) -> Result<Vec<u8>, EnvelopeFault> {
         let signed = domain.signed_bytes(payload);
-        let mut signatures: Vec<(PublicKey, Signature)> =
-            keys.iter().map(|key| (key.public(), key.sign(&signed))).collect();
+        let signatures =
+            keys.iter().map(|key| (*key.public().as_bytes(), key.sign(&signed))).collect::<Vec<_>>();
+        Self::assemble(domain.number(), payload, signatures)
+    }
+
+    /// Adds the signature of one more holder to what others have signed: the same payload, signatures sorted. Nothing
+    /// that is there already is believed by it.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::parse`], [`EnvelopeFault::Domain`] for an object of another kind, and
+    /// [`EnvelopeFault::Order`] when this key has signed already.
+    pub fn countersign<T: Signed>(bytes: &[u8], key: &SecretKey) -> Result<Vec<u8>, EnvelopeFault> {
+        let envelope = Envelope::parse(bytes, T::MAX_BYTES)?;
+        let (found, expected) = (envelope.domain, T::DOMAIN.number());
+        if found != expected {
+            return Err(EnvelopeFault::Domain { found, expected });
+        }
+        let signature = key.sign(&T::DOMAIN.signed_bytes(envelope.payload));
+        let mut signatures: Vec<_> = envelope.signatures.iter().map(|(key, s)| (**key, *s)).collect();
+        signatures.push((*key.public().as_bytes(), signature));
+        Self::assemble(expected, envelope.payload, signatures)
+    }
+
+    fn assemble(
+        domain: u8,
+        payload: &[u8],
+        mut signatures: Vec<([u8; 32], Signature)>,
+    ) -> Result<Vec<u8>, EnvelopeFault> {
         signatures.sort_by_key(|(key, _)| *key);
         if signatures.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
             return Err(EnvelopeFault::Order);
@@ -209,12 +235,12 @@ impl<'a> Envelope<'a> {
         }
         let length = u32::try_from(payload.len()).map_err(|_| EnvelopeFault::Frame)?;
         let mut bytes = Vec::with_capacity(payload.len() + 7 + signatures.len() * 96);
-        bytes.extend_from_slice(&[FORMAT, domain.number()]);
+        bytes.extend_from_slice(&[FORMAT, domain]);
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(payload);
         bytes.push(count);
         for (key, signature) in &signatures {
-            bytes.extend_from_slice(key.as_bytes());
+            bytes.extend_from_slice(key);
             bytes.extend_from_slice(signature.as_bytes());
         }
         Ok(bytes)
@@ -240,16 +266,18 @@ impl<'a> Envelope<'a> {
             return Err(EnvelopeFault::Domain { found: self.domain, expected: domain.number() });
         }
         let threshold = usize::from(role.threshold).max(1); // a threshold of zero would accept unsigned bytes
+        let valid = self.signers(domain, role).count();
+        if valid < threshold { Err(EnvelopeFault::Threshold { valid, threshold }) } else { Ok(()) }
+    }
+
+    /// The keys of `role` whose signature in `domain` holds.
+    pub fn signers(&self, domain: Domain, role: &RoleKeys) -> impl Iterator<Item = PublicKey> {
         let signed = domain.signed_bytes(self.payload);
         // 4 to 6. Keys are strictly ascending in the frame and in the role, so each counts once.
-        let valid = self
-            .signatures
-            .iter()
-            .filter(|(key, signature)| {
-                role.keys.iter().any(|k| k.as_bytes() == *key && k.verifies(&signed, signature))
-            })
-            .count();
-        if valid < threshold { Err(EnvelopeFault::Threshold { valid, threshold }) } else { Ok(()) }
+        self.signatures.iter().filter_map(move |(bytes, signature)| {
+            let key = role.keys.iter().find(|key| key.as_bytes() == *bytes)?;
+            key.verifies(&signed, signature).then_some(*key)
+        })
     }
 
     /// The payload, which means nothing before [`Envelope::verify`].

@@ -3,6 +3,12 @@
 //! 1. The first root is accepted because the enrolment code carries its digest ([`Root::accept_first`]).
 //! 2. Each later root is one version higher, signed by the threshold of its predecessor *and* by its own
 //!    ([`Root::accept_next`]; TUF section 5.3), so a thief needs the offline keys to change who may sign.
+//! 3. A chain is walked in order ([`Root::follow`]), from the pinned root on where it begins earlier
+//!    ([`Root::accept_chain`]). Nothing is skipped, however long a device was away.
+//!
+//! Acceptance does not look at the clock: a root that has expired meanwhile is a step on the way to the newest, and a
+//! device whose newest has expired must still take the next. What an expired root is worth is the gate's business
+//! ([`Root::expires`]): nothing is permitted under it.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +74,7 @@ pub struct Root {
     pub fleet: FleetId,
     /// Counts from 1 without gaps.
     pub version: u32,
-    /// When this root should have been replaced.
+    /// The first second in which nothing is permitted under this root; it is accepted all the same.
     pub expires: UnixTime,
     /// Snapshots carry this number; raising it makes every older snapshot worthless, whatever its version.
     pub policy_epoch: u32,
@@ -162,11 +168,8 @@ impl Root {
     /// # Errors
     /// The [`RootFault`] of the first check that fails.
     pub fn self_signed(bytes: &[u8]) -> Result<Self, RootFault> {
-        let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
-        let claimed: Self = crate::wire::codec::decode(envelope.payload(), limits::ROOT_BYTES)
-            .map_err(EnvelopeFault::Codec)?;
-        claimed.check_form()?;
-        envelope.verify(Domain::Root, claimed.role(Role::Root)?)?;
+        let claimed = Self::unverified(bytes)?;
+        Envelope::parse(bytes, limits::ROOT_BYTES)?.verify(Domain::Root, claimed.role(Role::Root)?)?;
         Ok(claimed)
     }
 
@@ -192,6 +195,65 @@ impl Root {
         Ok(next)
     }
 
+    /// Accepts all of these, one after another, and returns the last; this root itself if there are none.
+    ///
+    /// # Errors
+    /// The [`RootFault`] of the first that does not follow; the caller keeps the root that it had.
+    pub fn follow<'a>(self, later: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, RootFault> {
+        later.into_iter().try_fold(self, |root, bytes| root.accept_next(bytes))
+    }
+
+    /// Accepts a chain that contains the pinned root: what is before it is skipped unread, what follows is walked.
+    ///
+    /// # Errors
+    /// [`RootFault::Digest`] when none of them is the pinned one, with the digest of the last; otherwise that of the
+    /// first root that does not follow.
+    pub fn accept_chain<'a>(
+        roots: impl IntoIterator<Item = &'a [u8]>,
+        pinned: &Digest,
+    ) -> Result<Self, RootFault> {
+        let mut roots = roots.into_iter();
+        let mut last = Err(RootFault::Envelope(EnvelopeFault::Frame));
+        for bytes in roots.by_ref() {
+            last = Self::accept_first(bytes, pinned);
+            if !matches!(last, Err(RootFault::Digest { .. })) {
+                break;
+            }
+        }
+        last?.follow(roots)
+    }
+
+    /// Reads a root that may lack signatures, to show it or to sign it. Nothing may be believed for it.
+    ///
+    /// # Errors
+    /// The [`RootFault`] of the first check of form that fails.
+    pub fn unverified(bytes: &[u8]) -> Result<Self, RootFault> {
+        let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
+        let claimed: Self = crate::wire::codec::decode(envelope.payload(), limits::ROOT_BYTES)
+            .map_err(EnvelopeFault::Codec)?;
+        claimed.check_form()?;
+        Ok(claimed)
+    }
+
+    /// The holders of this root's root role who have signed `bytes`, and how many must.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::parse`] and [`Root::role`].
+    pub fn signed_by(&self, bytes: &[u8]) -> Result<(Vec<PublicKey>, usize), RootFault> {
+        let role = self.role(Role::Root)?;
+        let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
+        let needed = usize::from(role.threshold).max(1);
+        Ok((envelope.signers(Domain::Root, role).collect(), needed))
+    }
+
+    /// The digest of a sealed root's payload, by which it is pinned.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::parse`].
+    pub fn digest_of(bytes: &[u8]) -> Result<Digest, RootFault> {
+        Ok(Digest::of(&[Envelope::parse(bytes, limits::ROOT_BYTES)?.payload()]))
+    }
+
     /// The keys of `role`.
     ///
     /// # Errors
@@ -200,7 +262,12 @@ impl Root {
         self.roles.iter().find(|keys| keys.role == role).ok_or(RootFault::Roles { role })
     }
 
-    fn check_form(&self) -> Result<(), RootFault> {
+    /// Whether the form is right: what every acceptance checks, and what whoever makes a root wants to know before
+    /// its holders sign.
+    ///
+    /// # Errors
+    /// [`RootFault::Roles`], [`RootFault::SharedKey`] or [`RootFault::Hubs`].
+    pub fn check_form(&self) -> Result<(), RootFault> {
         for (i, role) in Role::ALL.into_iter().enumerate() {
             let keys = self.roles.get(i).filter(|keys| keys.role == role).ok_or(RootFault::Roles { role })?;
             let ascending = keys.keys.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
@@ -307,6 +374,83 @@ mod tests {
         let other = Root { fleet: there, ..root(2, &[1], 1) };
         let fault = RootFault::Fleet { found: there, expected: here };
         assert_eq!(root(1, &[1], 1).accept_next(&sealed(&other, &[1])), Err(fault));
+    }
+
+    /// A chain of roots of versions 1 to `count`, each with a root key of its own beside a lasting one.
+    fn chain(count: u8) -> Vec<Vec<u8>> {
+        let seeds = |version: u8| [1, 100 + version];
+        let seal = |version: u8| {
+            let root = root(version.into(), &seeds(version), 2);
+            let holders = [1, 100 + version, 100 + version - 1];
+            sealed(&root, if version == 1 { &holders[..2] } else { &holders })
+        };
+        (1..=count).map(seal).collect()
+    }
+
+    #[test]
+    fn a_chain_is_followed_to_its_end_and_not_over_a_gap() {
+        let chain = chain(70);
+        let slices = || chain.iter().map(Vec::as_slice);
+        let first = Root::self_signed(&chain[0]).unwrap();
+        assert_eq!(first.clone().follow(slices().skip(1)).map(|root| root.version), Ok(70));
+        assert_eq!(first.clone().follow([]), Ok(first.clone()));
+        let threshold = EnvelopeFault::Threshold { valid: 1, threshold: 2 };
+        assert_eq!(first.follow(slices().skip(2)), Err(RootFault::Envelope(threshold)));
+    }
+
+    #[test]
+    fn a_chain_begins_at_the_pinned_root_wherever_it_stands() {
+        let chain = chain(5);
+        let slices = || chain.iter().map(Vec::as_slice);
+        let pinned = Root::digest_of(&chain[2]).unwrap();
+        assert_eq!(Root::accept_chain(slices(), &pinned).map(|root| root.version), Ok(5));
+        assert_eq!(Root::accept_chain(slices().take(3), &pinned).map(|root| root.version), Ok(3));
+        let found = Root::digest_of(&chain[4]).unwrap();
+        let other = Digest::of(&[b"other"]);
+        assert_eq!(Root::accept_chain(slices(), &other), Err(RootFault::Digest { found, expected: other }));
+        assert_eq!(
+            Root::accept_chain([], &pinned),
+            Err(RootFault::Envelope(EnvelopeFault::Frame)),
+            "no roots at all"
+        );
+        // The pinned one is there, and what follows it does not.
+        let broken = [chain[2].as_slice(), chain[4].as_slice()];
+        let fault = EnvelopeFault::Threshold { valid: 1, threshold: 2 };
+        assert_eq!(Root::accept_chain(broken, &pinned), Err(RootFault::Envelope(fault)));
+    }
+
+    #[test]
+    fn a_root_that_has_expired_is_accepted_and_followed_like_any_other() {
+        let first = root(1, &[1], 1);
+        let expired = Root { expires: UnixTime::EPOCH, ..root(2, &[1], 1) };
+        let third = root(3, &[1], 1);
+        let (second_sealed, third_sealed) = (sealed(&expired, &[1]), sealed(&third, &[1]));
+        assert_eq!(first.follow([second_sealed.as_slice(), third_sealed.as_slice()]), Ok(third));
+    }
+
+    #[test]
+    fn signatures_are_added_one_by_one_until_old_and_new_threshold_are_met() {
+        let first = root(1, &[1, 2, 3], 2);
+        let second = root(2, &[3, 4, 5], 2);
+        let mut draft = sealed(&second, &[]);
+        assert_eq!(Root::unverified(&draft), Ok(second.clone()));
+        for (seed, old, new) in [(1, 1, 0), (3, 2, 1), (5, 2, 2)] {
+            draft = Envelope::countersign::<Root>(&draft, &key(seed)).unwrap();
+            let count = |root: &Root| root.signed_by(&draft).map(|(keys, needed)| (keys.len(), needed));
+            assert_eq!((count(&first), count(&second)), (Ok((old, 2)), Ok((new, 2))), "seed {seed}");
+        }
+        assert_eq!(draft, sealed(&second, &[1, 3, 5]));
+        assert_eq!(first.accept_next(&draft), Ok(second));
+        assert_eq!(Envelope::countersign::<Root>(&draft, &key(3)), Err(EnvelopeFault::Order));
+    }
+
+    #[test]
+    fn a_signature_over_another_payload_counts_for_nobody() {
+        let first = root(1, &[1, 2], 2);
+        let mut draft = sealed(&root(2, &[1, 2], 2), &[1]);
+        let last = draft.len() - 1;
+        draft[last] ^= 1;
+        assert_eq!(first.signed_by(&draft), Ok((Vec::new(), 2)));
     }
 
     #[test]

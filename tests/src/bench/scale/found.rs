@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use postern_cloud::keys::{self, Keys, Plan};
+use postern_cloud::keys::{self, Origin, Plan};
 use postern_cloud::publish::{PublishError, Publisher};
 use postern_cloud::store::{Store, StoreError};
 use postern_protocol::time::UnixTime;
@@ -21,7 +21,11 @@ pub fn found(state: &Path, customers: u32) -> Result<(), Mishap> {
     if let Some(problem) = model.check(&Default::default()).first() {
         return Err(Mishap::unexpected("the fleet", format!("{problem:?}"), "no problem"));
     }
-    let plan = Plan { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), advertise: Vec::new() };
+    let plan = Plan {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        advertise: Vec::new(),
+        origin: Origin::USUAL,
+    };
     keys::found(state, &plan, NOW).map_err(refused("the installation"))?;
     let store = Store::open(&state.join(keys::DATABASE)).map_err(refused("the state"))?;
     let roster = fleet::roster(&model).map_err(refused("keys of people"))?;
@@ -52,8 +56,7 @@ pub fn found(state: &Path, customers: u32) -> Result<(), Mishap> {
 /// When it cannot be read.
 pub fn open(state: &Path) -> Result<(Store, Publisher), Mishap> {
     let store = Store::open(&state.join(keys::DATABASE)).map_err(refused("the state"))?;
-    let keys = Keys::load(state).map_err(refused("the keys"))?;
-    let publisher = store.read::<_, PublishError>(|tx| Publisher::new(tx, keys.policy));
+    let publisher = store.read::<_, PublishError>(|tx| Publisher::open(state, tx));
     Ok((store, publisher.map_err(refused("the root"))?))
 }
 
