@@ -5,11 +5,13 @@
 //! 3. [`wire`] names every message, its number and its exact encoding.
 //! 4. [`session`] holds both ends of policy synchronisation as state machines.
 //! 5. [`audit`] encodes and chains the rows that record decisions.
+//! 6. [`gate`] reads the protocols that permitted streams speak and lets through what their access allows.
 //!
 //! Deliberately absent: tokio, sockets, files, clocks and randomness. Time and seeds are arguments, so that
 //! every line of this crate can be tested in virtual time and fuzzed.
 
 pub mod audit;
+pub mod gate;
 pub mod id;
 pub mod limits;
 pub mod name;

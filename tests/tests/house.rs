@@ -19,6 +19,7 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("ed25519_dalek", &["protocol/src/trust/keys.rs"], CRATES),
     ("hpke", &["protocol/src/trust/sealed"], CRATES),
     ("sha2", &["protocol/src/trust/digest.rs"], CRATES),
+    ("des", &["protocol/src/gate/rfb/password.rs"], CRATES),
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
     ("rusqlite", &["agent/src/store", "cloud/src/store"], CRATES),
@@ -74,6 +75,7 @@ const APART: &[(&str, &[&str])] = &[
     ("cloud/src/compile", &["crate::store", "crate::hub", "crate::publish", "crate::login"]),
     ("protocol/src/trust", &["crate::policy", "crate::session"]),
     ("protocol/src/policy", &["crate::session"]),
+    ("protocol/src/gate", &["crate::policy", "crate::session", "crate::trust", "crate::audit"]),
 ];
 
 const CRATES: &[&str] = &["protocol", "transport", "agent", "client", "cloud"];

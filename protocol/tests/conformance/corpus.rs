@@ -9,6 +9,7 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::control::{AgentMessage, HubMessage};
 
 use crate::probes::{FLEET, PROBES, fixed_root};
+use crate::rfb;
 use crate::samples::{self, Sample};
 use crate::vectors::blessing;
 
@@ -41,6 +42,9 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
         ] {
             seeds.insert((*target, name.to_owned()), bytes);
         }
+    }
+    for (target, name, bytes) in rfb::seeds() {
+        seeds.insert((target, name.to_owned()), bytes);
     }
     for (name, text) in [
         ("name-longest", "a".repeat(64)),

@@ -19,6 +19,8 @@ mod perturbed;
 #[expect(unreachable_pub, reason = "the fuzz targets use the same file as a library")]
 mod probes;
 #[cfg(test)]
+mod rfb;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod size;

@@ -4,6 +4,7 @@
 //! 2. A probe of signed objects reads the bytes as an envelope, and once more as a payload that the right key has
 //!    signed: so the steps behind the signature are reached as well.
 //! 3. A probe of synchronisation reads the bytes as a sequence of messages and drives one end with them.
+//! 4. A probe of the VNC gate compares it with a slow reference, in two segmentations.
 //!
 //! The same file is compiled into the tests of `postern-protocol`, which replay the corpus.
 
@@ -35,6 +36,10 @@ use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub mod rfb;
+
+pub use rfb::{rfb_client, rfb_handshake};
+
 /// What a target does with its bytes.
 pub type Probe = fn(&[u8]);
 
@@ -54,6 +59,8 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("row", row),
     ("invitation", invitation),
     ("text", text),
+    ("rfb_client", rfb_client),
+    ("rfb_handshake", rfb_handshake),
 ];
 
 /// The installation of all fixed values.

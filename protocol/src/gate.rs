@@ -1,0 +1,7 @@
+//! What flows inside of a permitted stream: one state machine for each protocol whose access has levels.
+//!
+//! 1. [`rfb`]: a screen (VNC), fully or only to look at.
+//!
+//! A gate knows nothing of users and policy: it is told a mode and keeps to it, whatever either peer sends.
+
+pub mod rfb;
