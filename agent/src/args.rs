@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 use crate::exit::Exit;
@@ -83,6 +84,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Secrets of this device, such as the password of a panel. None is ever shown.
+    Secret {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// One live tunnel.
     Tunnel {
         /// What to do with it.
@@ -109,6 +116,26 @@ pub(crate) enum AuditCommand {
     },
     /// Verifies the chain over all rows.
     Verify,
+}
+
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Keeps a secret on this device, sealed to its key; it wins over the cloud's of the same name. Asks for it twice.
+    Set {
+        /// Its name, by which services refer to it.
+        name: Name,
+        /// Reads the first line of standard input instead.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Lists secrets with their source, and whether they open.
+    List,
+    /// Forgets a secret that was set here; the cloud's of the same name is used again.
+    Remove {
+        /// Its name.
+        name: Name,
+    },
 }
 
 /// What to do with a tunnel.

@@ -7,6 +7,8 @@
 mod check;
 mod enroll;
 mod inspect;
+mod prompt;
+mod secret;
 mod verify;
 
 use std::ffi::OsString;
@@ -15,7 +17,9 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::args::{Args, AuditCommand, Command, PolicyCommand, TunnelCommand};
+pub(crate) use self::prompt::PromptError;
+
+use crate::args::{Args, AuditCommand, Command, PolicyCommand, SecretCommand, TunnelCommand};
 use crate::config::Config;
 use crate::control::Request;
 use crate::exit::Exit;
@@ -74,6 +78,9 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         Command::Policy { command: PolicyCommand::Show } => inspect::policy(&view),
         Command::Audit { command: AuditCommand::List { limit } } => inspect::audit_list(&view, limit),
         Command::Audit { command: AuditCommand::Verify } => inspect::audit_verify(&view),
+        Command::Secret { command: SecretCommand::Set { name, stdin } } => secret::set(&view, name, stdin),
+        Command::Secret { command: SecretCommand::List } => secret::list(&view),
+        Command::Secret { command: SecretCommand::Remove { name } } => secret::remove(&view, name),
         Command::Tunnel { command: TunnelCommand::End { id } } => inspect::end(&view, id),
     }
 }

@@ -14,6 +14,7 @@ mod server;
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 pub(crate) use self::client::{AskError, ask};
@@ -47,6 +48,20 @@ pub(crate) enum Request {
     },
     /// Verifies the audit chain.
     AuditVerify {},
+    /// The secrets of this device, without their content.
+    SecretList {},
+    /// Keeps a secret.
+    SecretSet {
+        /// Its name.
+        name: Name,
+        /// Sealed to this device, as hexadecimal digits.
+        sealed: String,
+    },
+    /// Forgets a secret that was set here.
+    SecretRemove {
+        /// Its name.
+        name: Name,
+    },
     /// Ends a tunnel.
     End {
         /// The tunnel.

@@ -32,6 +32,7 @@ use crate::control::Listener;
 use crate::gate::Gate;
 use crate::logging::Limiter;
 use crate::registry::Registry;
+use crate::secrets::{Keyring, Secrets};
 use crate::store::{self, Boot, Store};
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::trouble::Trouble;
@@ -72,11 +73,12 @@ struct Core {
     auditor: Auditor,
     store: Store,
     link: Arc<LinkStatus>,
+    secrets: Arc<Secrets>,
 }
 
 async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: Store) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
-    let core = Core::new(config, &boot, store)?;
+    let core = Core::new(config, &key, &boot, store)?;
     let activator = core.activator(&key, boot.floor);
     resume(&activator, &core.auditor, &boot).await;
 
@@ -121,13 +123,17 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
 
 impl Core {
     /// A gate that denies everything, and what belongs to it.
-    fn new(config: &Config, boot: &Boot, store: Store) -> Result<Self, Trouble> {
+    fn new(config: &Config, key: &SecretKey, boot: &Boot, store: Store) -> Result<Self, Trouble> {
         let clock = Arc::new(Clock::new(boot.pass_issued));
+        let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
+        let keyring = Keyring::new(key, root.fleet, device)?;
+        let gate = Arc::new(Gate::new(Arc::clone(&clock)));
         Ok(Self {
-            device: boot.enrollment.device,
-            root: boot.enrollment.root()?,
+            device,
+            root,
             boots: boot.boots,
-            gate: Arc::new(Gate::new(Arc::clone(&clock))),
+            secrets: Arc::new(Secrets::new(keyring, Arc::clone(&gate), boot.secrets.clone())),
+            gate,
             registry: Registry::new(config.caps.tunnels),
             auditor: Auditor::new(store.clone(), clock),
             store,
@@ -176,6 +182,7 @@ impl Core {
             auditor: self.auditor.clone(),
             store: self.store.clone(),
             link: Arc::clone(&self.link),
+            secrets: Arc::clone(&self.secrets),
         }
     }
 

@@ -26,6 +26,7 @@ mod identity;
 mod logging;
 mod registry;
 mod report;
+mod secrets;
 mod store;
 mod sync;
 mod systemd;

@@ -15,10 +15,12 @@ mod floor;
 mod policy;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use postern_protocol::audit::{ChainFault, Row};
+use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::codec::CodecFault;
@@ -44,6 +46,8 @@ pub(crate) struct Boot {
     pub(crate) pass_issued: UnixTime,
     /// A snapshot that came into force without its audit row.
     pub(crate) owed: Option<Floor>,
+    /// Secrets that were set on this device, sealed.
+    pub(crate) secrets: BTreeMap<Name, Vec<u8>>,
 }
 
 /// Both databases, open for writing.
@@ -89,6 +93,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 boots: 0,
                 pass_issued: UnixTime::EPOCH,
                 owed: stored.owed,
+                secrets: db.secrets()?,
             };
             (boot, db.counters()?)
         }
@@ -132,6 +137,22 @@ pub(crate) fn enroll(
     floor::write(dir, floor)
 }
 
+/// Keeps a sealed secret, where no agent runs. Whoever calls this holds the lock of the directory.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn keep_secret(dir: &Path, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
+    PolicyDb::open(dir)?.keep_secret(name, sealed)
+}
+
+/// Forgets a secret, where no agent runs, and says whether there was one. Whoever calls this holds the lock.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn forget_secret(dir: &Path, name: &Name) -> Result<bool, StoreError> {
+    PolicyDb::open(dir)?.forget_secret(name)
+}
+
 /// Makes sure that an enrolment can be stored, before its single-use code is spent.
 ///
 /// # Errors
@@ -155,6 +176,7 @@ impl Databases {
             boots: 0,
             pass_issued: UnixTime::EPOCH,
             owed: None,
+            secrets: BTreeMap::new(),
         };
         if let Some(db) = self.policy.as_mut() {
             if logged(db.enrollment()).flatten().is_none() {
@@ -165,6 +187,7 @@ impl Databases {
                 boot.floor = stored.floor;
                 boot.owed = stored.owed;
             }
+            boot.secrets = logged(db.secrets()).unwrap_or_default();
             // A full disk must not keep the gate from standing: the count is for people.
             logged(db.count_boot());
             if let Some((boots, pass_issued)) = logged(db.counters()) {
@@ -230,6 +253,18 @@ pub(crate) enum StoreError {
         /// Its format.
         found: i64,
         /// The newest format that is known.
+        expected: i64,
+    },
+    /// An earlier version of the agent has written it, and it was only to be read.
+    #[error(
+        "`{file}` has format {found}, this version reads {expected}; start the agent, which brings it up to date"
+    )]
+    Older {
+        /// The database.
+        file: &'static str,
+        /// Its format.
+        found: i64,
+        /// The format that is read.
         expected: i64,
     },
     /// A file is not there.
@@ -298,6 +333,7 @@ impl StoreError {
                 matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
             }
             Self::Newer { .. }
+            | Self::Older { .. }
             | Self::Missing { .. }
             | Self::Io { .. }
             | Self::Copy { .. }

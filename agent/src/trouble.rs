@@ -9,10 +9,12 @@ use postern_protocol::trust::sealed::SealingKeyFault;
 use postern_protocol::wire::invitation::InvitationFault;
 use postern_transport::quic::BindError;
 
+use crate::command::PromptError;
 use crate::config::ConfigError;
 use crate::control::{AskError, ControlError};
 use crate::exit::Exit;
 use crate::identity::KeyError;
+use crate::secrets::SecretError;
 use crate::store::StoreError;
 use crate::sync::EnrollError;
 
@@ -97,6 +99,12 @@ pub(crate) enum Trouble {
         /// The system's reason.
         error: io::Error,
     },
+    /// A secret of this device.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Nobody typed one.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// No such tunnel is open.
     #[error("no such tunnel is open; `postern-agent sessions` lists them")]
     NoTunnel,
@@ -106,7 +114,7 @@ impl Trouble {
     /// The code for the shell.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Code(_) => Exit::Usage,
+            Self::Config(_) | Self::Code(_) | Self::Prompt(PromptError::NoTerminal) => Exit::Usage,
             Self::Key(KeyError::Missing { .. }) | Self::Store(StoreError::NotEnrolled) => Exit::NotEnrolled,
             Self::Key(
                 KeyError::NotAFile { .. }
@@ -118,6 +126,7 @@ impl Trouble {
             | Self::Store(
                 StoreError::Corrupt { .. }
                 | StoreError::Newer { .. }
+                | StoreError::Older { .. }
                 | StoreError::Copy { .. }
                 | StoreError::Chain(_)
                 | StoreError::Codec(_),
@@ -143,6 +152,8 @@ impl Trouble {
             | Self::Runtime(_)
             | Self::File { .. }
             | Self::Ask(AskError::Refused { .. } | AskError::Answer { .. } | AskError::Io { .. })
+            | Self::Secret(_)
+            | Self::Prompt(PromptError::Input(_) | PromptError::Differ | PromptError::Length(_))
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,

@@ -28,6 +28,9 @@ mod policy;
 #[path = "agent/revocation.rs"]
 mod revocation;
 #[cfg(test)]
+#[path = "agent/secrets.rs"]
+mod secrets;
+#[cfg(test)]
 #[path = "agent/step_up.rs"]
 mod step_up;
 #[cfg(test)]

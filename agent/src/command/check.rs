@@ -5,10 +5,11 @@ use serde::Serialize;
 use postern_protocol::policy::{Expectation, Index, verify};
 use postern_protocol::time::UnixTime;
 
-use super::{Trouble, View};
+use super::{Trouble, View, secret};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::report::{PolicyReport, Shown, time};
+use crate::secrets::SecretReport;
 use crate::store::StoreError;
 use crate::{identity, store};
 
@@ -23,6 +24,8 @@ struct CheckReport {
     audit_rows: u64,
     now: UnixTime,
     wall: UnixTime,
+    /// Every secret, and why some do not open.
+    secrets: Vec<SecretReport>,
     /// What a person should look at; the agent runs nevertheless.
     warnings: Vec<&'static str>,
 }
@@ -44,6 +47,9 @@ impl Shown for CheckReport {
             self.audit_rows,
             time(self.now)
         );
+        for problem in self.secrets.iter().filter_map(|secret| secret.problem.as_ref()) {
+            text.push_str(&format!("warning    {problem}\n"));
+        }
         for warning in &self.warnings {
             text.push_str(&format!("warning    {warning}\n"));
         }
@@ -92,6 +98,7 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         audit_rows,
         now: clock.now(),
         wall: Clock::wall(),
+        secrets: secret::secrets(view)?.list(),
         warnings,
     });
     Ok(Exit::Ok)

@@ -85,13 +85,13 @@ pub(super) fn end(view: &View<'_>, tunnel: TunnelId) -> Result<Exit, Trouble> {
 }
 
 /// Asks the running agent.
-fn online<T: DeserializeOwned>(view: &View<'_>, request: &Request) -> Result<T, Trouble> {
+pub(super) fn online<T: DeserializeOwned>(view: &View<'_>, request: &Request) -> Result<T, Trouble> {
     let value = ask(&view.config.control.socket, request)?;
     serde_json::from_value(value).map_err(|error| AskError::Answer { error }.into())
 }
 
 /// Asks the running agent; where none runs, `offline` reads the state.
-fn either<T: DeserializeOwned>(
+pub(super) fn either<T: DeserializeOwned>(
     view: &View<'_>,
     request: &Request,
     offline: impl FnOnce() -> Result<T, Trouble>,
@@ -103,7 +103,7 @@ fn either<T: DeserializeOwned>(
 }
 
 /// The stored policy, verified as at boot, and the time that it implies.
-fn stored(view: &View<'_>) -> Result<(Option<Arc<Index>>, Clock), Trouble> {
+pub(super) fn stored(view: &View<'_>) -> Result<(Option<Arc<Index>>, Clock), Trouble> {
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
     let (root, key) = (boot.enrollment.root()?, identity::load(dir)?);

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
+use postern_protocol::name::Name;
 use postern_protocol::wire::text::Text;
 
 use crate::audit::Auditor;
@@ -19,6 +21,7 @@ use crate::registry::Registry;
 use crate::report::{
     AuditLine, AuditReport, ClockReport, PolicyReport, SessionReport, StatusReport, Verdict,
 };
+use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::sync::LinkStatus;
 
@@ -34,6 +37,7 @@ pub(super) struct Answers {
     pub(super) auditor: Auditor,
     pub(super) store: Store,
     pub(super) link: Arc<LinkStatus>,
+    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Answers {
@@ -65,12 +69,44 @@ impl Answers {
             },
             Request::End { tunnel } => {
                 let ended = self.registry.end(tunnel);
-                let command = Text::clean(&format!("tunnel end {tunnel}"));
-                if let Err(error) = self.auditor.record(Event::Control { uid, command }).await {
-                    tracing::error!(%error, "a command of the local control was not recorded");
-                }
+                self.record(uid, &format!("tunnel end {tunnel}")).await;
                 report(&ended)
             }
+            Request::SecretList {} => report(&self.secrets.list()),
+            Request::SecretSet { name, sealed } => self.set_secret(uid, name, &sealed).await,
+            Request::SecretRemove { name } => match self.store.forget_secret(name.clone()).await {
+                Ok(false) => report(&false),
+                Ok(true) => {
+                    self.secrets.forget(&name);
+                    self.record(uid, &format!("secret remove {name}")).await;
+                    report(&true)
+                }
+                Err(error) => Response::Refused(error.to_string()),
+            },
+        }
+    }
+
+    /// Keeps a secret that the caller has sealed: what comes over the socket is no plain text.
+    async fn set_secret(&self, uid: u32, name: Name, sealed: &str) -> Response {
+        let Ok(sealed) = HEXLOWER.decode(sealed.as_bytes()) else {
+            return Response::Refused("a sealed secret is written in hexadecimal digits".to_owned());
+        };
+        if let Err(error) = self.secrets.admit(&name, &sealed) {
+            return Response::Refused(error.to_string());
+        }
+        if let Err(error) = self.store.keep_secret(name.clone(), sealed.clone()).await {
+            return Response::Refused(error.to_string());
+        }
+        self.record(uid, &format!("secret set {name}")).await;
+        self.secrets.keep(name, sealed);
+        report(&())
+    }
+
+    /// Records a command that changed something.
+    async fn record(&self, uid: u32, command: &str) {
+        let command = Text::clean(command);
+        if let Err(error) = self.auditor.record(Event::Control { uid, command }).await {
+            tracing::error!(%error, "a command of the local control was not recorded");
         }
     }
 

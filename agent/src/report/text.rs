@@ -3,6 +3,7 @@
 use postern_protocol::time::UnixTime;
 
 use super::{AuditLine, GrantReport, PolicyReport, ProhibitionReport, SessionReport, StatusReport, Verdict};
+use crate::secrets::{SecretReport, Source};
 
 /// A report that can be shown to people.
 pub(crate) trait Shown {
@@ -216,6 +217,22 @@ fn details(line: &AuditLine) -> String {
         line.detail.clone(),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+impl Shown for Vec<SecretReport> {
+    fn text(&self) -> String {
+        let source = |secret: &SecretReport| match (secret.source, secret.covers) {
+            (Source::Device, false) => "set here",
+            (Source::Device, true) => "set here, instead of the cloud's",
+            (Source::Cloud, _) => "cloud",
+        };
+        let mut rows = vec![["SECRET", "SOURCE", "STATE"].map(String::from)];
+        rows.extend(self.iter().map(|secret| {
+            let state = secret.problem.as_deref().unwrap_or("opens");
+            [secret.name.to_string(), source(secret).to_owned(), state.to_owned()]
+        }));
+        table(&rows)
+    }
 }
 
 fn pairs(pairs: &[(&str, String)]) -> String {

@@ -5,6 +5,7 @@
 //!    a truncated rollback journal with an exclusive lock is used.
 //! 3. `quick_check`, then migrations by `user_version`.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -52,10 +53,10 @@ impl Format {
         self.check(&connection)?;
         let found = self.version(&connection)?;
         let expected = self.newest();
-        if found == expected {
-            Ok(connection)
-        } else {
-            Err(StoreError::Newer { file: self.file, found, expected })
+        match found.cmp(&expected) {
+            Ordering::Equal => Ok(connection),
+            Ordering::Less => Err(StoreError::Older { file: self.file, found, expected }),
+            Ordering::Greater => Err(StoreError::Newer { file: self.file, found, expected }),
         }
     }
 

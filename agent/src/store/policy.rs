@@ -1,9 +1,11 @@
-//! `policy.db`: enrolment, the snapshot in force, the floor, counters, and the audit row that is owed.
+//! `policy.db`: enrolment, the snapshot in force, the floor, counters, the audit row that is owed, and sealed secrets.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
@@ -101,6 +103,34 @@ impl PolicyDb {
             .map_err(sqlite)
     }
 
+    /// Keeps a sealed secret in the place of an earlier one of its name.
+    pub(super) fn keep_secret(&mut self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
+        self.0
+            .execute(
+                "INSERT OR REPLACE INTO secret (name, sealed) VALUES (?1, ?2)",
+                params![name.as_str(), sealed],
+            )
+            .map(drop)
+            .map_err(sqlite)
+    }
+
+    /// Forgets a sealed secret; whether there was one.
+    pub(super) fn forget_secret(&mut self, name: &Name) -> Result<bool, StoreError> {
+        let forgotten = self.0.execute("DELETE FROM secret WHERE name = ?1", params![name.as_str()]);
+        forgotten.map(|rows| rows > 0).map_err(sqlite)
+    }
+
+    /// The sealed secrets by name.
+    pub(super) fn secrets(&self) -> Result<BTreeMap<Name, Vec<u8>>, StoreError> {
+        let mut query = self.0.prepare("SELECT name, sealed FROM secret").map_err(sqlite)?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(sqlite)?;
+        rows.map(|row| {
+            let (name, sealed) = row.map_err(sqlite)?;
+            Ok((name.parse().map_err(|_| FORMAT.damaged())?, sealed))
+        })
+        .collect()
+    }
+
     pub(super) fn enrollment(&self) -> Result<Option<Enrollment>, StoreError> {
         let body: Option<Vec<u8>> = self
             .0
@@ -174,5 +204,7 @@ const FORMAT: Format = Format {
         CREATE TABLE owed (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, version INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
         CREATE TABLE counter (id INTEGER PRIMARY KEY CHECK (id = 1), boots INTEGER NOT NULL, pass_issued INTEGER NOT NULL) STRICT;
         INSERT INTO counter (id, boots, pass_issued) VALUES (1, 0, 0);
+    ", "
+        CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
     "],
 };

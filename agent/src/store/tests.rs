@@ -179,10 +179,38 @@ fn a_database_of_a_newer_agent_is_left_alone() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 1, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 2, .. })));
     let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed, None);
     assert!(path.exists());
+}
+
+#[test]
+fn a_database_of_an_older_agent_is_read_once_it_was_brought_up_to_date_and_keeps_what_it_had() {
+    let dir = enrolled();
+    let connection = rusqlite::Connection::open(dir.path().join("policy.db")).unwrap();
+    connection.execute_batch("DROP TABLE secret; PRAGMA user_version = 1;").unwrap();
+    drop(connection);
+    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 2, .. })));
+    let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!((booted.sealed, booted.secrets.len()), (Some(b"first".to_vec()), 0));
+    drop(databases);
+    assert_eq!(peek(dir.path()).unwrap().enrollment, enrollment());
+}
+
+#[tokio::test]
+async fn a_secret_that_was_kept_is_there_after_a_restart_and_one_that_was_forgotten_is_not() {
+    let dir = enrolled();
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    store.keep_secret(name("hmi"), vec![1, 2]).await.unwrap();
+    store.keep_secret(name("hmi"), vec![3]).await.unwrap();
+    store.keep_secret(name("panel"), vec![4]).await.unwrap();
+    assert!(store.forget_secret(name("panel")).await.unwrap());
+    assert!(!store.forget_secret(name("panel")).await.unwrap());
+    store.close().await;
+    assert_eq!(boot(dir.path(), LIMIT).unwrap().1.secrets, BTreeMap::from([(name("hmi"), vec![3])]));
+    assert_eq!(peek(dir.path()).unwrap().secrets.len(), 1);
 }
 
 #[tokio::test]

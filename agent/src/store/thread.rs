@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use postern_protocol::audit::{Event, Row};
+use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::time::UnixTime;
 
@@ -85,6 +86,22 @@ impl Store {
         let _closed = self.commands.send(Command::Run(Errand::KeepPassTime { issued })).await;
     }
 
+    /// Keeps a sealed secret.
+    ///
+    /// # Errors
+    /// Why it was not stored.
+    pub(crate) async fn keep_secret(&self, name: Name, sealed: Vec<u8>) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Run(Errand::KeepSecret { name, sealed, reply })).await?
+    }
+
+    /// Forgets a sealed secret; whether there was one.
+    ///
+    /// # Errors
+    /// Why it was not forgotten.
+    pub(crate) async fn forget_secret(&self, name: Name) -> Result<bool, StoreError> {
+        self.ask(|reply| Command::Run(Errand::ForgetSecret { name, reply })).await?
+    }
+
     /// The newest rows, oldest first.
     ///
     /// # Errors
@@ -149,6 +166,8 @@ enum Errand {
     Install { floor: Floor, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
     Settle { dated: UnixTime },
     KeepPassTime { issued: UnixTime },
+    KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
+    ForgetSecret { name: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
     Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
     Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
 }
@@ -198,6 +217,12 @@ impl Keeper {
             }
             Errand::Settle { dated } => self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle())),
             Errand::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
+            Errand::KeepSecret { name, sealed, reply } => {
+                let _gone = reply.send(self.policy().and_then(|db| db.keep_secret(&name, &sealed)));
+            }
+            Errand::ForgetSecret { name, reply } => {
+                let _gone = reply.send(self.policy().and_then(|db| db.forget_secret(&name)));
+            }
             Errand::Newest { limit, reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
             }

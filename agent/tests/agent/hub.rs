@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use postern_protocol::limits;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::trust::Digest;
+use postern_protocol::trust::sealed::Announcement;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
@@ -25,6 +26,7 @@ pub(crate) enum Told {
     Hello(Hello),
     Applied(Held),
     Refused(Held, NackCode),
+    Announced(Announcement),
 }
 
 pub(crate) struct Hub {
@@ -107,12 +109,20 @@ impl Hub {
         }
     }
 
+    pub(crate) async fn announced(&mut self) -> Announcement {
+        loop {
+            if let Told::Announced(announcement) = self.told().await {
+                return announcement;
+            }
+        }
+    }
+
     pub(crate) async fn applied(&mut self) -> Held {
         loop {
             match self.told().await {
                 Told::Applied(held) => return held,
                 Told::Refused(held, code) => panic!("{held:?} was refused: {code:?}"),
-                Told::Hello(_) => {}
+                Told::Hello(_) | Told::Announced(_) => {}
             }
         }
     }
@@ -122,7 +132,7 @@ impl Hub {
             match self.told().await {
                 Told::Refused(held, code) => return (held, code),
                 Told::Applied(held) => panic!("{held:?} was applied"),
-                Told::Hello(_) => {}
+                Told::Hello(_) | Told::Announced(_) => {}
             }
         }
     }
@@ -200,7 +210,8 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
                 match sync.handle_message(message).unwrap() {
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
                     Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
-                    Event::Moved(_) | Event::SealingKey(_) => {}
+                    Event::SealingKey(key) => drop(shared.told.send(Told::Announced(key))),
+                    Event::Moved(_) => {}
                 }
             }
             changed = newest.changed() => {

@@ -136,6 +136,22 @@ impl Agent {
         }
     }
 
+    /// Runs one command with something on its standard input.
+    pub(crate) async fn feed(&self, args: &[&str], input: &str) -> Done {
+        use tokio::io::AsyncWriteExt as _;
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        // A command that refuses may be gone before it reads.
+        let _gone = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
+        let output = tokio::time::timeout(GENEROUS, child.wait_with_output()).await.unwrap().unwrap();
+        Done {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Runs one command with `--json` and reads its answer.
     pub(crate) async fn json(&self, args: &[&str]) -> serde_json::Value {
         let done = self.run(&[args, &["--json"]].concat()).await;
