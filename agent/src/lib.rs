@@ -5,7 +5,8 @@
 //!    `tunnel` serves clients, `control` serves the local socket.
 //! 3. `gate` holds the policy in force and is the only caller of `decide`; `registry` holds the live tunnels and
 //!    has them decided again; `audit` records.
-//! 4. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least.
+//! 4. `secrets` opens the passwords of machines by name, for as long as one is used.
+//! 5. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least.
 //!
 //! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
 //! store, clock, control and identity, transport, protocol.
