@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::inbox::Outbox;
 use super::message::{
     CUT_TEXT, CUT_TEXT_BYTES, CUT_TEXT_HEADER, Counters, KEY_EVENT, Mode, POINTER_EVENT, SET_ENCODINGS,
-    Tally, wanted,
+    SET_PIXEL_FORMAT, Tally, UPDATE_REQUEST, wanted,
 };
 use super::pressed::Pressed;
 
@@ -212,7 +212,9 @@ impl Filter {
                     Verdict::Drop
                 }
             }
-            _ => Verdict::Forward,
+            [SET_PIXEL_FORMAT | UPDATE_REQUEST, ..] => Verdict::Forward,
+            // Nothing else has a length, so nothing else gets here; if it did, it would not pass.
+            _ => Verdict::Drop,
         }
     }
 }

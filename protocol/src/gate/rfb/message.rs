@@ -70,6 +70,16 @@ impl Mode {
         }
     }
 
+    /// The one of two modes that lets less through.
+    pub(super) const fn narrower(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Full { clipboard: left }, Self::Full { clipboard: right }) => {
+                Self::Full { clipboard: left && right }
+            }
+            (Self::ViewOnly, _) | (_, Self::ViewOnly) => Self::ViewOnly,
+        }
+    }
+
     /// Whether keys and pointer reach the machine.
     pub(super) const fn touches(self) -> bool {
         matches!(self, Self::Full { .. })

@@ -145,6 +145,11 @@ impl Server {
         }
     }
 
+    /// Wipes the password, now that the session is over.
+    pub(super) fn forget(&mut self) {
+        self.password = None;
+    }
+
     /// Bytes of memory held.
     pub(super) fn capacity(&self) -> usize {
         let (State::CapabilityCounts(_, init) | State::Capabilities(_, init, _)) = &self.state else {

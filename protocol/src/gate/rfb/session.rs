@@ -67,6 +67,8 @@ pub struct Gate {
     screen: Option<Screen>,
     /// What the viewer sent before its turn.
     early: Vec<u8>,
+    /// The narrowest mode since then: what was sent while one may only look stays dropped when that changes.
+    early_mode: Mode,
     to_viewer: Outbox,
     to_server: Outbox,
 }
@@ -105,6 +107,7 @@ impl Gate {
             outcome: Outcome::Handshake,
             screen: None,
             early: Vec::new(),
+            early_mode: config.mode,
             to_viewer,
             to_server: Outbox::default(),
         }
@@ -149,6 +152,7 @@ impl Gate {
     /// Changes what the viewer may do, from this byte on. What is pressed is released if it may not touch any more; so
     /// poll for the machine afterwards.
     pub fn handle_mode(&mut self, mode: Mode) {
+        self.early_mode = if self.early.is_empty() { mode } else { self.early_mode.narrower(mode) };
         self.filter.handle_mode(mode, &mut self.to_server);
     }
 
@@ -275,13 +279,15 @@ impl Gate {
 
     /// Reads the messages that the viewer sent before the session was open.
     fn replay(&mut self, early: &[u8]) -> Result<(), Fault> {
-        let mut at = 0;
+        let (mode, mut at) = (self.filter.mode(), 0);
+        self.filter.handle_mode(self.early_mode, &mut self.to_server);
         while at < early.len() {
             let mut behind = Outbox::default();
             let run = self.filter.next(early, &mut at, &mut behind)?;
             self.to_server.push(run.and_then(|run| early.get(run)).unwrap_or_default());
             self.to_server.push(behind.lend());
         }
+        self.filter.handle_mode(mode, &mut self.to_server);
         Ok(())
     }
 
@@ -295,9 +301,11 @@ impl Gate {
             End::ServerClosed => Some(Text::clean("the machine closed the connection")),
             End::ViewerClosed => None,
         };
-        if let Some(reason) = reason {
-            self.viewer.refuse(reason, &mut self.to_viewer);
+        match reason {
+            Some(reason) => self.viewer.refuse(reason, &mut self.to_viewer),
+            None => self.viewer.handle_closed(),
         }
+        self.server.forget();
         self.filter.release(&mut self.to_server);
         self.early = Vec::new();
         self.outcome = Outcome::Ended(end);

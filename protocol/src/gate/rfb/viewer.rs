@@ -133,6 +133,11 @@ impl Viewer {
         }
     }
 
+    /// The viewer is gone.
+    pub(super) fn handle_closed(&mut self) {
+        self.state = State::Over;
+    }
+
     /// Whether the version was read and the machine may be reported as ready.
     pub(super) fn waits(&self) -> bool {
         self.state == State::Waiting

@@ -1,7 +1,7 @@
 //! The viewer's side of the handshake byte for byte: each version, each way to be let in, each way to be sent away.
 
 use postern_protocol::gate::rfb::{
-    Config, End, Fault, Gate, Outcome, PixelFormat, Screen, Sharing, ViewerSecurity,
+    Config, End, Fault, Gate, Mode, Outcome, PixelFormat, Screen, Sharing, ViewerSecurity,
 };
 use postern_protocol::wire::text::Text;
 
@@ -58,6 +58,30 @@ fn the_viewer_waits_for_the_machine_and_the_machine_for_the_viewer() {
     early.server(OK).says(&[&[1, 1], OK].concat(), &[1]);
     early.server(INIT).says(INIT, &[3, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
     early.viewer(&[0, 0, 0, 0, 0, 65]).says(b"", &[4, 1, 0, 0, 0, 0, 0, 65]);
+}
+
+#[test]
+fn what_was_sent_too_early_passes_only_in_modes_that_were_in_force_since() {
+    let key = [4, 1, 0, 0, 0, 0, 0, 65];
+    let text = [6, 0, 0, 0, 0, 0, 0, 1, b'x'];
+    let (full, quiet) = (Mode::Full { clipboard: true }, Mode::Full { clipboard: false });
+    for (modes, passes) in [
+        ([full, full, full], [&key[..], &text].concat()),
+        ([quiet, quiet, full], key.to_vec()),
+        ([full, quiet, full], key.to_vec()),
+        ([full, Mode::ViewOnly, full], vec![]),
+        ([Mode::ViewOnly, Mode::ViewOnly, full], vec![]),
+        ([full, full, Mode::ViewOnly], vec![]),
+    ] {
+        let mut played = let_in(Config { mode: modes[0], ..config() });
+        played.viewer(&[V8, &[1, 1], &key, &text, &key[..4]].concat()).says(&[&[1, 1], OK].concat(), &[1]);
+        played.gate.handle_mode(modes[1]);
+        played.gate.handle_mode(modes[2]);
+        played.server(INIT).says(INIT, &passes);
+        assert_eq!(played.gate.mode(), modes[2]);
+        let rest = if passes.is_empty() { &[][..] } else { &key };
+        played.viewer(&key[4..]).says(b"", rest);
+    }
 }
 
 #[test]

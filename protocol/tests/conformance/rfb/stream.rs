@@ -134,6 +134,8 @@ fn what_is_pressed_is_released_when_access_narrows_and_when_the_session_ends() {
     let mut stalled = begin(&[&pressed[..], &cut_text(60_000)[..30_000]].concat());
     stalled.handle_mode(Mode::ViewOnly);
     assert_eq!(stalled.poll_to_server(), Some(released.as_slice()), "half a text must not delay it");
+    assert_eq!(stalled.counters().cut_texts, tally(0, 1));
+    assert!(stalled.buffered() <= 4096, "{} bytes are kept for nothing", stalled.buffered());
     assert_eq!(act(&mut stalled, &[&cut_text(60_000)[30_000..], &UPDATE].concat()), UPDATE);
 }
 
