@@ -12,6 +12,7 @@
 mod enroll;
 mod link;
 mod links;
+mod notary;
 mod nudge;
 mod sealing;
 

@@ -21,6 +21,8 @@ pub const SNAPSHOT_BYTES: usize = 512 * 1024;
 pub const ROOT_BYTES: usize = 16 * 1024;
 /// Bytes of a signed pass payload.
 pub const PASS_BYTES: usize = 1024;
+/// Bytes of a signed timestamp payload.
+pub const TIMESTAMP_BYTES: usize = 256;
 /// Signatures on one envelope.
 pub const SIGNATURES: usize = 16;
 /// Keys of one role.

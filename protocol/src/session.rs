@@ -7,8 +7,17 @@
 //! 2. [`agent::AgentSync`] assembles a push and hands the bytes out as [`agent::Event::Offered`].
 //! 3. The caller verifies, stores, activates, and reports with `handle_outcome`; `poll_transmit` yields the answer.
 //!
+//! Beside them stands [`freshness::FreshnessWatch`], the device's watch over time: when to ask, what an answer means, for how long
+//! the policy counts, and what somebody should look at ([`alarm`]).
+//!
 //! Whatever is lost or reordered by broken links, each new link begins with the state of the world (a hello), so
 //! both ends converge on the newest version and never on an older one.
 
 pub mod agent;
+pub mod alarm;
+mod budget;
+pub mod freshness;
 pub mod hub;
+pub mod timekeeper;
+
+pub use budget::CHUNK_S;

@@ -5,6 +5,7 @@
 //! 3. [`root`]: which keys may sign what.
 //! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`].
 //! 5. [`sealed`]: secrets that only one device can open.
+//! 6. [`timestamp`]: what time it is and what is newest.
 //!
 //! The words are TUF's (The Update Framework 1.0.34): root, role, threshold, version, expiry, rollback.
 
@@ -14,9 +15,11 @@ pub mod keys;
 pub mod pass;
 pub mod root;
 pub mod sealed;
+pub mod timestamp;
 
 pub use digest::Digest;
 pub use envelope::{Domain, Envelope, EnvelopeFault, Signed};
 pub use keys::{KeyFault, PublicKey, SecretKey, Signature};
 pub use pass::{Factor, Method, Pass, PassFault, Proof, Subject};
 pub use root::{Role, RoleKeys, Root, RootFault};
+pub use timestamp::{Nonce, Timestamp, TimestampFault};

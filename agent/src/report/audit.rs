@@ -122,6 +122,9 @@ impl From<Row> for AuditLine {
             Event::Control { uid, command } => {
                 Self { uid: Some(uid), detail: Some(command.to_string()), ..line }
             }
+            Event::Alarm { kind, detail } => {
+                Self { reason: Some(kind.word().to_owned()), detail: Some(detail.to_string()), ..line }
+            }
         }
     }
 }

@@ -336,7 +336,8 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Denied { user: Some(_), .. }
         | Event::Failed { .. }
         | Event::Closed { .. }
-        | Event::Control { .. } => None,
+        | Event::Control { .. }
+        | Event::Alarm { .. } => None,
     }
 }
 

@@ -114,7 +114,7 @@ async fn converse(
                 let outcome = uplink.activator.activate(held, bytes).await;
                 sync.handle_outcome(outcome);
             }
-            Some(Event::UpToDate) | None => {}
+            Some(Event::UpToDate | Event::Timestamp { .. }) | None => {}
         }
         transmit(&mut sync, &mut send).await?;
     }
@@ -141,6 +141,7 @@ fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {
         agent: Text::clean(env!("CARGO_PKG_VERSION")),
         boots: uplink.boots,
         addresses: addresses(uplink, hub),
+        freshness: None,
     }
 }
 

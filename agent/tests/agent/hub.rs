@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use postern_protocol::limits;
-use postern_protocol::session::hub::{Event, HubSync, Published};
-use postern_protocol::trust::Digest;
+use postern_protocol::session::hub::{Event, HubSync, Naming, Published};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::Announcement;
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, NackCode};
+use postern_protocol::trust::{Digest, Timestamp};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::ALPNS_HUB;
@@ -15,7 +16,7 @@ use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
 use tokio::sync::{mpsc, watch};
 
-use crate::policy::{DEVICE, Policy, hub_key, root};
+use crate::policy::{DEVICE, FLEET, Policy, hub_key, now, root, sealed_timestamp};
 use crate::world::GENEROUS;
 
 pub(crate) const SECRET: [u8; 16] = [77; 16];
@@ -27,6 +28,20 @@ pub(crate) enum Told {
     Applied(Held),
     Refused(Held, NackCode),
     Announced(Announcement),
+    Alarm(AlarmKind),
+}
+
+/// What the hub says about time and news, whatever is true.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stories {
+    /// Says nothing at all.
+    pub(crate) mute: bool,
+    /// The time instead of the right one.
+    pub(crate) time: Option<UnixTime>,
+    /// The newest snapshot instead of the published one.
+    pub(crate) newest: Option<Held>,
+    /// The version of the root instead of 1.
+    pub(crate) root_version: Option<u32>,
 }
 
 pub(crate) struct Hub {
@@ -44,6 +59,7 @@ struct Shared {
     /// What an enrolment is answered with.
     roots: Vec<Vec<u8>>,
     pinned: Digest,
+    stories: Mutex<Stories>,
 }
 
 impl Hub {
@@ -65,6 +81,7 @@ impl Hub {
             stubborn: Mutex::new(None),
             roots,
             pinned,
+            stories: Mutex::default(),
         });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Self { endpoint, newest, told, shared }
@@ -97,6 +114,22 @@ impl Hub {
         self.newest.send_replace(Some(published));
     }
 
+    /// From now on the hub tells these stories.
+    #[expect(dead_code, reason = "agents ask for no time yet")]
+    pub(crate) fn tell(&self, stories: Stories) {
+        *self.shared.stories.lock().unwrap() = stories;
+    }
+
+    /// The next alarm that an agent raises.
+    #[expect(dead_code, reason = "agents raise no alarms yet")]
+    pub(crate) async fn alarm(&mut self) -> AlarmKind {
+        loop {
+            if let Told::Alarm(kind) = self.told().await {
+                return kind;
+            }
+        }
+    }
+
     pub(crate) async fn told(&mut self) -> Told {
         tokio::time::timeout(GENEROUS, self.told.recv()).await.unwrap().unwrap()
     }
@@ -122,7 +155,7 @@ impl Hub {
             match self.told().await {
                 Told::Applied(held) => return held,
                 Told::Refused(held, code) => panic!("{held:?} was refused: {code:?}"),
-                Told::Hello(_) | Told::Announced(_) => {}
+                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) => {}
             }
         }
     }
@@ -132,7 +165,7 @@ impl Hub {
             match self.told().await {
                 Told::Refused(held, code) => return (held, code),
                 Told::Applied(held) => panic!("{held:?} was applied"),
-                Told::Hello(_) | Told::Announced(_) => {}
+                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) => {}
             }
         }
     }
@@ -199,7 +232,7 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
         }
     });
     loop {
-        while let Some(message) = sync.poll_transmit() {
+        while let Some(message) = next(&mut sync, shared) {
             if write_frame(&mut send, &message, limits::SYNC_FRAME_BYTES).await.is_err() {
                 return;
             }
@@ -211,7 +244,8 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
                     Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
                     Event::SealingKey(key) => drop(shared.told.send(Told::Announced(key))),
-                    Event::Moved(_) => {}
+                    Event::Moved(_) | Event::Asked => {}
+                    Event::Alarm { kind, .. } => drop(shared.told.send(Told::Alarm(kind))),
                 }
             }
             changed = newest.changed() => {
@@ -225,4 +259,25 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
             }
         }
     }
+}
+
+/// What goes out next: the time and the name of what is pushed go before it.
+fn next(sync: &mut HubSync, shared: &Shared) -> Option<HubMessage> {
+    let stories = *shared.stories.lock().unwrap();
+    while let Some(Naming { nonce, held }) = sync.poll_naming() {
+        if stories.mute {
+            continue;
+        }
+        let timestamp = Timestamp {
+            fleet: FLEET,
+            device: DEVICE,
+            nonce,
+            time: stories.time.unwrap_or_else(now),
+            root_version: stories.root_version.unwrap_or(1),
+            held: stories.newest.or(held),
+            lock: 0,
+        };
+        return Some(HubMessage::Timestamp { bytes: sealed_timestamp(&timestamp) });
+    }
+    sync.poll_transmit()
 }

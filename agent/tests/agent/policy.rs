@@ -11,7 +11,9 @@ use postern_protocol::policy::{
 use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::root::RoleKeys;
-use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey, Role, Root, SecretKey};
+use postern_protocol::trust::{
+    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, Root, SecretKey, Timestamp,
+};
 use postern_protocol::wire::control::Held;
 
 pub(crate) const FLEET: FleetId = FleetId::new([1; 8]);
@@ -77,6 +79,11 @@ pub(crate) fn pass(user: UserId, seed: u8, with_totp: bool) -> Vec<u8> {
 
 pub(crate) fn pass_of(pass: &Pass) -> Vec<u8> {
     Envelope::seal(pass, &[&secret(IDENTITY_SEED)]).unwrap()
+}
+
+/// A timestamp by the key of its role.
+pub(crate) fn sealed_timestamp(timestamp: &Timestamp) -> Vec<u8> {
+    Envelope::seal(timestamp, &[&secret(TIMESTAMP_SEED)]).unwrap()
 }
 
 /// What becomes a snapshot.

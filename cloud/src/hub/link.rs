@@ -4,7 +4,8 @@
 //! 2. Its hello is compared with what is published. A device that is ahead of this state (restored from a backup)
 //!    gets its policy again with a higher version.
 //! 3. Whenever something is published, the newest snapshot is offered; answers are stored.
-//! 4. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
+//! 4. Questions for the time are answered from what the link knows, and what is pushed is named first.
+//! 5. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
 //! A version that was refused for its content is not pushed again, on this link or a later one.
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::session::hub::{Event, HubSync, Published};
@@ -23,10 +25,10 @@ use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
-use super::{Failed, Hub, Visit, blocking, close};
+use super::{Failed, Hub, Visit, blocking, close, notary};
 use crate::chance;
 use crate::publish::PublishError;
-use crate::store::{StoreError, Tx};
+use crate::store::{AlarmKind, StoreError, Tx};
 
 /// Why a link is over.
 enum LinkEnd {
@@ -57,7 +59,7 @@ pub(super) async fn run(
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
     };
-    let (device, newest) = match greeted {
+    let Greeted { device, id, newest } = match greeted {
         Ok(Some(greeted)) => greeted,
         Ok(None) => return close(&connection, ProtocolFault::Unknown),
         Err(error) => {
@@ -67,8 +69,9 @@ pub(super) async fn run(
     };
     visit.end();
     tracing::info!(device = %device, "link up");
-    let sync = HubSync::new(&hello, newest, u64::from_le_bytes(chance::bytes()));
-    let link = Link { hub: Arc::clone(&hub), device: device.clone(), send, sync, answer_by: None };
+    let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
+    newest.held.into_iter().for_each(|held| sync.handle_newest(held));
+    let link = Link { hub: Arc::clone(&hub), device: device.clone(), id, send, sync, answer_by: None };
     match link.drive(recv).await {
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
@@ -90,11 +93,7 @@ pub(super) async fn run(
 
 impl Hub {
     /// Recognises a device and prepares what is to be pushed to it. None for a key that is not enrolled.
-    fn greet(
-        &self,
-        connection: &Connection,
-        hello: &Hello,
-    ) -> Result<Option<(Name, Option<Published>)>, Failed> {
+    fn greet(&self, connection: &Connection, hello: &Hello) -> Result<Option<Greeted>, Failed> {
         let now = (self.clock)();
         // Looked at first: strangers shall not queue for the one place in which the state can be written.
         if self.store.read(|tx| tx.device_of_key(&connection.peer_key()))?.is_none() {
@@ -109,7 +108,8 @@ impl Hub {
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
             self.links.take_over(&device.name, connection, applied.unwrap_or(0));
-            Ok(Some((device.name.clone(), newest(tx, &device.name)?)))
+            let newest = newest(tx, &device.name)?;
+            Ok(Some(Greeted { device: device.name, id: device.id, newest }))
         })
     }
 
@@ -143,19 +143,36 @@ impl Hub {
     }
 }
 
-/// The newest snapshot of a device, unless the device has refused it for good.
-fn newest(tx: &Tx<'_>, device: &Name) -> Result<Option<Published>, StoreError> {
+/// The newest snapshot of a device; not offered when the device has refused it for good.
+fn newest(tx: &Tx<'_>, device: &Name) -> Result<Newest, StoreError> {
     let refused = tx.device(device)?.and_then(|device| device.refused).filter(|refused| refused.is_final);
-    let Some(sealed) = tx.snapshot(device)? else { return Ok(None) };
-    if refused.is_some_and(|refused| sealed.term.held.version <= refused.version) {
-        return Ok(None);
-    }
-    Ok(Some(Published { held: sealed.term.held, bytes: sealed.bytes.into() }))
+    let Some(sealed) = tx.snapshot(device)? else { return Ok(Newest::default()) };
+    let held = sealed.term.held;
+    let is_refused = refused.is_some_and(|refused| held.version <= refused.version);
+    let offered = (!is_refused).then(|| Published { held, bytes: sealed.bytes.into() });
+    Ok(Newest { held: Some(held), offered })
+}
+
+/// A device that was recognised.
+struct Greeted {
+    device: Name,
+    id: DeviceId,
+    newest: Newest,
+}
+
+/// What is newest for a device.
+#[derive(Default)]
+struct Newest {
+    /// What timestamps name.
+    held: Option<Held>,
+    /// What is pushed.
+    offered: Option<Published>,
 }
 
 struct Link {
     hub: Arc<Hub>,
     device: Name,
+    id: DeviceId,
     send: SendStream,
     sync: HubSync,
     /// When a push that is under way must be answered.
@@ -194,7 +211,7 @@ impl Link {
     }
 
     async fn transmit(&mut self) -> Result<(), LinkEnd> {
-        while let Some(message) = self.sync.poll_transmit() {
+        while let Some(message) = self.next_message()? {
             if matches!(message, HubMessage::Push { .. }) {
                 self.answer_by = Some(Instant::now() + ANSWER);
             }
@@ -206,6 +223,19 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// What goes out next: the time and the name of what is pushed go before it.
+    fn next_message(&mut self) -> Result<Option<HubMessage>, LinkEnd> {
+        let Some(naming) = self.sync.poll_naming() else { return Ok(self.sync.poll_transmit()) };
+        let (hub, now) = (&self.hub, (self.hub.clock)());
+        match notary::sign(&hub.publisher.signer().now(), self.id, naming, now) {
+            Ok(bytes) => Ok(Some(HubMessage::Timestamp { bytes })),
+            Err(error) => {
+                tracing::error!(%error, device = %self.device, "a timestamp could not be signed");
+                Err(LinkEnd::Failed(Failed::Internal))
+            }
+        }
     }
 
     async fn take(&mut self, message: AgentMessage) -> Result<(), LinkEnd> {
@@ -236,6 +266,14 @@ impl Link {
             Event::SealingKey(announcement) => {
                 self.note(move || hub.hear_sealing_key(&device, &announcement)).await
             }
+            Event::Asked => Ok(()),
+            Event::Alarm { kind, detail } => {
+                tracing::warn!(device = %device, reason = kind.word(), %detail, "the device raised an alarm");
+                self.note(move || {
+                    hub.store.note(|tx| tx.alarm(&device, AlarmKind::from(kind), detail.as_str(), now))
+                })
+                .await
+            }
         }
     }
 
@@ -256,14 +294,13 @@ impl Link {
                 if term.is_some_and(|term| Some(term.held) != held) {
                     Ok(newest(tx, &device)?)
                 } else {
-                    Ok(None)
+                    Ok(Newest::default())
                 }
             })
         })
         .await?;
-        if let Some(published) = newest {
-            self.sync.handle_published(published);
-        }
+        newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));
+        newest.offered.into_iter().for_each(|published| self.sync.handle_published(published));
         Ok(())
     }
 }

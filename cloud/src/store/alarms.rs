@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::control;
 use postern_protocol::wire::text::Text;
 
 use super::people::parse_name;
@@ -60,6 +61,23 @@ kinds! {
     /// Somebody signed two stories under one version.
     Equivocation, "equivocation", "the device was offered a second story of one version",
         "treat the policy key as stolen until it is explained";
+    /// The device was told of something newer and did not get it.
+    Freeze, "freeze", "the device was told of a newer version and did not get it",
+        "find out who withholds it; look at the hub's log and at what stands between";
+    /// The device may work without its cloud no longer.
+    Budget, "budget", "the device has used up its time without the cloud, and permits nothing until it hears it",
+        "restore its link; if it could not be heard for other reasons, raise `offline` of the device";
+}
+
+impl From<control::AlarmKind> for AlarmKind {
+    fn from(raised: control::AlarmKind) -> Self {
+        match raised {
+            control::AlarmKind::Rollback => Self::Rollback,
+            control::AlarmKind::Equivocation => Self::Equivocation,
+            control::AlarmKind::Freeze => Self::Freeze,
+            control::AlarmKind::Budget => Self::Budget,
+        }
+    }
 }
 
 /// An alarm that nobody has cleared.

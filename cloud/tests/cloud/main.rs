@@ -36,3 +36,4 @@ mod sign_in;
 mod sources;
 mod step_up;
 mod sync;
+mod time;

@@ -18,8 +18,8 @@ use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
 use postern_protocol::session::agent::{AgentSync, Event, Outcome};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
-use postern_protocol::trust::{Digest, PublicKey, Root, SecretKey};
-use postern_protocol::wire::control::{Held, Hello, NackCode};
+use postern_protocol::trust::{Digest, Nonce, PublicKey, Root, SecretKey, Timestamp};
+use postern_protocol::wire::control::{AlarmKind, Held, Hello, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::ALPNS_HUB;
@@ -220,6 +220,7 @@ impl Agent {
             agent: Text::clean("test 1.0"),
             boots: 1,
             addresses: vec!["127.0.0.1:7441".parse().unwrap()],
+            freshness: None,
         }
     }
 
@@ -276,9 +277,36 @@ impl Link {
             match self.sync.handle_message(message).unwrap() {
                 Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
                 Some(Event::UpToDate) => return None,
-                None => {}
+                Some(Event::Timestamp { .. }) | None => {}
             }
         }
+    }
+
+    /// Asks for the time with a nonce of this byte.
+    pub(crate) async fn ask(&mut self, nonce: u8) {
+        self.sync.handle_question(Nonce::new([nonce; 16]));
+        self.transmit().await;
+    }
+
+    /// The next timestamp, as `agent` opens it with a nonce of this byte; what is pushed before it is kept.
+    pub(crate) async fn timestamp(&mut self, agent: &Agent, nonce: u8) -> Timestamp {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            match self.sync.handle_message(message).unwrap() {
+                Some(Event::Timestamp { bytes }) => {
+                    let nonce = Nonce::new([nonce; 16]);
+                    return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();
+                }
+                Some(Event::UpToDate) | None => {}
+                Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),
+            }
+        }
+    }
+
+    /// Raises an alarm.
+    pub(crate) async fn alarm(&mut self, kind: AlarmKind, detail: &str) {
+        self.sync.handle_alarm(kind, Text::clean(detail));
+        self.transmit().await;
     }
 
     pub(crate) async fn refuse(&mut self, code: NackCode) {

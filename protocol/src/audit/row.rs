@@ -8,7 +8,7 @@ use crate::id::{TunnelId, UserId};
 use crate::name::Name;
 use crate::policy::{Kind, Origin, Reason, Target};
 use crate::time::UnixTime;
-use crate::wire::control::{Held, NackCode};
+use crate::wire::control::{AlarmKind, Held, NackCode};
 use crate::wire::registry::{CloseCode, Failure};
 use crate::wire::text::Text;
 
@@ -111,6 +111,13 @@ pub enum Event {
         /// What they asked for.
         command: Text,
     },
+    /// Something happened that somebody should look at.
+    Alarm {
+        /// What it is about.
+        kind: AlarmKind,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 impl Event {
@@ -127,6 +134,7 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Closed { .. } => "closed",
             Self::Control { .. } => "control",
+            Self::Alarm { .. } => "alarm",
         }
     }
 
@@ -142,7 +150,8 @@ impl Event {
             | Self::Permitted { .. }
             | Self::Denied { .. }
             | Self::Failed { .. }
-            | Self::Control { .. } => None,
+            | Self::Control { .. }
+            | Self::Alarm { .. } => None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Freshness {
 }
 
 /// What a policy is worth in one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FreshnessState {
     /// Confirmed not long ago.
@@ -38,6 +38,18 @@ pub enum FreshnessState {
     Stale,
     /// Beyond the budget.
     Expired,
+}
+
+impl FreshnessState {
+    /// The word in listings and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 impl Freshness {

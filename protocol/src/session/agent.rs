@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::limits;
+use crate::trust::Nonce;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
-use crate::wire::control::{AgentMessage, Held, HubMessage, NackCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
 
@@ -29,6 +30,11 @@ pub enum Event {
         /// What it claims to be.
         held: Held,
         /// The sealed snapshot.
+        bytes: Vec<u8>,
+    },
+    /// What claims to be the answer to the last question for the time.
+    Timestamp {
+        /// The sealed timestamp.
         bytes: Vec<u8>,
     },
 }
@@ -76,6 +82,7 @@ impl AgentSync {
             HubMessage::UpToDate => Ok(Some(Event::UpToDate)),
             HubMessage::Push { nonce, held, bytes } => self.begin(nonce, held, bytes),
             HubMessage::Chunk { nonce, offset, bytes } => self.append(nonce, offset, &bytes),
+            HubMessage::Timestamp { bytes } => Ok(Some(Event::Timestamp { bytes })),
         }
     }
 
@@ -99,6 +106,19 @@ impl AgentSync {
     /// Announces the key to which this device's secrets are sealed; to be called once for each link.
     pub fn handle_sealing_key(&mut self, announcement: Announcement) {
         self.answers.push_back(AgentMessage::SealingKey(announcement));
+    }
+
+    /// Asks for the time. A question that was not sent yet is replaced.
+    pub fn handle_question(&mut self, nonce: Nonce) {
+        self.answers.retain(|answer| !matches!(answer, AgentMessage::TimeRequest { .. }));
+        self.answers.push_back(AgentMessage::TimeRequest { nonce });
+    }
+
+    /// Reports an alarm. One of the same kind that was not sent yet is replaced.
+    pub fn handle_alarm(&mut self, kind: AlarmKind, detail: Text) {
+        self.answers
+            .retain(|answer| !matches!(answer, AgentMessage::Alarm { kind: other, .. } if *other == kind));
+        self.answers.push_back(AgentMessage::Alarm { kind, detail });
     }
 
     /// The next message for the hub.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::limits::CHUNK_BYTES;
+use crate::trust::Nonce;
 use crate::trust::sealed::Announcement;
-use crate::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
 
@@ -19,10 +20,25 @@ pub struct HubSync {
     push: Option<Push>,
     /// Refused for its content: not tried again on this link.
     refused: Option<Held>,
+    /// The newest published snapshot, whether or not the agent will have it: what timestamps name.
+    newest: Option<Held>,
+    /// The last question for the time.
+    asked: Option<Nonce>,
+    /// A timestamp must go out before anything else.
+    owes_time: bool,
     next_nonce: u64,
     greeted: bool,
     /// Whether the agent has announced its sealing key on this link.
     announced: bool,
+}
+
+/// What a timestamp must say; the caller knows the rest, signs and sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Naming {
+    /// The agent's question.
+    pub nonce: Nonce,
+    /// The newest published snapshot.
+    pub held: Option<Held>,
 }
 
 /// A sealed snapshot, shared by every link that pushes it.
@@ -58,6 +74,15 @@ pub enum Event {
     Moved(Vec<std::net::SocketAddr>),
     /// The agent says to which key its secrets are sealed; nothing is verified yet.
     SealingKey(Announcement),
+    /// The agent asked for the time; [`HubSync::poll_naming`] says what to answer.
+    Asked,
+    /// The agent raised an alarm.
+    Alarm {
+        /// What it is about.
+        kind: AlarmKind,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 #[derive(Debug)]
@@ -78,6 +103,9 @@ impl HubSync {
             pending: None,
             push: None,
             refused: None,
+            newest: None,
+            asked: None,
+            owes_time: false,
             next_nonce: first_nonce,
             greeted: false,
             announced: false,
@@ -90,6 +118,7 @@ impl HubSync {
 
     /// Takes notice of a newer snapshot. Older ones and those already held, pushed or refused are ignored.
     pub fn handle_published(&mut self, published: Published) {
+        self.handle_newest(published.held);
         let pushed = self.push.as_ref().map(|push| push.published.held);
         let known = [pushed, self.refused, self.pending.as_ref().map(|p| p.held)];
         let newest = known.iter().flatten().all(|known| order(known) < order(&published.held));
@@ -101,6 +130,13 @@ impl HubSync {
             self.push = None;
         }
         self.pending = Some(published);
+    }
+
+    /// Takes notice of what is newest although it is not to be pushed: timestamps name it all the same.
+    pub fn handle_newest(&mut self, held: Held) {
+        if self.newest.is_none_or(|newest| order(&newest) <= order(&held)) {
+            self.newest = Some(held);
+        }
     }
 
     /// Takes one message of the agent.
@@ -128,18 +164,34 @@ impl HubSync {
                 self.announced = true;
                 Ok(Event::SealingKey(announcement))
             }
+            AgentMessage::TimeRequest { nonce } => {
+                self.asked = Some(nonce);
+                self.owes_time = true;
+                Ok(Event::Asked)
+            }
+            AgentMessage::Alarm { kind, detail } => Ok(Event::Alarm { kind, detail }),
         }
+    }
+
+    /// What a timestamp must say that goes out before the next message of [`poll_transmit`](Self::poll_transmit): the
+    /// answer to a question, or the name of what is pushed next, for the last question. An agent that never asked is
+    /// told nothing.
+    pub fn poll_naming(&mut self) -> Option<Naming> {
+        let nonce = self.asked?;
+        let announces = self.push.is_none() && self.pending.is_some();
+        if !announces && !self.owes_time {
+            return None;
+        }
+        self.owes_time = false;
+        if announces {
+            self.begin_push();
+        }
+        Some(Naming { nonce, held: self.newest })
     }
 
     /// The next message for the agent.
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
-        if self.push.is_none()
-            && let Some(published) = self.pending.take()
-        {
-            let nonce = self.next_nonce;
-            self.next_nonce = self.next_nonce.wrapping_add(1);
-            self.push = Some(Push { nonce, published, offset: None });
-        }
+        self.begin_push();
         let greeted = std::mem::replace(&mut self.greeted, true);
         let Some(push) = self.push.as_mut() else {
             return (!greeted).then_some(HubMessage::UpToDate);
@@ -161,6 +213,16 @@ impl HubSync {
     #[must_use]
     pub const fn held(&self) -> Option<Held> {
         self.held
+    }
+
+    fn begin_push(&mut self) {
+        if self.push.is_none()
+            && let Some(published) = self.pending.take()
+        {
+            let nonce = self.next_nonce;
+            self.next_nonce = self.next_nonce.wrapping_add(1);
+            self.push = Some(Push { nonce, published, offset: None });
+        }
     }
 
     /// Whether the agent does not hold `newest` yet. The same version with other content is pushed as well: the

@@ -35,11 +35,14 @@ pub enum Domain {
     Proof,
     /// The key to which a device's secrets are sealed; signed by the device's key, never enveloped.
     SealingKey,
+    /// What time it is and what is newest.
+    Timestamp,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Root, Self::Snapshot, Self::Pass, Self::Proof, Self::SealingKey];
+    pub const ALL: [Self; 6] =
+        [Self::Root, Self::Snapshot, Self::Pass, Self::Proof, Self::SealingKey, Self::Timestamp];
 
     /// The number in the envelope.
     #[must_use]
@@ -50,6 +53,7 @@ impl Domain {
             Self::Pass => 3,
             Self::Proof => 4,
             Self::SealingKey => 5,
+            Self::Timestamp => 6,
         }
     }
 
@@ -62,6 +66,7 @@ impl Domain {
             Self::Pass => "pass",
             Self::Proof => "proof",
             Self::SealingKey => "sealing-key",
+            Self::Timestamp => "timestamp",
         }
     }
 

@@ -6,6 +6,14 @@
 //! 4. Once in the course of a link the agent sends [`AgentMessage::SealingKey`], to which its secrets are sealed.
 //! 5. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
 //!
+//! Beside this, each by itself and at any time:
+//!
+//! 1. The agent asks for the time with a nonce ([`AgentMessage::TimeRequest`]), and the hub answers with a signed
+//!    [`HubMessage::Timestamp`], which also names what is newest.
+//! 2. Before it pushes, the hub repeats this for the last nonce, so that the agent knows the snapshot by name when it
+//!    comes.
+//! 3. The agent reports what somebody should look at ([`AgentMessage::Alarm`]).
+//!
 //! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
 //! its signatures alone: a stolen hub can withhold, not invent.
 
@@ -14,8 +22,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
-use crate::trust::Digest;
+use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
+use crate::trust::{Digest, Nonce};
 
 /// What the agent holds, at the beginning of every link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +42,8 @@ pub struct Hello {
     /// Where clients can reach it; at most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
     #[serde(with = "super::bounded::addresses")]
     pub addresses: Vec<SocketAddr>,
+    /// What the policy in force was worth before this link; none without one.
+    pub freshness: Option<FreshnessState>,
 }
 
 /// A snapshot, named.
@@ -69,6 +80,11 @@ pub enum HubMessage {
         /// At most [`limits::CHUNK_BYTES`](crate::limits::CHUNK_BYTES).
         bytes: Vec<u8>,
     },
+    /// What time it is and what is newest, sealed.
+    Timestamp {
+        /// At most [`limits::TIMESTAMP_BYTES`](crate::limits::TIMESTAMP_BYTES) and the envelope around them.
+        bytes: Vec<u8>,
+    },
 }
 
 /// From agent to hub.
@@ -102,6 +118,48 @@ pub enum AgentMessage {
     },
     /// To which key the secrets of this device are sealed; once on a link.
     SealingKey(Announcement),
+    /// Asks for a timestamp.
+    TimeRequest {
+        /// What the answer must repeat.
+        nonce: Nonce,
+    },
+    /// Something happened that somebody should look at.
+    Alarm {
+        /// What it is about.
+        kind: AlarmKind,
+        /// Details for people.
+        detail: Text,
+    },
+}
+
+/// What an agent raises an alarm about. New kinds are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmKind {
+    /// Something older than what is held was offered or named.
+    Rollback,
+    /// Another content of the version that is held was offered or named.
+    Equivocation,
+    /// Something newer was named and not delivered.
+    Freeze,
+    /// The time for which the device may work without its cloud is used up.
+    Budget,
+}
+
+impl AlarmKind {
+    /// Every kind, in the order of the numbers.
+    pub const ALL: [Self; 4] = [Self::Rollback, Self::Equivocation, Self::Freeze, Self::Budget];
+
+    /// The word in logs, listings and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Equivocation => "equivocation",
+            Self::Freeze => "freeze",
+            Self::Budget => "budget",
+        }
+    }
 }
 
 /// Why an agent refused a push. New codes are added at the end.

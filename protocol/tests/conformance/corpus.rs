@@ -112,9 +112,11 @@ fn conversations(samples: &[Sample]) -> Vec<((&'static str, String), Vec<u8>)> {
         ("sync_hub", "ack-of-nothing", framed(&[of("ack")])),
         ("sync_hub", "ack-of-another", framed(&[&early])),
         ("sync_hub", "moved-for-ever", framed(&[of("moved"); 20])),
+        ("sync_agent", "timestamp-within-a-push", framed(&[of("push"), of("timestamp"), of("chunk")])),
+        ("sync_hub", "questions", framed(&[of("time-request"), of("time-request"), of("alarm")])),
         ("sync_hub", "nack", framed(&[of("moved"), of("nack")])),
     ];
-    for name in ["root-envelope", "snapshot-envelope", "pass-envelope"] {
+    for name in ["root-envelope", "snapshot-envelope", "pass-envelope", "timestamp-envelope"] {
         seeds.push(("envelope", name, of(name).to_vec()));
     }
     seeds.into_iter().map(|(target, name, bytes)| ((target, name.to_owned()), bytes)).collect()

@@ -10,7 +10,7 @@ use postern_protocol::limits;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
 use postern_protocol::trust::sealed::SEALED_BYTES;
-use postern_protocol::trust::{Domain, Pass, Root, Signed};
+use postern_protocol::trust::{Domain, Pass, Root, Signed, Timestamp};
 use postern_protocol::wire::registry::{
     ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, ProtocolFault,
 };
@@ -48,6 +48,7 @@ fn table(name: &str) -> String {
                     Domain::Root => Root::MAX_BYTES.to_string(),
                     Domain::Snapshot => Snapshot::MAX_BYTES.to_string(),
                     Domain::Pass => Pass::MAX_BYTES.to_string(),
+                    Domain::Timestamp => Timestamp::MAX_BYTES.to_string(),
                     Domain::Proof => "72, never in an envelope".to_owned(),
                     Domain::SealingKey => "32, never in an envelope".to_owned(),
                 };
@@ -87,11 +88,14 @@ fn enumeration(name: &str) -> String {
     let table = samples::TABLES.iter().find(|table| table.name == name);
     let table = table.unwrap_or_else(|| panic!("no table `{name}`"));
     let unit = |name: &str| name.chars().next().is_some_and(char::is_lowercase);
-    let second = if ["Role", "Kind", "Method", "Invitee", "NackCode", "Refusal"].contains(&name) {
-        "meaning"
-    } else {
-        "fields"
-    };
+    let second =
+        if ["Role", "Kind", "Method", "Invitee", "NackCode", "Refusal", "FreshnessState", "AlarmKind"]
+            .contains(&name)
+        {
+            "meaning"
+        } else {
+            "fields"
+        };
     rows(
         &format!("number | variant | {second}"),
         table.variants.iter().zip(0..).map(|((name, fields), number)| {
@@ -185,6 +189,7 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("HUB_KEYS", limits::HUB_KEYS, "keys of hubs"),
     ("ROOT_CHAIN", limits::ROOT_CHAIN, "roots in one answer"),
     ("PASS_BYTES", limits::PASS_BYTES, "bytes of a pass"),
+    ("TIMESTAMP_BYTES", limits::TIMESTAMP_BYTES, "bytes of a timestamp"),
     ("FACTORS", limits::FACTORS, "factors of a pass"),
     ("SNAPSHOT_BYTES", limits::SNAPSHOT_BYTES, "bytes of a snapshot"),
     ("SERVICES", limits::SERVICES, "services of a snapshot"),

@@ -4,16 +4,17 @@ use postern_protocol::audit::Event;
 use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
-use postern_protocol::policy::{Kind, Reason, Target};
-use postern_protocol::trust::Proof;
-use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage, NackCode};
+use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
+use postern_protocol::trust::{Nonce, Proof};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, NackCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
 use crate::samples::{
-    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_pass, table, text,
+    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_pass, sealed_timestamp,
+    table, text,
 };
 
 table!(REQUEST, request, Request {
@@ -51,12 +52,15 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
     HubMessage::Push { .. } => "Push", "nonce: u64; held: held; bytes: u32";
     HubMessage::Chunk { .. } => "Chunk", "nonce: u64; offset: u32; bytes: bytes, 1 to 16384";
+    HubMessage::Timestamp { .. } => "Timestamp", "bytes: bytes, a sealed timestamp";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
     AgentMessage::Nack { .. } => "Nack", "nonce: u64; held: held; code: nack code; detail: text";
     AgentMessage::Moved { .. } => "Moved", "addresses: list of socket addresses, at most 8";
     AgentMessage::SealingKey(_) => "SealingKey", "announcement, once on a link";
+    AgentMessage::TimeRequest { .. } => "TimeRequest", "nonce: 16 bytes";
+    AgentMessage::Alarm { .. } => "Alarm", "kind: alarm kind; detail: text";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -68,6 +72,7 @@ table!(EVENT, event, Event {
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64";
     Event::Control { .. } => "control", "uid: u32; command: text";
+    Event::Alarm { .. } => "alarm", "kind: alarm kind; detail: text";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -124,7 +129,15 @@ pub(crate) fn tunnel() -> Vec<Sample> {
 
 fn hello() -> Hello {
     let agent = text("postern-agent 0.1.0");
-    Hello { root_version: 1, held: Some(held()), active: true, agent, boots: 3, addresses: addresses() }
+    Hello {
+        root_version: 1,
+        held: Some(held()),
+        active: true,
+        agent,
+        boots: 3,
+        addresses: addresses(),
+        freshness: Some(FreshnessState::Stale),
+    }
 }
 
 pub(crate) fn hub() -> Vec<Sample> {
@@ -135,7 +148,8 @@ pub(crate) fn hub() -> Vec<Sample> {
             Some("hub_request"),
         )
     };
-    let first = Hello { held: None, active: false, boots: 1, addresses: Vec::new(), ..hello() };
+    let first =
+        Hello { held: None, active: false, boots: 1, addresses: Vec::new(), freshness: None, ..hello() };
     let (account, user) = (text("acme/europe"), name("alice"));
     let login = |otp| HubRequest::Login {
         account: account.clone(),
@@ -252,6 +266,7 @@ pub(crate) fn sync() -> Vec<Sample> {
         code: NackCode::Rollback,
         detail: text("version 299 was accepted before"),
     };
+    let alarm = AgentMessage::Alarm { kind: AlarmKind::Freeze, detail: text("version 301 was named") };
     vec![
         down("up-to-date", "The agent holds the newest.", HubMessage::UpToDate),
         down("push", "Three bytes follow.", HubMessage::Push { nonce: 9, held: held(), bytes: 3 }),
@@ -260,6 +275,13 @@ pub(crate) fn sync() -> Vec<Sample> {
         up("nack", "Refused.", nack),
         up("moved", "The agent is reachable elsewhere.", AgentMessage::Moved { addresses: addresses() }),
         up("sealing-key", "The agent announces its sealing key.", AgentMessage::SealingKey(announcement())),
+        up("time-request", "Asks for the time.", AgentMessage::TimeRequest { nonce: Nonce::new([0x4e; 16]) }),
+        down(
+            "timestamp",
+            "The answer: timestamp-envelope.",
+            HubMessage::Timestamp { bytes: sealed_timestamp() },
+        ),
+        up("alarm", "Something newer was named and did not come.", alarm),
     ]
 }
 
@@ -337,6 +359,11 @@ pub(crate) fn audit() -> Vec<Sample> {
             "row-control",
             "Somebody used local control.",
             Event::Control { uid: 1000, command: text("close tun-7070707070707070") },
+        ),
+        one(
+            "row-alarm",
+            "The budget for work without the cloud is used up.",
+            Event::Alarm { kind: AlarmKind::Budget, detail: text("604800 s were used") },
         ),
     ]
 }

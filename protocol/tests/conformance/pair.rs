@@ -156,7 +156,8 @@ impl Pair {
         self.agent = AgentSync::new();
         let agent = Text::clean("pair");
         let (held, active) = (self.floor, self.active);
-        let hello = Hello { root_version: 1, held, active, agent, boots: 1, addresses: Vec::new() };
+        let addresses = Vec::new();
+        let hello = Hello { root_version: 1, held, active, agent, boots: 1, addresses, freshness: None };
         let nonce = self.chance.next();
         self.hubs.insert(self.link, HubSync::new(&hello, self.newest.clone(), nonce));
     }
@@ -164,7 +165,13 @@ impl Pair {
     fn hub_hears(&mut self, link: u64, message: AgentMessage) {
         let Some(hub) = self.hubs.get_mut(&link) else { return };
         match hub.handle_message(message) {
-            Ok(hub::Event::Applied { .. } | hub::Event::Moved(_) | hub::Event::SealingKey(_)) => {}
+            Ok(
+                hub::Event::Applied { .. }
+                | hub::Event::Moved(_)
+                | hub::Event::SealingKey(_)
+                | hub::Event::Asked
+                | hub::Event::Alarm { .. },
+            ) => {}
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
                 assert_eq!(code, NackCode::Rollback, "seed {}", self.seed);
@@ -176,7 +183,7 @@ impl Pair {
 
     fn agent_hears(&mut self, message: HubMessage) {
         match self.agent.handle_message(message) {
-            Ok(None | Some(agent::Event::UpToDate)) => {}
+            Ok(None | Some(agent::Event::UpToDate | agent::Event::Timestamp { .. })) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {
                 let time = self.now + self.chance.below(200);
                 self.at(time, Step::Judged(self.link, held, bytes));

@@ -3,11 +3,11 @@
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::policy::{FreshnessState, Kind, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Proof, PublicKey, Signature};
+use postern_protocol::trust::{Digest, Nonce, Proof, PublicKey, Signature};
 use postern_protocol::wire::codec::{self, CodecFault};
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
@@ -114,6 +114,10 @@ fn nack_code() -> impl Strategy<Value = NackCode> {
     select(vec![Envelope, Addressee, Epoch, Rollback, Equivocation, Form, Storage, Transfer])
 }
 
+fn freshness_state() -> impl Strategy<Value = FreshnessState> {
+    select(vec![FreshnessState::Fresh, FreshnessState::Stale, FreshnessState::Expired])
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let proof = any::<([u8; 32], [u8; 32])>().prop_map(|(r, s)| {
         let mut bytes = [0; 64];
@@ -150,16 +154,24 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 fn hub_request() -> impl Strategy<Value = HubRequest> {
-    let hello =
-        (any::<u32>(), option::of(held()), any::<bool>(), some_text(), any::<u32>(), vec(address(), 0..=8))
-            .prop_map(|(root_version, held, active, agent, boots, addresses)| Hello {
-                root_version,
-                held,
-                active,
-                agent,
-                boots,
-                addresses,
-            });
+    let hello = (
+        any::<u32>(),
+        option::of(held()),
+        any::<bool>(),
+        some_text(),
+        any::<u32>(),
+        vec(address(), 0..=8),
+        option::of(freshness_state()),
+    )
+        .prop_map(|(root_version, held, active, agent, boots, addresses, freshness)| Hello {
+            root_version,
+            held,
+            active,
+            agent,
+            boots,
+            addresses,
+            freshness,
+        });
     prop_oneof![
         (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll {
             secret,
@@ -239,20 +251,24 @@ proptest! {
     #[test]
     fn messages_of_synchronisation_round_trip(
         held in held(), nonce: u64, number: u32, code in nack_code(), detail in some_text(),
-        chunk in vec(any::<u8>(), 0..100), addresses in vec(address(), 0..=8),
+        chunk in vec(any::<u8>(), 0..100), bytes in vec(any::<u8>(), 0..300), question: [u8; 16],
+        kind in select(AlarmKind::ALL.to_vec()), addresses in vec(address(), 0..=8),
     ) {
         for message in [
             HubMessage::UpToDate,
             HubMessage::Push { nonce, held, bytes: number },
             HubMessage::Chunk { nonce, offset: number, bytes: chunk },
+            HubMessage::Timestamp { bytes },
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }
         for message in [
             AgentMessage::Ack { nonce, held, cut: number },
-            AgentMessage::Nack { nonce, held, code, detail },
+            AgentMessage::Nack { nonce, held, code, detail: detail.clone() },
             AgentMessage::Moved { addresses },
             AgentMessage::SealingKey(announcement()),
+            AgentMessage::TimeRequest { nonce: Nonce::new(question) },
+            AgentMessage::Alarm { kind, detail },
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }

@@ -9,14 +9,16 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot,
-    Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, FreshnessState, Grant, Kind, Origin, Prohibition, Secret,
+    Service, Snapshot, Target, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
-use postern_protocol::trust::{Digest, Domain, Envelope, Factor, Method, Pass, Proof, Role, Signed};
+use postern_protocol::trust::{
+    Digest, Domain, Envelope, Factor, Method, Nonce, Pass, Proof, Role, Signed, Timestamp,
+};
 use postern_protocol::wire::codec::{self, CodecFault};
-use postern_protocol::wire::control::{Held, NackCode};
+use postern_protocol::wire::control::{AlarmKind, Held, NackCode};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::text::Text;
@@ -88,6 +90,17 @@ table!(ROLE, role, Role {
     Role::Lock => "lock", "signs locks, which only deny";
     Role::AuditAck => "audit_ack", "signs acknowledgements of audit rows";
 });
+table!(FRESHNESS_STATE, freshness_state, FreshnessState {
+    FreshnessState::Fresh => "fresh", "confirmed not long ago";
+    FreshnessState::Stale => "stale", "not confirmed, within the budget";
+    FreshnessState::Expired => "expired", "beyond the budget";
+});
+table!(ALARM_KIND, alarm_kind, AlarmKind {
+    AlarmKind::Rollback => "rollback", "something older than what is held was offered or named";
+    AlarmKind::Equivocation => "equivocation", "another content of the version that is held was offered or named";
+    AlarmKind::Freeze => "freeze", "something newer was named and not delivered";
+    AlarmKind::Budget => "budget", "the time for which the device may work without its cloud is used up";
+});
 table!(INVITEE, invitee, Invitee {
     Invitee::Device => "device", "an edge router";
     Invitee::User => "user", "a person";
@@ -130,6 +143,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &INVITEE,
     &REFUSAL,
     &NACK_CODE,
+    &FRESHNESS_STATE,
+    &ALARM_KIND,
 ];
 
 /// Every golden value, in the order of the files.
@@ -300,6 +315,22 @@ pub(crate) fn sealed_pass() -> Vec<u8> {
     Envelope::seal(&pass(), &[&key(3)]).unwrap()
 }
 
+pub(crate) fn timestamp() -> Timestamp {
+    Timestamp {
+        fleet: FLEET,
+        device: DEVICE,
+        nonce: Nonce::new([0x4e; 16]),
+        time: ISSUED,
+        root_version: 1,
+        held: Some(held()),
+        lock: 0,
+    }
+}
+
+pub(crate) fn sealed_timestamp() -> Vec<u8> {
+    Envelope::seal(&timestamp(), &[&key(5)]).unwrap()
+}
+
 pub(crate) fn invitation() -> Invitation {
     let root = Envelope::seal(&fixed_root(), &[&key(1)]).unwrap();
     Invitation {
@@ -335,6 +366,8 @@ fn signed() -> Vec<Sample> {
         sealed("snapshot-envelope", "The same, sealed by key 2.", "snapshot", &snapshot(), 2),
         payload("pass-payload", "A pass for the user's key 20.", &pass()),
         sealed("pass-envelope", "The same, sealed by key 3.", "pass", &pass(), 3),
+        payload("timestamp-payload", "A timestamp in answer to the nonce 16 x 0x4e.", &timestamp()),
+        sealed("timestamp-envelope", "The same, sealed by key 5.", "timestamp", &timestamp(), 5),
         bytes(
             "proof-signed-bytes",
             "What key 20 signs: exporter 32 x 0x55, the device, SHA-256 of pass-envelope.",
@@ -375,6 +408,7 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Root => Some("root"),
         Domain::Snapshot => Some("snapshot"),
         Domain::Pass => Some("pass"),
+        Domain::Timestamp => Some("timestamp"),
         Domain::Proof | Domain::SealingKey => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
@@ -468,6 +502,20 @@ fn enumerations() -> Vec<Sample> {
             &NACK_CODE,
             nack_code(&value),
         ));
+    }
+    for (value, name) in [
+        (FreshnessState::Fresh, "freshness-fresh"),
+        (FreshnessState::Stale, "freshness-stale"),
+        (FreshnessState::Expired, "freshness-expired"),
+    ] {
+        let sample = plain::<_, 2>("numbers", name, "What a policy is worth.", &value);
+        samples.push(one(sample, &FRESHNESS_STATE, freshness_state(&value)));
+    }
+    for (value, name) in
+        AlarmKind::ALL.iter().zip(["alarm-rollback", "alarm-equivocation", "alarm-freeze", "alarm-budget"])
+    {
+        let sample = plain::<_, 2>("numbers", name, "What an alarm is about.", value);
+        samples.push(one(sample, &ALARM_KIND, alarm_kind(value)));
     }
     samples
 }

@@ -24,8 +24,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::sealed::{Place, SEALED_BYTES, SealingSecret, open};
 use postern_protocol::trust::{
-    Digest, Domain, Envelope, Factor, Method, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey,
-    Subject,
+    Digest, Domain, Envelope, Factor, Method, Nonce, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey,
+    Subject, Timestamp,
 };
 use postern_protocol::wire::codec;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
@@ -56,6 +56,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("root", root),
     ("pass", pass),
     ("sealed_secret", sealed_secret),
+    ("timestamp", timestamp),
     ("row", row),
     ("invitation", invitation),
     ("text", text),
@@ -118,7 +119,9 @@ pub fn sync_agent(bytes: &[u8]) {
                 sync.handle_outcome(outcome);
                 assert!(sync.poll_transmit().is_some());
             }
-            Ok(Some(agent::Event::UpToDate) | None) => assert!(sync.poll_transmit().is_none()),
+            Ok(Some(agent::Event::UpToDate | agent::Event::Timestamp { .. }) | None) => {
+                assert!(sync.poll_transmit().is_none())
+            }
         }
     }
 }
@@ -130,14 +133,15 @@ pub fn sync_hub(bytes: &[u8]) {
         bytes: vec![1; 40_000].into(),
     };
     let agent = Text::clean("fuzz");
-    let hello = Hello { root_version: 1, held: None, active: false, agent, boots: 1, addresses: Vec::new() };
+    let (addresses, freshness) = (Vec::new(), None);
+    let hello = Hello { root_version: 1, held: None, active: false, agent, boots: 1, addresses, freshness };
     let mut sync = HubSync::new(&hello, Some(published(1)), 1);
     let mut version = 1;
     for message in messages::<AgentMessage>(bytes) {
         // One announcement and three chunks, at most two pushes: more is a loop that never ends.
         for sent in 0.. {
             assert!(sent < 10, "the hub never stops sending");
-            if sync.poll_transmit().is_none() {
+            if sync.poll_naming().is_none() && sync.poll_transmit().is_none() {
                 break;
             }
         }
@@ -218,6 +222,18 @@ pub fn sealed_secret(bytes: &[u8]) {
         assert_eq!(bytes.len(), SEALED_BYTES);
         assert!((1..=limits::SECRET_BYTES).contains(&opened.reveal().len()));
         assert!(open(&secret, &Place { device: DeviceId::new([0xd2; 8]), ..place }, bytes).is_err());
+    }
+}
+
+/// A timestamp: as received, and as a payload that the timestamp key has signed.
+pub fn timestamp(bytes: &[u8]) {
+    let signed = Envelope::seal_payload(Domain::Timestamp, bytes, &[&key(5)]).unwrap();
+    let nonce = Nonce::new([0x4e; 16]);
+    for sealed in [bytes, &signed] {
+        if let Ok(timestamp) = Timestamp::open(sealed, &fixed_root(), DEVICE, nonce) {
+            assert_eq!((timestamp.fleet, timestamp.device, timestamp.nonce), (FLEET, DEVICE, nonce));
+            assert!(timestamp.root_version >= 1);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use postern_protocol::limits;
 use postern_protocol::policy::Snapshot;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::trust::PublicKey;
-use postern_protocol::wire::control::{AgentMessage, Held, Hello};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::{ALPN_HUB_V1, Failure};
@@ -331,20 +331,27 @@ async fn sync(
 ) -> Result<(), Mishap> {
     let broken = |fault: FrameFault| Mishap::unexpected("a synchronisation", fault, "a frame");
     let mut changes = shared.changes.subscribe();
-    let newest = {
+    let (id, newest) = {
         let mut state = shared.lock();
         let device = state.devices.values_mut().find(|device| device.key == Some(peer));
         let device =
             device.ok_or_else(|| Mishap::unexpected("a device", "an unknown key", "an enrolled one"))?;
         device.addresses.clone_from(&hello.addresses);
-        device.newest.clone()
+        (device.id, device.newest.clone())
     };
     let mut sync = HubSync::new(hello, newest, 1);
     loop {
         if let Some(held) = sync.held() {
             shared.applied(peer, held);
         }
-        while let Some(message) = sync.poll_transmit() {
+        loop {
+            let message = match sync.poll_naming() {
+                Some(naming) => {
+                    Some(HubMessage::Timestamp { bytes: shared.authority.timestamp(id, naming)? })
+                }
+                None => sync.poll_transmit(),
+            };
+            let Some(message) = message else { break };
             write_frame(send, &message, limits::SYNC_FRAME_BYTES).await.map_err(broken)?;
         }
         tokio::select! {
@@ -354,7 +361,8 @@ async fn sync(
                 match event.map_err(|fault| Mishap::unexpected("a message", fault, "another"))? {
                     Event::Refused { code, .. } => eprintln!("a device refused its policy: {}", code.word()),
                     Event::Moved(addresses) => shared.moved(peer, addresses),
-                    Event::Applied { .. } | Event::SealingKey(_) => {}
+                    Event::Alarm { kind, detail } => eprintln!("a device raised {}: {detail}", kind.word()),
+                    Event::Applied { .. } | Event::Asked | Event::SealingKey(_) => {}
                 }
             }
             changed = changes.changed() => {

@@ -8,9 +8,10 @@ use postern_protocol::policy::{
     Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Origin, Service, Snapshot,
     Target, User, Verified, verify,
 };
+use postern_protocol::session::hub::Naming;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, RoleKeys, Root, SecretKey, Signed,
+    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, RoleKeys, Root, SecretKey, Signed, Timestamp,
 };
 
 use crate::world::Mishap;
@@ -22,6 +23,7 @@ pub struct Authority {
     sealed_root: Vec<u8>,
     policy: SecretKey,
     identity: SecretKey,
+    timestamp: SecretKey,
     hub: SecretKey,
 }
 
@@ -76,13 +78,23 @@ impl Authority {
             hubs: vec![hub.public()],
         };
         let sealed_root = sealed(&root, &root_key)?;
-        Ok(Self { root, sealed_root, policy, identity, hub })
+        Ok(Self { root, sealed_root, policy, identity, timestamp, hub })
     }
 
     /// The root.
     #[must_use]
     pub const fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// What time it is and what is newest.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn timestamp(&self, device: DeviceId, naming: Naming) -> Result<Vec<u8>, Mishap> {
+        let Naming { nonce, held } = naming;
+        let (fleet, root_version) = (self.root.fleet, self.root.version);
+        sealed(&Timestamp { fleet, device, nonce, time: now(), root_version, held, lock: 0 }, &self.timestamp)
     }
 
     /// The signed root.

@@ -100,3 +100,33 @@ fn only_the_newest_addresses_wait_to_be_sent_and_not_too_many() {
 fn being_up_to_date_is_passed_on() {
     assert_eq!(AgentSync::new().handle_message(HubMessage::UpToDate), Ok(Some(Event::UpToDate)));
 }
+
+#[test]
+fn of_questions_and_alarms_that_were_not_sent_only_the_newest_is_sent() {
+    let mut agent = AgentSync::new();
+    agent.handle_question(Nonce::new([1; 16]));
+    agent.handle_alarm(AlarmKind::Freeze, Text::clean("first"));
+    agent.handle_alarm(AlarmKind::Rollback, Text::clean("other"));
+    agent.handle_alarm(AlarmKind::Freeze, Text::clean("second"));
+    agent.handle_question(Nonce::new([2; 16]));
+    let sent: Vec<_> = std::iter::from_fn(|| agent.poll_transmit()).collect();
+    assert_eq!(
+        sent,
+        [
+            AgentMessage::Alarm { kind: AlarmKind::Rollback, detail: Text::clean("other") },
+            AgentMessage::Alarm { kind: AlarmKind::Freeze, detail: Text::clean("second") },
+            AgentMessage::TimeRequest { nonce: Nonce::new([2; 16]) },
+        ]
+    );
+}
+
+#[test]
+fn a_timestamp_is_handed_out_as_it_came_also_within_a_push() {
+    let mut agent = AgentSync::new();
+    let (held, bytes) = (held(7), vec![1, 2, 3]);
+    agent.handle_message(HubMessage::Push { nonce: 1, held, bytes: 3 }).unwrap();
+    let told = agent.handle_message(HubMessage::Timestamp { bytes: vec![9] });
+    assert_eq!(told, Ok(Some(Event::Timestamp { bytes: vec![9] })));
+    let offered = agent.handle_message(HubMessage::Chunk { nonce: 1, offset: 0, bytes: bytes.clone() });
+    assert_eq!(offered, Ok(Some(Event::Offered { held, bytes })));
+}

@@ -12,7 +12,8 @@ fn published(version: u64, bytes: usize) -> Published {
 }
 
 fn hello(held: Option<Held>, active: bool) -> Hello {
-    Hello { root_version: 1, held, active, agent: Text::clean("test"), boots: 1, addresses: Vec::new() }
+    let agent = Text::clean("test");
+    Hello { root_version: 1, held, active, agent, boots: 1, addresses: Vec::new(), freshness: None }
 }
 
 fn ack(nonce: u64, held: Held) -> AgentMessage {
@@ -143,4 +144,61 @@ fn an_agent_that_moved_is_passed_on() {
         hub.handle_message(AgentMessage::Moved { addresses: addresses.clone() }),
         Ok(Event::Moved(addresses))
     );
+}
+
+fn ask(hub: &mut HubSync, nonce: u8) -> Nonce {
+    let nonce = Nonce::new([nonce; 16]);
+    assert_eq!(hub.handle_message(AgentMessage::TimeRequest { nonce }), Ok(Event::Asked));
+    nonce
+}
+
+#[test]
+fn a_question_for_the_time_is_answered_once_with_the_newest_snapshot() {
+    let mut hub = HubSync::new(&hello(Some(held(5)), true), Some(published(5, 3)), 1);
+    assert_eq!(hub.poll_naming(), None);
+    let nonce = ask(&mut hub, 1);
+    assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(5)) }));
+    assert_eq!(hub.poll_naming(), None);
+}
+
+#[test]
+fn a_push_is_named_for_the_last_question_before_it_is_announced() {
+    let mut hub = HubSync::new(&hello(Some(held(5)), true), Some(published(5, 3)), 1);
+    drain(&mut hub);
+    ask(&mut hub, 1);
+    let nonce = ask(&mut hub, 2);
+    assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(5)) }));
+    hub.handle_published(published(6, 3));
+    assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(6)) }));
+    assert_eq!((hub.poll_naming(), drain(&mut hub)), (None, vec![push(1, 6, 3), chunk(1, 0, 3)]));
+    // What is published while the push is under way is named with the push that follows.
+    hub.handle_published(published(7, 3));
+    assert_eq!(hub.poll_naming(), None);
+    hub.handle_message(ack(1, held(6))).unwrap();
+    assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(7)) }));
+}
+
+#[test]
+fn an_agent_that_never_asked_is_told_no_time_and_is_pushed_to_all_the_same() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(5, 3)), 1);
+    assert_eq!(hub.poll_naming(), None);
+    assert_eq!(drain(&mut hub), [push(1, 5, 3), chunk(1, 0, 3)]);
+}
+
+#[test]
+fn what_is_newest_is_named_although_it_is_not_pushed() {
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), None, 1);
+    hub.handle_newest(held(5));
+    hub.handle_newest(held(3));
+    let nonce = ask(&mut hub, 1);
+    assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(5)) }));
+    assert_eq!(drain(&mut hub), [HubMessage::UpToDate]);
+}
+
+#[test]
+fn an_alarm_is_handed_on() {
+    let mut hub = HubSync::new(&hello(None, false), None, 1);
+    let (kind, detail) = (AlarmKind::Freeze, Text::clean("version 7"));
+    let alarm = AgentMessage::Alarm { kind, detail: detail.clone() };
+    assert_eq!(hub.handle_message(alarm), Ok(Event::Alarm { kind, detail }));
 }
