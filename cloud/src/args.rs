@@ -78,6 +78,9 @@ pub(crate) enum Command {
         /// How long ago the user's second factor was used, such as `2h`; not at all if not given.
         #[arg(long, value_parser = clock::parse_span)]
         second_factor_age: Option<SignedDuration>,
+        /// Supposes that the device is cut off from the cloud, with its whole budget for that.
+        #[arg(long)]
+        offline: bool,
     },
     /// Lists all that a user can reach, or all who can reach a device, and why.
     Review {

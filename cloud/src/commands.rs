@@ -237,8 +237,8 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
             apply::run(state, &fleet, change::Mode { dry_run, yes, json: args.json })
         }
         Command::Diff { fleet } => apply::diff(state, &fleet),
-        Command::Explain { user, device, service, at, second_factor_age } => {
-            explain::run(state, &explain::Asked { user, device, service, at, second_factor_age })
+        Command::Explain { user, device, service, at, second_factor_age, offline } => {
+            explain::run(state, &explain::Asked { user, device, service, at, second_factor_age, offline })
         }
         Command::Review { name, kind, at } => review::run(state, &name, kind, at),
         Command::Roles { name } => roles::run(state, name.as_deref()),

@@ -10,8 +10,8 @@
 //! 4. [`Content::into_snapshot`] adds what changes with each publication: version, issue and expiry.
 //! 5. [`affected()`]: which devices an edit can affect, so that the others are left alone.
 //!
-//! Rules that live here: grants are per source (role, scope, window, second factor and case are never combined with
-//! another's); a denial beats every grant; policy flows from an account down and never up or sideways; permissions are
+//! Rules that live here: grants are per source (role, scope, window, second factor, case and what holds without the cloud
+//! are never combined with another's); a denial beats every grant; policy flows from an account down and never up or sideways; permissions are
 //! not read at all; a page opens nothing; internal cases stay inside. Deliberately absent: the clock. A grant that has
 //! ended is compiled like any other and the device refuses it with its reason.
 

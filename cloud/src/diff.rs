@@ -2,7 +2,8 @@
 //!
 //! 1. The models are compared entity by entity.
 //! 2. On each device that this can affect, what is granted before and after is compared user by user: windows without
-//!    what is denied in them, and a case that is activated as what it is, a way in.
+//!    what is denied in them, and a case that is activated as what it is, a way in. How long something holds without
+//!    the cloud is a condition like the others.
 //!
 //! Keys do not come into play: an invited user who has not signed in yet gains access in the eyes of the one who
 //! publishes, although no snapshot carries it until then.
@@ -33,6 +34,9 @@ pub struct Diff {
     pub gained: Vec<Access>,
     /// What users can reach under these conditions no more.
     pub lost: Vec<Access>,
+    /// The devices that believe their policy for another time than before without a word of the cloud.
+    #[serde(skip)]
+    pub rewindowed: BTreeSet<Name>,
     /// The devices whose policy may be another one.
     #[serde(skip)]
     pub affected: BTreeSet<Name>,
@@ -68,6 +72,10 @@ pub struct Access {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Seconds for which it holds after the last word of the cloud.
+    pub window_s: u32,
+    /// Seconds for which it holds beyond that while the device is cut off; zero for what does not.
+    pub offline_s: u32,
     /// The case that is active in this window; none where a case is demanded and this says nothing of one.
     pub case: Option<Name>,
 }
@@ -86,6 +94,13 @@ impl Diff {
             };
             list.push(Entity { kind: difference.kind.word(), name: difference.name.clone() });
         }
+        let window =
+            |model: &Model, device: &Name| model.devices.get(device).map(|one| one.freshness.window_s);
+        let rewindowed = diff.affected.iter().filter(|device| {
+            let (before, after) = (window(old, device), window(new, device));
+            before.is_some() && after.is_some() && before != after
+        });
+        diff.rewindowed = rewindowed.cloned().collect();
         let roster = Roster::default();
         let before = Compiler::among(old, &roster, &diff.affected);
         let after = Compiler::among(new, &roster, &diff.affected);
@@ -120,6 +135,8 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            window_s: 0,
+            offline_s: 0,
             case: None,
             ..access.clone()
         };
@@ -136,19 +153,21 @@ impl Access {
     }
 
     /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
-    /// `other` does without.
+    /// `other` does without, and as long without the cloud.
     fn covers(&self, other: &Self) -> bool {
         let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
             self.second_factor_s.is_none_or(|age| other.second_factor_s.is_some_and(|other| other <= age));
         let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
-        window(self).covers(window(other)) && factor && case
+        let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
+        window(self).covers(window(other)) && factor && case && cut_off
     }
 }
 
 /// All that anybody can reach on a device.
 fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
     let (rows, bans) = compiler.rows_and_bans(device);
+    let freshness = compiler.freshness(device);
     let (endpoints, cases) = (compiler.endpoints(device), compiler.cases(device));
     let mut accesses = BTreeSet::new();
     for endpoint in &endpoints {
@@ -166,6 +185,8 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     not_after: window.until,
                     second_factor_s: row.second_factor_s,
                     needs_case: row.needs_case,
+                    window_s: freshness.window_s,
+                    offline_s: if row.offline { freshness.offline_s } else { 0 },
                     case,
                 };
                 accesses.insert(access(window, None));

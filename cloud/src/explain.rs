@@ -5,7 +5,7 @@
 //! 3. The `explain` of the protocol judges, so that cloud and device cannot give two answers.
 //! 4. For a denial the model is searched for what would have to be true.
 //!
-//! A user who has registered no key is judged as if they had one, and the answer says so.
+//! The device is supposed to have word of the cloud, or to be cut off from it. A user who has registered no key is judged as if they had one, and the answer says so.
 
 mod place;
 mod remedy;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Explanation, Hypothesis};
-use postern_protocol::policy::{Circumstances, Freshness, SnapshotFault, explain};
+use postern_protocol::policy::{Circumstances, Freshness, FreshnessRule, SnapshotFault, explain};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{EnvelopeFault, KeyFault};
 
@@ -29,7 +29,7 @@ use crate::model::{EntityKind, Model, Service};
 use crate::nearest::nearest;
 
 pub use self::place::Parts;
-pub use self::remedy::{Opener, Remedy, Unfit, Unfitness};
+pub use self::remedy::{Mark, Opener, Remedy, Unfit, Unfitness};
 
 pub(crate) use self::trial::Trial;
 
@@ -46,6 +46,8 @@ pub struct Question<'a> {
     pub at: UnixTime,
     /// When a second factor was used before, if at all.
     pub second_factor_at: Option<UnixTime>,
+    /// Whether the device is supposed to be cut off from the cloud, with its whole budget for that.
+    pub offline: bool,
 }
 
 /// An answer.
@@ -61,6 +63,10 @@ pub struct Answer {
     pub machine: Option<Name>,
     /// The moment that is judged.
     pub at: UnixTime,
+    /// Whether the device is supposed to be cut off.
+    pub offline: bool,
+    /// For how long the device works without its cloud.
+    pub freshness: FreshnessRule,
     /// Whether the user has registered a key; without one the device does not know them yet.
     pub registered: bool,
     /// The judgement, with every grant and prohibition that contains the service.
@@ -121,13 +127,14 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
     let endpoints = compiler.endpoints(device);
     let service = look_up_service(question.service, device, endpoints.iter().map(|e| &e.name).collect())?;
     let index = trial.index(&compiler, device, question.at)?;
+    let freshness = compiler.freshness(device);
     let judgement = explain(
         Some(&index),
         &Hypothesis { user: Trial::id(&supposed, user), second_factor_at: question.second_factor_at },
         service.as_str(),
         &Circumstances {
             now: question.at,
-            freshness: Freshness::ALWAYS,
+            freshness: if question.offline { cut_off(freshness, question.at) } else { Freshness::ALWAYS },
             open: 0,
             open_by_user: 0,
             open_on_service: 0,
@@ -141,10 +148,17 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
         service: service.clone(),
         machine: found.and_then(|endpoint| endpoint.machine.cloned()),
         at: question.at,
+        offline: question.offline,
+        freshness,
         registered: roster.users.get(user).is_some_and(|user| !user.keys.is_empty()),
         judgement,
         remedies: remedies.unwrap_or_default(),
     })
+}
+
+/// A device that has just stopped to believe its policy for want of a word from the cloud.
+fn cut_off(rule: FreshnessRule, at: UnixTime) -> Freshness {
+    Freshness { fresh_until: at, offline_until: at.saturating_add(u64::from(rule.offline_s)) }
 }
 
 fn remedies(

@@ -367,7 +367,7 @@ fn seal(
     let version = above.checked_add(1).filter(|version| i64::try_from(*version).is_ok());
     let version = version.ok_or_else(|| PublishError::Exhausted { device: name() })?;
     let digest = digest(authority, device, &content, &addressee)?;
-    let term = Term { version, issued: now, expires: now.saturating_add(LIFETIME_S) };
+    let term = Term { version, issued: now, expires: now.saturating_add(lifetime_s(content.offline_s())) };
     let snapshot = content.into_snapshot(addressee, term);
     snapshot.check_form().map_err(|fault| PublishError::Form { device: name(), fault })?;
     let payload = codec::encode(&snapshot, Snapshot::MAX_BYTES)
@@ -384,10 +384,17 @@ fn is_due(term: &SealedTerm, now: UnixTime) -> bool {
     now.secs_since(term.issued) >= term.expires.secs_since(term.issued) / 2
 }
 
+/// For how long the snapshot of a device that may work for so long without its cloud is good. It is signed again in the
+/// second half of that time, so that a device which is cut off then does not lose its budget to the age of its snapshot.
+#[must_use]
+pub fn lifetime_s(offline_s: u32) -> u64 {
+    LIFETIME_S.max(2 * u64::from(offline_s))
+}
+
 /// How far above the newest version a device is followed: many times what is published between two backups. Without
 /// it a device could claim the last version but one, and nothing could be published with it in the fleet any more.
 const LEAP: u64 = 1 << 20;
-/// For how long a device may work without a word of its cloud.
+/// For how long a snapshot is good at least.
 pub const LIFETIME_S: u64 = 14 * 24 * 3600;
 /// Devices that are compiled before their snapshots are stored: they are held in memory meanwhile.
 const PORTION: usize = 4096;

@@ -2,7 +2,8 @@
 //!
 //! 1. The devices that concern the user, or the users that concern the device, are found in the model.
 //! 2. Each device's policy takes the way to a device, and the device's own judgement is asked for every service and
-//!    user, as if a second factor had been used this moment: what it demands is a condition, not a refusal.
+//!    user, as if a second factor had been used this moment: what it demands is a condition, not a refusal. The device
+//!    has word of the cloud; for how long a grant holds without is a condition too.
 //! 3. Every grant is one line, also one that has not begun, has ended, waits for a case or is denied by an entry.
 //!
 //! Users who have registered no key are judged as if they had one, and marked.
@@ -56,6 +57,8 @@ pub struct Granted {
     pub needs_case: bool,
     /// The active case that it rests on.
     pub case: Option<String>,
+    /// Seconds for which it holds while the device is cut off from the cloud; zero for not at all.
+    pub offline_s: u32,
     /// How it stands at that moment.
     #[serde(flatten)]
     pub standing: Standing,
@@ -173,6 +176,7 @@ impl Inquiry<'_> {
             second_factor_s: chain.second_factor_s,
             needs_case: chain.needs_case,
             case: chain.case.clone(),
+            offline_s: if chain.offline_ok { self.compiler.freshness(self.device).offline_s } else { 0 },
             standing: Standing::of(chain, judgement),
         }
     }

@@ -158,6 +158,9 @@ fn chain(grant: &GrantReport) -> String {
         (None, true) => conditions.push_str(", needs an active service case"),
         (None, false) => {}
     }
+    if grant.offline_ok {
+        conditions.push_str(", also without the cloud");
+    }
     let verdict = grant.fails.as_ref().map_or("holds".to_owned(), |reason| format!("fails: {reason}"));
     format!("{mark} {} grants category `{}`{conditions}: {verdict}\n", grant.origin, grant.category)
 }
@@ -258,12 +261,37 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use postern_protocol::policy::Origin;
+
     use super::*;
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
         let rows = [["A", "LONG"].map(String::from), ["value", "x"].map(String::from)];
         assert_eq!(table(&rows), "A      LONG\nvalue  x\n");
+    }
+
+    #[test]
+    fn a_grant_says_whether_it_holds_without_the_cloud() {
+        let mut grant = GrantReport {
+            used: true,
+            origin: Origin::Entry { entry: "loan".parse().unwrap() },
+            category: "screen".to_owned(),
+            not_before: None,
+            not_after: None,
+            second_factor_s: Some(28_800),
+            needs_case: false,
+            offline_ok: true,
+            case: None,
+            fails: None,
+        };
+        let marked = "* entry `loan` grants category `screen`, needs a second factor not older than 8h, also without the \
+                      cloud: holds\n";
+        assert_eq!(chain(&grant), marked);
+        grant.offline_ok = false;
+        grant.fails = Some("policy_stale".to_owned());
+        let other = "* entry `loan` grants category `screen`, needs a second factor not older than 8h: fails: policy_stale\n";
+        assert_eq!(chain(&grant), other);
     }
 
     #[test]

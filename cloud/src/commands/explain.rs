@@ -24,6 +24,7 @@ pub(super) struct Asked {
     pub(super) service: String,
     pub(super) at: Option<UnixTime>,
     pub(super) second_factor_age: Option<SignedDuration>,
+    pub(super) offline: bool,
 }
 
 pub(super) fn run(state: &Path, asked: &Asked) -> Result<super::Answer, CommandError> {
@@ -36,15 +37,16 @@ pub(super) fn run(state: &Path, asked: &Asked) -> Result<super::Answer, CommandE
         None => None,
     };
     let (model, roster) = open(state)?.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.roster()?)))?;
-    let question =
-        Question { user: &asked.user, device: &asked.device, service: &asked.service, at, second_factor_at };
+    let Asked { user, device, service, offline, .. } = asked;
+    let question = Question { user, device, service, at, second_factor_at, offline: *offline };
     let answer = answer(&model, &roster, &question)?;
     Ok(super::Answer { text: words(&answer), json: json(&answer) })
 }
 
 /// Grants and prohibitions look as in the answer of `postern-agent explain`, so that the two can be compared.
 fn json(answer: &Answer) -> Value {
-    let Answer { user, device, service, machine, at, registered, judgement, remedies } = answer;
+    let Answer { user, device, service, machine, at, offline, freshness, registered, judgement, remedies } =
+        answer;
     let denied = judgement.denied;
     let grants = judgement.chains.iter().map(|chain| {
         json!({
@@ -55,6 +57,7 @@ fn json(answer: &Answer) -> Value {
             "not_after": chain.not_after,
             "second_factor_s": chain.second_factor_s,
             "needs_case": chain.needs_case,
+            "offline_ok": chain.offline_ok,
             "case": chain.case,
             "fails": chain.fails.map(Reason::word),
         })
@@ -65,6 +68,8 @@ fn json(answer: &Answer) -> Value {
         "service": service,
         "machine": machine,
         "at": at,
+        "offline": offline,
+        "freshness": freshness,
         "registered": registered,
         "allowed": denied.is_none(),
         "reason": denied.map(Reason::word),
@@ -78,14 +83,15 @@ fn json(answer: &Answer) -> Value {
 // Writing to a string cannot fail; the results below are named to say so.
 
 fn words(answer: &Answer) -> String {
-    let Answer { user, device, service, at, judgement, .. } = answer;
-    let when = clock::show(*at);
+    let Answer { user, device, service, at, offline, judgement, .. } = answer;
+    let cut_off = if *offline { " while the device is cut off" } else { "" };
+    let when = format!("{}{cut_off}", clock::show(*at));
     let mut text = String::new();
     match judgement.denied {
         None => {
             // Every policy ends; what matters to people is when the grant does.
             let lasting = at.saturating_add(LIFETIME_S);
-            let until = judgement.until.filter(|until| *until < lasting);
+            let until = judgement.until.filter(|until| *offline || *until < lasting);
             let until = until.map(|until| format!(", until {}", clock::show(until))).unwrap_or_default();
             let _infallible = writeln!(text, "{user} may use {service} on {device} at {when}{until}.");
         }
@@ -128,6 +134,7 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
         second_factor_s: chain.second_factor_s,
         needs_case: chain.needs_case,
         case: chain.case.as_deref(),
+        offline_s: if chain.offline_ok { answer.freshness.offline_s } else { 0 },
     };
     let conditions = conditions.words().unwrap_or_else(|| "always".to_owned());
     let verdict = chain.fails.map_or_else(|| "holds".to_owned(), |reason| format!("does not hold: {reason}"));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use postern_protocol::name::Name;
 use postern_protocol::policy::Kind;
 
-use super::words::Conditions;
+use super::words::{Conditions, span};
 use crate::compile::Warning;
 use crate::diff::{Access, Diff, Entity};
 
@@ -25,8 +25,8 @@ pub(super) fn words(diff: &Diff, warnings: &BTreeSet<Warning>) -> String {
         write_entities(&mut text, '+', added);
         write_entities(&mut text, '~', changed);
         write_entities(&mut text, '-', removed);
-        write_accesses(&mut text, "gains", &diff.gained, &diff.lost);
-        write_accesses(&mut text, "loses", &diff.lost, &diff.gained);
+        write_accesses(&mut text, "gains", (&diff.gained, &diff.lost), &diff.rewindowed);
+        write_accesses(&mut text, "loses", (&diff.lost, &diff.gained), &diff.rewindowed);
         if diff.gained.is_empty() && diff.lost.is_empty() {
             text.push_str("Nobody gains or loses access.\n");
         }
@@ -81,7 +81,12 @@ fn write_entities(text: &mut String, sign: char, entities: &[Entity]) {
 }
 
 /// `others` is what goes the other way: a service in both lists leads somewhere else or has other conditions.
-fn write_accesses(text: &mut String, verb: &str, accesses: &[Access], others: &[Access]) {
+fn write_accesses(
+    text: &mut String,
+    verb: &str,
+    (accesses, others): (&[Access], &[Access]),
+    rewindowed: &BTreeSet<Name>,
+) {
     let ends: BTreeMap<What<'_>, End> = others.iter().map(|other| (what(other), end(other))).collect();
     let mut by_user: BTreeMap<&Name, Vec<&Access>> = BTreeMap::new();
     for access in accesses {
@@ -94,7 +99,7 @@ fn write_accesses(text: &mut String, verb: &str, accesses: &[Access], others: &[
             writeln!(text, "{people} {}:", if by_user.len() == 1 { verb } else { plural(verb) });
     }
     for (user, accesses) in by_user.iter().take(SHOWN) {
-        let groups = grouped(accesses, &ends);
+        let groups = grouped(accesses, &ends, rewindowed);
         for ((services, conditions), devices) in groups.iter().take(GROUPS) {
             let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
             let conditions = conditions.as_ref().map(|words| format!(", {words}")).unwrap_or_default();
@@ -133,7 +138,11 @@ const fn end(access: &Access) -> End {
     (access.kind, access.target)
 }
 
-fn grouped<'a>(accesses: &[&'a Access], others: &BTreeMap<What<'_>, End>) -> Groups<'a> {
+fn grouped<'a>(
+    accesses: &[&'a Access],
+    others: &BTreeMap<What<'_>, End>,
+    rewindowed: &BTreeSet<Name>,
+) -> Groups<'a> {
     let mut by_device: BTreeMap<(&Name, Option<String>), BTreeSet<&Name>> = BTreeMap::new();
     for access in accesses {
         let other = others.get(&what(access));
@@ -141,7 +150,11 @@ fn grouped<'a>(accesses: &[&'a Access], others: &BTreeMap<What<'_>, End>) -> Gro
         let speaks = speaks.then(|| format!("as {}", access.kind.word()));
         let moved = other.is_some_and(|(_, target)| *target != access.target);
         let moved = moved.then(|| "at another address".to_owned());
-        let words: Vec<String> = speaks.into_iter().chain(moved).chain(conditions(access)).collect();
+        let believed = rewindowed.contains(&access.device);
+        let believed =
+            believed.then(|| format!("for {} after the last word of the cloud", span(access.window_s)));
+        let words = speaks.into_iter().chain(moved).chain(believed).chain(conditions(access));
+        let words: Vec<String> = words.collect();
         let key = (&access.device, (!words.is_empty()).then(|| words.join(", ")));
         by_device.entry(key).or_default().insert(&access.service);
     }
@@ -159,6 +172,7 @@ fn conditions(access: &Access) -> Option<String> {
         second_factor_s: access.second_factor_s,
         needs_case: access.needs_case,
         case: access.case.as_ref().map(Name::as_str),
+        offline_s: access.offline_s,
     };
     conditions.words()
 }

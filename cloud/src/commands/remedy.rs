@@ -5,7 +5,7 @@ use postern_protocol::policy::Origin;
 
 use super::words::{list, scope, span};
 use crate::clock;
-use crate::explain::{Answer, Opener, Parts, Remedy, Unfit, Unfitness};
+use crate::explain::{Answer, Mark, Opener, Parts, Remedy, Unfit, Unfitness};
 
 /// One remedy as a sentence without its period.
 pub(super) fn words(remedy: &Remedy, answer: &Answer) -> String {
@@ -36,6 +36,18 @@ pub(super) fn words(remedy: &Remedy, answer: &Answer) -> String {
                 .as_ref()
                 .map_or_else(|| format!("device {device}"), |machine| format!("machine {machine}"));
             format!("{origin} needs an active shared case of {about}: {}", present(cases))
+        }
+        Remedy::Reconnect => format!("{device} hears from the cloud again: then every grant counts"),
+        Remedy::HoldOffline { origin, mark } => {
+            let how = match mark {
+                Mark::Source => "set `offline = true` there".to_owned(),
+                Mark::Narrowed => "take `offline = false` there away".to_owned(),
+                Mark::Role(role) => format!("set `offline = true` in role `{role}`"),
+            };
+            format!("{origin} does not hold while the device is cut off: {how}")
+        }
+        Remedy::AllowOffline => {
+            format!("{device} opens nothing while it is cut off: give it a longer `offline`")
         }
         Remedy::Widen { origin, category, parts } => {
             let through =

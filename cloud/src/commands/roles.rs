@@ -83,6 +83,7 @@ fn conditions(role: &Role) -> Option<String> {
     conditions
         .extend(role.second_factor_s.map(|age| format!("with a second factor not older than {}", span(age))));
     conditions.extend(role.needs_case.then(|| "with an active case".to_owned()));
+    conditions.extend(role.offline.then(|| "also without the cloud".to_owned()));
     conditions.extend(role.ends.map(|ends| format!("until {}", clock::show(ends))));
     (!conditions.is_empty()).then(|| conditions.join(", "))
 }
@@ -96,6 +97,7 @@ fn entry(name: &Name, role: &Role) -> Value {
         "categories": role.categories,
         "second_factor_s": role.second_factor_s,
         "needs_case": role.needs_case,
+        "offline": role.offline,
         "ends": role.ends,
         "label": role.label,
     })

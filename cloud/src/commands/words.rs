@@ -16,6 +16,8 @@ pub(super) struct Conditions<'a> {
     pub(super) second_factor_s: Option<u32>,
     pub(super) needs_case: bool,
     pub(super) case: Option<&'a str>,
+    /// Seconds for which it holds while the device is cut off; zero for not at all.
+    pub(super) offline_s: u32,
 }
 
 impl Conditions<'_> {
@@ -30,6 +32,10 @@ impl Conditions<'_> {
             (true, None) => Some("with an active case".to_owned()),
             (false, None) => None,
         });
+        words.extend(
+            (self.offline_s > 0)
+                .then(|| format!("also for up to {} without the cloud", days(self.offline_s))),
+        );
         (!words.is_empty()).then(|| words.join(", "))
     }
 }
@@ -44,6 +50,15 @@ pub(super) fn window(from: Option<UnixTime>, until: Option<UnixTime>) -> Vec<Str
 /// A time span, such as `8h`.
 pub(super) fn span(seconds: u32) -> String {
     format!("{:#}", SignedDuration::from_secs(i64::from(seconds)))
+}
+
+/// A long time span: in days where it is whole days.
+pub(super) fn days(seconds: u32) -> String {
+    match seconds / DAY_S {
+        1 if seconds.is_multiple_of(DAY_S) => "1 day".to_owned(),
+        days if days > 0 && seconds.is_multiple_of(DAY_S) => format!("{days} days"),
+        _ => span(seconds),
+    }
 }
 
 /// What lies between a user and a category: the links of a chain.
@@ -86,6 +101,8 @@ pub(super) fn list(nouns: &[String]) -> String {
     }
 }
 
+const DAY_S: u32 = 24 * 3600;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,13 +119,21 @@ mod tests {
             second_factor_s: Some(28_800),
             needs_case: true,
             case: None,
+            offline_s: 604_800,
         };
         assert_eq!(
             conditions.words().unwrap(),
-            "until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case"
+            "until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
+             days without the cloud"
         );
         conditions = Conditions { not_after: None, second_factor_s: None, needs_case: false, ..conditions };
+        conditions.offline_s = 0;
         assert_eq!(conditions.words(), None);
+    }
+
+    #[test]
+    fn whole_days_are_days_and_other_spans_are_not() {
+        assert_eq!([86_400, 604_800, 90_000, 1800].map(days), ["1 day", "7 days", "25h", "30m"]);
     }
 
     #[test]

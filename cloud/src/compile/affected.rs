@@ -77,7 +77,7 @@ fn located<'a>(edit: &Edit<'_, 'a>, sides: [Side<'_, 'a>; 2], devices: &mut Hash
     let changed = edit.changes(
         EntityKind::Device,
         |model| &model.devices,
-        |one| (&one.account, one.closed, one.limits, &one.services),
+        |one| (&one.account, one.closed, (one.limits, one.freshness), &one.services),
     );
     devices.extend(changed.into_iter().map(|change| change.name));
     let read = edit.changes(
@@ -152,7 +152,9 @@ struct Touched<'a> {
 
 impl<'a> Touched<'a> {
     fn by(edit: &Edit<'_, 'a>) -> Self {
-        let role = |role: &'a Role| (&role.categories, role.second_factor_s, role.needs_case, role.ends);
+        let role = |role: &'a Role| {
+            (&role.categories, role.second_factor_s, role.needs_case, role.offline, role.ends)
+        };
         let groups =
             edit.changes(EntityKind::DeviceGroup, |model| &model.device_groups, |group| &group.members);
         let empty = BTreeMap::new();

@@ -19,6 +19,7 @@ use super::cases::ActiveCase;
 use super::category_name::category_names;
 use super::source::{Source, label};
 use super::standing::{Endpoint, Rule, Selected, Standing};
+use crate::model::Device;
 
 /// The policy part of a snapshot. Equal content is equal policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -96,7 +97,7 @@ impl Content {
         Self {
             assigned,
             limits,
-            freshness: FRESHNESS,
+            freshness: Device::FRESHNESS,
             services: Vec::new(),
             categories: Vec::new(),
             users: Vec::new(),
@@ -111,11 +112,11 @@ impl Content {
     /// What a device needs of what is granted and denied on it: nothing of users who have no key.
     pub(super) fn assemble(
         device: &Name,
-        limits: DeviceLimits,
+        body: &Device,
         standing: &Standing<'_, '_>,
         cases: &[ActiveCase<'_>],
     ) -> Result<Self, CompileError> {
-        let content = Assembly::new(standing).content(limits, cases);
+        let content = Assembly::new(standing).content(body, cases);
         content.check_counts(device)?;
         Ok(content)
     }
@@ -152,6 +153,12 @@ impl Content {
         codec::encode(&(addressee, self), limits::SNAPSHOT_BYTES).map(|bytes| Digest::of(&[&bytes]))
     }
 
+    /// For how long the device may do without its cloud at most.
+    #[must_use]
+    pub const fn offline_s(&self) -> u32 {
+        self.freshness.offline_s
+    }
+
     /// The snapshot for one device and term.
     #[must_use]
     pub fn into_snapshot(self, addressee: Addressee, term: Term) -> Snapshot {
@@ -177,9 +184,6 @@ impl Content {
         }
     }
 }
-
-/// A quarter of an hour after the last timestamp a policy is not fresh any more; a week later it permits nothing.
-const FRESHNESS: FreshnessRule = FreshnessRule { window_s: 900, offline_s: 7 * 24 * 3600 };
 
 /// Positions of everything that is needed on one device.
 struct Assembly<'t, 's, 'a> {
@@ -217,7 +221,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         Self { standing, grants, bans, services, categories: Vec::new(), users, origins }
     }
 
-    fn content(mut self, limits: DeviceLimits, cases: &[ActiveCase<'_>]) -> Content {
+    fn content(mut self, device: &Device, cases: &[ActiveCase<'_>]) -> Content {
         let categories = self.categories();
         let grants: BTreeSet<Grant> =
             self.grants.iter().filter_map(|(rule, user)| self.grant(rule, user)).collect();
@@ -230,8 +234,8 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         });
         Content {
             assigned: true,
-            limits,
-            freshness: FRESHNESS,
+            limits: device.limits,
+            freshness: device.freshness,
             services: self.services(),
             categories,
             users: users.collect(),
@@ -299,7 +303,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             not_after: rule.window.until,
             second_factor_s: rule.source.second_factor_s,
             needs_case: rule.source.needs_case,
-            offline_ok: false,
+            offline_ok: rule.source.offline,
             origin: self.origin(rule.source)?,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Origin;
+use postern_protocol::policy::{FreshnessRule, Origin};
 use postern_protocol::time::UnixTime;
 
 use super::cases::{ActiveCase, active};
@@ -13,7 +13,7 @@ use super::source::{Holder, Holders, Source, Sources, Whose, allowing_of, denyin
 use super::standing::{Endpoint, Rule, Standing, endpoints};
 use super::window::Window;
 use super::{CompileError, Content, Roster};
-use crate::model::{Model, Selection};
+use crate::model::{Device, Model, Selection};
 
 /// Resolves what one model grants, for one device or user after another.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Row {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Whether it holds while the device is cut off from the cloud.
+    pub offline: bool,
 }
 
 /// What one user is denied on one device, whatever rows grant it.
@@ -134,11 +136,15 @@ impl<'a> Compiler<'a> {
     /// When the policy is larger than a snapshot may be.
     pub fn compile(&self, device: &Name) -> Result<Content, CompileError> {
         match (self.model.devices.get(device), self.standing(device)) {
-            (Some(body), Some(standing)) => {
-                Content::assemble(device, body.limits, &standing, &self.cases(device))
-            }
+            (Some(body), Some(standing)) => Content::assemble(device, body, &standing, &self.cases(device)),
             (_, _) => Ok(Content::unassigned()),
         }
+    }
+
+    /// For how long a device works without its cloud.
+    #[must_use]
+    pub fn freshness(&self, device: &Name) -> FreshnessRule {
+        self.model.devices.get(device).map_or(Device::FRESHNESS, |device| device.freshness)
     }
 
     /// Every service of a device and of the machines behind it, ascending by name.
@@ -255,6 +261,7 @@ impl Standing<'_, '_> {
                 not_after: rule.window.until,
                 second_factor_s: rule.source.second_factor_s,
                 needs_case: rule.source.needs_case,
+                offline: rule.source.offline,
             })
         };
         self.grants().iter().filter_map(row).collect()

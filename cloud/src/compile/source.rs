@@ -34,6 +34,8 @@ pub(super) struct Source<'a> {
     pub(super) until: Option<UnixTime>,
     pub(super) second_factor_s: Option<u32>,
     pub(super) needs_case: bool,
+    /// Whether it holds while the device is cut off from the cloud.
+    pub(super) offline: bool,
 }
 
 /// Where a source holds.
@@ -91,6 +93,7 @@ impl<'a> Source<'a> {
             until: earlier(body.until, role.ends),
             second_factor_s: role.second_factor_s,
             needs_case: role.needs_case || body.needs_case,
+            offline: model.holds_offline(&body.role, body.offline),
         })
     }
 
@@ -111,6 +114,7 @@ impl<'a> Source<'a> {
             until: earlier(body.until, role.ends),
             second_factor_s: role.second_factor_s,
             needs_case: role.needs_case,
+            offline: model.holds_offline(&body.role, body.offline),
         })
     }
 
@@ -136,6 +140,7 @@ impl<'a> Source<'a> {
             until: body.until,
             second_factor_s: body.second_factor_s,
             needs_case: false,
+            offline: body.offline,
         })
     }
 

@@ -75,6 +75,17 @@ pub enum Remedy {
         /// Cases that there are, and why they do not do.
         cases: Vec<Unfit>,
     },
+    /// The device is cut off, or was for too long: with a word of the cloud all grants count again.
+    Reconnect,
+    /// The grant does not hold while the device is cut off.
+    HoldOffline {
+        /// The grant.
+        origin: Origin,
+        /// What would have to say that it does.
+        mark: Mark,
+    },
+    /// The device opens nothing to anybody while it is cut off.
+    AllowOffline,
     /// What the user has contains the service, in a place where it is not.
     Widen {
         /// What the user has.
@@ -122,6 +133,18 @@ pub struct Opener {
     pub category: Name,
     /// Whether the category is named by the assignment, as for essential roles, and not by the role.
     pub by_assignment: bool,
+}
+
+/// What decides that a grant does not hold while a device is cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// The grant's own source does not say that it does.
+    Source,
+    /// The grant's source says that it does not, whatever its role says.
+    Narrowed,
+    /// The custom role does not say so.
+    Role(Name),
 }
 
 /// A case of the right machine that does not do.
@@ -175,6 +198,9 @@ impl Matter<'_> {
             vetoes.map(|veto| Remedy::LiftEntry { origin: veto.origin.clone(), until: veto.not_after }),
         );
         let chains = &self.judgement.chains;
+        if chains.iter().any(|chain| chain.fails == Some(Reason::PolicyStale)) {
+            remedies.push(Remedy::Reconnect);
+        }
         if chains.iter().all(|chain| chain.fails.is_some()) {
             remedies.extend(chains.iter().filter_map(|chain| self.condition(chain)));
         }
@@ -210,12 +236,13 @@ impl Matter<'_> {
                 let machine = self.place.machine.cloned();
                 Some(Remedy::ActivateCase { origin, machine, cases: self.unfit_cases() })
             }
+            Reason::PolicyStale if chain.offline_ok => Some(Remedy::AllowOffline),
+            Reason::PolicyStale => Some(Remedy::HoldOffline { mark: self.mark(&origin), origin }),
             // No condition of a grant: a grant fails for the reasons above and for no other.
             Reason::BadPass
             | Reason::UserDisabled
             | Reason::DeviceUnassigned
             | Reason::NoPolicy
-            | Reason::PolicyStale
             | Reason::NoGrant
             | Reason::ApprovalPending
             | Reason::SiteLocked
@@ -227,6 +254,27 @@ impl Matter<'_> {
             | Reason::PortDenied
             | Reason::FileTransferDenied
             | Reason::Revoked => None,
+        }
+    }
+
+    /// What decides that a grant of this origin does not hold while the device is cut off.
+    fn mark(&self, origin: &Origin) -> Mark {
+        let said = match origin {
+            Origin::Assignment { assignment, .. } => {
+                self.model.assignments.get(assignment.as_str()).and_then(|body| body.offline)
+            }
+            Origin::Membership { group, .. } => {
+                let group = self.model.device_groups.get(group.as_str());
+                group.and_then(|group| group.members.get(self.user)).and_then(|body| body.offline)
+            }
+            Origin::Entry { .. } => None,
+        };
+        let role = origin.role().and_then(|role| self.model.roles.get_key_value(role.as_str()));
+        match role {
+            None => Mark::Source,
+            Some((name, body)) if !body.offline => Mark::Role(name.clone()),
+            Some(_) if said == Some(false) => Mark::Narrowed,
+            Some(_) => Mark::Source,
         }
     }
 

@@ -61,8 +61,9 @@ impl Trial {
         at: UnixTime,
     ) -> Result<Arc<Index>, ExplainError> {
         let addressee = self.addressee(self.key.public());
-        let term = Term { version: 1, issued: at, expires: at.saturating_add(crate::publish::LIFETIME_S) };
         let content = compiler.compile(device)?;
+        let lifetime_s = crate::publish::lifetime_s(content.offline_s());
+        let term = Term { version: 1, issued: at, expires: at.saturating_add(lifetime_s) };
         let sealed = Envelope::seal(&content.into_snapshot(addressee, term), &[&self.key])?;
         let expected = Expectation {
             root: &self.root,

@@ -107,9 +107,10 @@ fn device_group(reader: &mut Reader<'_>, s: &mut Section) -> Option<DeviceGroup>
         let role = reader.name(&mut member, "role");
         let categories = reader.names(&mut member, "categories");
         let until = reader.time(&mut member, "until");
+        let offline = reader.optional_flag(&mut member, "offline");
         reader.finish(member);
         if let Some(role) = role {
-            members.insert(name, Membership { role, categories, until });
+            members.insert(name, Membership { role, categories, until, offline });
         }
     }
     let label = reader.label(s, "label");
@@ -122,9 +123,10 @@ fn device(reader: &mut Reader<'_>, s: &mut Section) -> Option<Device> {
     let closed = reader.flag(s, "closed");
     let tunnels = reader.count(s, "tunnels").unwrap_or(Device::LIMITS.tunnels);
     let tunnels_per_user = reader.count(s, "tunnels-per-user").unwrap_or(Device::LIMITS.tunnels_per_user);
+    let freshness = reader.freshness(s);
     let services = reader.services(s);
     let limits = DeviceLimits { tunnels, tunnels_per_user };
-    Some(Device { account: account?, label, closed, limits, services })
+    Some(Device { account: account?, label, closed, limits, freshness, services })
 }
 
 fn machine(reader: &mut Reader<'_>, s: &mut Section) -> Option<Machine> {
@@ -165,10 +167,12 @@ fn role(reader: &mut Reader<'_>, s: &mut Section) -> Option<Role> {
     let categories = reader.names(s, "categories");
     let second_factor_s = reader.seconds(s, "second-factor");
     let needs_case = reader.flag(s, "needs-case");
+    let offline = reader.flag(s, "offline");
     let label = reader.label(s, "label");
     // Only deprecated essential roles end; a custom role is taken away instead.
     let ends = None;
-    Some(Role { tenant: Some(tenant?), permissions, categories, second_factor_s, needs_case, ends, label })
+    let tenant = Some(tenant?);
+    Some(Role { tenant, permissions, categories, second_factor_s, needs_case, offline, ends, label })
 }
 
 fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
@@ -194,7 +198,9 @@ fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let needs_case = reader.flag(s, "needs-case");
-    Some(Assignment { subject: subject?, role: role?, categories, scope: scope?, from, until, needs_case })
+    let offline = reader.optional_flag(s, "offline");
+    let (subject, role, scope) = (subject?, role?, scope?);
+    Some(Assignment { subject, role, categories, scope, from, until, needs_case, offline })
 }
 
 fn optional_scope(reader: &mut Reader<'_>, s: &mut Section) -> Option<Scope> {
@@ -216,8 +222,9 @@ fn entry(reader: &mut Reader<'_>, s: &mut Section) -> Option<Entry> {
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let second_factor_s = reader.seconds(s, "second-factor");
-    let selection = category.or(service);
-    Some(Entry { user: user?, effect: effect?, selection: selection?, scope, from, until, second_factor_s })
+    let offline = reader.flag(s, "offline");
+    let (user, effect, selection) = (user?, effect?, category.or(service)?);
+    Some(Entry { user, effect, selection, scope, from, until, second_factor_s, offline })
 }
 
 fn case(reader: &mut Reader<'_>, s: &mut Section) -> Option<Case> {

@@ -152,6 +152,12 @@ impl Writer {
         }
     }
 
+    fn optional_flag(&mut self, key: &str, value: Option<bool>) {
+        if let Some(value) = value {
+            self.line(key, if value { "true" } else { "false" });
+        }
+    }
+
     fn time(&mut self, key: &str, value: Option<UnixTime>) {
         if let Some(time) = value {
             self.line(key, &moment(time));

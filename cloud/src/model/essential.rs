@@ -136,6 +136,7 @@ impl Essential {
             categories: BTreeSet::new(),
             second_factor_s: None,
             needs_case: self == Self::ServiceTechnician,
+            offline: false,
             ends: (self == Self::ServiceManager).then_some(SERVICE_MANAGER_ENDS),
             label: None,
         }

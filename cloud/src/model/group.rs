@@ -54,6 +54,9 @@ pub struct Membership {
     pub categories: BTreeSet<Name>,
     /// The first second in which it holds no more.
     pub until: Option<UnixTime>,
+    /// Whether it holds also while a device is cut off from the cloud, as in an assignment.
+    #[serde(default)]
+    pub offline: Option<bool>,
 }
 
 /// What the devices of a group have in common. It sorts groups for people and decides nothing.

@@ -538,7 +538,14 @@ fn a_deprecated_role_warns_with_its_end() {
 #[test]
 fn an_explanation_is_the_decision_in_words() {
     let gate = Gate::of_file(SMALL);
-    let ask = |service| Question { user: "otto", device: "d1", service, at: NOW, second_factor_at: None };
+    let ask = |service| Question {
+        user: "otto",
+        device: "d1",
+        service,
+        at: NOW,
+        second_factor_at: None,
+        offline: false,
+    };
     let yes = answer(&gate.model, &gate.roster, &ask("hmi")).unwrap();
     assert_eq!(yes.judgement.denied, None);
     assert_eq!(yes.judgement.chains.len(), 1);

@@ -11,7 +11,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::policy::{FreshnessRule, Kind, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use proptest::prelude::*;
@@ -29,6 +29,15 @@ impl Dice {
 
     fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
+    }
+
+    /// A flag that may be left out.
+    fn said(&mut self) -> Option<bool> {
+        match self.below(3) {
+            0 => Some(true),
+            1 => Some(false),
+            _ => None,
+        }
     }
 
     fn name(&mut self, kind: &str, count: u64) -> Name {
@@ -147,6 +156,10 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 label: None,
                 closed: dice.one_in(8),
                 limits: Device::LIMITS,
+                freshness: FreshnessRule {
+                    offline_s: if dice.one_in(8) { 0 } else { 3600 },
+                    ..Device::FRESHNESS
+                },
                 services: dice.services(),
             };
             put(&mut model.devices, dice.name("d", DEVICES), keep(gone).then_some(device));
@@ -167,6 +180,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 role: dice.role(),
                 categories: dice.categories(),
                 until: dice.time(),
+                offline: dice.said(),
             };
             let group = DeviceGroup {
                 account: dice.name("a", ACCOUNTS),
@@ -200,6 +214,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 categories: dice.categories(),
                 second_factor_s: dice.one_in(2).then_some(60),
                 needs_case: dice.one_in(4),
+                offline: dice.one_in(2),
                 ends: dice.one_in(4).then_some(UnixTime::from_secs(250)),
                 label: None,
             };
@@ -211,8 +226,9 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 false => Subject::Group(dice.name("g", 3)),
             };
             let (role, categories, scope) = (dice.role(), dice.categories(), dice.scope());
-            let needs_case = dice.one_in(4);
-            let assignment = Assignment { subject, role, categories, scope, from, until, needs_case };
+            let (needs_case, offline) = (dice.one_in(4), dice.said());
+            let assignment =
+                Assignment { subject, role, categories, scope, from, until, needs_case, offline };
             put(&mut model.assignments, dice.name("x", 6), keep(gone).then_some(assignment));
         }
         12 => {
@@ -228,6 +244,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 from,
                 until,
                 second_factor_s: dice.one_in(4).then_some(60),
+                offline: dice.one_in(4),
             };
             put(&mut model.entries, dice.name("e", 4), keep(gone).then_some(entry));
         }

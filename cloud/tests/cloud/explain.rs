@@ -1,6 +1,6 @@
 //! `explain`: what would have to be true, for every way in which access can be missing.
 
-use postern_cloud::explain::{Answer, Opener, Parts, Question, Remedy, Unfit, Unfitness, answer};
+use postern_cloud::explain::{Answer, Mark, Opener, Parts, Question, Remedy, Unfit, Unfitness, answer};
 use postern_cloud::model::Scope;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{Origin, Reason};
@@ -86,7 +86,7 @@ fn crew(rest: &str) -> String {
 
 fn ask(fleet: &str, user: &str, device: &str, service: &str) -> Answer {
     let gate = Gate::of_file(fleet);
-    let question = Question { user, device, service, at: NOW, second_factor_at: None };
+    let question = Question { user, device, service, at: NOW, second_factor_at: None, offline: false };
     answer(&gate.model, &gate.roster, &question).unwrap()
 }
 
@@ -200,7 +200,14 @@ fn a_closed_device_names_what_would_hold_once_it_is_open() {
 fn a_disabled_user_is_to_be_enabled() {
     let mut gate = Gate::of_file(&crew("scope = { device = \"d1\" }"));
     gate.roster.users.get_mut("anna").unwrap().disabled = true;
-    let question = Question { user: "anna", device: "d1", service: "hmi", at: NOW, second_factor_at: None };
+    let question = Question {
+        user: "anna",
+        device: "d1",
+        service: "hmi",
+        at: NOW,
+        second_factor_at: None,
+        offline: false,
+    };
     let no = answer(&gate.model, &gate.roster, &question).unwrap();
     assert_eq!((no.judgement.denied, no.remedies), (Some(Reason::UserDisabled), vec![Remedy::EnableUser]));
 }
@@ -241,8 +248,14 @@ fn a_second_factor_comes_with_its_age() {
     let gate = Gate::of_file(&fleet);
     let ask_with = |age| {
         let used = UnixTime::from_secs(NOW.as_secs() - age);
-        let question =
-            Question { user: "anna", device: "d1", service: "hmi", at: NOW, second_factor_at: Some(used) };
+        let question = Question {
+            user: "anna",
+            device: "d1",
+            service: "hmi",
+            at: NOW,
+            second_factor_at: Some(used),
+            offline: false,
+        };
         answer(&gate.model, &gate.roster, &question).unwrap().remedies
     };
     assert_eq!(ask_with(28_800), [remedy(true)]);
@@ -345,6 +358,7 @@ fn no_sample_has_a_grant_that_the_search_for_remedies_sees_and_the_device_does_n
                         service: service.as_str(),
                         at: NOW,
                         second_factor_at: None,
+                        offline: false,
                     };
                     let answer = answer(&gate.model, &gate.roster, &question).unwrap();
                     let seen = answer.remedies.iter().any(|remedy| matches!(remedy, Remedy::Reopen { .. }));
@@ -354,4 +368,43 @@ fn no_sample_has_a_grant_that_the_search_for_remedies_sees_and_the_device_does_n
             }
         }
     }
+}
+
+fn cut_off(fleet: &str, user: &str, device: &str) -> Answer {
+    let gate = Gate::of_file(fleet);
+    let question = Question { user, device, service: "hmi", at: NOW, second_factor_at: None, offline: true };
+    answer(&gate.model, &gate.roster, &question).unwrap()
+}
+
+#[test]
+fn a_device_that_is_cut_off_names_what_would_have_to_be_marked() {
+    let fleet = crew("scope = { device = \"d1\" }");
+    let remedy = |mark| [Remedy::Reconnect, Remedy::HoldOffline { origin: of_crew(), mark }];
+    let no = cut_off(&fleet, "anna", "d1");
+    assert_eq!(no.judgement.denied, Some(Reason::PolicyStale));
+    assert_eq!(no.remedies, remedy(Mark::Role(name("viewer"))));
+    let marked = fleet.replace("[role.viewer]\n", "[role.viewer]\noffline = true\n");
+    let yes = cut_off(&marked, "anna", "d1");
+    assert_eq!((yes.judgement.denied, yes.remedies), (None, vec![]));
+    assert_eq!(yes.judgement.until, Some(NOW.saturating_add(7 * 86_400)));
+    let narrowed = cut_off(&format!("{marked}offline = false\n"), "anna", "d1");
+    assert_eq!(narrowed.remedies, remedy(Mark::Narrowed));
+}
+
+#[test]
+fn a_device_without_a_budget_is_to_get_one_and_a_source_of_its_own_is_to_be_marked() {
+    let loan =
+        "[entry.loan]\nuser = \"anna\"\neffect = \"allow\"\nservice = \"hmi\"\nscope = { device = \"d2\" }\n";
+    let fleet = format!("{}{loan}", crew("scope = { device = \"d1\" }"));
+    let origin = Origin::Entry { entry: label("loan") };
+    let expected = [Remedy::Reconnect, Remedy::HoldOffline { origin, mark: Mark::Source }];
+    assert_eq!(cut_off(&fleet, "anna", "d2").remedies, expected);
+    let marked = format!("{fleet}offline = true\n");
+    assert_eq!(cut_off(&marked, "anna", "d2").judgement.denied, None);
+    let without = marked.replace("[device.d2]\n", "[device.d2]\noffline = \"0s\"\n");
+    let no = cut_off(&without, "anna", "d2");
+    assert_eq!(no.judgement.denied, Some(Reason::PolicyStale));
+    assert_eq!(no.remedies, [Remedy::Reconnect, Remedy::AllowOffline]);
+    // With word of the cloud nobody is concerned.
+    assert_eq!(ask(&without, "anna", "d2", "hmi").judgement.denied, None);
 }

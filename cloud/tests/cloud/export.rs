@@ -9,7 +9,7 @@ use postern_cloud::model::{
     Selection, Service, Subject, Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{DeviceLimits, Kind, Target};
+use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Target};
 use postern_protocol::time::UnixTime;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -224,7 +224,8 @@ prop_compose! {
         model.devices = devices.into_iter().map(|(name, (label, tunnels, tunnels_per_user, services))| {
             let account = d.of(&[account.clone(), "acme.inner".parse().unwrap()]);
             let limits = DeviceLimits { tunnels, tunnels_per_user };
-            (name, Device { account, label, closed: d.flag(), limits, services })
+            let freshness = d.of(&[Device::FRESHNESS, FreshnessRule { window_s: 86_400, offline_s: 0 }, FreshnessRule { window_s: 60, offline_s: 7_776_000 }]);
+            (name, Device { account, label, closed: d.flag(), limits, freshness, services })
         }).collect();
         categories.into_iter().for_each(|(name, (label, kinds, words))| {
             let (kinds, pages) = (kinds.into_iter().collect(), if d.flag() { words.clone() } else { BTreeSet::new() });
@@ -239,7 +240,8 @@ prop_compose! {
         roles.into_iter().for_each(|(name, (label, permissions, second_factor_s))| {
             let (categories, needs_case) = (d.some(&known.categories), d.flag());
             let tenant = Some(Tenant::OperatingCompany);
-            model.roles.insert(name, Role { tenant, permissions, categories, second_factor_s, needs_case, ends: None, label });
+            let offline = permissions.contains(&Permission::UseRemoteAccess) && d.flag();
+            model.roles.insert(name, Role { tenant, permissions, categories, second_factor_s, needs_case, offline, ends: None, label });
         });
         places.into_iter().for_each(|(name, label)| place(&mut model, &known, d, &name, label));
         grants.into_iter().for_each(|(name, (window, second_factor_s, label))| {
@@ -283,7 +285,8 @@ fn place(model: &mut Model, known: &Known, d: &mut Draws, at: &Name, label: Opti
         .into_iter()
         .map(|user| {
             let role = name("machine-operator");
-            (user, Membership { role, categories: d.some(&known.categories), until: until(d) })
+            let offline = d.of(&[None, Some(false), Some(true)]);
+            (user, Membership { role, categories: d.some(&known.categories), until: until(d), offline })
         })
         .collect();
     let (devices, group_type) = (d.some(&known.devices), d.of(&GroupType::ALL));
@@ -322,14 +325,15 @@ fn grant(
 ) {
     let groups: Vec<Name> = model.user_groups.keys().cloned().collect();
     let subject = if d.flag() { Subject::User(d.of(&known.users)) } else { Subject::Group(d.of(&groups)) };
-    let (role, categories) = if d.flag() {
-        (d.of(&model.roles.keys().cloned().collect::<Vec<_>>()), BTreeSet::new())
+    let (role, categories, offline) = if d.flag() {
+        let role = d.of(&model.roles.keys().cloned().collect::<Vec<_>>());
+        (role, BTreeSet::new(), d.of(&[None, Some(false)]))
     } else {
-        (name("workshop-manager"), d.some(&known.categories))
+        (name("workshop-manager"), d.some(&known.categories), d.of(&[None, Some(false), Some(true)]))
     };
     let place = scope(model, known, d, 0);
     let assignment =
-        Assignment { subject, role, categories, scope: place, from, until, needs_case: d.flag() };
+        Assignment { subject, role, categories, scope: place, from, until, needs_case: d.flag(), offline };
     model.assignments.insert(at.clone(), assignment);
     let effect = d.of(&Effect::ALL);
     let selection = if d.flag() {
@@ -339,10 +343,9 @@ fn grant(
     };
     let place = (effect == Effect::Allow || d.flag()).then(|| scope(model, known, d, 0));
     let second_factor_s = second_factor_s.filter(|_| effect == Effect::Allow);
-    let user = d.of(&known.users);
-    model
-        .entries
-        .insert(at.clone(), Entry { user, effect, selection, scope: place, from, until, second_factor_s });
+    let (user, offline) = (d.of(&known.users), effect == Effect::Allow && d.flag());
+    let entry = Entry { user, effect, selection, scope: place, from, until, second_factor_s, offline };
+    model.entries.insert(at.clone(), entry);
     let subject = match model.machines.keys().next() {
         Some(machine) if d.flag() => CaseSubject::Machine(machine.clone()),
         _ => CaseSubject::Device(d.of(&known.devices)),

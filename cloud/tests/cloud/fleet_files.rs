@@ -351,3 +351,39 @@ fn an_override_replaces_one_value_and_is_checked_like_the_file() {
     // A dotted header makes nested tables, which are no device.
     assert!(!complaints(&format!("{HEAD}{DEVICE}")).is_empty());
 }
+
+#[test]
+fn windows_and_budgets_have_bounds() {
+    let device = |line: &str| format!("[device.d]\naccount = \"acme\"\n{line}\n");
+    let window = "expected a time span with its unit, of one minute to 24 hours, such as 15m";
+    for (text, found) in [("59s", 13), ("25h", 13), ("15", 13)] {
+        let expected = format!("f:5:{found}: `device.d.freshness`: found `{text}`, {window}");
+        assert_eq!(after_head(&device(&format!("freshness = \"{text}\""))), [expected]);
+    }
+    let budget = "expected a time span with its unit, of nothing to 90 days, such as 0s or 7d";
+    for text in ["91d", "-1d", "a week"] {
+        let expected = format!("f:5:11: `device.d.offline`: found `{text}`, {budget}");
+        assert_eq!(after_head(&device(&format!("offline = \"{text}\""))), [expected]);
+    }
+    assert_eq!(
+        after_head(&device("offline = true")),
+        [
+            "f:5:11: `device.d.offline`: found a truth value, expected a time span as text, such as \"15m\" or \"8h\""
+        ]
+    );
+    let rule = |line: &str| {
+        let model = fleet::read(&format!("{HEAD}{}", device(line)), &[]).unwrap();
+        let rule = model.devices["d"].freshness;
+        (rule.window_s, rule.offline_s)
+    };
+    assert_eq!(rule(""), (900, 604_800));
+    assert_eq!(rule("freshness = \"1m\"\noffline = \"0s\""), (60, 0));
+    assert_eq!(rule("freshness = \"1d\"\noffline = \"90d\""), (86_400, 7_776_000));
+}
+
+#[test]
+fn a_mark_for_work_without_the_cloud_is_true_or_false() {
+    let role =
+        "[role.r]\ntenant = \"operating_company\"\npermissions = [\"remote-access.use\"]\noffline = \"7d\"\n";
+    assert_eq!(after_head(role), ["f:6:11: `role.r.offline`: found text, expected true or false"]);
+}

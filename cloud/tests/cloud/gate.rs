@@ -127,6 +127,21 @@ impl Gate {
         self.decide(&self.index_at(device, now), user, service, now, second_factor_at)
     }
 
+    /// The same, on a device that has just stopped to believe its policy for want of a word from the cloud.
+    pub(crate) fn asks_cut_off(
+        &self,
+        user: &str,
+        device: &str,
+        service: &str,
+        now: UnixTime,
+        second_factor_at: Option<UnixTime>,
+    ) -> Result<(), Reason> {
+        let index = self.index_at(device, now);
+        let budget_s = u64::from(index.snapshot().freshness.offline_s);
+        let freshness = Freshness { fresh_until: now, offline_until: now.saturating_add(budget_s) };
+        self.decide_when(&index, user, service, now, second_factor_at, freshness)
+    }
+
     fn decide(
         &self,
         index: &Arc<Index>,
@@ -135,9 +150,20 @@ impl Gate {
         now: UnixTime,
         second_factor_at: Option<UnixTime>,
     ) -> Result<(), Reason> {
+        self.decide_when(index, user, service, now, second_factor_at, Freshness::ALWAYS)
+    }
+
+    fn decide_when(
+        &self,
+        index: &Arc<Index>,
+        user: &str,
+        service: &str,
+        now: UnixTime,
+        second_factor_at: Option<UnixTime>,
+        freshness: Freshness,
+    ) -> Result<(), Reason> {
         let subject = self.subject(user, now, second_factor_at);
-        let circumstances =
-            Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
+        let circumstances = Circumstances { now, freshness, open: 0, open_by_user: 0, open_on_service: 0 };
         let ask = index.ask(subject.user(), service);
         decide(Some(index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
     }

@@ -465,3 +465,45 @@ fn many_faults_are_counted_and_not_listed() {
     // Each repetition, and the one unknown member.
     assert_eq!(found[200].to_string(), "at least 299801 more complaints are not listed; repair these first");
 }
+
+#[test]
+fn what_holds_without_the_cloud_is_said_where_the_role_is_made_or_an_essential_one_is_given() {
+    let given = |role: &str, more: &str| {
+        let user = if role == "engineer" || role == "first-level-support" { "tina" } else { "otto" };
+        format!(
+            "[assignment.a]\nuser = \"{user}\"\nrole = \"{role}\"\nscope = {{ device = \"d\" }}\n{more}\n"
+        )
+    };
+    let own = "5:11: `assignment.a.offline`: role `engineer` says itself whether it holds without the cloud; set `offline` \
+               there, here it can only be false";
+    assert_eq!(faults(&given("engineer", "offline = true")), [own]);
+    sound(&given("engineer", "offline = false"));
+    let nothing = "5:11: `assignment.a.offline`: role `first-level-support` may not use tunnels; take `offline` away, or choose \
+                   a role with the permission `remote-access.use`";
+    assert_eq!(faults(&given("first-level-support", "offline = true")), [nothing]);
+    sound(&given("machine-operator", "categories = [\"screen\"]\noffline = true"));
+    let member = |more: &str| {
+        format!(
+            "[device-group.g]\naccount = \"acme\"\ntype = \"region\"\n[device-group.g.member.tina]\nrole = \"engineer\"\n{more}\n"
+        )
+    };
+    let own = "6:11: `device-group.g.member.tina.offline`: role `engineer` says itself whether it holds without the cloud; set \
+               `offline` there, here it can only be false";
+    assert_eq!(faults(&member("offline = true")), [own]);
+    sound(&member("offline = false"));
+    let role = |permissions: &str| {
+        format!("[role.r]\ntenant = \"service_provider\"\npermissions = [{permissions}]\noffline = true\n")
+    };
+    let nothing = "4:11: `role.r.offline`: role `r` may not use tunnels; take `offline` away, or choose a role with the \
+                   permission `remote-access.use`";
+    assert_eq!(faults(&role("\"users.show\"")), [nothing]);
+    sound(&role("\"remote-access.use\""));
+}
+
+#[test]
+fn a_deny_needs_no_mark_to_hold_without_the_cloud() {
+    let deny = "[entry.e]\nuser = \"otto\"\neffect = \"deny\"\nservice = \"hmi\"\n";
+    let fault = "5:11: `entry.e.offline`: a deny holds with and without the cloud; take `offline` away";
+    assert_eq!(faults(&format!("{deny}offline = true\n")), [fault]);
+    sound(&format!("{deny}offline = false\n"));
+}

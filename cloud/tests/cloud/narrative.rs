@@ -22,6 +22,8 @@ struct Claim {
     service: String,
     at: UnixTime,
     second_factor_at: Option<UnixTime>,
+    /// Whether the device is cut off from the cloud.
+    offline: bool,
     answer: Result<(), Reason>,
     /// What decided, if anything is named.
     rule: Option<String>,
@@ -31,10 +33,11 @@ impl Claim {
     fn of_row(row: &[String]) -> Self {
         let [user] = quoted(&row[0]).try_into().unwrap();
         let [device, service] = quoted(&row[1]).try_into().unwrap();
-        let (mut at, mut age) = (NOW, None);
+        let (mut at, mut age, mut offline) = (NOW, None, false);
         for condition in row[2].split(", ").filter(|condition| !condition.is_empty()) {
             match condition.strip_prefix("code ").and_then(|rest| rest.strip_suffix("h ago")) {
                 Some(hours) => age = Some(hours.parse::<u64>().unwrap() * 3600),
+                None if condition == "offline" => offline = true,
                 None => at = midnight(condition),
             }
         }
@@ -47,7 +50,7 @@ impl Claim {
             }
         };
         let rule = quoted(&row[4]).into_iter().next();
-        Self { user, device, service, at, second_factor_at, answer, rule }
+        Self { user, device, service, at, second_factor_at, offline, answer, rule }
     }
 }
 
@@ -68,10 +71,15 @@ fn claims_are_true(sample: &str) {
     let gate = Gate::of_sample(sample);
     let claims: Vec<Claim> = rows(sample).iter().map(|row| Claim::of_row(row)).collect();
     for claim in &claims {
-        let Claim { user, device, service, at, second_factor_at, .. } = claim;
-        let decided = gate.asks_afresh(user, device, service, *at, *second_factor_at);
+        let Claim { user, device, service, at, second_factor_at, offline, .. } = claim;
+        let (at, second_factor_at, offline) = (*at, *second_factor_at, *offline);
+        let decided = if offline {
+            gate.asks_cut_off(user, device, service, at, second_factor_at)
+        } else {
+            gate.asks_afresh(user, device, service, at, second_factor_at)
+        };
         assert_eq!(decided, claim.answer, "{sample}: {claim:?}");
-        let question = Question { user, device, service, at: *at, second_factor_at: *second_factor_at };
+        let question = Question { user, device, service, at, second_factor_at, offline };
         let explained = answer(&gate.model, &gate.roster, &question).unwrap().judgement;
         assert_eq!(explained.denied, claim.answer.err(), "{sample}: {claim:?}");
         assert_eq!(rule(&explained), claim.rule, "{sample}: {claim:?}");
@@ -80,6 +88,9 @@ fn claims_are_true(sample: &str) {
     for user in gate.model.users.keys() {
         assert!(claims.iter().any(|claim| claim.user == user.as_str()), "{sample} says nothing of {user}");
     }
+    // Each sample says of somebody that the cut is no matter, and of somebody that it is one.
+    let cut_off = |answer| claims.iter().any(|claim| claim.offline && claim.answer == answer);
+    assert!(cut_off(Ok(())) && cut_off(Err(Reason::PolicyStale)), "{sample}");
     assert!(
         claims.iter().any(|claim| claim.answer.is_ok()) && claims.iter().any(|claim| claim.answer.is_err())
     );

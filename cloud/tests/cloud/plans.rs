@@ -30,9 +30,9 @@ fn a_plan_says_for_each_user_what_is_gained_and_lost_under_which_conditions() {
     assert!(
         told.contains(
             "3 users gain:\n  \
-               jana gains plc on mill-1, from 2026-09-28T06:00:00Z, until 2026-10-31T23:00:00Z\n  \
-               jana gains plc on mill-1, until 2026-09-14T06:00:00Z\n  \
-               jana gains plc on pack-2, until 2026-10-31T23:00:00Z\n  \
+               jana gains plc on mill-1, from 2026-09-28T06:00:00Z, until 2026-10-31T23:00:00Z, also for up to 7 days without the cloud\n  \
+               jana gains plc on mill-1, until 2026-09-14T06:00:00Z, also for up to 7 days without the cloud\n  \
+               jana gains plc on pack-2, until 2026-10-31T23:00:00Z, also for up to 7 days without the cloud\n  \
                lena gains plc on pack-1\n  \
                tom gains plc on pack-2\n  \
                tom gains plc on pack-3, until 2026-12-31T23:00:00Z\n"
@@ -48,6 +48,58 @@ fn a_plan_says_for_each_user_what_is_gained_and_lost_under_which_conditions() {
     );
     // Nobody gains: nothing to confirm.
     assert_eq!(cloud.json(&["apply", &shorter])["applied"], true);
+}
+
+#[test]
+fn what_holds_without_the_cloud_is_a_gain_that_somebody_must_confirm_and_what_does_no_more_is_a_loss() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let marked = edited(&cloud, "direct-sales", "[role.support]\n", "[role.support]\noffline = true\n");
+    let (code, plan) = cloud.code(&["apply", &marked]);
+    assert_eq!(code, 4);
+    assert!(
+        plan.contains(
+            "1 user gains:\n  sam gains live, web on press-7, also for up to 7 days without the cloud\n  \
+             sam gains web on saw-1, also for up to 3 days without the cloud\n"
+        ),
+        "{plan}"
+    );
+    assert!(!plan.contains("loses"), "{plan}");
+    cloud.json(&["apply", &marked, "--yes"]);
+    // Nobody gains: nothing to confirm.
+    let told = stdout(&cloud, &["diff", &sample("direct-sales")]);
+    assert!(
+        told.contains("1 user loses:\n  sam loses live, web on press-7, also for up to 7 days"),
+        "{told}"
+    );
+    assert!(!told.contains("gains"), "{told}");
+    assert_eq!(cloud.json(&["apply", &sample("direct-sales")])["applied"], true);
+}
+
+#[test]
+fn a_longer_window_or_budget_is_a_gain_of_those_whom_it_lets_in_for_longer() {
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let plan = |from: &str, to: &str| cloud.code(&["apply", &edited(&cloud, "direct-sales", from, to)]);
+    // A budget is that of what is marked.
+    let (code, told) = plan("offline = \"3d\"", "offline = \"36h\"");
+    assert_eq!(code, 0, "{told}");
+    let (code, told) = cloud.code(&["apply", &sample("direct-sales")]);
+    assert_eq!(code, 4);
+    assert!(
+        told.contains("1 user gains:\n  bea gains hmi on saw-1, also for up to 3 days without"),
+        "{told}"
+    );
+    // A window is everybody's.
+    let (code, told) = plan("freshness = \"5m\"\noffline = \"3d\"", "freshness = \"2h\"\noffline = \"36h\"");
+    assert_eq!(code, 4);
+    assert!(
+        told.contains(
+            "4 users gain:\n  bea gains hmi on saw-1, for 2h after the last word of the cloud, also for up to 36h \
+             without the cloud\n  eva gains hmi on saw-1, for 2h after the last word of the cloud\n"
+        ),
+        "{told}"
+    );
 }
 
 #[test]
@@ -199,7 +251,8 @@ fn an_account_goes_after_a_confirmation_and_its_devices_come_back_closed() {
         ),
         "{plan}"
     );
-    assert!(plan.contains("  otto loses hmi on press-7\n"), "{plan}");
+    let lost = "  otto loses hmi on press-7, also for up to 7 days without the cloud\n";
+    assert!(plan.contains(lost), "{plan}");
     assert_eq!(cloud.json(&["account", "remove", "acme", "--dry-run"])["applied"], false);
     assert_eq!(cloud.json(&["status"])["revision"], 1);
     let removed = cloud.json(&["account", "remove", "acme", "--yes"]);

@@ -157,3 +157,15 @@ fn what_concerns_a_user_or_device_is_looked_at_alone() {
     office.store.write(|tx| tx.set_disabled(&name("otto"), true)).unwrap();
     assert_eq!(office.publish(Affected::User(&name("otto")), half), [("d1".to_owned(), 3, Cause::Changed)]);
 }
+
+#[test]
+fn a_snapshot_outlives_the_budget_of_its_device() {
+    let mut office = Office::new();
+    let longer = FLEET.replace("[device.d2]\n", "[device.d2]\noffline = \"30d\"\n");
+    let (published, _) = office.edit(&longer);
+    assert_eq!((published.compiled, signed(&published)), (1, vec![("d2", 2)]));
+    let day = |days: u64| NOW.saturating_add(days * 86_400);
+    let renewed = |device: &str, version| (device.to_owned(), version, Cause::Renewed);
+    assert_eq!(office.publish(Affected::Due, day(7)), [renewed("d1", 2)]);
+    assert_eq!(office.publish(Affected::Due, day(30)), [renewed("d1", 3), renewed("d2", 3)]);
+}

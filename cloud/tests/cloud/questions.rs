@@ -47,7 +47,7 @@ fn a_denial_says_which_part_of_an_intersection_is_missing() {
              pack-2 is in device group `packaging` and device group `customer-alpha`, but not in device group \
              `allocated-to-lena`\n  \
                - assign a role that contains plc, in a scope with pack-2: `engineer` (category `plc-network`), \
-             `service-technician` with `categories = [\"plc-network\"]`\n"
+             `engineer-on-site` (category `plc-network`), `service-technician` with `categories = [\"plc-network\"]`\n"
         ),
         "{told}"
     );
@@ -143,6 +143,61 @@ fn a_case_that_is_missing_is_told_with_those_that_do_not_do() {
         told.ends_with("case of machine filler: `filler-drips` ended at 2026-09-23T06:00:00Z\n"),
         "{told}"
     );
+}
+
+#[test]
+fn a_device_that_is_cut_off_opens_what_is_marked_and_says_so() {
+    let cloud = applied("direct-sales");
+    let told = text(&cloud, &["explain", "otto", "press-7", "hmi", "--at", DURING, "--offline"]);
+    assert_eq!(
+        told,
+        "otto may use hmi on press-7 at 2026-09-20T12:00:00Z while the device is cut off, until 2026-09-27T12:00:00Z.\n\
+         Not before they sign in: otto has registered no key yet.\n  \
+           * otto -> assignment `otto-press-7` -> role `machine-operator` -> category `screen` -> hmi\n    \
+             also for up to 7 days without the cloud; holds\n"
+    );
+    let told = text(&cloud, &["explain", "eva", "press-7", "hmi", "--at", DURING, "--offline"]);
+    assert!(
+        told.starts_with(
+            "eva may not use hmi on press-7 at 2026-09-20T12:00:00Z while the device is cut off: policy_stale.\n\
+             The user is told: the device's policy is out of date; "
+        ),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(
+            "    always; does not hold: policy_stale\n\
+             What would have to be true:\n  \
+               - press-7 hears from the cloud again: then every grant counts\n  \
+               - assignment `engineers-everywhere` of role `engineer` to user group `engineers` does not hold while \
+             the device is cut off: set `offline = true` in role `engineer`\n"
+        ),
+        "{told}"
+    );
+    let json = cloud.json(&["explain", "eva", "press-7", "hmi", "--at", DURING, "--offline"]);
+    assert_eq!((&json["offline"], &json["reason"]), (&json!(true), &json!("policy_stale")));
+    assert_eq!(json["freshness"], json!({ "window_s": 900, "offline_s": 604_800 }));
+    assert_eq!(json["grants"][0]["offline_ok"], false);
+    assert_eq!(json["remedies"][1]["mark"], json!({ "role": "engineer" }));
+}
+
+#[test]
+fn reviews_and_roles_say_what_holds_without_the_cloud() {
+    let cloud = applied("divisions");
+    let told = text(&cloud, &["review", "pack-2", "--at", DURING]);
+    assert!(
+        told.contains("until 2026-10-31T23:00:00Z, also for up to 7 days without the cloud  open\n"),
+        "{told}"
+    );
+    let budgets: Vec<u64> = cloud.json(&["review", "pack-2", "--at", DURING])["review"]["grants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|grant| grant["offline_s"].as_u64().unwrap())
+        .collect();
+    assert_eq!(budgets, [604_800, 0]);
+    let one = text(&cloud, &["roles", "engineer-on-site"]);
+    assert!(one.contains("Tunnels: to machine-info, plc-network, also without the cloud\n"), "{one}");
 }
 
 #[test]

@@ -597,3 +597,78 @@ label = "do not tell"
         assert!(keys.all(|key| contains(key.as_bytes()) == here), "{user}");
     }
 }
+
+/// Whether somebody may use the hmi of the press while its device is cut off.
+fn cut_off(gate: &Gate, user: &str) -> Result<(), Reason> {
+    gate.asks_cut_off(user, "line", "press.hmi", NOW, None)
+}
+
+#[test]
+fn without_the_cloud_a_custom_role_holds_if_it_says_so_and_its_assignment_does_not_refuse() {
+    let given = |more: &str| assigned("user = \"otto\"", "operating", "{ device = \"line\" }", more);
+    let marked = |more: &str| {
+        let world = WORLD.replace("[role.operating]\n", "[role.operating]\noffline = true\n");
+        Gate::of_file(&format!("{world}{}", given(more)))
+    };
+    assert_eq!(cut_off(&gate(&given("")), "otto"), Err(Reason::PolicyStale));
+    assert_eq!(cut_off(&marked(""), "otto"), Ok(()));
+    assert_eq!(cut_off(&marked("offline = false"), "otto"), Err(Reason::PolicyStale));
+    assert_eq!(marked("offline = false").asks("otto", "line", "press.hmi"), Ok(()));
+}
+
+#[test]
+fn without_the_cloud_an_essential_role_holds_where_its_assignment_or_membership_says_so() {
+    let given = |more: &str| {
+        let more = format!("categories = [\"screen\"]\n{more}");
+        gate(&assigned("group = \"shift\"", "machine-operator", "{ facility = \"hall\" }", &more))
+    };
+    assert_eq!(cut_off(&given(""), "olga"), Err(Reason::PolicyStale));
+    assert_eq!(cut_off(&given("offline = true"), "olga"), Ok(()));
+    let member = |more: &str| {
+        gate(&format!(
+            "[device-group.own]\naccount = \"plant\"\ntype = \"project\"\ndevices = [\"line\"]\n\
+             [device-group.own.member.otto]\nrole = \"machine-operator\"\ncategories = [\"screen\"]\n{more}\n"
+        ))
+    };
+    assert_eq!(cut_off(&member(""), "otto"), Err(Reason::PolicyStale));
+    assert_eq!(cut_off(&member("offline = true"), "otto"), Ok(()));
+}
+
+#[test]
+fn a_mark_is_never_borrowed_from_another_source_and_a_deny_needs_none() {
+    let role = "[role.pages-here]\ntenant = \"operating_company\"\npermissions = [\"remote-access.use\"]\ncategories = [\"pages\"]\noffline = true\n\
+                [assignment.b]\nuser = \"otto\"\nrole = \"pages-here\"\nscope = { device = \"line\" }\n";
+    let screen = assigned("user = \"otto\"", "operating", "{ device = \"line\" }", "");
+    let both = gate(&format!("{screen}{role}"));
+    assert_eq!(cut_off(&both, "otto"), Err(Reason::PolicyStale));
+    assert_eq!(both.asks_cut_off("otto", "line", "press.web", NOW, None), Ok(()));
+    let loan = |more: &str| {
+        format!(
+            "{screen}[entry.loan]\nuser = \"otto\"\neffect = \"allow\"\nservice = \"hmi\"\nscope = {{ machine = \"press\" }}\n{more}\n"
+        )
+    };
+    assert_eq!(cut_off(&gate(&loan("")), "otto"), Err(Reason::PolicyStale));
+    assert_eq!(cut_off(&gate(&loan("offline = true")), "otto"), Ok(()));
+    assert_eq!(
+        gate(&loan("offline = true")).asks_cut_off("otto", "line", "saw.hmi", NOW, None),
+        Err(Reason::PolicyStale)
+    );
+    let deny = "[entry.no]\nuser = \"otto\"\neffect = \"deny\"\nservice = \"hmi\"\n";
+    assert_eq!(cut_off(&gate(&format!("{}{deny}", loan("offline = true"))), "otto"), Err(Reason::NoGrant));
+}
+
+#[test]
+fn a_device_without_a_budget_opens_nothing_while_it_is_cut_off() {
+    let given = assigned(
+        "user = \"otto\"",
+        "machine-operator",
+        "{ device = \"line\" }",
+        "categories = [\"screen\"]\noffline = true",
+    );
+    assert_eq!(cut_off(&gate(&given), "otto"), Ok(()));
+    let world = WORLD.replace("[device.line]\n", "[device.line]\noffline = \"0s\"\n");
+    let without = Gate::of_file(&format!("{world}{given}"));
+    assert_eq!(cut_off(&without, "otto"), Err(Reason::PolicyStale));
+    assert_eq!(without.asks("otto", "line", "press.hmi"), Ok(()));
+    assert_eq!(snapshot(&without, "line").freshness.window_s, 900);
+}

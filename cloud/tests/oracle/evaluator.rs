@@ -34,6 +34,10 @@ pub(crate) struct Question {
     pub(crate) pass_expires: UnixTime,
     /// When the device's snapshot expires; none is a device without policy.
     pub(crate) policy_expires: Option<UnixTime>,
+    /// The first second in which the device counts as cut off from the cloud.
+    pub(crate) fresh_until: UnixTime,
+    /// The first second in which its budget for that is used up.
+    pub(crate) offline_until: UnixTime,
     pub(crate) open: Open,
 }
 
@@ -71,6 +75,8 @@ pub(crate) struct Allowance {
     pub(crate) until: Option<UnixTime>,
     pub(crate) second_factor_s: Option<u32>,
     pub(crate) needs_case: bool,
+    /// Whether it is marked for work without the cloud.
+    pub(crate) offline: bool,
     pub(crate) origin: Origin,
 }
 
@@ -100,7 +106,7 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
         }
     }
     let Some(device) = model.devices.get(&question.device) else { return no(Reason::DeviceUnassigned) };
-    if policy_expires <= now {
+    if policy_expires <= now || question.offline_until <= now {
         return no(Reason::PolicyStale);
     }
     let places = services(model, &question.device);
@@ -117,7 +123,7 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     if !forbidding.is_empty() {
         return Verdict::Denied { reason: Reason::NoGrant, because: forbidding };
     }
-    let mut until = question.pass_expires.min(policy_expires);
+    let mut until = question.pass_expires.min(policy_expires).min(question.offline_until);
     for begins in vetoes.iter().filter_map(|veto| veto.from).filter(|from| now < *from) {
         until = until.min(begins);
     }
@@ -156,7 +162,8 @@ fn best(
     allowances: &[Allowance],
 ) -> Result<(UnixTime, BTreeSet<Origin>), (Reason, BTreeSet<Origin>)> {
     let mut held: Option<(UnixTime, BTreeSet<Origin>)> = None;
-    let mut failed = (Reason::NoGrant, BTreeSet::new());
+    // Whatever is allowed comes further than nothing.
+    let mut failed: Option<(Reason, BTreeSet<Origin>)> = None;
     for allowance in allowances {
         match holds_until(model, question, place, allowance) {
             Ok(until) => match &mut held {
@@ -166,14 +173,16 @@ fn best(
                 Some((longest, _)) if until < *longest => {}
                 Some(_) | None => held = Some((until, [allowance.origin.clone()].into())),
             },
-            Err(reason) if reason == failed.0 => {
-                failed.1.insert(allowance.origin.clone());
-            }
-            Err(reason) if reason > failed.0 => failed = (reason, [allowance.origin.clone()].into()),
-            Err(_) => {}
+            Err(reason) => match &mut failed {
+                Some((furthest, because)) if *furthest == reason => {
+                    because.insert(allowance.origin.clone());
+                }
+                Some((furthest, _)) if reason < *furthest => {}
+                Some(_) | None => failed = Some((reason, [allowance.origin.clone()].into())),
+            },
         }
     }
-    held.ok_or(failed)
+    held.ok_or_else(|| failed.unwrap_or((Reason::NoGrant, BTreeSet::new())))
 }
 
 /// Until when one allowance holds, with all of its own conditions and nobody else's.
@@ -184,13 +193,19 @@ fn holds_until(
     allowance: &Allowance,
 ) -> Result<UnixTime, Reason> {
     let now = question.now;
+    // Without a word of the cloud only what is marked for that holds; with one, everything does until the window ends.
+    let believed = if allowance.offline { question.offline_until } else { question.fresh_until };
+    let believed = believed.min(question.offline_until);
+    if believed <= now {
+        return Err(Reason::PolicyStale);
+    }
     if !has_begun(allowance.from, now) {
         return Err(Reason::NotYet);
     }
     if has_ended(allowance.until, now) {
         return Err(Reason::Expired);
     }
-    let mut until = allowance.until.unwrap_or(UnixTime::MAX);
+    let mut until = allowance.until.unwrap_or(UnixTime::MAX).min(believed);
     if let Some(age) = allowance.second_factor_s {
         let Some(used) = question.second_factor_at else { return Err(Reason::SecondFactorRequired) };
         let worthless = used.saturating_add(u64::from(age));
@@ -307,6 +322,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: earliest([assignment.until, ends, role.ends]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case || assignment.needs_case,
+                offline: is_marked(model, &assignment.role, assignment.offline),
                 origin: Origin::Assignment {
                     assignment: label(name),
                     role: label(&assignment.role),
@@ -328,6 +344,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: earliest([membership.until, role.ends, None]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case,
+                offline: is_marked(model, &membership.role, membership.offline),
                 origin: Origin::Membership { group: label(name), role: label(&membership.role) },
             });
         }
@@ -344,6 +361,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: entry.until,
                 second_factor_s: entry.second_factor_s,
                 needs_case: false,
+                offline: entry.offline,
                 origin: Origin::Entry { entry: label(name) },
             });
         }
@@ -383,6 +401,16 @@ fn role<'a>(
         return Some((role, assigned));
     }
     model.roles.get(name).map(|role| (role, &role.categories))
+}
+
+/// Whether what is given of a role is marked for work without the cloud: a custom role says so and whoever gives it may
+/// refuse, an essential one says nothing and whoever gives it may say so.
+fn is_marked(model: &Model, role: &Name, said: Option<bool>) -> bool {
+    match (Essential::roles().contains_key(role), said) {
+        (true, Some(said)) => said,
+        (true, None) | (false, Some(false)) => false,
+        (false, Some(true) | None) => model.roles.get(role).is_some_and(|role| role.offline),
+    }
 }
 
 /// Whether a scope may contain a service of a device: one of an unknown type may contain anything.

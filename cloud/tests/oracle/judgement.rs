@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::fleet;
 use postern_cloud::model::Model;
-use postern_protocol::policy::Reason;
+use postern_protocol::policy::{Freshness, Reason};
 use postern_protocol::time::UnixTime;
 
 use crate::evaluator::{Open, Question, Verdict, may};
@@ -71,12 +71,46 @@ fn the_evaluator_lets_a_denying_entry_beat_every_allowance() {
     assert_eq!(verdict, Verdict::Permitted { until: at(HOUR + 8 * 3600), because: allowed_by("service") });
 }
 
+#[test]
+fn the_evaluator_lets_in_without_the_cloud_who_is_marked_until_the_budget_is_used_up() {
+    let marked = FLEET.replace("second-factor = \"8h\"", "offline = true");
+    let narrowed = format!("{marked}offline = false\n");
+    let stale = |until| Freshness { fresh_until: at(HOUR), offline_until: at(until) };
+    let asked = |fleet: &str, heard| ask_when(fleet, "ada-0", "press.hmi", HOUR, heard);
+    let because = allowed_by("service");
+    assert_eq!(asked(&marked, stale(HOUR + 9)), Verdict::Permitted { until: at(HOUR + 9), because });
+    assert_eq!(reason(asked(&marked, stale(HOUR))), Reason::PolicyStale);
+    assert_eq!(reason(asked(&narrowed, stale(HOUR + 9))), Reason::PolicyStale);
+    assert_eq!(reason(asked(FLEET, stale(HOUR + 9))), Reason::PolicyStale);
+    let fresh = Freshness { fresh_until: at(HOUR + 1), offline_until: at(HOUR + 9) };
+    let because = allowed_by("service");
+    assert_eq!(asked(FLEET, fresh), Verdict::Permitted { until: at(HOUR + 1), because });
+}
+
+#[test]
+fn the_evaluator_takes_the_word_of_the_assignment_for_an_essential_role() {
+    let essential = |rest: &str| {
+        let given = "[assignment.screen]\nuser = \"bob-1\"\nrole = \"machine-operator\"\ncategories = [\"screens\"]\n\
+                     scope = { machine = \"press\" }\n";
+        let heard = Freshness { fresh_until: at(HOUR), offline_until: at(HOUR + 9) };
+        ask_when(&format!("{FLEET}{given}{rest}"), "bob-1", "press.hmi", HOUR, heard)
+    };
+    assert_eq!(reason(essential("")), Reason::PolicyStale);
+    assert_eq!(reason(essential("offline = false\n")), Reason::PolicyStale);
+    let Verdict::Permitted { until, .. } = essential("offline = true\n") else { panic!("denied") };
+    assert_eq!(until, at(HOUR + 9));
+}
+
 fn asked(user: &str, service: &str, after: u64) -> Verdict {
     ask(FLEET, user, service, after)
 }
 
 /// Asks so many seconds after the hour before the assignment begins, with a second factor that was just used.
 fn ask(fleet: &str, user: &str, service: &str, after: u64) -> Verdict {
+    ask_when(fleet, user, service, after, Freshness::ALWAYS)
+}
+
+fn ask_when(fleet: &str, user: &str, service: &str, after: u64, heard: Freshness) -> Verdict {
     let model: Model = fleet::read(fleet, &[]).unwrap();
     let users = [("ada-0", 0), ("bob-1", 1)].map(|(name, number)| {
         let keys = BTreeSet::from([public_key(number, 0)]);
@@ -93,6 +127,8 @@ fn ask(fleet: &str, user: &str, service: &str, after: u64) -> Verdict {
         key: public_key(number, 0),
         pass_expires: UnixTime::MAX,
         policy_expires: Some(UnixTime::MAX),
+        fresh_until: heard.fresh_until,
+        offline_until: heard.offline_until,
         open: Open::default(),
     };
     may(&model, &roster, &question)

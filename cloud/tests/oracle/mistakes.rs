@@ -10,7 +10,7 @@ use crate::world::World;
 /// A mistake, as the model that a product which makes it would compile.
 type Mistake = (&'static str, fn(&mut Model));
 
-const MISTAKES: [Mistake; 12] = [
+const MISTAKES: [Mistake; 16] = [
     ("forgets that entries deny", |model| model.entries.retain(|_, entry| entry.effect == Effect::Allow)),
     ("forgets that entries allow", |model| model.entries.retain(|_, entry| entry.effect == Effect::Deny)),
     ("forgets when members leave their group", |model| {
@@ -32,6 +32,18 @@ const MISTAKES: [Mistake; 12] = [
     }),
     ("forgets that assignments demand a case", |model| {
         model.assignments.values_mut().for_each(|assignment| assignment.needs_case = false);
+    }),
+    ("takes every custom role for marked for work without the cloud", |model| {
+        model.roles.values_mut().for_each(|role| role.offline = true);
+    }),
+    ("forgets that assignments and memberships refuse work without the cloud", |model| {
+        marks_of(model).filter(|said| **said == Some(false)).for_each(|said| *said = None);
+    }),
+    ("forgets that assignments and memberships mark essential roles", |model| {
+        marks_of(model).filter(|said| **said == Some(true)).for_each(|said| *said = None);
+    }),
+    ("takes every entry for marked for work without the cloud", |model| {
+        model.entries.values_mut().for_each(|entry| entry.offline = true);
     }),
     ("takes internal cases for shared ones", |model| {
         model.cases.values_mut().for_each(|case| case.visibility = Visibility::Shared);
@@ -62,6 +74,13 @@ const MISTAKES: [Mistake; 12] = [
         }
     }),
 ];
+
+/// What assignments and memberships say about work without the cloud.
+fn marks_of(model: &mut Model) -> impl Iterator<Item = &mut Option<bool>> {
+    let assignments = model.assignments.values_mut().map(|assignment| &mut assignment.offline);
+    let groups = model.device_groups.values_mut();
+    assignments.chain(groups.flat_map(|group| group.members.values_mut()).map(|member| &mut member.offline))
+}
 
 #[test]
 fn a_product_that_makes_one_mistake_is_noticed() {

@@ -19,7 +19,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{DeviceLimits, Kind, Target};
+use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Target};
 use postern_protocol::time::UnixTime;
 
 use crate::dice::Dice;
@@ -110,8 +110,12 @@ fn devices(model: &mut Model, dice: &mut Dice) {
             tunnels: u16::try_from(dice.within(1, 4)).unwrap(),
             tunnels_per_user: u16::try_from(dice.within(1, 3)).unwrap(),
         };
+        let freshness = FreshnessRule {
+            window_s: *dice.pick(&[60, 900, 900, 3600]).unwrap(),
+            offline_s: *dice.pick(&[0, 3600, 604_800, 604_800, 2_592_000]).unwrap(),
+        };
         let (account, closed) = (any(&model.accounts, dice), dice.percent(6));
-        let device = Device { account, label: hidden(), closed, limits, services };
+        let device = Device { account, label: hidden(), closed, limits, freshness, services };
         model.devices.insert(name("router", number), device);
     }
 }
@@ -294,12 +298,14 @@ fn custom_role(tenant: Tenant, categories: BTreeSet<Name>, dice: &mut Dice) -> R
     if !categories.is_empty() {
         permissions.insert(Permission::UseRemoteAccess);
     }
+    let offline = permissions.contains(&Permission::UseRemoteAccess) && dice.percent(45);
     Role {
         tenant: Some(tenant),
         permissions,
         categories,
         second_factor_s: dice.percent(30).then(|| *dice.pick(&AGES).unwrap()),
         needs_case: dice.percent(18),
+        offline,
         ends: None,
         label: hidden(),
     }

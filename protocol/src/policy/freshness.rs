@@ -15,7 +15,8 @@ use crate::time::UnixTime;
 pub struct FreshnessRule {
     /// Seconds for which a timestamp that names the policy in force keeps it fresh; not zero.
     pub window_s: u32,
-    /// Seconds of served time without a word of the cloud after which nothing is permitted; zero allows none.
+    /// Seconds of served time, beyond the window and without a word of the cloud, after which nothing is permitted; zero
+    /// allows none.
     pub offline_s: u32,
 }
 

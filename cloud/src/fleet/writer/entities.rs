@@ -44,6 +44,7 @@ impl Writer {
             self.text("role", &membership.role);
             self.texts("categories", &membership.categories);
             self.time("until", membership.until);
+            self.optional_flag("offline", membership.offline);
         }
     }
 
@@ -66,6 +67,8 @@ impl Writer {
         self.flag("closed", device.closed);
         self.number("tunnels", device.limits.tunnels, Device::LIMITS.tunnels);
         self.number("tunnels-per-user", device.limits.tunnels_per_user, Device::LIMITS.tunnels_per_user);
+        self.span("freshness", device.freshness.window_s, Device::FRESHNESS.window_s);
+        self.span("offline", device.freshness.offline_s, Device::FRESHNESS.offline_s);
         self.services(EntityKind::Device, name, &device.services);
     }
 
@@ -125,6 +128,7 @@ impl Writer {
             self.text("second-factor", span(seconds));
         }
         self.flag("needs-case", role.needs_case);
+        self.flag("offline", role.offline);
     }
 
     pub(super) fn assignment(&mut self, assignment: &Assignment) -> Option<()> {
@@ -138,6 +142,7 @@ impl Writer {
         self.time("from", assignment.from);
         self.time("until", assignment.until);
         self.flag("needs-case", assignment.needs_case);
+        self.optional_flag("offline", assignment.offline);
         Some(())
     }
 
@@ -156,6 +161,7 @@ impl Writer {
         if let Some(seconds) = entry.second_factor_s {
             self.text("second-factor", span(seconds));
         }
+        self.flag("offline", entry.offline);
         Some(())
     }
 

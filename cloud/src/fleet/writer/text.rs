@@ -53,6 +53,8 @@ pub(super) fn list(values: &[String]) -> String {
 /// A span of time in its largest whole unit.
 pub(super) fn span(seconds: u32) -> String {
     match seconds {
+        0 => "0s".to_owned(),
+        _ if seconds.is_multiple_of(24 * 3600) => format!("{}d", seconds / (24 * 3600)),
         _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
@@ -88,7 +90,8 @@ mod tests {
 
     #[test]
     fn spans_use_the_largest_unit_that_loses_nothing() {
-        assert_eq!([span(28_800), span(900), span(90)], ["8h", "15m", "90s"]);
+        let spans = [604_800, 28_800, 900, 90, 0].map(span);
+        assert_eq!(spans, ["7d", "8h", "15m", "90s", "0s"]);
     }
 
     #[test]

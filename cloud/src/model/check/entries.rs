@@ -31,6 +31,9 @@ impl Check<'_> {
                 }
                 (Effect::Deny, None) => {}
             }
+            if entry.effect == Effect::Deny && entry.offline {
+                self.fault(entity, "offline", Problem::DenyOffline);
+            }
             if entry.effect == Effect::Deny && entry.second_factor_s.is_some() {
                 self.fault(entity, "second-factor", Problem::DenyFactor);
             }

@@ -19,6 +19,7 @@ impl Check<'_> {
                 self.member(entity, format_args!("member.{user}"), user, &group.account);
                 let key = |key: &str| format!("member.{user}.{key}");
                 self.opened(entity, &key, &membership.role, &membership.categories);
+                self.offline(entity, &key("offline"), &membership.role, membership.offline);
                 self.holder(entity, &key("role"), &membership.role, user);
             }
         }

@@ -159,6 +159,23 @@ pub enum Problem {
         /// The role.
         role: Name,
     },
+    /// Validity without the cloud beside a custom role, which decides about it.
+    #[error(
+        "role `{role}` says itself whether it holds without the cloud; set `offline` there, here it can only be false"
+    )]
+    OwnOffline {
+        /// The role.
+        role: Name,
+    },
+    /// Validity without the cloud of a role that may not use tunnels.
+    #[error(
+        "role `{role}` may not use tunnels; take `offline` away, or choose a role with the permission `{}`",
+        Permission::UseRemoteAccess.word()
+    )]
+    OfflineForNothing {
+        /// The role.
+        role: Name,
+    },
     /// A built-in role that has ended.
     #[error("role `{role}` is deprecated and has ended at {}; choose another role", moment(*ends))]
     Retired {
@@ -183,6 +200,9 @@ pub enum Problem {
     /// A condition on a deny.
     #[error("a deny holds whether or not there is a second factor; take `second-factor` away")]
     DenyFactor,
+    /// Validity without the cloud, of a deny.
+    #[error("a deny holds with and without the cloud; take `offline` away")]
+    DenyOffline,
     /// Scopes inside of scopes.
     #[error("scopes are nested more than {SCOPE_DEPTH} deep; name the groups in one `all-of`")]
     DeepScope,

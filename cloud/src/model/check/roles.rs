@@ -55,6 +55,9 @@ impl Check<'_> {
             if !role.categories.is_empty() && !role.permissions.contains(&Permission::UseRemoteAccess) {
                 self.fault(entity, "categories", Problem::NoUse);
             }
+            if role.offline && !role.permissions.contains(&Permission::UseRemoteAccess) {
+                self.fault(entity, "offline", Problem::OfflineForNothing { role: name.clone() });
+            }
             if role.ends.is_some() {
                 self.fault(entity, "", Problem::RoleEnds);
             }
@@ -74,6 +77,7 @@ impl Check<'_> {
             let entity = (EntityKind::Assignment, name);
             self.window(entity, assignment.from, assignment.until);
             self.opened(entity, &str::to_owned, &assignment.role, &assignment.categories);
+            self.offline(entity, "offline", &assignment.role, assignment.offline);
             let account = match &assignment.subject {
                 Subject::User(user) => {
                     self.known(entity, "user", EntityKind::User, user);
@@ -113,6 +117,17 @@ impl Check<'_> {
             self.fault(entity, key("categories"), Problem::OwnCategories { role: role_name });
         } else if !role.permissions.contains(&Permission::UseRemoteAccess) {
             self.fault(entity, key("categories"), Problem::OpensNothing { role: role_name });
+        }
+    }
+
+    /// What is given of a role may hold without the cloud where it is for the giver to say so, and opens something.
+    pub(super) fn offline(&mut self, entity: Entity<'_>, key: &str, role_name: &Name, said: Option<bool>) {
+        let Some(role) = self.model.role(role_name).filter(|_| said == Some(true)) else { return };
+        let role_name = role_name.clone();
+        if Essential::from_word(role_name.as_str()).is_none() {
+            self.fault(entity, key, Problem::OwnOffline { role: role_name });
+        } else if !role.permissions.contains(&Permission::UseRemoteAccess) {
+            self.fault(entity, key, Problem::OfflineForNothing { role: role_name });
         }
     }
 

@@ -33,7 +33,8 @@ pub(super) fn file(real: &Real<'_>) -> Result<Outcome, Box<Disagreement>> {
     }
 }
 
-/// The cloud explains as if the user had a key, and the policy were signed just now.
+/// The cloud explains as if the user had a key, the policy were signed just now, and the device had word of the cloud or
+/// had just lost it.
 pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcome, Box<Disagreement>> {
     let world = real.world;
     let services = evaluator::services(&world.model, &decision.device);
@@ -48,6 +49,10 @@ pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcom
         postern_cloud::compile::Enrolled { id: id_of(number), keys: BTreeSet::new(), disabled: false }
     });
     enrolled.keys.insert(key);
+    // Of a device that is to be explained, stale or not is a matter of what is asked.
+    let offline = decision.freshness.fresh_until <= decision.now;
+    let budget_s = u64::from(world.model.devices[&decision.device].freshness.offline_s);
+    let lifetime_s = (14 * 86_400).max(2 * budget_s);
     let question = Question {
         user: decision.user.clone(),
         device: decision.device.clone(),
@@ -56,7 +61,9 @@ pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcom
         second_factor_at: decision.second_factor_at,
         key,
         pass_expires: UnixTime::MAX,
-        policy_expires: Some(decision.now.saturating_add(postern_cloud::publish::LIFETIME_S)),
+        policy_expires: Some(decision.now.saturating_add(lifetime_s)),
+        fresh_until: if offline { decision.now } else { UnixTime::MAX },
+        offline_until: if offline { decision.now.saturating_add(budget_s) } else { UnixTime::MAX },
         open: Open::default(),
     };
     let expected = evaluator::may(&world.model, &roster, &question);
@@ -66,6 +73,7 @@ pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcom
         service: &decision.service,
         at: decision.now,
         second_factor_at: decision.second_factor_at,
+        offline,
     };
     let answer = explain::answer(&world.model, &world.roster, &asked).unwrap();
     let agrees = match &expected {

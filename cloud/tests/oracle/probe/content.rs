@@ -30,9 +30,10 @@ pub(super) fn put(real: &mut Real<'_>, device: &Name) -> Result<Outcome, Box<Dis
     if expected != found {
         return differ(("content", device), expected, found);
     }
-    let limits = world.model.devices.get(device).map(|device| device.limits);
-    if limits.is_some_and(|limits| limits != snapshot.limits) {
-        return differ(("limits", device), limits, snapshot.limits);
+    let bounds = world.model.devices.get(device).map(|device| (device.limits, device.freshness));
+    let found = (snapshot.limits, snapshot.freshness);
+    if bounds.is_some_and(|bounds| bounds != found) {
+        return differ(("limits and freshness", device), bounds, found);
     }
     let foreign = foreign(world, &expected, &received.sealed);
     if !foreign.is_empty() {

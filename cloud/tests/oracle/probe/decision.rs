@@ -12,7 +12,7 @@ use crate::dice::Dice;
 use crate::evaluator::{self, Open, Question, Verdict};
 use crate::keyring::{self, KEYS, Keyring};
 use crate::real::Real;
-use crate::world::{World, id_of, number_of};
+use crate::world::{World, grid, id_of, number_of};
 
 /// Who asks for what, and under which circumstances.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Decision {
     which: u8,
     pass_expires: UnixTime,
     has_policy: bool,
+    /// How long the device believes its policy, and how long it opens anything.
+    pub(super) freshness: Freshness,
     open: Open,
     /// Whether the device is asked for its explanation as well.
     explained: bool,
@@ -54,6 +56,7 @@ impl Decision {
             which,
             pass_expires: keyring::ends()[usize::from(dice.percent(92))],
             has_policy: dice.percent(99),
+            freshness: freshness(dice),
             open,
             explained: dice.percent(30),
         }
@@ -70,13 +73,16 @@ impl Decision {
             key: keyring::public_key(number_of(&self.user), self.which),
             pass_expires: self.pass_expires,
             policy_expires: self.has_policy.then_some(world.policy_expires),
+            fresh_until: self.freshness.fresh_until,
+            offline_until: self.freshness.offline_until,
             open: self.open,
         }
     }
 
     fn circumstances(&self) -> Circumstances {
         let Open { on_device: open, by_user: open_by_user, on_service: open_on_service } = self.open;
-        Circumstances { now: self.now, freshness: Freshness::ALWAYS, open, open_by_user, open_on_service }
+        let Self { now, freshness, .. } = *self;
+        Circumstances { now, freshness, open, open_by_user, open_on_service }
     }
 
     pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {
@@ -149,6 +155,18 @@ impl Decision {
             }
         };
         if agrees { Ok(()) } else { differ(("explained", self), expected, found) }
+    }
+}
+
+/// A device that is fresh, stale or beyond its budget, or becomes so amid everything.
+fn freshness(dice: &mut Dice) -> Freshness {
+    let later = grid(1000);
+    match dice.within(0, 99) {
+        0..=64 => Freshness { fresh_until: later, offline_until: later },
+        65..=84 => Freshness { fresh_until: near(dice), offline_until: later },
+        // In either order: what is used up is used up.
+        85..=95 => Freshness { fresh_until: near(dice), offline_until: near(dice) },
+        _ => Freshness { fresh_until: later, offline_until: near(dice) },
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Edit {
     /// When somebody looks who may do what before and after.
     now: UnixTime,
     second_factor_at: Option<UnixTime>,
+    /// How many seconds ago the device heard from the cloud.
+    silent_s: u64,
 }
 
 impl Edit {
@@ -39,7 +41,8 @@ impl Edit {
             let row = *dice.pick(&names)?;
             let body = other.get(row).filter(|_| dice.percent(80)).cloned();
             let (now, second_factor_at) = (near(dice), *dice.pick(&keyring::factors())?);
-            let edit = Self { kind: row.0, name: row.1.clone(), body, now, second_factor_at };
+            let silent_s = *dice.pick(&SILENCES)?;
+            let edit = Self { kind: row.0, name: row.1.clone(), body, now, second_factor_at, silent_s };
             if edit.apply(&world.model).is_some() {
                 return Some(edit);
             }
@@ -118,6 +121,10 @@ impl Edit {
         let key = keyring::public_key(number, 0);
         let enrolled = Enrolled { id: id_of(number), keys: BTreeSet::from([key]), disabled: false };
         let roster = Roster { users: [(user.clone(), enrolled)].into() };
+        let freshness = model.devices.get(device)?.freshness;
+        // Window and budget count from the last word on.
+        let heard = self.now.as_secs().saturating_sub(self.silent_s);
+        let fresh_until = UnixTime::from_secs(heard + u64::from(freshness.window_s));
         let question = Question {
             user: user.clone(),
             device: device.clone(),
@@ -127,6 +134,8 @@ impl Edit {
             key,
             pass_expires: UnixTime::MAX,
             policy_expires: Some(UnixTime::MAX),
+            fresh_until,
+            offline_until: fresh_until.saturating_add(u64::from(freshness.offline_s)),
             open: Open::default(),
         };
         let places = evaluator::services(model, device);
@@ -158,5 +167,7 @@ pub(crate) fn remove(model: &mut Model, kind: EntityKind, name: &Name) {
     }
 }
 
+/// Seconds since the last word of the cloud: fresh everywhere, and around each window and budget.
+const SILENCES: [u64; 6] = [0, 0, 100, 1000, 5000, 1_000_000];
 /// Edits that are tried before a world goes without.
 const ATTEMPTS: usize = 6;

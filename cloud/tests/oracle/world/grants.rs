@@ -44,7 +44,8 @@ pub(super) fn members(model: &mut Model, dice: &mut Dice) {
                 let Some((role, categories)) = role(model, dice, std::slice::from_ref(&user)) else {
                     continue;
                 };
-                let membership = Membership { role, categories, until: sometimes(dice, 35) };
+                let offline = said(&role, dice);
+                let membership = Membership { role, categories, until: sometimes(dice, 35), offline };
                 if let Some(group) = model.device_groups.get_mut(&group) {
                     group.members.insert(user, membership);
                 }
@@ -71,7 +72,8 @@ pub(super) fn assignments(model: &mut Model, dice: &mut Dice) {
         let Some((role, categories)) = role(model, dice, &holders) else { continue };
         let (from, until) = window(dice);
         let (scope, needs_case) = (scope(model, dice, &account, 0), dice.percent(12));
-        let assignment = Assignment { subject, role, categories, scope, from, until, needs_case };
+        let offline = said(&role, dice);
+        let assignment = Assignment { subject, role, categories, scope, from, until, needs_case, offline };
         model.assignments.insert(name("grant", number), assignment);
     }
 }
@@ -93,7 +95,8 @@ pub(super) fn entries(model: &mut Model, dice: &mut Dice) {
         let scope = (!everywhere).then(|| scope(model, dice, &account, 0));
         let (from, until) = window(dice);
         let age = (effect == Effect::Allow && dice.percent(25)).then(|| *dice.pick(&AGES).unwrap());
-        let entry = Entry { user, effect, selection, scope, from, until, second_factor_s: age };
+        let offline = effect == Effect::Allow && dice.percent(40);
+        let entry = Entry { user, effect, selection, scope, from, until, second_factor_s: age, offline };
         // With `entry.` before it this is longer than a name can be.
         let long = if dice.percent(8) { format!("-{}", "x".repeat(53)) } else { String::new() };
         model.entries.insert(parsed(&format!("entry-{number}{long}")), entry);
@@ -132,6 +135,18 @@ fn role(model: &Model, dice: &mut Dice, holders: &[Name]) -> Option<(Name, BTree
     let categories: Vec<Name> = model.categories.keys().cloned().collect();
     let opened = if opens(role) && dice.percent(90) { dice.some(&categories, 60) } else { BTreeSet::new() };
     Some((role.clone(), opened))
+}
+
+/// What an assignment or membership says about work without the cloud: of a custom role it can only refuse, and of one
+/// that uses no tunnels it says nothing.
+fn said(role: &Name, dice: &mut Dice) -> Option<bool> {
+    match Essential::roles().get(role) {
+        Some(essential) if essential.permissions.contains(&Permission::UseRemoteAccess) => {
+            *dice.pick(&[None, Some(false), Some(true), Some(true)]).unwrap()
+        }
+        Some(_) => None,
+        None => dice.percent(25).then_some(false),
+    }
 }
 
 /// A scope within an account.

@@ -103,6 +103,7 @@ fn rules(model: &mut Model) -> Result<(), NameFault> {
         categories: categories.iter().copied().cloned().collect(),
         second_factor_s,
         needs_case: false,
+        offline: false,
         ends: None,
         label: None,
     };
@@ -132,6 +133,7 @@ fn company(model: &mut Model, customer: u32) -> Result<(), NameFault> {
             label: None,
             closed: false,
             limits: Device::LIMITS,
+            freshness: Device::FRESHNESS,
             services: services.into(),
         };
         model.devices.insert(device(customer, number)?, body);
@@ -203,6 +205,7 @@ fn assign(
         from: None,
         until: None,
         needs_case: false,
+        offline: None,
     };
     model.assignments.insert(name, assignment);
     Ok(())
