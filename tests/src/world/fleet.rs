@@ -22,6 +22,7 @@ pub struct Grant {
     services: Vec<String>,
     from: Option<SystemTime>,
     until: Option<SystemTime>,
+    offline: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ impl Grant {
     #[must_use]
     pub fn new(user: &str, services: &[&str]) -> Self {
         let services = services.iter().map(|name| (*name).to_owned()).collect();
-        Self { user: user.to_owned(), services, from: None, until: None }
+        Self { user: user.to_owned(), services, from: None, until: None, offline: false }
     }
 
     /// Lets it begin at a time.
@@ -126,6 +127,13 @@ impl Grant {
         self
     }
 
+    /// Lets it hold while the device is cut off from the hub.
+    #[must_use]
+    pub const fn offline(mut self) -> Self {
+        self.offline = true;
+        self
+    }
+
     fn write(&self, number: usize, text: &mut String) {
         let name = format!("{}-{number}", self.user);
         let services: Vec<String> = self.services.iter().map(|service| format!("\"{service}\"")).collect();
@@ -133,7 +141,8 @@ impl Grant {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "[category.{name}]\nservices = [{services}]\n");
         let _ = writeln!(text, "[role.{name}]\ntenant = \"service_provider\"");
-        let _ = writeln!(text, "permissions = [\"remote-access.use\"]\ncategories = [\"{name}\"]\n");
+        let offline = if self.offline { "offline = true\n" } else { "" };
+        let _ = writeln!(text, "permissions = [\"remote-access.use\"]\ncategories = [\"{name}\"]\n{offline}");
         let _ = writeln!(
             text,
             "[assignment.{name}]\nuser = \"{}\"\nrole = \"{name}\"\nscope = {{ device = \"{DEVICE}\" }}",
@@ -170,17 +179,19 @@ mod tests {
             .service("hmi", "vnc", "127.0.0.1:5900".parse().unwrap())
             .limit("hmi", "idle = \"2s\"")
             .allow("anna", &["hmi"])
-            .grant(Grant::new("anna", &["hmi"]).until(time))
+            .grant(Grant::new("anna", &["hmi"]).until(time).offline())
             .allow("bert", &[]);
         let text = fleet.to_toml();
         for part in [
             "[device.press-7.service.hmi]\nkind = \"vnc\"\ntarget = \"127.0.0.1:5900\"\nidle = \"2s\"\n",
             "[assignment.anna-0]\n",
+            "categories = [\"anna-1\"]\noffline = true\n",
             "until = \"2027-01-15T08:00:00Z\"\n",
             "[user.bert]\naccount = \"acme\"\n",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        assert!(!text.contains("categories = [\"anna-0\"]\noffline"), "{text}");
         assert!(!text.contains("assignment.bert"), "{text}");
         assert!(!fleet.without_grants_of("anna").to_toml().contains("assignment."));
     }

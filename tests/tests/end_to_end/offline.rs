@@ -1,15 +1,24 @@
 //! Without the hub: the device decides from what it has stored, through restarts, and catches up when the hub is back.
+//!
+//! What these people may do holds while the device is cut off: their roles say so.
 
 use postern_tests::world::flow::Flow;
 use postern_tests::world::probe::http_page;
+use postern_tests::world::{Fleet, Grant, World};
 
 use super::gate::{DENIED, echoed};
-use super::stage::{Outcome, Plant};
+use super::stage::{LAB, Outcome, Plant};
+
+/// Anna may use what the suite uses, Bert the panel only, also without the hub.
+fn marked(plant: &Plant) -> Fleet {
+    let anna = Grant::new("anna", &["echo", "source", "web"]).offline();
+    plant.services().grant(anna).grant(Grant::new("bert", &["hmi"]).offline())
+}
 
 #[tokio::test]
 async fn decisions_go_on_while_the_hub_is_dead() -> Outcome {
     let plant = Plant::start().await?;
-    let mut world = plant.world().await?;
+    let mut world = World::start(LAB, &marked(&plant)).await?;
     let (anna, bert) = (world.person("anna").await?, world.person("bert").await?);
     let before = anna.connect("echo").await?;
     let mut open = before.dial().await?;
@@ -29,7 +38,7 @@ async fn decisions_go_on_while_the_hub_is_dead() -> Outcome {
 #[tokio::test]
 async fn an_agent_restarted_without_its_hub_enforces_what_it_has_verified_and_stored() -> Outcome {
     let plant = Plant::start().await?;
-    let mut world = plant.world().await?;
+    let mut world = World::start(LAB, &marked(&plant)).await?;
     let (anna, bert) = (world.person("anna").await?, world.person("bert").await?);
     anna.services().await?;
     bert.services().await?;
@@ -47,7 +56,7 @@ async fn an_agent_restarted_without_its_hub_enforces_what_it_has_verified_and_st
 #[tokio::test]
 async fn a_hub_that_comes_back_delivers_the_newest_policy_and_old_tunnels_end() -> Outcome {
     let plant = Plant::start().await?;
-    let mut world = plant.world().await?;
+    let mut world = World::start(LAB, &marked(&plant)).await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
     let flow = Flow::download(session.address).await?;
