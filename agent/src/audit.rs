@@ -17,6 +17,7 @@ use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Origin, Reason};
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::text::Text;
 
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
@@ -38,6 +39,8 @@ pub(crate) struct DeniedRequest {
     pub(crate) service: Option<Name>,
     /// Why.
     pub(crate) reason: Reason,
+    /// What was wrong with a pass that was presented, as a word.
+    pub(crate) fault: Option<&'static str>,
     /// The grant that came furthest.
     pub(crate) origin: Option<Origin>,
     /// Where the caller came from.
@@ -71,6 +74,7 @@ struct Key {
     user: Option<UserId>,
     service: Option<Name>,
     reason: Reason,
+    fault: Option<&'static str>,
     from: IpAddr,
 }
 
@@ -121,8 +125,9 @@ impl Auditor {
     }
 
     async fn write(&self, request: DeniedRequest, count: u32) {
-        let DeniedRequest { user, service, reason, origin, peer } = request;
-        let event = Event::Denied { user, service, reason, origin, peer, count };
+        let DeniedRequest { user, service, reason, fault, origin, peer } = request;
+        let fault = fault.map(Text::clean);
+        let event = Event::Denied { user, service, reason, fault, origin, peer, count };
         if let Err(error) = self.record(event).await {
             // The denial stands without its row; only a permit needs one.
             tracing::debug!(%error, %reason, "a denial was not recorded");
@@ -146,6 +151,7 @@ impl Denials {
             if full || !self.hour.tells_apart(is_stranger) {
                 request.service = None;
                 request.user = None;
+                request.fault = None;
                 request.origin = None;
                 request.peer = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
                 return first(self.hour.rest.entry(request.reason), request);
@@ -215,6 +221,7 @@ fn key(request: &DeniedRequest) -> Key {
         user: request.user,
         service: request.service.clone(),
         reason: request.reason,
+        fault: request.fault,
         from: request.peer.ip(),
     }
 }
@@ -241,6 +248,7 @@ mod tests {
             user: user.map(|byte| UserId::new([byte; 8])),
             service: None,
             reason: Reason::NoGrant,
+            fault: None,
             origin: None,
             peer: SocketAddr::from(([192, 0, 2, from], 4242)),
         }

@@ -64,14 +64,15 @@ impl Gate {
         decide(Some(index), subject, &ask, &self.circumstances(counts))
     }
 
-    /// Whether the policy in force has a row for this user and key that is not disabled. It permits nothing.
+    /// Whether the policy in force has a row for this user and key that is not disabled and takes this pass. It permits
+    /// nothing.
     pub(crate) fn names(&self, subject: &Subject) -> bool {
         self.policy.borrow().as_ref().is_some_and(|index| {
             let users = &index.snapshot().users;
             let found = users.binary_search_by_key(&subject.user(), |row| row.id).ok();
-            found
-                .and_then(|ix| users.get(ix))
-                .is_some_and(|row| !row.disabled && row.keys.contains(&subject.key()))
+            found.and_then(|ix| users.get(ix)).is_some_and(|row| {
+                !row.disabled && row.keys.contains(&subject.key()) && row.passes_from <= subject.issued()
+            })
         })
     }
 
@@ -117,7 +118,7 @@ pub(crate) fn explain_under(
     second_factor_age_s: Option<u64>,
 ) -> Explanation {
     let used = |age| UnixTime::from_secs(now.as_secs().saturating_sub(age));
-    let hypothesis = Hypothesis { user, second_factor_at: second_factor_age_s.map(used) };
+    let hypothesis = Hypothesis { user, second_factor_at: second_factor_age_s.map(used), only: None };
     let circumstances =
         Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
     explain(policy, &hypothesis, service, &circumstances)

@@ -350,7 +350,18 @@ fn supersedes(later: &Subject, before: &Subject) -> bool {
     (later.user(), later.key()) == (before.user(), before.key())
         && later.expires() >= before.expires()
         && later.second_factor_at() >= before.second_factor_at()
+        // A pass that opens less takes the place of none that opens more.
+        && opens_all_of(later, before)
         && facts(later) != facts(before)
+}
+
+/// Whether every service that `before` opens is one that `later` opens.
+fn opens_all_of(later: &Subject, before: &Subject) -> bool {
+    match (later.services(), before.services()) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(later), Some(before)) => before.iter().all(|service| later.contains(service)),
+    }
 }
 
 /// What a denial means for somebody whose tunnel is open already: a grant that is gone was withdrawn.

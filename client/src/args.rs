@@ -36,7 +36,11 @@ pub(crate) enum Command {
     /// Proves your second factor again with a one-time code; what is open stays open
     StepUp(StepUpArgs),
     /// Signs out: removes this computer's key at the hub and here
-    Logout,
+    Logout {
+        /// Makes every sign-in of yours worthless, on every computer; what is open ends
+        #[arg(long)]
+        everywhere: bool,
+    },
     /// Shows who is signed in, until when, and whether the hub answers
     Status,
     /// Lists the devices on which you may use something
@@ -85,6 +89,12 @@ pub(crate) struct LoginArgs {
     /// Sets up one-time codes and shows the URI for an authenticator app
     #[arg(long)]
     pub(crate) setup_otp: bool,
+    /// Signs in for this device only; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["code", "setup_otp"])]
+    pub(crate) only_device: Vec<Name>,
+    /// Signs in for services of this name only; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["code", "setup_otp"])]
+    pub(crate) only_service: Vec<Name>,
     /// Reads the password from the first line of standard input instead of asking
     #[arg(long)]
     pub(crate) password_stdin: bool,

@@ -18,6 +18,7 @@ use crate::args::DeviceRef;
 use crate::clock;
 use crate::exit::Exit;
 use crate::hub::{DIAL_WITHIN, GLANCE_WITHIN, HubError, HubLink};
+use crate::login::narrowing;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
@@ -107,7 +108,8 @@ pub(crate) enum FindError {
 /// `postern devices`.
 pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
     let identity = profile.identity()?;
-    let (listing, cached) = match fetch(&identity, profile, DIAL_WITHIN).await {
+    let narrow = narrowing(&identity.pass);
+    let (mut listing, cached) = match fetch(&identity, profile, DIAL_WITHIN).await {
         Ok(listing) => (listing, false),
         Err(error) => {
             let away = matches!(error, HubError::Dial(_) | HubError::Ended(_));
@@ -118,6 +120,8 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
             (listing, true)
         }
     };
+    // The hub lists what the user may use; this sign-in may be good for less.
+    listing.devices.retain(|known| narrow.allows_device(&known.entry.device));
     screen.answer(&Devices {
         cached,
         fetched: clock::rfc3339(listing.fetched),

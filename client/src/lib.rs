@@ -79,7 +79,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
     match args.command {
         Command::Login(login) => unless_interrupted(login::run(login, &profile()?, screen)).await,
         Command::StepUp(args) => unless_interrupted(step_up::run(&args, &profile()?, screen)).await,
-        Command::Logout => logout::run(&profile()?, screen).await,
+        Command::Logout { everywhere } => logout::run(everywhere, &profile()?, screen).await,
         Command::Status => status::run(&profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,

@@ -12,9 +12,9 @@ use serde::Serialize;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Envelope, Pass, PublicKey, SecretKey};
+use postern_protocol::trust::{Envelope, Narrowing, Pass, PublicKey, SecretKey};
 use postern_protocol::wire::codec;
-use postern_protocol::wire::hub::{HubAnswer, HubRequest, Password};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::text::Text;
 
@@ -48,7 +48,8 @@ pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> 
     if args.setup_otp {
         set_up_otp(membership, password, otp, &key, profile, screen).await
     } else {
-        log_in(membership, password, otp, &key, profile, screen).await
+        let only = Only { devices: listed(args.only_device), services: listed(args.only_service) };
+        log_in(membership, Proved { password, otp, only }, &key, profile, screen).await
     }
 }
 
@@ -87,16 +88,27 @@ async fn accept(
     )
 }
 
-async fn log_in(
-    membership: Membership,
+/// What a person types to sign in, and what for.
+struct Proved {
     password: Password,
     otp: Option<Password>,
+    only: Only,
+}
+
+/// What was named on the command line; naming nothing does not narrow.
+fn listed(names: Vec<Name>) -> Option<Vec<Name>> {
+    if names.is_empty() { None } else { Some(names) }
+}
+
+async fn log_in(
+    membership: Membership,
+    Proved { password, otp, only }: Proved,
     key: &SecretKey,
     profile: &Profile,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
     let Membership { hubs, hub_key, account, user, second_factor, .. } = membership;
-    let request = HubRequest::Login { account, user, password, otp };
+    let request = HubRequest::Login { account, user, password, otp, only };
     let answer = ask(key, hub_key, &hubs, &request).await?;
     keep(answer, Place { hubs, hub_key, second_factor }, profile, screen)
 }
@@ -157,14 +169,17 @@ fn keep(answer: HubAnswer, place: Place, profile: &Profile, screen: &Screen) -> 
         ..fresh(place.hubs, place.hub_key, account, name)
     };
     profile.sign_in(&membership, &pass)?;
+    let narrow = narrowing(&pass);
     screen.answer(&LoginAnswer {
         account: membership.account.as_str(),
         user: membership.user.as_str(),
         until: clock::rfc3339(facts.expires),
         second_factor: facts.second_factor.map(clock::rfc3339),
+        narrowed: narrow != Narrowing::NONE,
     });
     let who = format!("{}/{}", membership.account, membership.user);
-    screen.say(&format!("signed in as {who} until {}", clock::local(facts.expires)));
+    let what = if narrow == Narrowing::NONE { "" } else { ", for what you named and nothing else" };
+    screen.say(&format!("signed in as {who} until {}{what}", clock::local(facts.expires)));
     Ok(Exit::Done)
 }
 
@@ -191,12 +206,21 @@ impl PassFacts {
     }
 }
 
+/// What a pass is narrowed to, read without checking who signed it: for showing, the device checks.
+pub(crate) fn narrowing(sealed: &[u8]) -> Narrowing {
+    let payload = Envelope::parse(sealed, limits::PASS_BYTES).ok();
+    let pass = payload.and_then(|it| codec::decode::<Pass>(it.payload(), limits::PASS_BYTES).ok());
+    pass.map_or(Narrowing::NONE, |pass| pass.narrow)
+}
+
 #[derive(Serialize)]
 struct LoginAnswer<'a> {
     account: &'a str,
     user: &'a str,
     until: String,
     second_factor: Option<String>,
+    /// Whether the pass is good for less than the policy grants.
+    narrowed: bool,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! `postern logout`: the key loses its meaning at the hub and its bytes here.
 //!
 //! The local files go in any case: a hub that is away must not keep anyone signed in on a computer that is handed on.
+//! With `--everywhere` every pass of the user is worthless afterwards, so there the hub must hear of it.
 
 use serde::Serialize;
 
@@ -13,9 +14,9 @@ use crate::profile::{Identity, Profile, ProfileError};
 use crate::screen::Screen;
 
 /// Signs out.
-pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
+pub(crate) async fn run(everywhere: bool, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
     let told = match profile.identity() {
-        Ok(identity) => tell_hub(&identity).await,
+        Ok(identity) => tell_hub(everywhere, &identity).await,
         // A damaged or exposed key cannot speak for anyone; what is left of it goes.
         Err(ProfileError::SignedOut | ProfileError::File(_) | ProfileError::Key(_)) => Ok(()),
         Err(error @ (ProfileError::NoHome | ProfileError::Replaced | ProfileError::NoRandomness)) => {
@@ -24,10 +25,14 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
     };
     profile.sign_out()?;
     match told {
+        // Without a key that the hub knows, nobody else is signed out.
+        Err(error @ HubError::Refused(_)) if everywhere => {
+            Err(Problem::from(error).about("signed out here and nowhere else: sign in and repeat it"))
+        }
         // The hub has forgotten the key already.
         Ok(()) | Err(HubError::Refused(_)) => {
             screen.answer(&LogoutAnswer { signed_out: true });
-            screen.say("signed out");
+            screen.say(if everywhere { "signed out everywhere" } else { "signed out" });
             Ok(Exit::Done)
         }
         Err(error) => {
@@ -38,10 +43,11 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
     }
 }
 
-async fn tell_hub(identity: &Identity) -> Result<(), HubError> {
+async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError> {
     let membership = &identity.membership;
     let hub = HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, DIAL_WITHIN).await?;
-    let answer = hub.ask(&HubRequest::Logout).await;
+    let request = if everywhere { HubRequest::LogoutEverywhere } else { HubRequest::Logout };
+    let answer = hub.ask(&request).await;
     hub.close().await;
     match answer? {
         HubAnswer::Done => Ok(()),

@@ -314,6 +314,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::NoOneTimeCodes => {
             (Exit::SignInRefused, "no_one_time_codes", "set them up with `postern login --setup-otp`")
         }
+        Refusal::Narrowing => (
+            Exit::SignInRefused,
+            "bad_narrowing",
+            "name devices that `postern devices` lists when you are signed in without `--only-device`",
+        ),
     };
     Problem::new(exit, word, refusal, next)
 }

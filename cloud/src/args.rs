@@ -220,8 +220,13 @@ pub(crate) enum UserCommand {
     },
     /// Lists users.
     List,
-    /// Refuses a user on every device, at once.
+    /// Refuses a user on every device, at once, and signs the user out everywhere.
     Disable {
+        /// The user's name.
+        name: String,
+    },
+    /// Signs a user out everywhere: every pass signed until now is worthless, and tunnels that rest on one are cut.
+    SignOut {
         /// The user's name.
         name: String,
     },

@@ -259,6 +259,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
         Command::User(UserCommand::List) => user::list(state),
         Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),
+        Command::User(UserCommand::SignOut { name }) => user::sign_out(state, &name),
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
         Command::Serve { listen } => serve::run(state, listen, args.json),
         Command::Status => status::run(state),

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
 pub use self::affected::affected;
@@ -58,4 +59,6 @@ pub struct Enrolled {
     pub keys: BTreeSet<PublicKey>,
     /// A disabled user is refused on every device, with a reason of its own.
     pub disabled: bool,
+    /// A pass that was signed earlier is worth nothing; 0 takes every pass.
+    pub passes_from: UnixTime,
 }

@@ -130,7 +130,11 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
     let freshness = compiler.freshness(device);
     let judgement = explain(
         Some(&index),
-        &Hypothesis { user: Trial::id(&supposed, user), second_factor_at: question.second_factor_at },
+        &Hypothesis {
+            user: Trial::id(&supposed, user),
+            second_factor_at: question.second_factor_at,
+            only: None,
+        },
         service.as_str(),
         &Circumstances {
             now: question.at,

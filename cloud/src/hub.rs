@@ -27,7 +27,7 @@ use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::codec;
-use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
@@ -166,6 +166,7 @@ impl Hub {
             | HubRequest::EnrollOtp { .. }
             | HubRequest::ListDevices
             | HubRequest::Logout
+            | HubRequest::LogoutEverywhere
             | HubRequest::StepUp { .. }) => self.answer(connection.peer_key(), other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -183,12 +184,13 @@ impl Hub {
             HubRequest::AcceptInvitation { secret, password } => {
                 self.arrive(self.login.accept_invitation(key, secret, password, now).await).await
             }
-            HubRequest::Login { account, user, password, otp } => {
-                let claim = Claim { key, account: account.to_string(), user, password, otp };
+            HubRequest::Login { account, user, password, otp, only } => {
+                let claim = Claim { key, account: account.to_string(), user, password, otp, only };
                 self.arrive(self.login.login(claim, now).await).await
             }
             HubRequest::EnrollOtp { account, user, password, otp } => {
-                let claim = Claim { key, account: account.to_string(), user, password, otp };
+                let only = Only::default();
+                let claim = Claim { key, account: account.to_string(), user, password, otp, only };
                 self.login.enroll_otp(claim, now).await.answer
             }
             HubRequest::ListDevices => {
@@ -196,6 +198,7 @@ impl Hub {
                 settle("listing", blocking(move || hub.list_devices(&key, now)).await)
             }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
+            HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,
             HubRequest::StepUp { pass, otp } => {
                 self.login.step_up(StepUpClaim { key, pass, otp }, now).await.answer
             }

@@ -5,6 +5,7 @@
 //! 3. [`Login::enroll_otp`]: a new secret for one-time codes; the first code made with it puts it in force.
 //! 4. [`Login::step_up`]: a one-time code alone, of somebody who is signed in; the new pass ends with the old one.
 //! 5. [`Login::logout`]: the key of the handshake is forgotten, and with it every right on every device.
+//! 6. [`Login::logout_everywhere`]: the same, and every pass of the user that was signed until now is worthless.
 //!
 //! What a stranger could probe has one answer and one cost: an unknown user is hashed against a dummy, and hashing
 //! is bounded so that a flood of attempts fills a queue and not the machine. A registered key changes snapshots, so
@@ -22,8 +23,8 @@ use tokio::sync::Semaphore;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Factor, Method, Pass, PublicKey};
-use postern_protocol::wire::hub::{HubAnswer, Password, Refusal};
+use postern_protocol::trust::{Digest, Factor, Method, Narrowing, Pass, PublicKey};
+use postern_protocol::wire::hub::{HubAnswer, Only, Password, Refusal};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
@@ -33,6 +34,7 @@ pub use self::step_up::Claim as StepUpClaim;
 use crate::news::News;
 use crate::publish::{Affected, Publication, PublishError, Publisher};
 use crate::store::{Pending, Person, Store, StoreError, Tx};
+use crate::visibility::visible_devices;
 
 /// Answers everything that users ask about themselves.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub struct Claim {
     pub password: Password,
     /// The one-time code.
     pub otp: Option<Password>,
+    /// What the pass shall be good for at most.
+    pub only: Only,
 }
 
 /// What a user is told, and what was published by it.
@@ -165,6 +169,15 @@ impl Login {
 
     /// Forgets the key of a user.
     pub async fn logout(self: &Arc<Self>, key: PublicKey, now: UnixTime) -> Outcome {
+        self.sign_out(key, Reach::Here, now).await
+    }
+
+    /// Forgets the key of a user and cuts every pass of theirs, on whatever computer it is.
+    pub async fn logout_everywhere(self: &Arc<Self>, key: PublicKey, now: UnixTime) -> Outcome {
+        self.sign_out(key, Reach::Everywhere, now).await
+    }
+
+    async fn sign_out(self: &Arc<Self>, key: PublicKey, reach: Reach, now: UnixTime) -> Outcome {
         let desk = Arc::clone(self);
         let answer = blocking(move || {
             // Looked at first: strangers shall not queue for the one place in which the state can be written.
@@ -172,6 +185,10 @@ impl Login {
             desk.store.write(|tx| {
                 let person = tx.person_of_key(&key)?.ok_or(Refusal::UnknownKey)?;
                 tx.forget_key(&key)?;
+                match reach {
+                    Reach::Here => {}
+                    Reach::Everywhere => tx.cut_passes(&person.name, now)?,
+                }
                 let published = desk.publisher.publish(tx, Affected::User(&person.name), now)?;
                 Ok::<_, Failed>(Outcome { answer: HubAnswer::Done, published })
             })
@@ -263,7 +280,11 @@ impl Login {
             let used_code = check_code(tx, claim, proved, now)?;
             let factors = [Some(Method::Password), used_code.then_some(Method::Totp)];
             let published = self.register(tx, &proved.name, &claim.key, now)?;
-            let answer = self.pass(tx, proved, &claim.key, factors.into_iter().flatten(), now)?;
+            // Read again: the user may have been signed out everywhere since the password was looked at.
+            let person = tx.person(&proved.name)?.ok_or(Refusal::Login)?;
+            let narrow = narrowing(tx, &person.name, &claim.only, now)?;
+            let to = Holder { person: &person, key: &claim.key, narrow };
+            let answer = self.pass(tx, to, factors.into_iter().flatten(), now)?;
             Ok(Outcome { answer, published })
         })
     }
@@ -294,10 +315,13 @@ impl Login {
             let name = &pending.invited.name;
             tx.use_invitation(secret, key, now)?;
             tx.restart_person(name, hash)?;
+            // Whoever had the account before may hold a pass and the key that it is bound to.
+            tx.cut_passes(name, now)?;
             // All keys of before are gone, so this one is new and its registration publishes.
             let published = self.register(tx, name, key, now)?;
             let person = tx.person(name)?.ok_or(Refusal::Code)?;
-            let answer = self.pass(tx, &person, key, std::iter::once(Method::Password), now)?;
+            let to = Holder { person: &person, key, narrow: Narrowing::NONE };
+            let answer = self.pass(tx, to, std::iter::once(Method::Password), now)?;
             Ok(Outcome { answer, published })
         })
     }
@@ -332,20 +356,22 @@ impl Login {
     fn pass(
         &self,
         tx: &Tx<'_>,
-        person: &Person,
-        key: &PublicKey,
+        to: Holder<'_>,
         methods: impl Iterator<Item = Method>,
         now: UnixTime,
     ) -> Result<HubAnswer, Failed> {
+        // Somebody who signed out everywhere in this very second signs in from the next one on.
+        let issued = now.max(to.person.passes_from);
         let pass = Pass {
             fleet: tx.installation()?.fleet,
-            user: person.id,
-            key: *key,
+            user: to.person.id,
+            key: *to.key,
             factors: methods.map(|method| Factor { method, at: now }).collect(),
-            issued: now,
-            expires: now.saturating_add(PASS_S),
+            issued,
+            expires: issued.saturating_add(PASS_S),
+            narrow: to.narrow,
         };
-        self.seal(tx, person, &pass)
+        self.seal(tx, to.person, &pass)
     }
 
     fn seal(&self, tx: &Tx<'_>, person: &Person, pass: &Pass) -> Result<HubAnswer, Failed> {
@@ -357,6 +383,49 @@ impl Login {
         let account = Text::clean(&model.path(&body.account));
         Ok(HubAnswer::LoggedIn { fleet, user, account, name: person.name.clone(), pass })
     }
+}
+
+/// How far a sign-out reaches.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// To the key of the handshake.
+    Here,
+    /// To every pass of the user.
+    Everywhere,
+}
+
+/// Who gets a pass, on which key, and what it is good for at most.
+struct Holder<'a> {
+    person: &'a Person,
+    key: &'a PublicKey,
+    narrow: Narrowing,
+}
+
+/// What a user wants a pass to be good for at most, by ids. A device that the user may not see is not there.
+fn narrowing(tx: &Tx<'_>, user: &Name, only: &Only, now: UnixTime) -> Result<Narrowing, Failed> {
+    let devices = match &only.devices {
+        None => None,
+        Some(names) => {
+            let model = tx.model()?;
+            let visible = visible_devices(&model, user, now);
+            let mut ids = Vec::new();
+            for name in names {
+                let device = if visible.contains(name) { tx.device(name)? } else { None };
+                ids.push(device.ok_or(Refusal::Narrowing)?.id);
+            }
+            Some(ids)
+        }
+    };
+    let mut narrow = Narrowing { devices, services: only.services.clone() };
+    for list in narrow.devices.iter_mut() {
+        list.sort_unstable();
+        list.dedup();
+    }
+    for list in narrow.services.iter_mut() {
+        list.sort_unstable();
+        list.dedup();
+    }
+    if narrow.is_well_formed() { Ok(narrow) } else { Err(Refusal::Narrowing.into()) }
 }
 
 /// A user by name, if the account is theirs and an invitation was accepted.

@@ -332,6 +332,7 @@ fn addressee(authority: &Authority, device: &DeviceState) -> Option<Addressee> {
         device: device.id,
         device_key: device.key?,
         epoch: root.policy_epoch,
+        locks_cleared: 0,
     })
 }
 

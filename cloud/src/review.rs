@@ -145,7 +145,7 @@ impl Inquiry<'_> {
         let mut grants = Vec::new();
         for user in users {
             let id = Trial::id(self.supposed, user);
-            let hypothesis = Hypothesis { user: id, second_factor_at: Some(self.at) };
+            let hypothesis = Hypothesis { user: id, second_factor_at: Some(self.at), only: None };
             for service in &index.snapshot().services {
                 let judgement = explain(Some(&index), &hypothesis, service.name.as_str(), &now);
                 let granted = |chain| self.granted(user, &service.name, service.kind, chain, &judgement);

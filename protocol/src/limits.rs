@@ -15,12 +15,12 @@ pub const SYNC_FRAME_BYTES: usize = 32 * 1024;
 pub const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Bytes of a signed snapshot payload: 5,000 users with one windowed grant each, 2,000 services, 100 prohibitions and
-/// 50 service cases need 435 KiB.
-pub const SNAPSHOT_BYTES: usize = 512 * 1024;
+/// 50 service cases need 484 KiB.
+pub const SNAPSHOT_BYTES: usize = 640 * 1024;
 /// Bytes of a signed root payload.
 pub const ROOT_BYTES: usize = 16 * 1024;
-/// Bytes of a signed pass payload.
-pub const PASS_BYTES: usize = 1024;
+/// Bytes of a signed pass payload: 16 services of the longest name, 16 devices, 8 factors and 100 bytes of the rest.
+pub const PASS_BYTES: usize = 1536;
 /// Bytes of a signed timestamp payload.
 pub const TIMESTAMP_BYTES: usize = 256;
 /// Signatures on one envelope.
@@ -58,6 +58,10 @@ pub const SEALED_SECRET_BYTES: usize = 512;
 pub const SECRET_BYTES: usize = 256;
 /// Second-factor facts in one pass.
 pub const FACTORS: usize = 8;
+/// Devices to which one pass can be narrowed.
+pub const NARROW_DEVICES: usize = 16;
+/// Services to which one pass can be narrowed.
+pub const NARROW_SERVICES: usize = 16;
 
 /// Addresses that a device reports or an invitation carries.
 pub const ADDRESSES: usize = 8;

@@ -20,6 +20,6 @@ pub mod timestamp;
 pub use digest::Digest;
 pub use envelope::{Domain, Envelope, EnvelopeFault, Signed};
 pub use keys::{KeyFault, PublicKey, SecretKey, Signature};
-pub use pass::{Factor, Method, Pass, PassFault, Proof, Subject};
+pub use pass::{Channel, Factor, Method, Narrowing, Pass, PassFault, Proof, Subject};
 pub use root::{Role, RoleKeys, Root, RootFault};
 pub use timestamp::{Nonce, Timestamp, TimestampFault};

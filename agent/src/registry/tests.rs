@@ -7,7 +7,7 @@ use postern_protocol::policy::{
 };
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::root::RoleKeys;
-use postern_protocol::trust::{Envelope, Factor, Method, Pass, Proof, Role, Root, SecretKey};
+use postern_protocol::trust::{Envelope, Factor, Method, Narrowing, Pass, Proof, Role, Root, SecretKey};
 
 use super::*;
 use crate::clock::Clock;
@@ -51,6 +51,7 @@ fn passed(number: u8, second_factor: Option<u64>, expires: u64) -> Arc<Subject> 
         factors: second_factor.map(factor).into_iter().collect(),
         issued: UnixTime::from_secs(NOW),
         expires: UnixTime::from_secs(expires),
+        narrow: Narrowing::NONE,
     };
     let sealed = Envelope::seal(&pass, &[&key(102)]).unwrap();
     let exporter = [7; 32];
@@ -90,6 +91,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         device: DEVICE,
         device_key: key(1).public(),
         epoch: 1,
+        locks_cleared: 0,
         version,
         issued: UnixTime::from_secs(NOW),
         expires: UnixTime::from_secs(NOW + 1_000_000),
@@ -98,7 +100,14 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("a"), service("b")],
         categories: vec![Category { name: "all".parse().unwrap(), services: vec![0, 1] }],
-        users: [11, 12].map(|n| User { id: user(n), keys: vec![key(n).public()], disabled: false }).to_vec(),
+        users: [11, 12]
+            .map(|n| User {
+                id: user(n),
+                keys: vec![key(n).public()],
+                disabled: false,
+                passes_from: UnixTime::EPOCH,
+            })
+            .to_vec(),
         origins: vec![Origin::Assignment {
             assignment: "x".to_owned().try_into().unwrap(),
             role: "y".to_owned().try_into().unwrap(),

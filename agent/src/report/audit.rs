@@ -62,7 +62,7 @@ pub(crate) struct AuditLine {
     /// Who used the local control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<u32>,
-    /// What they asked for, or the version of an agent.
+    /// What they asked for, the version of an agent, or what was wrong with a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
@@ -99,13 +99,14 @@ impl From<Row> for AuditLine {
                 peer: Some(peer),
                 ..line
             },
-            Event::Denied { user, service, reason, origin, peer, count } => Self {
+            Event::Denied { user, service, reason, fault, origin, peer, count } => Self {
                 user,
                 service: service.map(|name| name.to_string()),
                 reason: Some(reason.word().to_owned()),
                 origin: origin.as_ref().map(Origin::to_string),
                 peer: Some(peer),
                 count: Some(count),
+                detail: fault.map(|fault| fault.to_string()),
                 ..line
             },
             Event::Failed { tunnel, failure } => {

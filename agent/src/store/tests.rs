@@ -264,6 +264,7 @@ async fn strangers_cannot_bring_the_trail_to_the_mark_that_shuts_the_gate() {
         user,
         service: None,
         reason: postern_protocol::policy::Reason::BadPass,
+        fault: None,
         origin: None,
         peer: "192.0.2.2:1".parse().unwrap(),
         count: 1,

@@ -138,6 +138,7 @@ async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Deni
         user: Some(subject.user()),
         service: Some(service),
         reason: denial.reason(),
+        fault: None,
         origin: denial.origin().cloned(),
         peer,
     };

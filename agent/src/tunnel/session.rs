@@ -121,7 +121,7 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         }
         (Request::ListServices, None) => Answer::Denied(Reason::BadPass),
         (Request::Open { service }, None) => {
-            session.denied(None, Some(service)).await;
+            session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)
         }
     };
@@ -158,9 +158,9 @@ impl Session {
     async fn refuse(&self, fault: &NotKnown) -> Answer {
         if let Some(suppressed) = self.context.noise.admit() {
             let (peer, now) = (self.connection.remote_addr(), self.context.gate.clock().now());
-            tracing::info!(%peer, error = %fault, %now, suppressed, "a pass was refused");
+            tracing::info!(%peer, reason = fault.word(), error = %fault, %now, suppressed, "a pass was refused");
         }
-        self.denied(None, None).await;
+        self.denied(None, Some(fault.word())).await;
         // Each attempt costs a signature check; nobody needs many.
         if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= ATTEMPTS {
             self.connection.close(CloseCode::Denied(Reason::BadPass).number(), b"too many passes");
@@ -250,13 +250,10 @@ impl Session {
         matches!(*self.place.lock().unwrap_or_else(PoisonError::into_inner), Place::Member(_))
     }
 
-    async fn denied(
-        &self,
-        user: Option<postern_protocol::id::UserId>,
-        service: Option<postern_protocol::name::Name>,
-    ) {
+    async fn denied(&self, service: Option<postern_protocol::name::Name>, fault: Option<&'static str>) {
         let (reason, peer) = (Reason::BadPass, self.connection.remote_addr());
-        self.context.auditor.denied(DeniedRequest { user, service, reason, origin: None, peer }).await;
+        let request = DeniedRequest { user: None, service, reason, fault, origin: None, peer };
+        self.context.auditor.denied(request).await;
     }
 
     fn drop_stream(&self, send: &mut SendStream, recv: &mut RecvStream, fault: &FrameFault) {
@@ -307,4 +304,16 @@ enum NotKnown {
     /// As many members are connected as there are places.
     #[error("every place is taken")]
     NoRoom,
+}
+
+impl NotKnown {
+    /// The word in the audit trail and in logs.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Pass(fault) => fault.word(),
+            Self::AnotherUser => "another_user",
+            Self::NoRoom => "no_room",
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postern_protocol::limits;
 use postern_protocol::policy::Reason;
-use postern_protocol::trust::{Proof, Signature};
+use postern_protocol::trust::{Channel, Proof, Signature};
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::tunnel::{Answer, Request};
 use postern_transport::framed::write_frame;
@@ -99,13 +99,15 @@ async fn three_refused_passes_end_the_connection() {
         assert_eq!(client.authenticate(&stolen).await, Answer::Denied(Reason::BadPass));
     }
     let (mut send, _recv) = client.connection.open_bi().await.unwrap();
-    let third = Request::Authenticate { pass: stolen, proof: Proof(Signature::new([1; 64])) };
+    let signature = Signature::new([1; 64]);
+    let proof = Proof { device: crate::policy::DEVICE, channel: Channel::new([1; 16]), signature };
+    let third = Request::Authenticate { pass: stolen, proof };
     write_frame(&mut send, &third, limits::FRAME_BYTES).await.unwrap();
     let end = tokio::time::timeout(GENEROUS, client.connection.closed()).await.unwrap();
     let code = u32::from(Reason::BadPass.number());
     assert!(matches!(end, ConnectionEnd::ClosedByPeer { code: found, .. } if found == code), "{end:?}");
     let denied = world.agent.trail().await.into_iter().filter(|(event, _)| event == "denied").count();
-    assert_eq!(denied, 1, "identical denials share a row");
+    assert_eq!(denied, 2, "identical denials share a row, and a replay is none of another's pass");
     world.client().await.tunnel("web").await.echo(b"others are not concerned").await;
 }
 
@@ -121,6 +123,7 @@ async fn a_connection_ends_with_its_pass_and_its_tunnels_before_it() {
         factors: Vec::new(),
         issued,
         expires: issued.saturating_add(2),
+        narrow: postern_protocol::trust::Narrowing::NONE,
     });
     assert!(matches!(client.authenticate(&pass).await, Answer::Welcome { .. }));
     let mut tunnel = client.tunnel("web").await;

@@ -206,6 +206,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::EnrollOtp { .. }
         | HubRequest::ListDevices
         | HubRequest::Logout
+        | HubRequest::LogoutEverywhere
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

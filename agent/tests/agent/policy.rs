@@ -12,7 +12,7 @@ use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::root::RoleKeys;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, Root, SecretKey, Timestamp,
+    Digest, Envelope, Factor, Method, Narrowing, Pass, PublicKey, Role, Root, SecretKey, Timestamp,
 };
 use postern_protocol::wire::control::Held;
 
@@ -74,7 +74,15 @@ pub(crate) fn pass(user: UserId, seed: u8, with_totp: bool) -> Vec<u8> {
         factors.push(Factor { method: Method::Totp, at: issued });
     }
     let expires = issued.saturating_add(3600);
-    pass_of(&Pass { fleet: FLEET, user, key: secret(seed).public(), factors, issued, expires })
+    pass_of(&Pass {
+        fleet: FLEET,
+        user,
+        key: secret(seed).public(),
+        factors,
+        issued,
+        expires,
+        narrow: Narrowing::NONE,
+    })
 }
 
 pub(crate) fn pass_of(pass: &Pass) -> Vec<u8> {
@@ -102,6 +110,7 @@ impl Policy {
             device: DEVICE,
             device_key,
             epoch: 1,
+            locks_cleared: 0,
             version: 0,
             issued,
             expires: issued.saturating_add(100_000),
@@ -130,8 +139,12 @@ impl Policy {
             policy.service(name, kind, machine);
         }
         policy.snapshot.categories = vec![Category { name: "all".parse().unwrap(), services: vec![0, 1, 3] }];
-        policy.snapshot.users =
-            vec![User { id: USER, keys: vec![secret(USER_SEED).public()], disabled: false }];
+        policy.snapshot.users = vec![User {
+            id: USER,
+            keys: vec![secret(USER_SEED).public()],
+            disabled: false,
+            passes_from: UnixTime::EPOCH,
+        }];
         policy.snapshot.origins = vec![Origin::Assignment {
             assignment: "a-1".to_owned().try_into().unwrap(),
             role: "engineer".to_owned().try_into().unwrap(),

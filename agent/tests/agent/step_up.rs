@@ -2,7 +2,7 @@
 
 use postern_protocol::policy::Reason;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Factor, Method, Pass};
+use postern_protocol::trust::{Factor, Method, Narrowing, Pass};
 use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::{ConnectionEnd, StreamFault};
 
@@ -33,7 +33,15 @@ fn with_totp(age: u64, expires: UnixTime) -> Vec<u8> {
     let at = |age| UnixTime::from_secs(issued.as_secs() - age);
     let factors =
         vec![Factor { method: Method::Password, at: at(500) }, Factor { method: Method::Totp, at: at(age) }];
-    pass_of(&Pass { fleet: FLEET, user: USER, key: secret(USER_SEED).public(), factors, issued, expires })
+    pass_of(&Pass {
+        fleet: FLEET,
+        user: USER,
+        key: secret(USER_SEED).public(),
+        factors,
+        issued,
+        expires,
+        narrow: Narrowing::NONE,
+    })
 }
 
 async fn signed_in(world: &World, pass: &[u8]) -> Client {

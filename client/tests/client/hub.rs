@@ -6,10 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_protocol::id::{FleetId, UserId};
 use postern_protocol::limits;
+use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Envelope, Factor, Method, Pass, PublicKey};
+use postern_protocol::trust::{Digest, Envelope, Factor, Method, Narrowing, Pass, PublicKey};
 use postern_protocol::wire::codec;
-use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::ALPN_HUB_V1;
 use postern_protocol::wire::text::Text;
@@ -36,6 +37,7 @@ struct State {
     keys: BTreeSet<PublicKey>,
     password: Option<String>,
     stepped_from: Vec<Vec<u8>>,
+    only: Only,
 }
 
 impl Hub {
@@ -115,7 +117,8 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             logged_in(state, key, None)
         }
         HubRequest::AcceptInvitation { .. } => HubAnswer::Refused(Refusal::Code),
-        HubRequest::Login { account, user, password, otp } => {
+        HubRequest::Login { account, user, password, otp, only } => {
+            state.only = only;
             let otp_holds = otp.as_ref().is_none_or(|otp| otp.reveal() == OTP);
             let known =
                 account.as_str() == "acme" && user.as_str() == "anna" && password.reveal() == PASSWORD;
@@ -129,6 +132,10 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         }
         HubRequest::ListDevices if state.keys.contains(&key) => HubAnswer::Devices(state.devices.clone()),
         HubRequest::ListDevices => HubAnswer::Refused(Refusal::UnknownKey),
+        HubRequest::LogoutEverywhere => {
+            state.keys.clear();
+            HubAnswer::Done
+        }
         HubRequest::Logout => {
             state.keys.remove(&key);
             HubAnswer::Done
@@ -175,8 +182,16 @@ fn logged_in(state: &mut State, key: PublicKey, second: Option<Method>) -> HubAn
         factors: methods.map(|method| Factor { method, at: now }).collect(),
         issued: now,
         expires: now.saturating_add(3600),
+        narrow: narrowing(state),
     };
     signed(&pass)
+}
+
+/// What the last login was narrowed to, by the ids of the devices that are listed.
+fn narrowing(state: &State) -> Narrowing {
+    let id = |name: &Name| state.devices.iter().find(|entry| entry.name == *name).unwrap().device;
+    let devices = state.only.devices.as_ref().map(|names| names.iter().map(id).collect());
+    Narrowing { devices, services: state.only.services.clone() }
 }
 
 fn signed(pass: &Pass) -> HubAnswer {

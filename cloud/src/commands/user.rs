@@ -1,4 +1,4 @@
-//! `user invite`, `user list`, `user disable` and `user enable`.
+//! `user invite`, `user list`, `user disable`, `user enable` and `user sign-out`.
 
 use std::path::Path;
 
@@ -67,6 +67,10 @@ pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<A
         let publisher = publisher(state, tx)?;
         let now = clock::now();
         tx.set_disabled(&user, disabled)?;
+        // Who is enabled again signs in again: passes of before stay worthless.
+        if disabled {
+            tx.cut_passes(&user, now)?;
+        }
         let what = format!("user {} {user}", if disabled { "disable" } else { "enable" });
         tx.log(now, &operator(), &what)?;
         let publications = publisher.publish(tx, Affected::User(&user), now)?;
@@ -78,6 +82,26 @@ pub(super) fn set_disabled(state: &Path, name: &str, disabled: bool) -> Result<A
     let arrived = arrival::sentence(arrival.as_ref(), &publications);
     let text = format!("{user} is {word}; snapshots signed: {count}.\n{arrived}");
     let json = json!({ "user": user, "disabled": disabled, "published": publications, "arrival": arrival });
+    Ok(Answer { text, json })
+}
+
+pub(super) fn sign_out(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let store = open(state)?;
+    let (user, publications) = store.write(|tx| {
+        let user = known(&tx.model()?, EntityKind::User, name)?;
+        let publisher = publisher(state, tx)?;
+        let now = clock::now();
+        tx.cut_passes(&user, now)?;
+        tx.log(now, &operator(), &format!("user sign-out {user}"))?;
+        let publications = publisher.publish(tx, Affected::User(&user), now)?;
+        Ok::<_, CommandError>((user, publications))
+    })?;
+    hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
+    let arrived = arrival::sentence(arrival.as_ref(), &publications);
+    let count = publications.len();
+    let text = format!("{user} is signed out everywhere; snapshots signed: {count}.\n{arrived}");
+    let json = json!({ "user": user, "signed_out": true, "published": publications, "arrival": arrival });
     Ok(Answer { text, json })
 }
 

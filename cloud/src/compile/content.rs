@@ -37,7 +37,7 @@ pub struct Content {
     secrets: Vec<Secret>,
 }
 
-/// Whom a snapshot is for.
+/// Whom a snapshot is for, and which locks it lifts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Addressee {
     /// The installation.
@@ -48,6 +48,8 @@ pub struct Addressee {
     pub device_key: PublicKey,
     /// The root's policy epoch.
     pub epoch: u32,
+    /// Locks of that epoch up to this sequence are lifted.
+    pub locks_cleared: u64,
 }
 
 /// What changes with each publication.
@@ -167,6 +169,7 @@ impl Content {
             device: addressee.device,
             device_key: addressee.device_key,
             epoch: addressee.epoch,
+            locks_cleared: addressee.locks_cleared,
             version: term.version,
             issued: term.issued,
             expires: term.expires,
@@ -231,6 +234,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             id: *id,
             keys: user.keys.iter().take(limits::USER_KEYS).copied().collect(),
             disabled: user.disabled,
+            passes_from: user.passes_from,
         });
         Content {
             assigned: true,
@@ -383,7 +387,8 @@ mod tests {
             origin: 0,
         };
         let case = Case { name: label(), services: Vec::new(), not_before, not_after };
-        let user = User { id: UserId::new([0; 8]), keys: Vec::new(), disabled: false };
+        let user =
+            User { id: UserId::new([0; 8]), keys: Vec::new(), disabled: false, passes_from: UnixTime::EPOCH };
         let with = |more: usize| {
             [
                 (

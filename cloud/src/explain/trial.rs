@@ -38,7 +38,12 @@ impl Trial {
     pub(crate) fn suppose<'n>(&self, roster: &Roster, users: impl IntoIterator<Item = &'n Name>) -> Roster {
         let mut supposed = roster.clone();
         for name in users {
-            let unknown = || Enrolled { id: nobody(name), keys: [].into(), disabled: false };
+            let unknown = || Enrolled {
+                id: nobody(name),
+                keys: [].into(),
+                disabled: false,
+                passes_from: UnixTime::EPOCH,
+            };
             let user = supposed.users.entry(name.clone()).or_insert_with(unknown);
             if user.keys.is_empty() {
                 user.keys.insert(self.key.public());
@@ -75,7 +80,13 @@ impl Trial {
     }
 
     const fn addressee(&self, device_key: PublicKey) -> Addressee {
-        Addressee { fleet: self.root.fleet, device: DeviceId::new([0; 8]), device_key, epoch: 1 }
+        Addressee {
+            fleet: self.root.fleet,
+            device: DeviceId::new([0; 8]),
+            device_key,
+            epoch: 1,
+            locks_cleared: 0,
+        }
     }
 }
 

@@ -77,7 +77,13 @@ impl Login {
         // What a stolen identity key forged for years would otherwise be signed again by the key that replaces it.
         let genuine = pass.issued <= now.saturating_add(CLOCK_SKEW_S)
             && pass.expires <= pass.issued.saturating_add(PASS_S);
-        if named && genuine && pass.expires > now { Ok((person, pass)) } else { Err(Refusal::Pass.into()) }
+        // Signed out everywhere since.
+        let counts = pass.issued >= person.passes_from;
+        if named && genuine && counts && pass.expires > now {
+            Ok((person, pass))
+        } else {
+            Err(Refusal::Pass.into())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
-use super::{StoreError, Tx, bytes, secs};
+use super::{StoreError, Tx, bytes, secs, time};
 use crate::compile::{Enrolled, Roster};
 
 /// A user's facts.
@@ -23,6 +23,8 @@ pub struct Person {
     pub id: UserId,
     /// Whether an administrator has disabled the user.
     pub disabled: bool,
+    /// A pass that was signed earlier is worth nothing; 0 takes every pass.
+    pub passes_from: UnixTime,
     /// The hash of the password; none before an invitation was accepted.
     pub password: Option<String>,
     /// The state of one-time codes.
@@ -75,7 +77,7 @@ impl Person {
     }
 }
 
-const COLUMNS: &str = "name, id, disabled, password, otp_secret, otp_pending, otp_step";
+const COLUMNS: &str = "name, id, disabled, password, otp_secret, otp_pending, otp_step, passes_from";
 
 impl Tx<'_> {
     /// Everyone, for the compiler.
@@ -85,13 +87,15 @@ impl Tx<'_> {
     pub fn roster(&self) -> Result<Roster, StoreError> {
         // Both in the order of names, in which the map is filled fastest, and without a copy of each value: every
         // sign-in with a new key reads all of it.
-        let mut query = self.sql.prepare_cached("SELECT name, id, disabled FROM person ORDER BY name")?;
+        let mut query =
+            self.sql.prepare_cached("SELECT name, id, disabled, passes_from FROM person ORDER BY name")?;
         let mut rows = query.query([])?;
         let mut people = Vec::new();
         while let Some(row) = rows.next()? {
             let name = parse_name(text(row, 0)?)?;
             let id = UserId::new(bytes(blob(row, 1)?, "user id")?);
-            people.push((name, Enrolled { id, keys: BTreeSet::new(), disabled: row.get(2)? }));
+            let (disabled, passes_from) = (row.get(2)?, time(row.get(3)?));
+            people.push((name, Enrolled { id, keys: BTreeSet::new(), disabled, passes_from }));
         }
         let mut users: BTreeMap<Name, Enrolled> = people.into_iter().collect();
         let mut query = self.sql.prepare_cached("SELECT person, key FROM person_key ORDER BY person")?;
@@ -218,6 +222,19 @@ impl Tx<'_> {
             .execute("UPDATE person SET disabled = ? WHERE name = ?", params![disabled, name.as_str()])?;
         Ok(changed > 0)
     }
+
+    /// Makes every pass of a user that was signed until `now` worthless. Passes are dated to the second, so that the
+    /// first one that counts is dated a second later. It never goes back.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn cut_passes(&self, name: &Name, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE person SET passes_from = max(passes_from, ?) WHERE name = ?",
+            params![secs(now.saturating_add(1)), name.as_str()],
+        )?;
+        Ok(())
+    }
 }
 
 fn person(row: &Row<'_>) -> Result<Person, StoreError> {
@@ -227,6 +244,7 @@ fn person(row: &Row<'_>) -> Result<Person, StoreError> {
         name: parse_name(&name)?,
         id: UserId::new(bytes(&id, "user id")?),
         disabled: row.get(2)?,
+        passes_from: time(row.get(7)?),
         password: row.get(3)?,
         one_time: OneTime {
             secret: secret(row.get(4)?),

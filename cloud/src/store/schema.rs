@@ -143,4 +143,7 @@ CREATE TABLE secret (
     sealed     BLOB NOT NULL,
     PRIMARY KEY (device, name)
 ) STRICT, WITHOUT ROWID;
+", "
+-- From when on passes of a user count: signing out everywhere raises it.
+ALTER TABLE person ADD COLUMN passes_from INTEGER NOT NULL DEFAULT 0;
 "];

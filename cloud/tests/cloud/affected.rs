@@ -264,7 +264,8 @@ fn everybody() -> Roster {
     let mut roster = Roster::default();
     for number in 0..u8::try_from(USERS).unwrap() {
         let keys = [SecretKey::from_seed([number + 1; 32]).unwrap().public()].into();
-        let enrolled = Enrolled { id: UserId::new([number; 8]), keys, disabled: false };
+        let enrolled =
+            Enrolled { id: UserId::new([number; 8]), keys, disabled: false, passes_from: UnixTime::EPOCH };
         roster.users.insert(format!("u{number}").parse().unwrap(), enrolled);
     }
     roster

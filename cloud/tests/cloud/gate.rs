@@ -12,7 +12,7 @@ use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, Rea
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
-    Envelope, Factor, Method, Pass, Proof, Role, RoleKeys, Root, SecretKey, Subject,
+    Envelope, Factor, Method, Narrowing, Pass, Proof, Role, RoleKeys, Root, SecretKey, Subject,
 };
 
 pub(crate) const FLEET: FleetId = FleetId::new([7; 8]);
@@ -62,8 +62,12 @@ impl Gate {
         let mut roster = Roster::default();
         for (number, name) in (1u8..).zip(model.users.keys()) {
             let key = SecretKey::from_seed([number; 32]).unwrap();
-            let enrolled =
-                Enrolled { id: UserId::new([number; 8]), keys: [key.public()].into(), disabled: false };
+            let enrolled = Enrolled {
+                id: UserId::new([number; 8]),
+                keys: [key.public()].into(),
+                disabled: false,
+                passes_from: UnixTime::EPOCH,
+            };
             roster.users.insert(name.clone(), enrolled);
             keys.insert(name.clone(), key);
         }
@@ -173,7 +177,15 @@ impl Gate {
         let mut factors = vec![Factor { method: Method::Password, at: now }];
         factors.extend(second_factor_at.map(|at| Factor { method: Method::Totp, at }));
         let expires = now.saturating_add(3600);
-        let pass = Pass { fleet: FLEET, user: id, key: key.public(), factors, issued: now, expires };
+        let pass = Pass {
+            fleet: FLEET,
+            user: id,
+            key: key.public(),
+            factors,
+            issued: now,
+            expires,
+            narrow: Narrowing::NONE,
+        };
         let pass = Envelope::seal(&pass, &[&self.signer]).unwrap();
         let (exporter, device) = ([5; 32], addressee().device);
         let presented = Presented {
@@ -202,5 +214,5 @@ impl Gate {
 
 pub(crate) fn addressee() -> Addressee {
     let device_key = SecretKey::from_seed([100; 32]).unwrap().public();
-    Addressee { fleet: FLEET, device: DeviceId::new([9; 8]), device_key, epoch: 1 }
+    Addressee { fleet: FLEET, device: DeviceId::new([9; 8]), device_key, epoch: 1, locks_cleared: 0 }
 }

@@ -20,7 +20,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{Digest, Nonce, PublicKey, Root, SecretKey, Timestamp};
 use postern_protocol::wire::control::{AlarmKind, Held, Hello, NackCode};
-use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_protocol::wire::text::Text;
@@ -179,7 +179,7 @@ impl Caller {
         let secret = |text: &str| text.to_owned().try_into().unwrap();
         let (account, user) = (Text::clean(account), name(user));
         let (password, otp) = (secret(password), otp.map(secret));
-        self.ask(&HubRequest::Login { account, user, password, otp }).await
+        self.ask(&HubRequest::Login { account, user, password, otp, only: Only::default() }).await
     }
 }
 

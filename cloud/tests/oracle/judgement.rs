@@ -114,7 +114,7 @@ fn ask_when(fleet: &str, user: &str, service: &str, after: u64, heard: Freshness
     let model: Model = fleet::read(fleet, &[]).unwrap();
     let users = [("ada-0", 0), ("bob-1", 1)].map(|(name, number)| {
         let keys = BTreeSet::from([public_key(number, 0)]);
-        (parsed(name), Enrolled { id: id_of(number), keys, disabled: false })
+        (parsed(name), Enrolled { id: id_of(number), keys, disabled: false, passes_from: UnixTime::EPOCH })
     });
     let roster = Roster { users: BTreeMap::from(users) };
     let number = crate::world::number_of(&parsed(user));

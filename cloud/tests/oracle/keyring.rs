@@ -9,7 +9,7 @@ use postern_protocol::policy::Expectation;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
-    Envelope, Factor, Method, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey, Subject,
+    Envelope, Factor, Method, Narrowing, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey, Subject,
 };
 
 use crate::world::{grid, id_of};
@@ -71,7 +71,15 @@ impl Keyring {
         let issued = grid(4);
         let mut factors = vec![Factor { method: Method::Password, at: issued }];
         factors.extend(factor.map(|at| Factor { method: Method::Totp, at }));
-        let pass = Pass { fleet: FLEET, user: id_of(number), key: key.public(), factors, issued, expires };
+        let pass = Pass {
+            fleet: FLEET,
+            user: id_of(number),
+            key: key.public(),
+            factors,
+            issued,
+            expires,
+            narrow: Narrowing::NONE,
+        };
         let pass = Envelope::seal(&pass, &[&self.signer]).unwrap();
         let (exporter, device) = ([5; 32], addressee().device);
         let presented = Presented {
@@ -107,7 +115,7 @@ pub(crate) fn public_key(number: u8, which: u8) -> PublicKey {
 /// Every device of every world has the same id and key: what is tested is what its policy says.
 pub(crate) fn addressee() -> Addressee {
     static KEY: LazyLock<PublicKey> = LazyLock::new(|| SecretKey::from_seed([100; 32]).unwrap().public());
-    Addressee { fleet: FLEET, device: DeviceId::new([9; 8]), device_key: *KEY, epoch: 1 }
+    Addressee { fleet: FLEET, device: DeviceId::new([9; 8]), device_key: *KEY, epoch: 1, locks_cleared: 0 }
 }
 
 const FLEET: FleetId = FleetId::new([7; 8]);

@@ -199,7 +199,8 @@ fn roster(model: &Model, dice: &mut Dice) -> Roster {
         };
         let number = number_of(user);
         let keys = keys.iter().map(|which| keyring::public_key(number, *which)).collect();
-        let enrolled = Enrolled { id: id_of(number), keys, disabled: dice.percent(8) };
+        let enrolled =
+            Enrolled { id: id_of(number), keys, disabled: dice.percent(8), passes_from: UnixTime::EPOCH };
         roster.users.insert(user.clone(), enrolled);
     }
     roster

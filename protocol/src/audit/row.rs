@@ -77,6 +77,8 @@ pub enum Event {
         service: Option<Name>,
         /// Why.
         reason: Reason,
+        /// What was wrong with a pass that was presented, as a word; callers are not told.
+        fault: Option<Text>,
         /// The grant that came furthest.
         origin: Option<Origin>,
         /// Where the caller came from.

@@ -20,6 +20,7 @@ use super::reason::Reason;
 use super::snapshot::{Case, Category, Grant, Origin, Service};
 use super::verify::Floor;
 use crate::id::UserId;
+use crate::name::Name;
 use crate::time::UnixTime;
 use crate::trust::{PublicKey, Subject};
 
@@ -154,8 +155,10 @@ pub fn decide(
     let facts = Facts {
         user: subject.user(),
         key: Some(&key),
+        pass_issued: subject.issued(),
         pass_expires: subject.expires(),
         second_factor_at: subject.second_factor_at(),
+        only: subject.services(),
     };
     match judge(policy, &facts, ask, circumstances) {
         Ok(Yes { index, service, grant, until }) => {
@@ -174,8 +177,11 @@ pub(super) struct Facts<'a> {
     pub(super) user: UserId,
     /// None supposes one of the user's own keys.
     pub(super) key: Option<&'a PublicKey>,
+    pub(super) pass_issued: UnixTime,
     pub(super) pass_expires: UnixTime,
     pub(super) second_factor_at: Option<UnixTime>,
+    /// The only services that the pass opens; none is every service.
+    pub(super) only: Option<&'a [Name]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +226,10 @@ pub(super) fn judge<'a>(
         if facts.key.is_some_and(|key| !index.speaks_for(key, caller)) {
             return Err(Reason::BadPass.into());
         }
+        // Signed out everywhere since: whoever has a copy of pass and key has nothing.
+        if !index.takes_pass(facts.pass_issued, caller) {
+            return Err(Reason::BadPass.into());
+        }
         if caller.disabled {
             return Err(Reason::UserDisabled.into());
         }
@@ -235,6 +245,11 @@ pub(super) fn judge<'a>(
     let (Some(caller), Some(service)) = (caller, ask.service) else {
         return Err(Reason::NoGrant.into());
     };
+    if let Some(only) = facts.only
+        && !is_among(only, index, service)
+    {
+        return Err(Reason::NoGrant.into());
+    }
     // Most devices have none: then the question costs one comparison.
     let prohibited_from = if snapshot.prohibitions.is_empty() {
         UnixTime::MAX
@@ -253,6 +268,12 @@ pub(super) fn judge<'a>(
     } else {
         Err(No { reason: Reason::Concurrency, rule: Some(Rule::Grant(grant)) })
     }
+}
+
+/// Whether the service is one of those to which a pass is narrowed.
+#[cold]
+fn is_among(only: &[Name], index: &Index, service: u32) -> bool {
+    index.service(service).is_some_and(|service| only.contains(&service.name))
 }
 
 /// When the next prohibition of the user that contains the service begins; a denial when one is in force now.

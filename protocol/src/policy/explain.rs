@@ -11,15 +11,18 @@ use super::index::Index;
 use super::reason::Reason;
 use super::snapshot::{Case, Grant, Origin, Prohibition};
 use crate::id::UserId;
+use crate::name::Name;
 use crate::time::UnixTime;
 
 /// Who is supposed to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hypothesis {
+pub struct Hypothesis<'a> {
     /// The user, with one of the keys of their row and a pass that is in date.
     pub user: UserId,
     /// When their second factor was used, if at all.
     pub second_factor_at: Option<UnixTime>,
+    /// The only services that their pass opens; none is every service.
+    pub only: Option<&'a [Name]>,
 }
 
 /// The verdict on one request and on each rule that contains the service.
@@ -79,15 +82,17 @@ pub struct Veto {
 #[must_use]
 pub fn explain(
     policy: Option<&Arc<Index>>,
-    hypothesis: &Hypothesis,
+    hypothesis: &Hypothesis<'_>,
     service: &str,
     circumstances: &Circumstances,
 ) -> Explanation {
     let facts = Facts {
         user: hypothesis.user,
         key: None,
+        pass_issued: UnixTime::MAX,
         pass_expires: UnixTime::MAX,
         second_factor_at: hypothesis.second_factor_at,
+        only: hypothesis.only,
     };
     let mut explanation =
         Explanation { denied: None, until: None, chains: Vec::new(), prohibitions: Vec::new() };

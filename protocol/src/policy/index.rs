@@ -20,6 +20,7 @@ use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snaps
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
+use crate::time::UnixTime;
 use crate::trust::PublicKey;
 
 /// A snapshot ready for decisions; built once for each activation, shared, never changed.
@@ -45,6 +46,8 @@ pub struct Index {
 pub(super) struct Caller {
     pub(super) id: UserId,
     pub(super) disabled: bool,
+    /// Whether passes of before some time are refused; that time is asked of the row.
+    cuts_passes: bool,
     /// Position in [`Snapshot::users`].
     user: u32,
     /// Most users have one key, which is repeated here.
@@ -54,6 +57,9 @@ pub(super) struct Caller {
     /// The categories of these grants.
     categories: Fold,
 }
+
+// A caller is read in one go; a second line of the cache would cost every decision.
+const _: () = assert!(size_of::<Caller>() == 64);
 
 /// A user and a service looked up in one index. It is bound to that index: another one denies it.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +137,17 @@ impl Index {
         self.snapshot.users.get(position(caller.user)).is_some_and(|row| row.keys.contains(key))
     }
 
+    /// Whether the caller's passes that were signed at `issued` are taken.
+    #[inline]
+    pub(super) fn takes_pass(&self, issued: UnixTime, caller: &Caller) -> bool {
+        !caller.cuts_passes || self.is_recent(issued, caller)
+    }
+
+    #[cold]
+    fn is_recent(&self, issued: UnixTime, caller: &Caller) -> bool {
+        self.snapshot.users.get(position(caller.user)).is_some_and(|row| row.passes_from <= issued)
+    }
+
     pub(super) fn service(&self, service: u32) -> Option<&Service> {
         self.snapshot.services.get(position(service))
     }
@@ -192,7 +209,9 @@ fn callers_of(snapshot: &Snapshot) -> Vec<Caller> {
             next += 1;
         }
         let first_key = row.keys.first().copied();
-        Caller { id: row.id, disabled: row.disabled, user, first_key, grants: from..next, categories }
+        let cuts_passes = row.passes_from > UnixTime::EPOCH;
+        let (id, disabled) = (row.id, row.disabled);
+        Caller { id, disabled, cuts_passes, user, first_key, grants: from..next, categories }
     });
     callers.collect()
 }

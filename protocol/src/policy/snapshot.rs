@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub device_key: PublicKey,
     /// The root's policy epoch.
     pub epoch: u32,
+    /// Locks of this epoch up to this sequence are gone while this snapshot is in force; 0 clears none.
+    pub locks_cleared: u64,
     /// Rises with each snapshot of this device and epoch.
     pub version: u64,
     /// When it was signed.
@@ -156,6 +158,8 @@ pub struct User {
     pub keys: Vec<PublicKey>,
     /// A disabled user is refused with a reason of its own.
     pub disabled: bool,
+    /// A pass of this user that was signed earlier is worth nothing; 0 takes every pass.
+    pub passes_from: UnixTime,
 }
 
 /// Where a grant or prohibition comes from, as labels that the device can show.

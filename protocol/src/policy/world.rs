@@ -11,8 +11,8 @@ use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
 use crate::trust::pass::Presented;
 use crate::trust::{
-    Digest, Envelope, Factor, Method, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey, Signed,
-    Subject,
+    Digest, Envelope, Factor, Method, Narrowing, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey,
+    Signed, Subject,
 };
 
 pub(super) const FLEET: FleetId = FleetId::new([0xf1; 8]);
@@ -67,7 +67,8 @@ pub(super) fn snapshot() -> Snapshot {
     };
     let category =
         |name: &str, services: &[u32]| Category { name: name.parse().unwrap(), services: services.to_vec() };
-    let user = |id, seed| User { id, keys: vec![key(seed).public()], disabled: false };
+    let user =
+        |id, seed| User { id, keys: vec![key(seed).public()], disabled: false, passes_from: UnixTime::EPOCH };
     let origin = |name: &str| Origin::Assignment {
         assignment: name.parse().unwrap(),
         role: "Engineer".parse().unwrap(),
@@ -78,6 +79,7 @@ pub(super) fn snapshot() -> Snapshot {
         device: DEVICE,
         device_key: key(10).public(),
         epoch: 1,
+        locks_cleared: 0,
         version: 5,
         issued: at(0),
         expires: at(10_000),
@@ -145,7 +147,15 @@ pub(super) fn subject_until(user: UserId, seed: u8, second_factor_at: Option<u64
     factors.extend(second_factor_at.map(|secs| Factor { method: Method::Totp, at: at(secs) }));
     let secret = key(seed);
     let issued = at(second_factor_at.unwrap_or(0));
-    let pass = Pass { fleet: FLEET, user, key: secret.public(), factors, issued, expires: at(expires) };
+    let pass = Pass {
+        fleet: FLEET,
+        user,
+        key: secret.public(),
+        factors,
+        issued,
+        expires: at(expires),
+        narrow: Narrowing::NONE,
+    };
     let pass = Envelope::seal(&pass, &[&key(3)]).unwrap();
     let exporter = [0x55; 32];
     let proof = Proof::sign(&secret, &exporter, DEVICE, &pass);

@@ -1,12 +1,17 @@
 //! A user's signed identity, and the only way in which it becomes a [`Subject`].
 //!
 //! 1. The cloud signs a [`Pass`] after login, for one user and one key.
-//! 2. The user signs a [`Proof`] with that key over the exporter of this very TLS session.
+//! 2. The user signs a [`Proof`] with that key over the exporter of this very TLS session. It names the device and the
+//!    session that it is for, so that a replay is recognised for what it is.
 //! 3. [`Subject::authenticate`] checks both and the key of the handshake, in numbered steps.
 //!
 //! A pass is no bearer token: whoever copies it lacks the key, and a relay that replays a proof has another
-//! exporter. A pass says who somebody is, never what they may do.
+//! exporter. A pass says who somebody is, never what they may do: it can only [narrow](Narrowing) that.
 
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
@@ -15,6 +20,7 @@ use super::keys::{PublicKey, SecretKey, Signature};
 use super::root::{Role, Root, RootFault};
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
+use crate::name::Name;
 use crate::time::UnixTime;
 
 /// How a user proved who they are. New methods are added at the end.
@@ -62,6 +68,57 @@ pub struct Pass {
     pub issued: UnixTime,
     /// The first second in which it is worth nothing.
     pub expires: UnixTime,
+    /// What it is good for at most.
+    pub narrow: Narrowing,
+}
+
+/// What a pass is good for at most: it takes away from what the policy grants and adds nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Narrowing {
+    /// The only devices that take the pass, strictly ascending; at most [`limits::NARROW_DEVICES`]. None is every
+    /// device, an empty list is no device.
+    pub devices: Option<Vec<DeviceId>>,
+    /// The only services that it opens, strictly ascending; at most [`limits::NARROW_SERVICES`]. None is every
+    /// service, an empty list is no service.
+    pub services: Option<Vec<Name>>,
+}
+
+impl Narrowing {
+    /// Not narrowed.
+    pub const NONE: Self = Self { devices: None, services: None };
+
+    /// Whether lists are within their bounds and strictly ascending, so that one narrowing has one encoding.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        is_listed(self.devices.as_deref(), limits::NARROW_DEVICES)
+            && is_listed(self.services.as_deref(), limits::NARROW_SERVICES)
+    }
+
+    /// Whether `device` takes the pass.
+    #[must_use]
+    pub fn allows_device(&self, device: &DeviceId) -> bool {
+        self.devices.as_ref().is_none_or(|devices| devices.contains(device))
+    }
+
+    /// Whether everything that this narrowing lets through, `wider` lets through as well.
+    #[must_use]
+    pub fn is_within(&self, wider: &Self) -> bool {
+        is_subset(self.devices.as_deref(), wider.devices.as_deref())
+            && is_subset(self.services.as_deref(), wider.services.as_deref())
+    }
+}
+
+fn is_listed<T: Ord>(list: Option<&[T]>, most: usize) -> bool {
+    list.is_none_or(|list| list.len() <= most && list.windows(2).all(|pair| matches!(pair, [a, b] if a < b)))
+}
+
+/// None is everything.
+fn is_subset<T: PartialEq>(list: Option<&[T]>, of: Option<&[T]>) -> bool {
+    match (list, of) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(list), Some(of)) => list.iter().all(|it| of.contains(it)),
+    }
 }
 
 impl Signed for Pass {
@@ -69,16 +126,53 @@ impl Signed for Pass {
     const MAX_BYTES: usize = limits::PASS_BYTES;
 }
 
-/// Possession of the user's key, on one TLS session, towards one device, for one pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Names one TLS session: the first half of SHA-256 over `"postern/v1/channel"`, a zero byte and the exporter. It gives
+/// nothing of the exporter away.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Proof(pub Signature);
+pub struct Channel([u8; 16]);
+
+impl Channel {
+    /// The name of the session with this exporter.
+    #[must_use]
+    pub fn of(exporter: &[u8; 32]) -> Self {
+        let digest = Digest::of(&[b"postern/v1/channel\0", exporter]);
+        Self(digest.as_bytes().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Takes a name as it was received.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// Possession of the user's key, on one TLS session, towards one device, for one pass.
+///
+/// The signature covers the whole exporter; device and channel stand beside it so that a proof that was made for
+/// another device or session is told apart from one that was made by another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The device that it was made for.
+    pub device: DeviceId,
+    /// The session that it was made on.
+    pub channel: Channel,
+    /// Of the user's key over exporter, device and pass.
+    pub signature: Signature,
+}
 
 impl Proof {
     /// Signs a proof.
     #[must_use]
     pub fn sign(key: &SecretKey, exporter: &[u8; 32], device: DeviceId, pass: &[u8]) -> Self {
-        Self(key.sign(&Self::message(exporter, device, pass)))
+        let signature = key.sign(&Self::message(exporter, device, pass));
+        Self { device, channel: Channel::of(exporter), signature }
     }
 
     fn message(exporter: &[u8; 32], device: DeviceId, pass: &[u8]) -> Vec<u8> {
@@ -108,12 +202,29 @@ pub enum PassFault {
     /// A pass of another installation.
     #[error("the pass belongs to another fleet")]
     Fleet,
+    /// The proof was made for another device: somebody who was shown it there shows it here.
+    #[error("the proof was made for device {found}, this is {expected}")]
+    OtherDevice {
+        /// The device that it names.
+        found: DeviceId,
+        /// This device.
+        expected: DeviceId,
+    },
+    /// The proof was made on another connection: it is a replay.
+    #[error("the proof was made on another session")]
+    OtherSession,
     /// Somebody else's pass: the handshake was made with another key.
     #[error("the pass is bound to another key than the one of this connection")]
     Key,
-    /// The proof was made for another session, device or pass, or by another key.
-    #[error("the proof does not hold for this session, device and pass")]
+    /// The proof was made for another pass, or by another key.
+    #[error("the signature of the proof does not hold for this session, device and pass")]
     Proof,
+    /// What the pass is narrowed to is out of order or too much.
+    #[error("the pass lists wrongly what it is narrowed to")]
+    Narrowing,
+    /// The pass is narrowed to other devices.
+    #[error("the pass is narrowed to other devices")]
+    Narrowed,
     /// Factors are repeated, out of order, too many or later than the pass.
     #[error("the pass lists its factors wrongly")]
     Factors,
@@ -135,6 +246,27 @@ pub enum PassFault {
     },
 }
 
+impl PassFault {
+    /// The word in the audit trail and in logs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Envelope(_) => "envelope",
+            Self::Root(_) => "root",
+            Self::Fleet => "other_fleet",
+            Self::OtherDevice { .. } => "other_device",
+            Self::OtherSession => "other_session",
+            Self::Key => "other_key",
+            Self::Proof => "proof",
+            Self::Factors => "factors",
+            Self::Narrowing => "narrowing",
+            Self::Narrowed => "narrowed",
+            Self::NotYet { .. } => "not_yet",
+            Self::Expired { .. } => "expired",
+        }
+    }
+}
+
 /// What a caller presents on a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
@@ -153,8 +285,10 @@ pub struct Presented<'a> {
 pub struct Subject {
     user: UserId,
     key: PublicKey,
+    issued: UnixTime,
     expires: UnixTime,
     second_factor_at: Option<UnixTime>,
+    services: Option<Arc<[Name]>>,
 }
 
 impl Subject {
@@ -174,31 +308,49 @@ impl Subject {
         if pass.fleet != root.fleet {
             return Err(PassFault::Fleet);
         }
-        // 10. Bound to the key of this handshake: a stolen pass is worth nothing without the key.
+        let Proof { device: made_for, channel, signature } = presented.proof;
+        // 10. Made for this device: a device to which a user signed in could show their proof to a neighbour.
+        if made_for != device {
+            return Err(PassFault::OtherDevice { found: made_for, expected: device });
+        }
+        // 11. Made on this session: what was recorded on another one is a replay.
+        if channel != Channel::of(presented.exporter) {
+            return Err(PassFault::OtherSession);
+        }
+        // 12. Bound to the key of this handshake: a stolen pass is worth nothing without the key.
         if pass.key != presented.peer_key {
             return Err(PassFault::Key);
         }
-        // 11. Proof over this session's exporter: without it a relay that terminates TLS could pass on a pass.
+        // 13. Proof over this session's exporter: without it a relay that terminates TLS could pass on a pass.
         let message = Proof::message(presented.exporter, device, presented.pass);
-        if !pass.key.verifies(&message, &presented.proof.0) {
+        if !pass.key.verifies(&message, &signature) {
             return Err(PassFault::Proof);
         }
-        // 12. Factors in order, each method once, none later than the pass.
+        // 14. Factors in order, each method once, none later than the pass.
         let ascending = pass.factors.windows(2).all(|pair| matches!(pair, [a, b] if a.method < b.method));
         let earlier = pass.factors.iter().all(|factor| factor.at <= pass.issued);
         if !ascending || !earlier || pass.factors.len() > limits::FACTORS {
             return Err(PassFault::Factors);
         }
-        // 13. Time.
+        // 15. What it is narrowed to.
+        if !pass.narrow.is_well_formed() {
+            return Err(PassFault::Narrowing);
+        }
+        if !pass.narrow.allows_device(&device) {
+            return Err(PassFault::Narrowed);
+        }
+        // 16. Time.
         if pass.issued > now.saturating_add(CLOCK_SKEW_S) {
             return Err(PassFault::NotYet { issued: pass.issued, now });
         }
         if pass.expires <= now {
             return Err(PassFault::Expired { expires: pass.expires, now });
         }
+        let Pass { user, key, issued, expires, .. } = pass;
         let second_factors = pass.factors.iter().filter(|factor| factor.method.is_second_factor());
         let second_factor_at = second_factors.map(|factor| factor.at).max();
-        Ok(Self { user: pass.user, key: pass.key, expires: pass.expires, second_factor_at })
+        let services = pass.narrow.services.map(Arc::from);
+        Ok(Self { user, key, issued, expires, second_factor_at, services })
     }
 
     /// The user.
@@ -211,6 +363,18 @@ impl Subject {
     #[must_use]
     pub const fn key(&self) -> PublicKey {
         self.key
+    }
+
+    /// When the pass was signed.
+    #[must_use]
+    pub const fn issued(&self) -> UnixTime {
+        self.issued
+    }
+
+    /// The only services that the pass opens, ascending; none is every service.
+    #[must_use]
+    pub fn services(&self) -> Option<&[Name]> {
+        self.services.as_deref()
     }
 
     /// The first second in which the pass is worth nothing.

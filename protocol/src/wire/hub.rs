@@ -50,6 +50,8 @@ pub enum HubRequest {
         password: Password,
         /// The one-time code, if the user has one.
         otp: Option<Password>,
+        /// What the pass shall be good for at most.
+        only: Only,
     },
     /// Sets up a one-time code: the answer carries the secret once.
     EnrollOtp {
@@ -74,6 +76,18 @@ pub enum HubRequest {
         /// The one-time code.
         otp: Password,
     },
+    /// Removes the key of this handshake from its user and makes every pass of that user worthless that was signed
+    /// until now, on every computer and device.
+    LogoutEverywhere,
+}
+
+/// What a user wants a pass to be good for at most; none is everything that the policy grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Only {
+    /// Names of devices; at most [`limits::NARROW_DEVICES`].
+    pub devices: Option<Vec<Name>>,
+    /// Names of services; at most [`limits::NARROW_SERVICES`].
+    pub services: Option<Vec<Name>>,
 }
 
 /// What a hub answers; one frame of at most [`limits::LIST_FRAME_BYTES`].
@@ -190,6 +204,9 @@ pub enum Refusal {
     /// The sealing key of a new device is not signed by its device key.
     #[error("the sealing key is not signed by the key of this device")]
     SealingKey,
+    /// The pass cannot be narrowed to that; said only after the caller proved who they are.
+    #[error("a sign-in can be narrowed to at most 16 services and 16 devices that you may use")]
+    Narrowing,
 }
 
 /// One device in a listing.

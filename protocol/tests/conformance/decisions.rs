@@ -12,7 +12,7 @@ use postern_protocol::policy::{
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
-use postern_protocol::trust::{Envelope, Factor, Method, Pass, Proof, Subject};
+use postern_protocol::trust::{Envelope, Factor, Method, Narrowing, Pass, Proof, Subject};
 use postern_protocol::wire::codec;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -117,6 +117,7 @@ fn subject(q: &Question) -> Subject {
         factors: factors.into_iter().collect(),
         issued: UnixTime::from_secs(100),
         expires: UnixTime::from_secs(q.pass_expires),
+        narrow: Narrowing::NONE,
     };
     let sealed = Envelope::seal(&pass, &[&key(3)]).unwrap();
     let proof = Proof::sign(&secret, &EXPORTER, DeviceId::new([0xd1; 8]), &sealed);
@@ -249,7 +250,7 @@ proptest! {
             let q = Question { key: 100 + q.user, pass_expires: u64::MAX, ..q };
             let decided = answer(&index, &q, &subject(&q));
             let hypothesis =
-                Hypothesis { user: user_id(q.user), second_factor_at: q.factor_at.map(UnixTime::from_secs) };
+                Hypothesis { user: user_id(q.user), second_factor_at: q.factor_at.map(UnixTime::from_secs), only: None };
             let said = explain(Some(&index), &hypothesis, &service_name(q.service), &circumstances(&q));
             prop_assert_eq!(said.denied, decided.clone().err().map(|(reason, _)| reason));
             prop_assert_eq!(said.until.map(UnixTime::as_secs), decided.clone().ok());

@@ -191,6 +191,8 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("PASS_BYTES", limits::PASS_BYTES, "bytes of a pass"),
     ("TIMESTAMP_BYTES", limits::TIMESTAMP_BYTES, "bytes of a timestamp"),
     ("FACTORS", limits::FACTORS, "factors of a pass"),
+    ("NARROW_DEVICES", limits::NARROW_DEVICES, "devices to which a pass is narrowed"),
+    ("NARROW_SERVICES", limits::NARROW_SERVICES, "services to which a pass is narrowed"),
     ("SNAPSHOT_BYTES", limits::SNAPSHOT_BYTES, "bytes of a snapshot"),
     ("SERVICES", limits::SERVICES, "services of a snapshot"),
     ("CATEGORIES", limits::CATEGORIES, "categories of a snapshot"),

@@ -7,7 +7,7 @@ use postern_protocol::limits;
 use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
 use postern_protocol::trust::{Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, NackCode};
-use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password, Refusal};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
 
@@ -18,7 +18,7 @@ use crate::samples::{
 };
 
 table!(REQUEST, request, Request {
-    Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: signature";
+    Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: proof";
     Request::ListServices => "ListServices", "";
     Request::Open { .. } => "Open", "service: name";
 });
@@ -33,11 +33,12 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
     HubRequest::Sync(_) => "Sync", "hello";
     HubRequest::AcceptInvitation { .. } => "AcceptInvitation", "secret: 16 bytes; password: password";
-    HubRequest::Login { .. } => "Login", "account: text; user: name; password: password; otp: option of password";
+    HubRequest::Login { .. } => "Login", "account: text; user: name; password: password; otp: option of password; only: only";
     HubRequest::EnrollOtp { .. } => "EnrollOtp", "account: text; user: name; password: password; otp: option of password";
     HubRequest::ListDevices => "ListDevices", "";
     HubRequest::Logout => "Logout", "";
     HubRequest::StepUp { .. } => "StepUp", "pass: bytes; otp: password";
+    HubRequest::LogoutEverywhere => "LogoutEverywhere", "";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -68,7 +69,7 @@ table!(EVENT, event, Event {
     Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
     Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
     Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; origin: option of origin; version: u64; peer: socket address";
-    Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; origin: option of origin; peer: socket address; count: u32";
+    Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64";
     Event::Control { .. } => "control", "uid: u32; command: text";
@@ -151,12 +152,14 @@ pub(crate) fn hub() -> Vec<Sample> {
     let first =
         Hello { held: None, active: false, boots: 1, addresses: Vec::new(), freshness: None, ..hello() };
     let (account, user) = (text("acme/europe"), name("alice"));
-    let login = |otp| HubRequest::Login {
+    let login = |otp, only| HubRequest::Login {
         account: account.clone(),
         user: user.clone(),
         password: password("correct horse"),
         otp,
+        only,
     };
+    let only = Only { devices: Some(vec![name("press-7")]), services: Some(vec![name("hmi")]) };
     let otp = HubRequest::EnrollOtp {
         account: account.clone(),
         user: user.clone(),
@@ -176,11 +179,13 @@ pub(crate) fn hub() -> Vec<Sample> {
             "An invited user.",
             HubRequest::AcceptInvitation { secret: [0x5e; 16], password: password("correct horse") },
         ),
-        ask("login", "Without a second factor.", login(None)),
-        ask("login-otp", "With a one-time code.", login(Some(password("123456")))),
+        ask("login", "Without a second factor.", login(None, Only::default())),
+        ask("login-only", "For one service of one device.", login(None, only)),
+        ask("login-otp", "With a one-time code.", login(Some(password("123456")), Only::default())),
         ask("enroll-otp", "Sets up one-time codes.", otp),
         ask("list-devices", "Lists devices.", HubRequest::ListDevices),
         ask("logout", "Removes this key.", HubRequest::Logout),
+        ask("logout-everywhere", "And makes every pass worthless.", HubRequest::LogoutEverywhere),
         ask(
             "step-up",
             "With pass-envelope and a one-time code.",
@@ -310,6 +315,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         user: Some(ALICE),
         service: Some(name("hmi")),
         reason: Reason::Expired,
+        fault: None,
         origin: Some(origin()),
         peer,
         count: 12,
@@ -318,6 +324,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         user: None,
         service: None,
         reason: Reason::BadPass,
+        fault: Some(text("other_session")),
         origin: None,
         peer: addresses()[1],
         count: 1,

@@ -154,6 +154,7 @@ impl World {
             device: DEVICE,
             device_key: key(10).public(),
             epoch: 1,
+            locks_cleared: 0,
             version: 1,
             issued: UnixTime::EPOCH,
             expires: UnixTime::from_secs(self.expires),
@@ -174,6 +175,7 @@ impl World {
                     id: user_id(*user),
                     keys: vec![key(100 + user).public()],
                     disabled: *disabled,
+                    passes_from: UnixTime::EPOCH,
                 })
                 .collect(),
             origins: origins.into_iter().collect(),

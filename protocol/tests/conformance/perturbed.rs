@@ -5,10 +5,10 @@ use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{FreshnessState, Kind, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Nonce, Proof, PublicKey, Signature};
+use postern_protocol::trust::{Channel, Digest, Nonce, Proof, PublicKey, Signature};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
-use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Password};
+use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
@@ -119,11 +119,12 @@ fn freshness_state() -> impl Strategy<Value = FreshnessState> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let proof = any::<([u8; 32], [u8; 32])>().prop_map(|(r, s)| {
+    let proof = any::<([u8; 8], [u8; 16], [u8; 32], [u8; 32])>().prop_map(|(device, channel, r, s)| {
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&r);
         bytes[32..].copy_from_slice(&s);
-        Proof(Signature::new(bytes))
+        let (device, channel) = (DeviceId::new(device), Channel::new(channel));
+        Proof { device, channel, signature: Signature::new(bytes) }
     });
     prop_oneof![
         (vec(any::<u8>(), 0..600), proof).prop_map(|(pass, proof)| Request::Authenticate { pass, proof }),
@@ -151,6 +152,11 @@ fn answer() -> impl Strategy<Value = Answer> {
         select(Reason::ALL).prop_map(Answer::Denied),
         select(Failure::ALL).prop_map(Answer::Failed),
     ]
+}
+
+fn only() -> impl Strategy<Value = Only> {
+    let names = || option::of(vec(some_name(), 0..4));
+    (names(), names()).prop_map(|(devices, services)| Only { devices, services })
 }
 
 fn hub_request() -> impl Strategy<Value = HubRequest> {
@@ -181,12 +187,13 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
         hello.prop_map(HubRequest::Sync),
         (any::<[u8; 16]>(), password())
             .prop_map(|(secret, password)| HubRequest::AcceptInvitation { secret, password }),
-        (some_text(), some_name(), password(), option::of(password()))
-            .prop_map(|(account, user, password, otp)| HubRequest::Login { account, user, password, otp }),
+        (some_text(), some_name(), password(), option::of(password()), only()).prop_map(
+            |(account, user, password, otp, only)| HubRequest::Login { account, user, password, otp, only }
+        ),
         (some_text(), some_name(), password(), option::of(password())).prop_map(
             |(account, user, password, otp)| HubRequest::EnrollOtp { account, user, password, otp }
         ),
-        select(vec![HubRequest::ListDevices, HubRequest::Logout]),
+        select(vec![HubRequest::ListDevices, HubRequest::Logout, HubRequest::LogoutEverywhere]),
         (vec(any::<u8>(), 0..=limits::PASS_BYTES), password())
             .prop_map(|(pass, otp)| HubRequest::StepUp { pass, otp }),
     ]

@@ -15,7 +15,7 @@ use postern_protocol::policy::{
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
 use postern_protocol::trust::{
-    Digest, Domain, Envelope, Factor, Method, Nonce, Pass, Proof, Role, Signed, Timestamp,
+    Digest, Domain, Envelope, Factor, Method, Narrowing, Nonce, Pass, Proof, Role, Signed, Timestamp,
 };
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{AlarmKind, Held, NackCode};
@@ -115,6 +115,7 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::OneTimeCode => "OneTimeCode", "wrong or used one-time code at a step-up";
     Refusal::NoOneTimeCodes => "NoOneTimeCodes", "the user has set up no one-time codes";
     Refusal::SealingKey => "SealingKey", "the sealing key of a new device is not signed by its device key";
+    Refusal::Narrowing => "Narrowing", "the pass cannot be narrowed to that";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -229,6 +230,7 @@ pub(crate) fn snapshot() -> Snapshot {
         device: DEVICE,
         device_key: key(10).public(),
         epoch: 1,
+        locks_cleared: 2,
         version: 300,
         issued: ISSUED,
         expires: ISSUED.saturating_add(86_400 * 30),
@@ -243,7 +245,7 @@ pub(crate) fn snapshot() -> Snapshot {
             Category { name: name("all"), services: vec![0, 1] },
             Category { name: name("web"), services: vec![1] },
         ],
-        users: vec![User { id: ALICE, keys, disabled: false }],
+        users: vec![User { id: ALICE, keys, disabled: false, passes_from: ISSUED }],
         origins: origins(),
         grants: vec![
             Grant {
@@ -295,6 +297,7 @@ pub(crate) fn pass() -> Pass {
         ],
         issued: ISSUED,
         expires: ISSUED.saturating_add(28_800),
+        narrow: Narrowing { devices: Some(vec![DEVICE]), services: Some(vec![name("hmi")]) },
     }
 }
 
@@ -374,7 +377,7 @@ fn signed() -> Vec<Sample> {
             None,
             Domain::Proof.signed_bytes(&covered),
         ),
-        plain::<_, 65>("signed", "proof", "The proof, signed by key 20 over proof-signed-bytes.", &proof),
+        plain::<_, 89>("signed", "proof", "The proof, signed by key 20 over proof-signed-bytes.", &proof),
         bytes(
             "sealing-key-signed-bytes",
             "What key 10 signs about the sealing key that follows from it.",
@@ -480,6 +483,7 @@ fn enumerations() -> Vec<Sample> {
         (Refusal::OneTimeCode, "refusal-one-time-code"),
         (Refusal::NoOneTimeCodes, "refusal-no-one-time-codes"),
         (Refusal::SealingKey, "refusal-sealing-key"),
+        (Refusal::Narrowing, "refusal-narrowing"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),

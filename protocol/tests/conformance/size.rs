@@ -25,7 +25,12 @@ fn some_key(seed: u64) -> PublicKey {
 }
 
 fn user(seed: u64) -> User {
-    User { id: postern_protocol::id::UserId::new(spread(seed)), keys: vec![some_key(seed)], disabled: false }
+    User {
+        id: postern_protocol::id::UserId::new(spread(seed)),
+        keys: vec![some_key(seed)],
+        disabled: false,
+        passes_from: ISSUED,
+    }
 }
 
 /// 5,000 users with one windowed grant each, 2,000 services, 200 categories, 500 origins, 100 prohibitions, 50 cases, 64 secrets.
@@ -93,6 +98,7 @@ fn large(window: bool) -> Snapshot {
         device: DEVICE,
         device_key: key(10).public(),
         epoch: 1,
+        locks_cleared: 0,
         version: 1,
         issued: ISSUED,
         expires: UnixTime::MAX,

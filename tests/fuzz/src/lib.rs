@@ -24,8 +24,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::sealed::{Place, SEALED_BYTES, SealingSecret, open};
 use postern_protocol::trust::{
-    Digest, Domain, Envelope, Factor, Method, Nonce, Pass, Proof, PublicKey, Role, RoleKeys, Root, SecretKey,
-    Subject, Timestamp,
+    Digest, Domain, Envelope, Factor, Method, Narrowing, Nonce, Pass, Proof, PublicKey, Role, RoleKeys, Root,
+    SecretKey, Subject, Timestamp,
 };
 use postern_protocol::wire::codec;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
@@ -289,7 +289,15 @@ fn subject(now: UnixTime) -> Subject {
     let user = key(20);
     let factors = vec![Factor { method: Method::Totp, at: now }];
     let expires = UnixTime::MAX;
-    let pass = Pass { fleet: FLEET, user: ALICE, key: user.public(), factors, issued: now, expires };
+    let pass = Pass {
+        fleet: FLEET,
+        user: ALICE,
+        key: user.public(),
+        factors,
+        issued: now,
+        expires,
+        narrow: Narrowing::NONE,
+    };
     let sealed = Envelope::seal(&pass, &[&key(3)]).unwrap();
     let proof = Proof::sign(&user, &EXPORTER, DEVICE, &sealed);
     let presented = Presented { pass: &sealed, proof, exporter: &EXPORTER, peer_key: user.public() };

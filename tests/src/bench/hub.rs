@@ -202,7 +202,7 @@ impl Shared {
             HubRequest::Enroll { secret, .. } => self.enroll(secret, peer),
             HubRequest::AcceptInvitation { .. } => self.accept(peer),
             HubRequest::ListDevices => self.list(),
-            HubRequest::Logout => Ok(HubAnswer::Done),
+            HubRequest::Logout | HubRequest::LogoutEverywhere => Ok(HubAnswer::Done),
             HubRequest::Sync(_)
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }

@@ -11,7 +11,8 @@ use postern_protocol::policy::{
 use postern_protocol::session::hub::Naming;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Pass, PublicKey, Role, RoleKeys, Root, SecretKey, Signed, Timestamp,
+    Digest, Envelope, Factor, Method, Narrowing, Pass, PublicKey, Role, RoleKeys, Root, SecretKey, Signed,
+    Timestamp,
 };
 
 use crate::world::Mishap;
@@ -126,7 +127,15 @@ impl Authority {
         let factors = vec![Factor { method: Method::Password, at: now }];
         let expires = now.saturating_add(12 * 3600);
         sealed(
-            &Pass { fleet: FLEET, user: ENGINEER, key: engineer, factors, issued: now, expires },
+            &Pass {
+                fleet: FLEET,
+                user: ENGINEER,
+                key: engineer,
+                factors,
+                issued: now,
+                expires,
+                narrow: Narrowing::NONE,
+            },
             &self.identity,
         )
     }
@@ -185,7 +194,7 @@ impl Content {
             if self.is_granted {
                 grants.push(grant(self.bystanders, 0));
             }
-            users.push(User { id: ENGINEER, keys: vec![key], disabled: false });
+            users.push(User { id: ENGINEER, keys: vec![key], disabled: false, passes_from: UnixTime::EPOCH });
         }
         grants.sort_unstable();
         grants.dedup();
@@ -195,6 +204,7 @@ impl Content {
             device: to.device,
             device_key: to.key,
             epoch: 1,
+            locks_cleared: 0,
             version,
             issued,
             expires: issued.saturating_add(WEEK_S),
@@ -288,7 +298,12 @@ fn key(seed: u8) -> Result<SecretKey, Mishap> {
 }
 
 fn bystander(number: u32) -> Result<User, Mishap> {
-    Ok(User { id: bystander_id(number), keys: vec![bystander_key(number)?.public()], disabled: false })
+    Ok(User {
+        id: bystander_id(number),
+        keys: vec![bystander_key(number)?.public()],
+        disabled: false,
+        passes_from: UnixTime::EPOCH,
+    })
 }
 
 const fn grant(user: u32, category: u32) -> Grant {

@@ -45,9 +45,13 @@ pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcom
     let number = number_of(&decision.user);
     let key = keyring::public_key(number, 0);
     let mut roster = world.roster.clone();
-    let enrolled = roster.users.entry(decision.user.clone()).or_insert_with(|| {
-        postern_cloud::compile::Enrolled { id: id_of(number), keys: BTreeSet::new(), disabled: false }
-    });
+    let enrolled =
+        roster.users.entry(decision.user.clone()).or_insert_with(|| postern_cloud::compile::Enrolled {
+            id: id_of(number),
+            keys: BTreeSet::new(),
+            disabled: false,
+            passes_from: UnixTime::EPOCH,
+        });
     enrolled.keys.insert(key);
     // Of a device that is to be explained, stale or not is a matter of what is asked.
     let offline = decision.freshness.fresh_until <= decision.now;

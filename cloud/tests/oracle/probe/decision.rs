@@ -133,7 +133,8 @@ impl Decision {
         let question = Question { key, pass_expires: UnixTime::MAX, ..question };
         let expected = evaluator::may(&world.model, &world.roster, &question);
         let index = self.has_policy.then(|| real.device(&self.device).index.clone());
-        let hypothesis = Hypothesis { user: id_of(number), second_factor_at: self.second_factor_at };
+        let hypothesis =
+            Hypothesis { user: id_of(number), second_factor_at: self.second_factor_at, only: None };
         let found = explain(index.as_ref(), &hypothesis, &self.service, &self.circumstances());
         let used: Vec<&Origin> =
             found.chains.iter().filter(|chain| chain.used).map(|chain| &chain.origin).collect();

@@ -119,7 +119,12 @@ impl Edit {
     fn leads_to(&self, model: &Model, user: &Name, device: &Name, service: &str) -> Option<SocketAddr> {
         let number = number_of(user);
         let key = keyring::public_key(number, 0);
-        let enrolled = Enrolled { id: id_of(number), keys: BTreeSet::from([key]), disabled: false };
+        let enrolled = Enrolled {
+            id: id_of(number),
+            keys: BTreeSet::from([key]),
+            disabled: false,
+            passes_from: UnixTime::EPOCH,
+        };
         let roster = Roster { users: [(user.clone(), enrolled)].into() };
         let freshness = model.devices.get(device)?.freshness;
         // Window and budget count from the last word on.

@@ -8,8 +8,8 @@ fn idle(now: u64) -> Circumstances {
     Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
 }
 
-fn hypothesis(second_factor_at: Option<u64>) -> Hypothesis {
-    Hypothesis { user: ALICE, second_factor_at: second_factor_at.map(at) }
+fn hypothesis(second_factor_at: Option<u64>) -> Hypothesis<'static> {
+    Hypothesis { user: ALICE, second_factor_at: second_factor_at.map(at), only: None }
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn without_policy_user_or_service_there_is_no_chain() {
     let index = granting(&[grant()]);
     assert_eq!(explain(None, &hypothesis(None), "hmi", &idle(1)), nothing(Reason::NoPolicy));
     assert_eq!(explain(Some(&index), &hypothesis(None), "nothing", &idle(1)), nothing(Reason::NoGrant));
-    let bob = Hypothesis { user: BOB, second_factor_at: None };
+    let bob = Hypothesis { user: BOB, second_factor_at: None, only: None };
     assert_eq!(explain(Some(&index), &bob, "hmi", &idle(1)), nothing(Reason::NoGrant));
 }
 

@@ -15,7 +15,7 @@ use postern_protocol::policy::{
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Pass, Proof, Role, RoleKeys, Root, SecretKey, Signed, Subject,
+    Digest, Envelope, Factor, Method, Narrowing, Pass, Proof, Role, RoleKeys, Root, SecretKey, Signed, Subject,
 };
 
 use super::{Peer, category_name, group_name, role_name, service_name};
@@ -130,6 +130,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         device: DEVICE,
         device_key: key(DEVICE_KEY)?.public(),
         epoch: 1,
+        locks_cleared: 0,
         version: 1,
         issued: at(0),
         expires: at(END),
@@ -181,13 +182,13 @@ fn category(world: &World, number: u16) -> Result<Category, Mishap> {
 }
 
 fn user(number: u16, id: UserId) -> Result<User, Mishap> {
-    Ok(User { id, keys: vec![user_key(number)?.public()], disabled: false })
+    Ok(User { id, keys: vec![user_key(number)?.public()], disabled: false, passes_from: UnixTime::EPOCH })
 }
 
 fn subject(root: &Root, number: u16, user: UserId) -> Result<Subject, Mishap> {
     let secret = user_key(number)?;
     let factors = vec![Factor { method: Method::Password, at: at(0) }];
-    let pass = Pass { fleet: FLEET, user, key: secret.public(), factors, issued: at(0), expires: at(END) };
+    let pass = Pass { fleet: FLEET, user, key: secret.public(), factors, issued: at(0), expires: at(END), narrow: Narrowing::NONE };
     let pass = Envelope::seal(&pass, &[&key(IDENTITY)?]).map_err(Mishap::of("a pass"))?;
     let exporter = [7; 32];
     let proof = Proof::sign(&secret, &exporter, DEVICE, &pass);

@@ -55,8 +55,12 @@ pub fn roster(model: &Model) -> Result<Roster, KeyFault> {
         let mut seed = [7; 32];
         seed.iter_mut().zip(number.to_be_bytes()).for_each(|(byte, number)| *byte = number);
         let key = SecretKey::from_seed(seed)?.public();
-        let enrolled =
-            Enrolled { id: UserId::new(number.to_be_bytes()), keys: [key].into(), disabled: false };
+        let enrolled = Enrolled {
+            id: UserId::new(number.to_be_bytes()),
+            keys: [key].into(),
+            disabled: false,
+            passes_from: UnixTime::EPOCH,
+        };
         roster.users.insert(name.clone(), enrolled);
     }
     Ok(roster)

@@ -23,8 +23,13 @@ pub fn sizes(rounds: u32) -> Result<Grid, Mishap> {
     let key = SecretKey::from_seed([12; 32]).map_err(refused("a key"))?.public();
     let to = policy::Addressee { device: DeviceId::new([0xd2; 8]), key };
     let root = authority.root();
-    let addressee =
-        Addressee { fleet: root.fleet, device: to.device, device_key: key, epoch: root.policy_epoch };
+    let addressee = Addressee {
+        fleet: root.fleet,
+        device: to.device,
+        device_key: key,
+        epoch: root.policy_epoch,
+        locks_cleared: 0,
+    };
     let issued = policy::now();
     let expires = issued.saturating_add(3600);
     for (row, people, ends) in ROWS {
