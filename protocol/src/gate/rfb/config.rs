@@ -6,7 +6,7 @@ use super::password::{Challenge, Password};
 /// How a session begins.
 #[derive(Debug)]
 pub struct Config {
-    /// What the viewer may do at first; [`Gate::handle_mode`] changes it.
+    /// What the viewer may do at first; [`Gate::handle_mode`](super::Gate::handle_mode) changes it.
     pub mode: Mode,
     /// Who shares the screen.
     pub sharing: Sharing,
