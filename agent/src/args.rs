@@ -35,6 +35,9 @@ pub(crate) enum Command {
         /// What the device calls itself; a label that decides nothing.
         #[arg(long, default_value = "")]
         label: String,
+        /// Replaces the present enrolment: a new key, policy and floor in one step. The audit trail stays.
+        #[arg(long)]
+        replace: bool,
     },
     /// Runs the gate until it is told to stop.
     Run,
@@ -72,6 +75,21 @@ pub(crate) enum Command {
     },
     /// Lists the live tunnels of the running agent.
     Sessions,
+    /// The device's key.
+    Key {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Overwrites and removes key, policy, floor and enrolment; a running agent is told to stop first.
+    Decommission {
+        /// Does it. Nothing brings the device back but a new code.
+        #[arg(long)]
+        yes: bool,
+        /// Removes the audit trail as well.
+        #[arg(long)]
+        with_audit: bool,
+    },
     /// The policy in force.
     Policy {
         /// What to do with it.
@@ -96,6 +114,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TunnelCommand,
     },
+}
+
+/// What to do with the device's key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Makes the next key and announces it to the hub; the present one works until the next one is in force.
+    Rotate,
 }
 
 /// What to do with the policy.

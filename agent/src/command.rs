@@ -5,8 +5,10 @@
 //! 3. A refusal or failure is one line on standard error: what happened, why, what to do next.
 
 mod check;
+mod decommission;
 mod enroll;
 mod inspect;
+mod key;
 mod prompt;
 mod secret;
 mod verify;
@@ -19,7 +21,7 @@ use serde::Serialize;
 
 pub(crate) use self::prompt::PromptError;
 
-use crate::args::{Args, AuditCommand, Command, PolicyCommand, SecretCommand, TunnelCommand};
+use crate::args::{Args, AuditCommand, Command, KeyCommand, PolicyCommand, SecretCommand, TunnelCommand};
 use crate::config::Config;
 use crate::control::Request;
 use crate::exit::Exit;
@@ -60,7 +62,9 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
             logging::start(config.log);
             daemon::run(&config, args.json).map(|()| Exit::Ok)
         }
-        Command::Enroll { code, label } => enroll::run(&view, &code, &label),
+        Command::Enroll { code, label, replace } => enroll::run(&view, &code, &label, replace),
+        Command::Key { command: KeyCommand::Rotate } => key::rotate(&view),
+        Command::Decommission { yes, with_audit } => decommission::run(&view, yes, with_audit),
         Command::Check => check::run(&view),
         Command::Verify { state, now, files } => {
             let config = match state {

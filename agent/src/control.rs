@@ -67,6 +67,10 @@ pub(crate) enum Request {
         /// The tunnel.
         tunnel: TunnelId,
     },
+    /// Makes the device's next key and announces it.
+    RotateKey {},
+    /// Ends the agent, because its state is about to be wiped.
+    Decommission {},
 }
 
 /// What it answers: one line.

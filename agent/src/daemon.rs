@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Floor;
-use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{Root, SecretKey};
+use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::quic::{BindError, Endpoint, Role, Settings};
@@ -30,14 +30,15 @@ use crate::clock::Clock;
 use crate::config::{Config, Gso};
 use crate::control::Listener;
 use crate::gate::Gate;
+use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
 use crate::store::{self, Boot, Store};
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
+use crate::systemd;
 use crate::trouble::Trouble;
 use crate::tunnel::{self, Context, Guard};
-use crate::{identity, systemd};
 
 use self::answers::Answers;
 pub(crate) use self::state_dir::StateDir;
@@ -48,10 +49,10 @@ pub(crate) use self::state_dir::StateDir;
 /// Why it could not start.
 pub(crate) fn run(config: &Config, json: bool) -> Result<(), Trouble> {
     let state = StateDir::lock(&config.state_dir)?;
-    let key = identity::load(state.path())?;
+    let keys = DeviceKeys::new(state.path().to_owned(), Keys::load(state.path())?);
     let (databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
     let store = store::start(databases);
-    runtime()?.block_on(serve(config, json, key, boot, store))
+    runtime()?.block_on(serve(config, json, keys, boot, store))
 }
 
 /// The one event loop of the process, on this thread.
@@ -66,6 +67,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
 #[derive(Clone)]
 struct Core {
     device: DeviceId,
+    keys: Arc<DeviceKeys>,
     root: Root,
     boots: u32,
     gate: Arc<Gate>,
@@ -74,25 +76,34 @@ struct Core {
     store: Store,
     link: Arc<LinkStatus>,
     secrets: Arc<Secrets>,
+    /// Told when somebody ends the agent over the control socket.
+    stop: Arc<Notify>,
 }
 
-async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: Store) -> Result<(), Trouble> {
+async fn serve(
+    config: &Config,
+    json: bool,
+    keys: DeviceKeys,
+    boot: Boot,
+    store: Store,
+) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
-    let core = Core::new(config, &key, &boot, store)?;
-    let activator = core.activator(&key, boot.floor);
+    let core = Core::new(config, keys, &boot, store)?;
+    let activator = core.activator(boot.floor);
     resume(&activator, &core.auditor, &boot).await;
 
-    let endpoint = bind(config, &key)?;
+    let endpoint = bind(config, &core.keys.present())?;
     let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
     let context = Arc::new(core.context(config, &boot.enrollment.hubs));
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
     let uplink = Uplink {
-        sealing: Announcement::sign(&key, &SealingSecret::derive(&key)?),
-        key,
+        keys: Arc::clone(&core.keys),
         hub_key: boot.enrollment.hub_key,
         hubs: boot.enrollment.hubs,
         boots: boot.boots,
+        life: life()?,
+        key_wanted: None,
         addresses: advertised(config, listening),
         port: listening.port(),
         activator,
@@ -107,9 +118,11 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
     tasks.spawn(housekeeping(core.clone()));
     tasks.spawn(sync::run(uplink));
+    tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
     systemd::ready("the gate stands");
     tokio::select! {
         () = stop.wait() => tracing::info!("the agent was told to stop"),
+        () = core.stop.notified() => tracing::info!("the agent was told to stop over the control socket"),
         Some(ended) = tasks.join_next() => {
             let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
             tracing::error!(error, "a part of the agent ended by itself; the agent ends");
@@ -123,13 +136,14 @@ async fn serve(config: &Config, json: bool, key: SecretKey, boot: Boot, store: S
 
 impl Core {
     /// A gate that denies everything, and what belongs to it.
-    fn new(config: &Config, key: &SecretKey, boot: &Boot, store: Store) -> Result<Self, Trouble> {
+    fn new(config: &Config, keys: DeviceKeys, boot: &Boot, store: Store) -> Result<Self, Trouble> {
         let clock = Arc::new(Clock::new(boot.pass_issued));
         let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
-        let keyring = Keyring::new(key, root.fleet, device)?;
+        let keyring = Keyring::new(&keys.present(), root.fleet, device)?;
         let gate = Arc::new(Gate::new(Arc::clone(&clock)));
         Ok(Self {
             device,
+            keys: Arc::new(keys),
             root,
             boots: boot.boots,
             secrets: Arc::new(Secrets::new(keyring, Arc::clone(&gate), boot.secrets.clone())),
@@ -138,13 +152,14 @@ impl Core {
             auditor: Auditor::new(store.clone(), clock),
             store,
             link: Arc::default(),
+            stop: Arc::default(),
         })
     }
 
-    fn activator(&self, key: &SecretKey, floor: Option<Floor>) -> Activator {
+    fn activator(&self, floor: Option<Floor>) -> Activator {
         Activator::new(Parts {
             device: self.device,
-            device_key: key.public(),
+            keys: Arc::clone(&self.keys),
             root: self.root.clone(),
             floor,
             store: self.store.clone(),
@@ -174,6 +189,7 @@ impl Core {
     fn answers(&self, listening: SocketAddr) -> Answers {
         Answers {
             device: self.device,
+            keys: Arc::clone(&self.keys),
             boots: self.boots,
             started: Instant::now(),
             listening,
@@ -183,6 +199,7 @@ impl Core {
             store: self.store.clone(),
             link: Arc::clone(&self.link),
             secrets: Arc::clone(&self.secrets),
+            stop: Arc::clone(&self.stop),
         }
     }
 
@@ -212,8 +229,8 @@ async fn resume(activator: &Activator, auditor: &Auditor, boot: &Boot) {
 }
 
 fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
-    let settings = Settings { segmentation: config.gso == Gso::Auto, ..Settings::stranger() };
-    let role = Role::Server { alpns: ALPNS_TUNNEL.iter().map(|alpn| alpn.to_vec()).collect() };
+    let settings = settings(config);
+    let role = Role::Server { alpns: alpns() };
     let mut last = BindError::NoProtocol;
     for addr in config.listen_addresses() {
         match Endpoint::bind(addr, key, role.clone(), &settings) {
@@ -222,6 +239,52 @@ fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
         }
     }
     Err(last)
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings { segmentation: config.gso == Gso::Auto, ..Settings::stranger() }
+}
+
+fn alpns() -> Vec<Vec<u8>> {
+    ALPNS_TUNNEL.iter().map(|alpn| alpn.to_vec()).collect()
+}
+
+/// A name for this run of the agent, by which the hub tells a restart from a copy of the device.
+fn life() -> Result<Life, KeyError> {
+    let mut life = Life([0; 16]);
+    getrandom::fill(&mut life.0).map_err(|_| KeyError::Random)?;
+    Ok(life)
+}
+
+/// Presents a new key of the device to clients as soon as it is in force, and seals to it what was set on the device.
+async fn present_keys(endpoint: Endpoint, core: Core, settings: Settings) {
+    let mut changes = core.keys.watch();
+    let mut presented = core.keys.public();
+    loop {
+        let key = core.keys.present();
+        if presented != key.public() {
+            presented = key.public();
+            if let Err(error) = endpoint.present(&key, &alpns(), &settings) {
+                tracing::error!(%error, "the new key cannot be presented to clients");
+            }
+            reseal(&core, &key).await;
+        }
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+async fn reseal(core: &Core, key: &SecretKey) {
+    let sealed = match core.secrets.rekey(key) {
+        Ok(sealed) => sealed,
+        Err(error) => return tracing::error!(%error, "the device's secrets open no more; set them again"),
+    };
+    for (name, sealed) in sealed {
+        if let Err(error) = core.store.keep_secret(name, sealed).await {
+            tracing::error!(%error, "a secret is not sealed to the new key; set it again");
+        }
+    }
 }
 
 fn announce(listening: SocketAddr, json: bool) {

@@ -1,10 +1,14 @@
 //! The device's private key, in a file that nobody else can read.
 //!
 //! 1. [`create`] makes it when the device is enrolled: 32 random bytes as 64 hexadecimal digits, mode 0600.
-//! 2. [`load`] reads it, and refuses a file that others could have read, replaced or pointed elsewhere.
+//! 2. [`Keys::load`] reads it, and refuses a file that others could have read, replaced or pointed elsewhere.
+//! 3. [`create_next`] makes its successor in a file beside it. Which of the two is in force is said by the stored
+//!    snapshot, which is for one key: [`promote`] only gives the successor the name of the key.
 //!
 //! It is made lazily, because random numbers may be rare at the first boot. Deliberately absent: any way to export
-//! or replace it.
+//! it, and any way to replace it that does not end in a snapshot for the new key.
+
+mod device_keys;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,15 +16,76 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use postern_protocol::trust::{KeyFault, SecretKey};
+use postern_protocol::id::DeviceId;
+use postern_protocol::policy::{Expectation, Floor, SnapshotFault, Verified, verify};
+use postern_protocol::trust::{KeyFault, PublicKey, Root, SecretKey};
 use zeroize::Zeroizing;
 
-/// Reads the key in `state_dir`.
-///
-/// # Errors
-/// A [`KeyError`]; [`KeyError::Missing`] when there is none yet.
-pub(crate) fn load(state_dir: &Path) -> Result<SecretKey, KeyError> {
-    let path = state_dir.join(FILE);
+pub(crate) use self::device_keys::DeviceKeys;
+
+/// The key in force and, between its announcement and its first snapshot, its successor.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// The key.
+    pub(crate) present: SecretKey,
+    /// Its successor.
+    pub(crate) next: Option<SecretKey>,
+}
+
+impl Keys {
+    /// Reads both keys in `state_dir`, as they lie there.
+    ///
+    /// # Errors
+    /// A [`KeyError`]; [`KeyError::Missing`] when there is no key yet.
+    pub(crate) fn load(state_dir: &Path) -> Result<Self, KeyError> {
+        let present = read(state_dir, FILE)?;
+        let next = match read(state_dir, NEXT) {
+            Ok(next) => Some(next),
+            Err(KeyError::Missing { .. }) => None,
+            // One that others could have read is used for nothing; the key itself is as good as before.
+            Err(error) => {
+                tracing::warn!(%error, "the next key is not used");
+                None
+            }
+        };
+        Ok(Self { present, next })
+    }
+
+    /// Verifies a snapshot for the key or, while that is announced, for its successor.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub(crate) fn verify(
+        &self,
+        sealed: &[u8],
+        root: &Root,
+        device: DeviceId,
+        floor: Option<Floor>,
+    ) -> Result<Verified, SnapshotFault> {
+        let verify =
+            |key: &SecretKey| verify(sealed, &Expectation { root, device, device_key: key.public(), floor });
+        match (verify(&self.present), &self.next) {
+            (Err(SnapshotFault::DeviceKey), Some(next)) => verify(next),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// The keys as a snapshot for `addressed` puts them in force: a successor with a stored snapshot is the key, also
+    /// when a power cut came before its file was renamed. True when that is so.
+    pub(crate) fn settle(&mut self, addressed: &PublicKey) -> bool {
+        match self.next.take_if(|next| next.public() == *addressed) {
+            Some(next) => {
+                self.present = next;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Reads the key in a file of `state_dir`.
+fn read(state_dir: &Path, name: &str) -> Result<SecretKey, KeyError> {
+    let path = state_dir.join(name);
     let mut file = match OpenOptions::new().read(true).custom_flags(NOFOLLOW).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(KeyError::Missing { path }),
@@ -43,7 +108,48 @@ pub(crate) fn load(state_dir: &Path) -> Result<SecretKey, KeyError> {
 /// # Errors
 /// A [`KeyError`].
 pub(crate) fn create(state_dir: &Path) -> Result<SecretKey, KeyError> {
-    let path = match load(state_dir) {
+    make(state_dir, FILE)
+}
+
+/// Reads the successor of the key in `state_dir`, or makes it: one that was announced stays the one.
+///
+/// # Errors
+/// A [`KeyError`].
+pub(crate) fn create_next(state_dir: &Path) -> Result<SecretKey, KeyError> {
+    make(state_dir, NEXT)
+}
+
+/// Gives the successor the name of the key, over the key that it replaces. The commit of a snapshot for it comes
+/// before: from then on the old key is worth nothing here.
+///
+/// # Errors
+/// A [`KeyError`]; none when there is no successor, because that was done before.
+pub(crate) fn promote(state_dir: &Path) -> Result<(), KeyError> {
+    let path = state_dir.join(NEXT);
+    match std::fs::rename(&path, state_dir.join(FILE)).and_then(|()| sync(state_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io { path, error }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes a successor that came to nothing.
+///
+/// # Errors
+/// A [`KeyError`].
+pub(crate) fn drop_next(state_dir: &Path) -> Result<(), KeyError> {
+    let path = state_dir.join(NEXT);
+    match std::fs::remove_file(&path).and_then(|()| sync(state_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io { path, error }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn sync(state_dir: &Path) -> io::Result<()> {
+    File::open(state_dir)?.sync_all()
+}
+
+fn make(state_dir: &Path, name: &str) -> Result<SecretKey, KeyError> {
+    let path = match read(state_dir, name) {
         Err(KeyError::Missing { path }) => path,
         loaded => return loaded,
     };
@@ -62,9 +168,8 @@ pub(crate) fn create(state_dir: &Path) -> Result<SecretKey, KeyError> {
         .open(&partial)
         .map_err(io_error)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)?;
-    std::fs::rename(&partial, &path).map_err(io_error)?;
-    File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(io_error)?;
-    load(state_dir)
+    std::fs::rename(&partial, &path).and_then(|()| sync(state_dir)).map_err(io_error)?;
+    read(state_dir, name)
 }
 
 fn check(file: &File, path: &Path) -> Result<(), KeyError> {
@@ -151,8 +256,12 @@ pub(crate) enum KeyError {
     },
 }
 
-const FILE: &str = "device.key";
-const PARTIAL: &str = "device.key.partial";
+/// The key.
+pub(crate) const FILE: &str = "device.key";
+/// Its successor.
+pub(crate) const NEXT: &str = "device.key.next";
+/// One that is being written.
+pub(crate) const PARTIAL: &str = "device.key.partial";
 const LARGEST: usize = 128;
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 const ELOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
@@ -171,7 +280,7 @@ mod tests {
     fn a_created_key_is_loaded_again_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let key = create(dir.path()).unwrap();
-        assert_eq!(load(dir.path()).unwrap().public(), key.public());
+        assert_eq!(read(dir.path(), FILE).unwrap().public(), key.public());
         assert_eq!(create(dir.path()).unwrap().public(), key.public());
         let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -180,7 +289,7 @@ mod tests {
     #[test]
     fn a_missing_key_is_missing_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(load(dir.path()), Err(KeyError::Missing { .. })));
+        assert!(matches!(read(dir.path(), FILE), Err(KeyError::Missing { .. })));
     }
 
     #[test]
@@ -189,10 +298,10 @@ mod tests {
         create(dir.path()).unwrap();
         for open in [0o640, 0o604, 0o660, 0o644] {
             mode(&dir.path().join(FILE), open);
-            assert!(matches!(load(dir.path()), Err(KeyError::Mode { mode, .. }) if mode == open));
+            assert!(matches!(read(dir.path(), FILE), Err(KeyError::Mode { mode, .. }) if mode == open));
         }
         mode(&dir.path().join(FILE), 0o400);
-        load(dir.path()).unwrap();
+        read(dir.path(), FILE).unwrap();
     }
 
     #[test]
@@ -201,7 +310,7 @@ mod tests {
         create(dir.path()).unwrap();
         std::fs::rename(dir.path().join(FILE), dir.path().join("elsewhere")).unwrap();
         symlink(dir.path().join("elsewhere"), dir.path().join(FILE)).unwrap();
-        assert!(matches!(load(dir.path()), Err(KeyError::NotAFile { .. })));
+        assert!(matches!(read(dir.path(), FILE), Err(KeyError::NotAFile { .. })));
     }
 
     #[test]
@@ -218,12 +327,45 @@ mod tests {
         ] {
             std::fs::write(&path, &content).unwrap();
             mode(&path, 0o600);
-            match load(dir.path()) {
+            match read(dir.path(), FILE) {
                 Ok(key) => {
                     assert!(readable && key.public() == SecretKey::from_seed([7; 32]).unwrap().public())
                 }
                 Err(error) => assert!(!readable && matches!(error, KeyError::Content { .. }), "{error}"),
             }
         }
+    }
+
+    #[test]
+    fn a_successor_is_made_once_and_takes_the_name_of_the_key_when_it_is_promoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = create(dir.path()).unwrap();
+        assert!(Keys::load(dir.path()).unwrap().next.is_none());
+        let next = create_next(dir.path()).unwrap();
+        assert_eq!(create_next(dir.path()).unwrap().public(), next.public());
+        assert_ne!(next.public(), old.public());
+        let keys = Keys::load(dir.path()).unwrap();
+        assert_eq!(keys.present.public(), old.public());
+        assert_eq!(keys.next.map(|key| key.public()), Some(next.public()));
+        let mode = std::fs::metadata(dir.path().join(NEXT)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        promote(dir.path()).unwrap();
+        promote(dir.path()).unwrap();
+        let keys = Keys::load(dir.path()).unwrap();
+        assert_eq!((keys.present.public(), keys.next.is_none()), (next.public(), true));
+    }
+
+    #[test]
+    fn a_successor_counts_only_for_a_snapshot_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, next) = (create(dir.path()).unwrap(), create_next(dir.path()).unwrap());
+        let mut keys = Keys::load(dir.path()).unwrap();
+        assert!(!keys.settle(&old.public()));
+        assert_eq!((keys.present.public(), keys.next.is_some()), (old.public(), true));
+        assert!(keys.settle(&next.public()));
+        assert_eq!((keys.present.public(), keys.next.is_none()), (next.public(), true));
+        drop_next(dir.path()).unwrap();
+        drop_next(dir.path()).unwrap();
+        assert!(Keys::load(dir.path()).unwrap().next.is_none());
     }
 }

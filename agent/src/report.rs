@@ -26,6 +26,10 @@ pub(crate) struct StatusReport {
     pub(crate) agent: String,
     /// This device.
     pub(crate) device: DeviceId,
+    /// The fingerprint of its key, as the cloud's administrator sees it.
+    pub(crate) fingerprint: String,
+    /// That of the key that it has announced, until a policy for it is in force.
+    pub(crate) next_fingerprint: Option<String>,
     /// How often the agent was started with this state.
     pub(crate) boots: u32,
     /// Seconds since it was started.
@@ -87,6 +91,8 @@ pub(crate) struct PolicyReport {
     pub(crate) expired: bool,
     /// Whether the device belongs to an account.
     pub(crate) assigned: bool,
+    /// Whether the device is out of service.
+    pub(crate) retired: bool,
     /// Users named.
     pub(crate) users: usize,
     /// Grants.
@@ -228,6 +234,7 @@ impl PolicyReport {
             expires: snapshot.expires,
             expired: snapshot.expires <= now,
             assigned: snapshot.assigned,
+            retired: snapshot.retired,
             users: snapshot.users.len(),
             grants: snapshot.grants.len(),
             prohibitions: snapshot.prohibitions.len(),

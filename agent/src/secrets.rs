@@ -9,7 +9,7 @@
 //! a way to show one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -30,7 +30,7 @@ pub(crate) type Sealed = BTreeMap<Name, Vec<u8>>;
 /// The secrets of this device.
 #[derive(Debug)]
 pub(crate) struct Secrets {
-    keyring: Keyring,
+    keyring: Mutex<Keyring>,
     gate: Arc<Gate>,
     local: Mutex<Sealed>,
 }
@@ -132,7 +132,31 @@ impl Keyring {
 impl Secrets {
     /// Secrets of the policy that `gate` has in force, and those that were set on the device.
     pub(crate) const fn new(keyring: Keyring, gate: Arc<Gate>, local: Sealed) -> Self {
-        Self { keyring, gate, local: Mutex::new(local) }
+        Self { keyring: Mutex::new(keyring), gate, local: Mutex::new(local) }
+    }
+
+    /// Seals what was set on this device to its new key, and returns it for the store. What does not open with the
+    /// present key stays as it is.
+    ///
+    /// # Errors
+    /// When the new key yields no sealing key, which no honest one does.
+    pub(crate) fn rekey(&self, key: &SecretKey) -> Result<Vec<(Name, Vec<u8>)>, SealingKeyFault> {
+        let mut keyring = self.keyring();
+        let next = Keyring::new(key, keyring.fleet, keyring.device)?;
+        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sealed_anew = Vec::new();
+        for (name, sealed) in local.iter_mut() {
+            if let Ok(anew) = keyring.open(name, sealed).and_then(|plain| next.seal(name, &plain)) {
+                sealed.clone_from(&anew);
+                sealed_anew.push((name.clone(), anew));
+            }
+        }
+        *keyring = next;
+        Ok(sealed_anew)
+    }
+
+    fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a secret. What is returned is wiped when it is dropped: hold it for as long as it is being used.
@@ -142,14 +166,14 @@ impl Secrets {
     /// replaced by the policy's: nobody can tell which of the two the machine takes.
     pub(crate) fn reveal(&self, name: &Name) -> Result<Plaintext, SecretError> {
         if let Some(sealed) = self.local.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return self.keyring.open(name, sealed);
+            return self.keyring().open(name, sealed);
         }
         let policy = self.gate.policy();
         let secrets = policy.as_ref().map_or(&[][..], |policy| &policy.snapshot().secrets);
         let found = secrets.binary_search_by(|secret| secret.name.cmp(name)).ok();
         let found = found.and_then(|position| secrets.get(position));
         let secret = found.ok_or_else(|| SecretError::Unknown { name: name.clone() })?;
-        self.keyring.open(name, &secret.sealed)
+        self.keyring().open(name, &secret.sealed)
     }
 
     /// Every secret that could be used, ascending by name, and whether it opens.
@@ -176,7 +200,7 @@ impl Secrets {
     /// # Errors
     /// [`SecretError::Locked`] or [`SecretError::TooMany`].
     pub(crate) fn admit(&self, name: &Name, sealed: &[u8]) -> Result<(), SecretError> {
-        self.keyring.open(name, sealed)?;
+        self.keyring().open(name, sealed)?;
         let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         if local.len() >= limits::SECRETS && !local.contains_key(name) {
             return Err(SecretError::TooMany);

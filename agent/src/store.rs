@@ -14,19 +14,22 @@ mod file;
 mod floor;
 mod policy;
 mod thread;
+mod wipe;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use postern_protocol::audit::{ChainFault, Row};
+use postern_protocol::audit::{ChainFault, Event, Row};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Digest;
 use postern_protocol::wire::codec::CodecFault;
 
 pub(crate) use self::enrollment::Enrollment;
 pub(crate) use self::thread::{Store, start};
+pub(crate) use self::wipe::everything as wipe_everything;
 
 use self::audit::AuditDb;
 use self::policy::PolicyDb;
@@ -54,6 +57,8 @@ pub(crate) struct Boot {
 #[derive(Debug)]
 pub(crate) struct Databases {
     dir: PathBuf,
+    /// Whose version floor is kept.
+    owner: Digest,
     policy: Option<PolicyDb>,
     audit: Option<AuditDb>,
     audit_bytes: u64,
@@ -72,7 +77,8 @@ pub(crate) fn boot(dir: &Path, audit_bytes: u64) -> Result<(Databases, Boot), St
     let audit = sound(AuditDb::open(dir, audit_bytes), dir, audit::FILE)
         .map(|opened| opened.or_else(|| logged(AuditDb::open(dir, audit_bytes))));
     let (policy, audit) = (logged(policy).flatten(), logged(audit).flatten());
-    let mut databases = Databases { dir: dir.to_owned(), policy, audit, audit_bytes };
+    let mut databases =
+        Databases { dir: dir.to_owned(), owner: Digest::new([0; 32]), policy, audit, audit_bytes };
     let boot = databases.load()?;
     Ok((databases, boot))
 }
@@ -101,7 +107,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
         Err(error) => return Err(error),
     };
     (boot.boots, boot.pass_issued) = counters;
-    boot.floor = boot.floor.max(floor::read(dir).newest);
+    boot.floor = boot.floor.max(floor::read(dir, &boot.enrollment.owner()).newest);
     Ok(boot)
 }
 
@@ -121,7 +127,8 @@ pub(crate) fn verify_audit(dir: &Path) -> Result<u64, StoreError> {
     AuditDb::open_read_only(dir)?.verify()
 }
 
-/// Writes the result of an enrolment: database first, then its plain copy and the floor file.
+/// Writes the result of an enrolment in one transaction: enrolment, first snapshot and floor replace earlier ones
+/// together. From here on it holds, whatever happens before its copies are written.
 ///
 /// # Errors
 /// What is wrong; the enrolment can be tried again then.
@@ -131,10 +138,16 @@ pub(crate) fn enroll(
     floor: Floor,
     sealed: &[u8],
 ) -> Result<(), StoreError> {
-    let mut db = PolicyDb::open(dir)?;
-    db.enroll(enrollment, floor, sealed)?;
+    PolicyDb::open(dir)?.enroll(enrollment, floor, sealed)
+}
+
+/// Writes the plain copies of an enrolment that was stored.
+///
+/// # Errors
+/// What is wrong; the next start of the agent writes them again.
+pub(crate) fn copy_enrollment(dir: &Path, enrollment: &Enrollment, floor: Floor) -> Result<(), StoreError> {
     enrollment.write(dir)?;
-    floor::write(dir, floor)
+    floor::write(dir, &enrollment.owner(), floor)
 }
 
 /// Keeps a sealed secret, where no agent runs. Whoever calls this holds the lock of the directory.
@@ -156,19 +169,34 @@ pub(crate) fn forget_secret(dir: &Path, name: &Name) -> Result<bool, StoreError>
 /// Makes sure that an enrolment can be stored, before its single-use code is spent.
 ///
 /// # Errors
-/// [`StoreError::Enrolled`] when there is one already, or what is wrong with the directory.
-pub(crate) fn prepare_enrollment(dir: &Path) -> Result<(), StoreError> {
+/// [`StoreError::Enrolled`] when there is one already that is not to be replaced, [`StoreError::NotEnrolled`] when
+/// there is none to replace, or what is wrong with the directory.
+pub(crate) fn prepare_enrollment(dir: &Path, replace: bool) -> Result<(), StoreError> {
     let known = PolicyDb::open(dir)?.enrollment()?.is_some() || Enrollment::read(dir).is_ok();
-    if known { Err(StoreError::Enrolled) } else { Ok(()) }
+    match (known, replace) {
+        (true, false) => Err(StoreError::Enrolled),
+        (false, true) => Err(StoreError::NotEnrolled),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+/// Records one row while no agent runs.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn record(dir: &Path, audit_bytes: u64, at: UnixTime, event: &Event) -> Result<(), StoreError> {
+    AuditDb::open(dir, audit_bytes)?.append(std::iter::once((at, event)))
 }
 
 impl Databases {
     fn load(&mut self) -> Result<Boot, StoreError> {
         let known = self.policy.as_ref().and_then(|db| logged(db.enrollment()).flatten());
+        let is_known = known.is_some();
         let enrollment = match known {
             Some(enrollment) => enrollment,
             None => Enrollment::read(&self.dir)?,
         };
+        self.owner = enrollment.owner();
         let mut boot = Boot {
             enrollment,
             sealed: None,
@@ -179,8 +207,11 @@ impl Databases {
             secrets: BTreeMap::new(),
         };
         if let Some(db) = self.policy.as_mut() {
-            if logged(db.enrollment()).flatten().is_none() {
+            if !is_known {
                 logged(db.keep_enrollment(&boot.enrollment));
+            } else if Enrollment::read(&self.dir).ok().as_ref() != Some(&boot.enrollment) {
+                // A power cut came between an enrolment and its copy.
+                logged(boot.enrollment.write(&self.dir));
             }
             if let Some(stored) = logged(db.stored()) {
                 boot.sealed = stored.sealed;
@@ -195,7 +226,7 @@ impl Databases {
                 boot.pass_issued = pass_issued;
             }
         }
-        let copy = floor::read(&self.dir);
+        let copy = floor::read(&self.dir, &self.owner);
         if copy.damaged {
             tracing::warn!("a copy of the version floor is damaged; the other one and the database are used");
         }
@@ -291,9 +322,7 @@ pub(crate) enum StoreError {
     #[error("this device is not enrolled; run `postern-agent enroll CODE`")]
     NotEnrolled,
     /// There is one already.
-    #[error(
-        "this device is enrolled already; to enrol it anew, stop the agent and move its state directory away"
-    )]
+    #[error("this device is enrolled already; to enrol it anew, stop the agent and add `--replace`")]
     Enrolled,
     /// Something has no encoding.
     #[error(transparent)]

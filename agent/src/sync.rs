@@ -15,15 +15,17 @@ mod link;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Floor;
-use postern_protocol::trust::sealed::Announcement;
-use postern_protocol::trust::{PublicKey, Root, SecretKey};
+use postern_protocol::trust::{PublicKey, Root};
+use postern_protocol::wire::control::Life;
 use postern_transport::backoff::Backoff;
 
 use crate::audit::Auditor;
 use crate::gate::Gate;
+use crate::identity::DeviceKeys;
 use crate::registry::Registry;
 use crate::store::Store;
 
@@ -34,20 +36,22 @@ pub(crate) use self::link::LinkError;
 /// What the link works with.
 #[derive(Debug)]
 pub(crate) struct Uplink {
-    /// The device's key.
-    pub(crate) key: SecretKey,
+    /// The device's keys.
+    pub(crate) keys: Arc<DeviceKeys>,
     /// The key by which the hub is recognised.
     pub(crate) hub_key: PublicKey,
     /// Where it listens, tried in order.
     pub(crate) hubs: Vec<SocketAddr>,
     /// How often the agent was started with this state.
     pub(crate) boots: u32,
+    /// This run of the agent.
+    pub(crate) life: Life,
+    /// When the hub last asked for a new key.
+    pub(crate) key_wanted: Option<Instant>,
     /// Where clients reach this agent, as configured or bound; empty means the address towards the hub.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The port on which clients are served.
     pub(crate) port: u16,
-    /// To which key the secrets of this device are sealed.
-    pub(crate) sealing: Announcement,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
     /// What people see of the link.
@@ -59,8 +63,8 @@ pub(crate) struct Uplink {
 pub(crate) struct Parts {
     /// This device.
     pub(crate) device: DeviceId,
-    /// Its key.
-    pub(crate) device_key: PublicKey,
+    /// Its keys.
+    pub(crate) keys: Arc<DeviceKeys>,
     /// Who may sign snapshots.
     pub(crate) root: Root,
     /// The highest snapshot that was accepted.
@@ -110,6 +114,9 @@ pub(crate) async fn run(mut uplink: Uplink) {
     loop {
         let error = link::once(&mut uplink, &mut backoff).await;
         uplink.status.down(&error);
+        if matches!(error, LinkError::KeyChanged) {
+            continue;
+        }
         let delay = backoff.delay(random());
         tracing::info!(%error, retry_ms = delay.as_millis(), "the link to the hub is down");
         tokio::time::sleep(delay).await;

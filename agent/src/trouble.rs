@@ -88,6 +88,15 @@ pub(crate) enum Trouble {
         /// The agent's user.
         expected: u32,
     },
+    /// Nobody has confirmed that the state is to be wiped.
+    #[error(
+        "this overwrites and removes key, policy, floor and enrolment in `{}`, and only a new code brings the device back; if that is meant, add `--yes`",
+        path.display()
+    )]
+    Unconfirmed {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// The event loop cannot be started.
     #[error("the event loop cannot be started: {0}")]
     Runtime(io::Error),
@@ -114,7 +123,10 @@ impl Trouble {
     /// The code for the shell.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Code(_) | Self::Prompt(PromptError::NoTerminal) => Exit::Usage,
+            Self::Unconfirmed { .. }
+            | Self::Config(_)
+            | Self::Code(_)
+            | Self::Prompt(PromptError::NoTerminal) => Exit::Usage,
             Self::Key(KeyError::Missing { .. }) | Self::Store(StoreError::NotEnrolled) => Exit::NotEnrolled,
             Self::Key(
                 KeyError::NotAFile { .. }
@@ -158,7 +170,7 @@ impl Trouble {
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,
             Self::Occupied { .. } | Self::Control(ControlError::Occupied { .. }) => Exit::Occupied,
-            Self::Enroll(EnrollError::Store(_)) => Exit::Failure,
+            Self::Enroll(EnrollError::Store(_) | EnrollError::Key(_)) => Exit::Failure,
             Self::Enroll(
                 EnrollError::Link(_)
                 | EnrollError::Refused(_)

@@ -19,6 +19,9 @@ mod faults;
 #[path = "agent/hub.rs"]
 mod hub;
 #[cfg(test)]
+#[path = "agent/key_life.rs"]
+mod key_life;
+#[cfg(test)]
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]

@@ -118,7 +118,8 @@ impl DialError {
         for (addr, failure) in &failures {
             match failure {
                 AttemptError::Connect(ConnectError::UnexpectedKey { expected, found }) => {
-                    let (found, expected) = (found.fingerprint(), expected.fingerprint());
+                    let (found, expected) =
+                        (found.fingerprint().to_string(), expected.fingerprint().to_string());
                     return Self::WrongKey { addr: *addr, found, expected };
                 }
                 AttemptError::Connect(ConnectError::Ended(ConnectionEnd::Tls {

@@ -31,7 +31,7 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
         account: membership.account.as_str(),
         user: membership.user.as_str(),
         fleet: membership.fleet.map(|fleet| fleet.to_string()),
-        key: identity.key.public().fingerprint(),
+        key: identity.key.public().fingerprint().to_string(),
         until: facts.map(|facts| clock::rfc3339(facts.expires)),
         second_factor: facts.and_then(|facts| facts.second_factor).map(clock::rfc3339),
         hub,
@@ -40,7 +40,7 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
         ("user", format!("{}/{}", membership.account, membership.user)),
         ("signed in", facts.map_or_else(|| "no: the pass is damaged".to_owned(), |facts| until(facts, now))),
         ("second factor", second_factor(facts, now)),
-        ("key", identity.key.public().fingerprint()),
+        ("key", identity.key.public().fingerprint().to_string()),
         ("hub", hub.describe().to_owned()),
     ];
     for (what, value) in rows {

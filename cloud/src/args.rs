@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Fingerprint;
 
 use crate::clock;
 use crate::fleet::Override;
@@ -121,7 +122,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<AlarmsCommand>,
     },
-    /// Devices: enrolment codes and the state of links.
+    /// Devices: enrolment codes, keys and the state of links.
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Secrets of devices, such as the password of a panel: setting, listing, removing. None is ever shown.
@@ -177,6 +178,39 @@ pub(crate) enum Reviewed {
 pub(crate) enum DeviceCommand {
     /// Prints an enrolment code for a device of the model: single use, for 24 hours.
     Add {
+        /// The device's name.
+        name: String,
+        /// Denies everything on the device until the fingerprint of its key was confirmed.
+        #[arg(long)]
+        confirm_key: bool,
+    },
+    /// Confirms the key of a device that awaits it: the device gets its policy.
+    Confirm {
+        /// The device's name.
+        name: String,
+        /// What the device prints, read to you by somebody who stands before it.
+        fingerprint: Fingerprint,
+    },
+    /// Forgets a key that awaits confirmation.
+    Reject {
+        /// The device's name.
+        name: String,
+    },
+    /// Asks a device for a new key. The present one works until the new one is in use.
+    RotateKey {
+        /// The device's name.
+        name: String,
+    },
+    /// Puts a device out of service: it ends all tunnels and forgets its users and services, and keeps its key.
+    Decommission {
+        /// The device's name.
+        name: String,
+        /// Forgets the device's key as well, once it has acknowledged: it can only come back with a new code.
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Brings a device back into service.
+    Recommission {
         /// The device's name.
         name: String,
     },
@@ -260,4 +294,5 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device, service or secret";
+  7  there is no such account, user, device, service or secret
+  8  the device's key is another one than was named, or not in a state for this; nothing was changed";

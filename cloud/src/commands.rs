@@ -37,8 +37,8 @@ use serde_json::{Value, json};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::trust::Root;
 use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
+use postern_protocol::trust::{Fingerprint, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
 use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, SecretCommand, UserCommand};
@@ -106,6 +106,15 @@ pub(crate) enum CommandError {
     Unknown { kind: EntityKind, name: String, nearest: Option<String> },
     #[error("user `{0}` is disabled; `postern-cloud user enable {0}` lifts it")]
     Disabled(Name),
+    #[error(
+        "the key of `{device}` has the fingerprint {seen}, not {typed}; if that is what the device prints, type it \
+         again; if not, somebody else has used the code: `postern-cloud device reject {device}`; nothing was changed"
+    )]
+    Fingerprint { device: Name, seen: Fingerprint, typed: Fingerprint },
+    #[error("no key of `{0}` awaits confirmation; `postern-cloud device list` shows how it stands")]
+    NotWaiting(Name),
+    #[error("`{0}` is in service; `postern-cloud device decommission {0}` puts it out of it")]
+    NotRetired(Name),
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
     #[error("{what}: {error}")]
@@ -114,9 +123,7 @@ pub(crate) enum CommandError {
     Bind(#[from] postern_transport::quic::BindError),
     #[error("the time span cannot be negative")]
     NegativeSpan,
-    #[error(
-        "device `{0}` is not enrolled, so nothing can be sealed to it; `postern-cloud device add {0}` begins that"
-    )]
+    #[error("device `{0}` is not enrolled, so it has no key; `postern-cloud device add {0}` begins that")]
     NotEnrolled(Name),
     #[error(
         "device `{0}` has announced no key to which a secret could be sealed; bring it online once, with the agent of \
@@ -169,6 +176,7 @@ impl CommandError {
             },
             Self::Running(_) => 6,
             Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } => 7,
+            Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
             Self::Explain(error) => match error {
                 ExplainError::Unknown { .. } | ExplainError::NoService { .. } => 7,
                 ExplainError::Compile(_)
@@ -181,7 +189,6 @@ impl CommandError {
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
             Self::NoAddress
-            | Self::NotEnrolled(_)
             | Self::NoSealingKey(_)
             | Self::TooManySecrets(_)
             | Self::Plaintext(_)
@@ -249,7 +256,16 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         }
         Command::Alarms { command: None } => alarms::list(state),
         Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),
-        Command::Device(DeviceCommand::Add { name }) => device::add(state, &name),
+        Command::Device(DeviceCommand::Add { name, confirm_key }) => device::add(state, &name, confirm_key),
+        Command::Device(DeviceCommand::Confirm { name, fingerprint }) => {
+            device::confirm(state, &name, fingerprint)
+        }
+        Command::Device(DeviceCommand::Reject { name }) => device::reject(state, &name),
+        Command::Device(DeviceCommand::RotateKey { name }) => device::rotate_key(state, &name),
+        Command::Device(DeviceCommand::Decommission { name, forget }) => {
+            device::decommission(state, &name, forget)
+        }
+        Command::Device(DeviceCommand::Recommission { name }) => device::recommission(state, &name),
         Command::Device(DeviceCommand::List) => device::list(state),
         Command::Secret(SecretCommand::Set { device, name, stdin }) => {
             secret::set(state, &device, &name, stdin)

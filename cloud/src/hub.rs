@@ -9,6 +9,7 @@
 //! A connection is a visitor until it brings a link, and visitors are closed after a while: strangers hold few places,
 //! for a short time, and none that a linked device has. Deliberately absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
 
+mod attempts;
 mod enroll;
 mod link;
 mod links;
@@ -33,12 +34,13 @@ use postern_protocol::wire::text::Text;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
+use self::attempts::Attempts;
 use self::links::Links;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
 use crate::signer::Signer;
-use crate::store::{Store, StoreError};
+use crate::store::{Standing, Store, StoreError};
 use crate::visibility::visible_devices;
 
 pub use self::nudge::{Watcher, is_running, notify};
@@ -50,6 +52,7 @@ pub struct Hub {
     publisher: Arc<Publisher>,
     login: Arc<Login>,
     links: Links,
+    attempts: Attempts,
     news: News,
     clock: fn() -> UnixTime,
 }
@@ -77,7 +80,7 @@ impl Hub {
         news: News,
         clock: fn() -> UnixTime,
     ) -> Self {
-        Self { store, publisher, login, links: Links::default(), news, clock }
+        Self { store, publisher, login, links: Links::default(), attempts: Attempts::new(), news, clock }
     }
 
     /// Admits connections until the endpoint is closed.
@@ -167,7 +170,7 @@ impl Hub {
             | HubRequest::ListDevices
             | HubRequest::Logout
             | HubRequest::LogoutEverywhere
-            | HubRequest::StepUp { .. }) => self.answer(connection.peer_key(), other).await,
+            | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
         if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
@@ -175,11 +178,11 @@ impl Hub {
         }
     }
 
-    async fn answer(self: &Arc<Self>, key: PublicKey, request: HubRequest) -> HubAnswer {
-        let now = (self.clock)();
+    async fn answer(self: &Arc<Self>, connection: &Connection, request: HubRequest) -> HubAnswer {
+        let (key, now) = (connection.peer_key(), (self.clock)());
         match request {
             HubRequest::Enroll { secret, label, sealing } => {
-                self.enroll(key, secret, &label, sealing, now).await
+                self.enroll(connection, secret, &label, sealing, now).await
             }
             HubRequest::AcceptInvitation { secret, password } => {
                 self.arrive(self.login.accept_invitation(key, secret, password, now).await).await
@@ -225,8 +228,11 @@ impl Hub {
                 let (Some(state), Some(body)) = (tx.device(&name)?, model.devices.get(&name)) else {
                     continue;
                 };
-                // A device without a key cannot be connected to.
-                let Some(device_key) = state.key else { continue };
+                // A device without a key cannot be connected to. One whose key nobody has confirmed may be somebody
+                // else's: people would type passwords into it.
+                let Some(device_key) = state.key.filter(|_| state.standing() == Standing::InService) else {
+                    continue;
+                };
                 let entry = DeviceEntry {
                     device: state.id,
                     name,

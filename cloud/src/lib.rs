@@ -11,6 +11,7 @@
 //! anything that a device would have to trust. It believes signatures, never this process.
 
 mod args;
+mod buckets;
 mod chance;
 mod clock;
 mod commands;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Snapshot;
 use postern_protocol::policy::snapshot::FormFault;
+use postern_protocol::policy::{Secret, Snapshot};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, EnvelopeFault, Signed as _};
 use postern_protocol::wire::codec::{self, CodecFault};
@@ -22,7 +22,7 @@ use crate::compile::{Addressee, CompileError, Compiler, Content, Roster, Term};
 use crate::model::Model;
 use crate::parallel;
 use crate::signer::{Authority, Signer, SignerError};
-use crate::store::{DeviceState, Sealed, SealedTerm, StoreError, Tx};
+use crate::store::{DeviceState, Sealed, SealedTerm, Standing, StoreError, Tx};
 
 /// Signs snapshots for one installation.
 #[derive(Debug)]
@@ -203,12 +203,18 @@ impl Publisher {
                 let Some(state) = tx.device(name)? else { continue };
                 // A device without a key has no snapshot: it names the key that may hold it.
                 let Some(addressee) = addressee(&authority, &state) else { continue };
-                devices.push((name, addressee, tx.snapshot_term(name)?, tx.sealed_secrets(&state)?));
+                devices.push((
+                    name,
+                    addressee,
+                    state.standing(),
+                    tx.snapshot_term(name)?,
+                    tx.sealed_secrets(&state)?,
+                ));
             }
             published.compiled += devices.len();
             // One device after another is stored, by the one who holds the transaction.
-            let sealed = parallel::map(&devices, |(name, addressee, newest, secrets)| {
-                let content = compiler.compile(name)?.with_secrets(secrets.clone());
+            let sealed = parallel::map(&devices, |(name, addressee, standing, newest, secrets)| {
+                let content = content(&compiler, name, *standing, secrets)?;
                 renewed(&authority, content, name, *addressee, newest.as_ref(), now)
             });
             for ((name, ..), sealed) in devices.into_iter().zip(sealed) {
@@ -277,8 +283,8 @@ impl Publisher {
             return Err(PublishError::Ahead { device: device.name.clone(), claimed: held.version, newest });
         }
         let (model, roster) = (tx.model()?, tx.roster()?);
-        let content = Compiler::among(&model, &roster, [&device.name]).compile(&device.name)?;
-        let content = content.with_secrets(tx.sealed_secrets(device)?);
+        let compiler = Compiler::among(&model, &roster, [&device.name]);
+        let content = content(&compiler, &device.name, device.standing(), &tx.sealed_secrets(device)?)?;
         let sealed = seal(&authority, &device.name, content, addressee, held.version, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         let version = sealed.term.held.version;
@@ -330,7 +336,7 @@ fn addressee(authority: &Authority, device: &DeviceState) -> Option<Addressee> {
     Some(Addressee {
         fleet: root.fleet,
         device: device.id,
-        device_key: device.key?,
+        device_key: device.addressed_key()?,
         epoch: root.policy_epoch,
         locks_cleared: 0,
     })
@@ -378,6 +384,20 @@ fn seal(
     let bytes = sealed.map_err(|fault| PublishError::Seal { device: name(), fault })?;
     let term = SealedTerm { held, content: digest, issued: now, expires: term.expires };
     Ok(Sealed { term, bytes })
+}
+
+/// What a device may be told: its policy only while it is in service.
+fn content(
+    compiler: &Compiler<'_>,
+    device: &Name,
+    standing: Standing,
+    secrets: &[Secret],
+) -> Result<Content, CompileError> {
+    match standing {
+        Standing::InService => Ok(compiler.compile(device)?.with_secrets(secrets.to_vec())),
+        Standing::AwaitsConfirmation => Ok(Content::deny_all()),
+        Standing::Retired => Ok(Content::retired()),
+    }
 }
 
 /// Whether half of a snapshot's lifetime is over. A device that is reached in the second half misses nothing.

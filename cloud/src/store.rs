@@ -12,6 +12,7 @@ mod alarms;
 mod devices;
 mod installation;
 mod invitations;
+mod lives;
 mod model;
 mod people;
 mod revisions;
@@ -31,7 +32,7 @@ use postern_protocol::time::UnixTime;
 use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
-pub use self::devices::{DeviceState, Refused};
+pub use self::devices::{DeviceState, Refused, Standing};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
 pub use self::people::{OneTime, Person, PersonState};

@@ -3,15 +3,19 @@
 //! 1. [`keys`]: ed25519, with weak keys refused wherever one enters.
 //! 2. [`envelope`]: the frame around every signed object, and the numbered steps of its verification.
 //! 3. [`root`]: which keys may sign what.
-//! 4. [`pass`]: a user's signed identity, and how it becomes a [`Subject`].
-//! 5. [`sealed`]: secrets that only one device can open.
-//! 6. [`timestamp`]: what time it is and what is newest.
+//! 4. [`fingerprint`]: a key as people compare it.
+//! 5. [`next_key`]: how a device announces its next key.
+//! 6. [`pass`]: a user's signed identity, and how it becomes a [`Subject`].
+//! 7. [`sealed`]: secrets that only one device can open.
+//! 8. [`timestamp`]: what time it is and what is newest.
 //!
 //! The words are TUF's (The Update Framework 1.0.34): root, role, threshold, version, expiry, rollback.
 
 pub mod digest;
 pub mod envelope;
+pub mod fingerprint;
 pub mod keys;
+pub mod next_key;
 pub mod pass;
 pub mod root;
 pub mod sealed;
@@ -19,7 +23,9 @@ pub mod timestamp;
 
 pub use digest::Digest;
 pub use envelope::{Domain, Envelope, EnvelopeFault, Signed};
+pub use fingerprint::{Fingerprint, FingerprintFault};
 pub use keys::{KeyFault, PublicKey, SecretKey, Signature};
+pub use next_key::NextKey;
 pub use pass::{Channel, Factor, Method, Narrowing, Pass, PassFault, Proof, Subject};
 pub use root::{Role, RoleKeys, Root, RootFault};
 pub use timestamp::{Nonce, Timestamp, TimestampFault};

@@ -2,22 +2,23 @@
 
 use serde::Serialize;
 
-use postern_protocol::policy::{Expectation, Index, verify};
+use postern_protocol::policy::Index;
 use postern_protocol::time::UnixTime;
 
 use super::{Trouble, View, secret};
 use crate::clock::Clock;
 use crate::exit::Exit;
+use crate::identity::Keys;
 use crate::report::{PolicyReport, Shown, time};
 use crate::secrets::SecretReport;
-use crate::store::StoreError;
-use crate::{identity, store};
+use crate::store::{self, StoreError};
 
 /// What was found.
 #[derive(Debug, Serialize)]
 struct CheckReport {
     device: postern_protocol::id::DeviceId,
     key: postern_protocol::trust::PublicKey,
+    fingerprint: postern_protocol::trust::Fingerprint,
     root_version: u32,
     policy: Option<PolicyReport>,
     floor: Option<u64>,
@@ -40,9 +41,10 @@ impl Shown for CheckReport {
             None => "none: everything is denied until the hub sends one".to_owned(),
         };
         let mut text = format!(
-            "device     {}\nkey        {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nclock      {}\n",
+            "device     {}\nkey        {}\nfingerprint {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nclock      {}\n",
             self.device,
             self.key,
+            self.fingerprint,
             self.root_version,
             self.audit_rows,
             time(self.now)
@@ -59,20 +61,16 @@ impl Shown for CheckReport {
 
 pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
     let dir = &view.config.state_dir;
-    let key = identity::load(dir)?;
+    let mut keys = Keys::load(dir)?;
     let boot = store::peek(dir)?;
     let root = boot.enrollment.root()?;
     let clock = Clock::new(boot.pass_issued);
     let mut warnings = Vec::new();
     let policy = match &boot.sealed {
         Some(sealed) => {
-            let expected = Expectation {
-                root: &root,
-                device: boot.enrollment.device,
-                device_key: key.public(),
-                floor: boot.floor,
-            };
-            let index = Index::build(verify(sealed, &expected)?);
+            let verified = keys.verify(sealed, &root, boot.enrollment.device, boot.floor)?;
+            keys.settle(&verified.snapshot().device_key);
+            let index = Index::build(verified);
             clock.learn_policy(index.snapshot().issued);
             Some(PolicyReport::of(&index, clock.now()))
         }
@@ -91,7 +89,8 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
     }
     view.show(&CheckReport {
         device: boot.enrollment.device,
-        key: key.public(),
+        key: keys.present.public(),
+        fingerprint: keys.present.public().fingerprint(),
         root_version: root.version,
         floor: boot.floor.map(|floor| floor.version),
         policy,

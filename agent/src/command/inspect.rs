@@ -1,18 +1,21 @@
 //! The commands that look: over the control socket where an agent runs, otherwise in the state directory.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use postern_protocol::id::TunnelId;
-use postern_protocol::policy::{Expectation, Index, verify};
+use postern_protocol::policy::Index;
 
 use super::{Trouble, View, print};
 use crate::clock::Clock;
 use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
+use crate::identity::Keys;
 use crate::report::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdict};
-use crate::{gate, identity, store};
+use crate::store::Boot;
+use crate::{gate, store};
 
 pub(super) fn status(view: &View<'_>) -> Result<Exit, Trouble> {
     let report: StatusReport = online(view, &Request::Status {})?;
@@ -84,6 +87,18 @@ pub(super) fn end(view: &View<'_>, tunnel: TunnelId) -> Result<Exit, Trouble> {
     Ok(Exit::Ok)
 }
 
+/// The keys of a stored state as its snapshot puts them in force.
+pub(super) fn keys(dir: &Path, boot: &Boot) -> Result<Keys, Trouble> {
+    let mut keys = Keys::load(dir)?;
+    let root = boot.enrollment.root()?;
+    let stored =
+        boot.sealed.as_deref().map(|sealed| keys.verify(sealed, &root, boot.enrollment.device, boot.floor));
+    if let Some(Ok(stored)) = stored {
+        keys.settle(&stored.snapshot().device_key);
+    }
+    Ok(keys)
+}
+
 /// Asks the running agent.
 pub(super) fn online<T: DeserializeOwned>(view: &View<'_>, request: &Request) -> Result<T, Trouble> {
     let value = ask(&view.config.control.socket, request)?;
@@ -106,12 +121,10 @@ pub(super) fn either<T: DeserializeOwned>(
 pub(super) fn stored(view: &View<'_>) -> Result<(Option<Arc<Index>>, Clock), Trouble> {
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
-    let (root, key) = (boot.enrollment.root()?, identity::load(dir)?);
+    let (root, keys) = (boot.enrollment.root()?, Keys::load(dir)?);
     let clock = Clock::new(boot.pass_issued);
     let Some(sealed) = &boot.sealed else { return Ok((None, clock)) };
-    let (device, device_key) = (boot.enrollment.device, key.public());
-    let expected = Expectation { root: &root, device, device_key, floor: boot.floor };
-    let index = Index::build(verify(sealed, &expected)?);
+    let index = Index::build(keys.verify(sealed, &root, boot.enrollment.device, boot.floor)?);
     clock.learn_policy(index.snapshot().issued);
     Ok((Some(Arc::new(index)), clock))
 }

@@ -9,14 +9,14 @@ use data_encoding::HEXLOWER;
 
 use postern_protocol::name::Name;
 
-use super::inspect::{either, online, stored};
+use super::inspect::{either, keys, online, stored};
 use super::{Trouble, View, print, prompt};
 use crate::control::{AskError, Request};
 use crate::daemon::StateDir;
 use crate::exit::Exit;
 use crate::gate::Gate;
 use crate::secrets::{Keyring, SecretError, SecretReport, Secrets};
-use crate::{identity, store};
+use crate::store;
 
 pub(super) fn set(view: &View<'_>, name: Name, from_stdin: bool) -> Result<Exit, Trouble> {
     let keyring = keyring(view)?;
@@ -68,9 +68,9 @@ pub(super) fn secrets(view: &View<'_>) -> Result<Secrets, Trouble> {
 
 fn keyring(view: &View<'_>) -> Result<Keyring, Trouble> {
     let dir = &view.config.state_dir;
-    let key = identity::load(dir)?;
-    let enrollment = store::peek(dir)?.enrollment;
-    Ok(Keyring::new(&key, enrollment.root()?.fleet, enrollment.device)?)
+    let boot = store::peek(dir)?;
+    let key = keys(dir, &boot)?.present;
+    Ok(Keyring::new(&key, boot.enrollment.root()?.fleet, boot.enrollment.device)?)
 }
 
 fn said(view: &View<'_>, sentence: &str, name: &Name) -> Result<Exit, Trouble> {

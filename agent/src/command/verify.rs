@@ -19,11 +19,11 @@ use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verifie
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Domain, PublicKey, Root, RootFault};
 
-use super::{Trouble, View};
+use super::{Trouble, View, inspect};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::report::{Shown, time};
-use crate::{identity, store};
+use crate::store;
 
 /// What a device would hold after the files that it was shown.
 struct Holding {
@@ -103,9 +103,10 @@ pub(super) fn run(view: &View<'_>, at: Option<UnixTime>, files: &[PathBuf]) -> R
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
     let clock = Clock::new(boot.pass_issued);
+    let keys = inspect::keys(dir, &boot)?;
     let mut holding = Holding {
         device: boot.enrollment.device,
-        device_key: identity::load(dir)?.public(),
+        device_key: keys.present.public(),
         root: boot.enrollment.root()?,
         floor: boot.floor,
         policy: None,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
@@ -17,6 +17,7 @@ use crate::audit::Auditor;
 use crate::clock::Clock;
 use crate::control::{Asked, Request, Response};
 use crate::gate::Gate;
+use crate::identity::DeviceKeys;
 use crate::registry::Registry;
 use crate::report::{
     AuditLine, AuditReport, ClockReport, PolicyReport, SessionReport, StatusReport, Verdict,
@@ -29,6 +30,7 @@ use crate::sync::LinkStatus;
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) device: DeviceId,
+    pub(super) keys: Arc<DeviceKeys>,
     pub(super) boots: u32,
     pub(super) started: Instant,
     pub(super) listening: SocketAddr,
@@ -38,6 +40,7 @@ pub(super) struct Answers {
     pub(super) store: Store,
     pub(super) link: Arc<LinkStatus>,
     pub(super) secrets: Arc<Secrets>,
+    pub(super) stop: Arc<Notify>,
 }
 
 impl Answers {
@@ -83,6 +86,21 @@ impl Answers {
                 }
                 Err(error) => Response::Refused(error.to_string()),
             },
+            Request::RotateKey {} | Request::Decommission {} if !owns(uid) => Response::Refused(
+                "only root and the agent's own user may do that; run it with `sudo`".to_owned(),
+            ),
+            Request::RotateKey {} => match self.keys.prepare() {
+                Ok(key) => {
+                    self.record(uid, "key rotate").await;
+                    report(&key.fingerprint())
+                }
+                Err(error) => Response::Refused(error.to_string()),
+            },
+            Request::Decommission {} => {
+                self.record(uid, "decommission").await;
+                self.stop.notify_one();
+                report(&true)
+            }
         }
     }
 
@@ -115,6 +133,8 @@ impl Answers {
         StatusReport {
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             device: self.device,
+            fingerprint: self.keys.public().fingerprint().to_string(),
+            next_fingerprint: self.keys.next().map(|key| key.public().fingerprint().to_string()),
             boots: self.boots,
             uptime_s: self.started.elapsed().as_secs(),
             listening: self.listening,
@@ -134,6 +154,11 @@ impl Answers {
     fn policy(&self) -> Option<PolicyReport> {
         self.gate.policy().map(|index| PolicyReport::of(&index, self.gate.clock().now()))
     }
+}
+
+/// Whoever could change the state directory as well.
+fn owns(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 fn report<T: Serialize>(value: &T) -> Response {

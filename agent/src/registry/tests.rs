@@ -96,6 +96,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         issued: UnixTime::from_secs(NOW),
         expires: UnixTime::from_secs(NOW + 1_000_000),
         assigned: true,
+        retired: false,
         limits: DeviceLimits { tunnels: 10, tunnels_per_user: 10 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("a"), service("b")],

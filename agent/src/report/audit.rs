@@ -126,6 +126,11 @@ impl From<Row> for AuditLine {
             Event::Alarm { kind, detail } => {
                 Self { reason: Some(kind.word().to_owned()), detail: Some(detail.to_string()), ..line }
             }
+            Event::Enrolled { device, key } => {
+                Self { detail: Some(format!("{device}, key {}", key.fingerprint())), ..line }
+            }
+            Event::KeyChanged { key } => Self { detail: Some(format!("key {}", key.fingerprint())), ..line },
+            Event::Retired { held } => Self { version: Some(held.version), ..line },
         }
     }
 }

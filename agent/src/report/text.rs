@@ -33,8 +33,13 @@ impl Shown for StatusReport {
         } else {
             time(self.clock.now)
         };
+        let key = match &self.next_fingerprint {
+            Some(next) => format!("{} (next: {next})", self.fingerprint),
+            None => self.fingerprint.clone(),
+        };
         pairs(&[
             ("device", self.device.to_string()),
+            ("key", key),
             ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
             ("listening", self.listening.to_string()),
             ("policy", policy),
@@ -198,6 +203,7 @@ fn span(seconds: u32) -> String {
 
 fn summary(policy: &PolicyReport) -> String {
     let state = match (policy.expired, policy.assigned) {
+        _ if policy.retired => "the device is out of service, everything is denied",
         (true, _) => "out of date, everything is denied",
         (false, false) => "the device is not assigned, everything is denied",
         (false, true) => "in force",

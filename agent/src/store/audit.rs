@@ -95,8 +95,23 @@ impl AuditDb {
         let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).map_err(sqlite)?;
         for body in bodies {
             let row: Row = codec::decode(&body.map_err(sqlite)?, ROW_BYTES)?;
-            if let Event::PolicyApplied { held: Held { epoch, version, digest }, .. } = row.event {
-                return Ok(Some(Floor { epoch, version, digest }));
+            match row.event {
+                Event::PolicyApplied { held: Held { epoch, version, digest }, .. } => {
+                    return Ok(Some(Floor { epoch, version, digest }));
+                }
+                // What came before was policy of another enrolment.
+                Event::Enrolled { .. } => return Ok(None),
+                Event::Started { .. }
+                | Event::Stopped
+                | Event::PolicyRefused { .. }
+                | Event::Permitted { .. }
+                | Event::Denied { .. }
+                | Event::Failed { .. }
+                | Event::Closed { .. }
+                | Event::Control { .. }
+                | Event::Alarm { .. }
+                | Event::KeyChanged { .. }
+                | Event::Retired { .. } => {}
             }
         }
         Ok(None)

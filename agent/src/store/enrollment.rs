@@ -42,6 +42,11 @@ impl Enrollment {
         Ok(root)
     }
 
+    /// Whose floor it is: versions of one device under one chain of roots.
+    pub(super) fn owner(&self) -> Digest {
+        Digest::of(&[self.pinned.as_bytes(), self.device.as_bytes()])
+    }
+
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
         Ok(codec::encode(self, LARGEST)?)
     }
@@ -71,6 +76,6 @@ impl Enrollment {
     }
 }
 
-const FILE: &str = "enrollment";
+pub(super) const FILE: &str = "enrollment";
 /// 64 roots of 16 KiB and a little.
 const LARGEST: usize = 2 * 1024 * 1024;

@@ -74,7 +74,7 @@ impl Format {
     }
 
     fn journal(&self, connection: &Connection) -> Result<(), StoreError> {
-        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;";
+        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;";
         connection.execute_batch(prepare).map_err(|error| self.error(error))?;
         let wal = connection
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))

@@ -35,7 +35,7 @@ impl PolicyDb {
         FORMAT.open_read_only(dir).map(Self)
     }
 
-    /// Everything about an enrolment in one transaction.
+    /// Everything about an enrolment in one transaction, over everything of an earlier one.
     pub(super) fn enroll(
         &mut self,
         enrollment: &Enrollment,
@@ -48,6 +48,11 @@ impl PolicyDb {
             .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
             .map_err(sqlite)?;
         put_policy(&transaction, floor, sealed)?;
+        // Time that another cloud has signed must not bind this one, its row is not owed any more, and what was sealed
+        // to the key before opens no more.
+        transaction
+            .execute_batch("DELETE FROM owed; DELETE FROM secret; UPDATE counter SET pass_issued = 0;")
+            .map_err(sqlite)?;
         transaction.commit().map_err(sqlite)
     }
 
@@ -70,6 +75,13 @@ impl PolicyDb {
             floor,
         )?;
         transaction.commit().map_err(sqlite)
+    }
+
+    /// Removes the secrets that were set here, moves the journal into the database and empties it: pages of earlier
+    /// snapshots lie in both, and freed ones are overwritten with zeros when they are freed.
+    pub(super) fn forget(&mut self) -> Result<(), StoreError> {
+        self.0.execute("DELETE FROM secret", []).map_err(sqlite)?;
+        self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(sqlite)
     }
 
     /// The owed audit row was written.

@@ -26,8 +26,9 @@ fn enrollment() -> Enrollment {
 
 fn enrolled() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    prepare_enrollment(dir.path()).unwrap();
+    prepare_enrollment(dir.path(), false).unwrap();
     enroll(dir.path(), &enrollment(), floor(1), b"first").unwrap();
+    copy_enrollment(dir.path(), &enrollment(), floor(1)).unwrap();
     dir
 }
 
@@ -50,11 +51,14 @@ fn an_enrolment_is_read_back_and_not_overwritten() {
     let boot = peek(dir.path()).unwrap();
     assert_eq!(boot.enrollment, enrollment());
     assert_eq!((boot.sealed.as_deref(), boot.floor), (Some(&b"first"[..]), Some(floor(1))));
-    assert!(matches!(prepare_enrollment(dir.path()), Err(StoreError::Enrolled)));
+    assert!(matches!(prepare_enrollment(dir.path(), false), Err(StoreError::Enrolled)));
+    prepare_enrollment(dir.path(), true).unwrap();
 }
 
 #[test]
 fn a_directory_without_enrolment_is_not_enrolled() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(prepare_enrollment(dir.path(), true), Err(StoreError::NotEnrolled)));
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(peek(dir.path()), Err(StoreError::NotEnrolled)));
     assert!(matches!(boot(dir.path(), LIMIT), Err(StoreError::NotEnrolled)));
@@ -77,7 +81,7 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
     let dir = enrolled();
     let (databases, _) = boot(dir.path(), LIMIT).unwrap();
     let store = start(databases);
-    store.install(floor(u64::MAX), b"newest".to_vec()).await.unwrap();
+    store.install(floor(u64::MAX), b"newest".to_vec(), false).await.unwrap();
     store.close().await;
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed.as_deref(), Some(&b"newest"[..]));
@@ -152,10 +156,13 @@ async fn a_database_that_becomes_unusable_denies_and_is_opened_again() {
     std::fs::rename(&policy, dir.path().join("away")).unwrap();
     std::fs::create_dir(&policy).unwrap();
     let store = start(databases);
-    assert!(matches!(store.install(floor(2), b"second".to_vec()).await, Err(StoreError::Sqlite { .. })));
+    assert!(matches!(
+        store.install(floor(2), b"second".to_vec(), false).await,
+        Err(StoreError::Sqlite { .. })
+    ));
     std::fs::remove_dir(&policy).unwrap();
     std::fs::rename(dir.path().join("away"), &policy).unwrap();
-    store.install(floor(3), b"third".to_vec()).await.unwrap();
+    store.install(floor(3), b"third".to_vec(), false).await.unwrap();
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().floor, Some(floor(3)));
 }

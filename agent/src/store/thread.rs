@@ -14,7 +14,7 @@ use postern_protocol::time::UnixTime;
 
 use super::audit::AuditDb;
 use super::policy::PolicyDb;
-use super::{Databases, StoreError, floor};
+use super::{Databases, StoreError, floor, wipe};
 
 /// The way to the store's thread. Clones share it.
 #[derive(Clone, Debug)]
@@ -68,12 +68,18 @@ impl Store {
         durable.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Stores a verified snapshot: envelope, floor and the owed audit row in one transaction, then the floor file.
+    /// Stores a verified snapshot: envelope, floor and the owed audit row in one transaction, then the floor file. With
+    /// `retired`, nothing of earlier snapshots is left on the disk afterwards.
     ///
     /// # Errors
     /// Why nothing was stored.
-    pub(crate) async fn install(&self, floor: Floor, sealed: Vec<u8>) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, reply })).await?
+    pub(crate) async fn install(
+        &self,
+        floor: Floor,
+        sealed: Vec<u8>,
+        retired: bool,
+    ) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, retired, reply })).await?
     }
 
     /// The audit row of the newest snapshot was written. `dated` is when that snapshot was signed.
@@ -163,7 +169,7 @@ enum Command {
 /// Everything that is done by itself, between batches of rows.
 #[derive(Debug)]
 enum Errand {
-    Install { floor: Floor, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Install { floor: Floor, sealed: Vec<u8>, retired: bool, reply: oneshot::Sender<Result<(), StoreError>> },
     Settle { dated: UnixTime },
     KeepPassTime { issued: UnixTime },
     KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
@@ -212,8 +218,12 @@ impl Keeper {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Install { floor, sealed, reply } => {
-                let _gone = reply.send(self.install(floor, &sealed));
+            Errand::Install { floor, sealed, retired, reply } => {
+                let installed = self.install(floor, &sealed);
+                if retired && installed.is_ok() {
+                    self.forget();
+                }
+                let _gone = reply.send(installed);
             }
             Errand::Settle { dated } => self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle())),
             Errand::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
@@ -273,10 +283,19 @@ impl Keeper {
             }
             return Err(error);
         }
-        if let Err(error) = floor::write(&self.databases.dir, floor) {
+        if let Err(error) = floor::write(&self.databases.dir, &self.databases.owner, floor) {
             tracing::warn!(%error, "the copy of the version floor cannot be written; the database has it");
         }
         Ok(())
+    }
+
+    /// Leaves nothing of earlier snapshots behind: neither in the journal nor in a database that was set aside.
+    fn forget(&mut self) {
+        let forgotten = self.policy().and_then(|db| db.forget());
+        let wiped = wipe::set_aside(&self.databases.dir, super::policy::FILE);
+        if let Err(error) = forgotten.and(wiped) {
+            tracing::error!(%error, "something of an earlier policy is still on the disk");
+        }
     }
 
     fn quietly(&mut self, change: impl FnOnce(&mut PolicyDb) -> Result<(), StoreError>) {
@@ -337,7 +356,10 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Failed { .. }
         | Event::Closed { .. }
         | Event::Control { .. }
-        | Event::Alarm { .. } => None,
+        | Event::Alarm { .. }
+        | Event::Enrolled { .. }
+        | Event::KeyChanged { .. }
+        | Event::Retired { .. } => None,
     }
 }
 

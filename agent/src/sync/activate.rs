@@ -3,6 +3,9 @@
 //! 1. Verify: signatures, addressee, floor, form. 2. Store: envelope, floor and owed audit row in one transaction.
 //! 3. Swap the index. 4. Decide every live tunnel again. 5. Record, with how many were cut. 6. Acknowledge.
 //!
+//! A snapshot for the device's announced next key puts that key in force as well: the commit of step 2 is the moment.
+//! One that says that the device is out of service makes the store forget what it held before.
+//!
 //! A snapshot that does not verify leaves the earlier one in force, and its tunnels alone. One that verifies and cannot
 //! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
 //! alive, and neither must one that hangs. It is reported as not stored, and asked for again with the next link.
@@ -13,7 +16,8 @@
 use std::time::{Duration, Instant};
 
 use postern_protocol::audit::Event;
-use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verified, verify};
+use postern_protocol::id::DeviceId;
+use postern_protocol::policy::{Floor, Index, SnapshotFault, Verified};
 use postern_protocol::session::agent::Outcome;
 use postern_protocol::wire::control::{Held, NackCode};
 use postern_protocol::wire::text::Text;
@@ -51,8 +55,9 @@ impl Activator {
     /// Why the gate stays shut until the hub sends another one.
     pub(crate) fn resume(&self, sealed: &[u8]) -> Result<Floor, SnapshotFault> {
         let verified = self.verify(sealed)?;
-        let floor = verified.floor();
+        let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
         self.parts.gate.install(Index::build(verified));
+        self.parts.keys.settle(&addressed);
         Ok(floor)
     }
 
@@ -70,12 +75,13 @@ impl Activator {
             }
             Err(fault) => return self.refuse(claimed, nack(&fault), &fault.to_string()).await,
         };
-        let floor = verified.floor();
+        let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
+        let retired = verified.snapshot().retired;
         if self.is_active() && self.parts.floor == Some(floor) {
             return Outcome::Applied { held: claimed, cut: 0 };
         }
         let store = self.parts.store.clone();
-        let mut storing = std::pin::pin!(store.install(floor, sealed));
+        let mut storing = std::pin::pin!(store.install(floor, sealed, retired));
         // A disk that hangs must not keep a withdrawn right alive.
         let stored = tokio::time::timeout(STORING, &mut storing).await.ok();
         self.parts.floor = Some(floor);
@@ -91,12 +97,24 @@ impl Activator {
         if let Err(error) = stored {
             return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
         }
+        // What is stored is for this key: from here on the other one is of the past, also after a power cut.
+        let rekeyed = self.parts.keys.settle(&addressed);
         self.record(floor, cut).await;
+        if rekeyed {
+            self.note(Event::KeyChanged { key: addressed }).await;
+        }
+        if retired {
+            self.note(Event::Retired { held: claimed }).await;
+        }
         Outcome::Applied { held: claimed, cut }
     }
 
     pub(super) const fn floor(&self) -> Option<Floor> {
         self.parts.floor
+    }
+
+    pub(super) const fn device(&self) -> DeviceId {
+        self.parts.device
     }
 
     pub(super) const fn root_version(&self) -> u32 {
@@ -111,8 +129,8 @@ impl Activator {
     }
 
     fn verify(&self, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
-        let Parts { root, device, device_key, floor, .. } = &self.parts;
-        verify(sealed, &Expectation { root, device: *device, device_key: *device_key, floor: *floor })
+        let Parts { root, device, keys, floor, .. } = &self.parts;
+        keys.verify(sealed, root, *device, *floor)
     }
 
     async fn record(&self, floor: Floor, cut: u32) {
@@ -126,6 +144,14 @@ impl Activator {
             Err(error) => {
                 tracing::error!(%error, version = floor.version, "a policy change was not recorded yet")
             }
+        }
+    }
+
+    /// Records what follows from a snapshot that is in force.
+    async fn note(&self, event: Event) {
+        let word = event.word();
+        if let Err(error) = self.parts.auditor.record(event).await {
+            tracing::error!(%error, event = word, "a change was not recorded");
         }
     }
 

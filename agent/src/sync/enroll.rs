@@ -1,9 +1,12 @@
 //! Enrols the device: its own key, a single-use code, and an identity that the cloud assigns.
 //!
-//! 1. Make sure that the result can be stored, then make the key.
+//! 1. Make sure that the result can be stored, then make the key. A device that is enrolled anew makes it beside the
+//!    present one.
 //! 2. Dial the hub that the code names, by the key that the code names, and prove the code's secret.
 //! 3. Verify the roots from the code's digest onwards, and the first snapshot under them.
-//! 4. Store all of it in one transaction.
+//! 4. Store all of it in one transaction: the commit point. Until then an earlier enrolment is whole; from then on its
+//!    key and policy are of the past.
+//! 5. Give the new key its name, and write the copies. Whatever a power cut prevents of this, the next start does.
 //!
 //! Deliberately absent: an identity that the device claims. Its label is for people.
 
@@ -24,6 +27,7 @@ use postern_transport::quic::{ConnectionEnd, StreamFault};
 
 use super::dial::{Dialled, dial};
 use super::link::LinkError;
+use crate::identity::{self, KeyError};
 use crate::store::{self, Enrollment, StoreError};
 
 /// Why the device is not enrolled.
@@ -56,6 +60,9 @@ pub(crate) enum EnrollError {
     /// It cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key cannot be made or named.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 impl From<FrameFault> for EnrollError {
@@ -64,7 +71,7 @@ impl From<FrameFault> for EnrollError {
     }
 }
 
-/// Enrols the device whose state lives in `state_dir`.
+/// Enrols the device whose state lives in `state_dir`, after [`store::prepare_enrollment`]. The key lies there already.
 ///
 /// # Errors
 /// An [`EnrollError`].
@@ -74,7 +81,6 @@ pub(crate) async fn enroll(
     invitation: &Invitation,
     label: &str,
 ) -> Result<DeviceId, EnrollError> {
-    store::prepare_enrollment(state_dir)?;
     let dialled = dial(key, invitation.hub_key, &invitation.hubs).await?;
     let request = HubRequest::Enroll {
         secret: invitation.secret,
@@ -106,6 +112,8 @@ pub(crate) async fn enroll(
     let expected = Expectation { root: &root, device, device_key: key.public(), floor: None };
     let verified = verify(&sealed, &expected)?;
     store::enroll(state_dir, &enrollment, verified.floor(), &sealed)?;
+    identity::promote(state_dir)?;
+    store::copy_enrollment(state_dir, &enrollment, verified.floor())?;
     Ok(device)
 }
 

@@ -1,11 +1,13 @@
 //! One link to the hub, from hello to its end.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_protocol::limits;
 use postern_protocol::policy::Floor;
 use postern_protocol::session::agent::{AgentSync, Event};
+use postern_protocol::trust::sealed::{Announcement, SealingSecret};
+use postern_protocol::trust::{NextKey, SecretKey};
 use postern_protocol::wire::control::{Held, Hello, HubMessage};
 use postern_protocol::wire::hub::HubRequest;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
@@ -43,6 +45,9 @@ pub(crate) enum LinkError {
     /// A message did not come or go.
     #[error(transparent)]
     Frame(FrameFault),
+    /// The device has a new key; the next link is made with it, at once.
+    #[error("the link is made again with the device's new key")]
+    KeyChanged,
     /// The hub broke a rule of the wire.
     #[error("the hub broke the protocol: {}", .0.sentence())]
     Protocol(ProtocolFault),
@@ -67,7 +72,7 @@ impl From<FrameFault> for LinkError {
 
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
-    let dialled = match dial(&uplink.key, uplink.hub_key, &uplink.hubs).await {
+    let dialled = match dial(&uplink.keys.present(), uplink.hub_key, &uplink.hubs).await {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
@@ -81,6 +86,7 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         | LinkError::Bind(_)
         | LinkError::Connect { .. }
         | LinkError::Closed { .. }
+        | LinkError::KeyChanged
         | LinkError::Frame(_) => CloseCode::Done,
     };
     dialled.connection.close(code.number(), b"");
@@ -93,15 +99,33 @@ async fn converse(
     dialled: &Dialled,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, LinkError> {
-    let (mut send, mut recv) = dialled.connection.open_bi().await.map_err(lost)?;
+    let (mut send, recv) = dialled.connection.open_bi().await.map_err(lost)?;
+    let key = uplink.keys.present();
+    let mut rekeyed = uplink.keys.watch();
+    rekeyed.mark_changed();
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
     let mut sync = AgentSync::new();
     // Goes out behind the answer to the first message, so it delays no policy.
-    sync.handle_sealing_key(uplink.sealing);
+    match SealingSecret::derive(&key) {
+        Ok(sealing) => sync.handle_sealing_key(Announcement::sign(&key, &sealing)),
+        Err(error) => tracing::error!(%error, "no secrets can be sealed to this device"),
+    }
     let mut answered = false;
+    let mut next = std::pin::pin!(receive(recv));
     loop {
-        let message = next(&mut recv).await?;
+        let message = tokio::select! {
+            (recv, received) = &mut next => {
+                next.set(receive(recv));
+                received?
+            }
+            // A hub that does not know this device hears nothing of its next key.
+            _ = rekeyed.changed(), if answered => {
+                announce(uplink, &key, &mut sync);
+                transmit(&mut sync, &mut send).await?;
+                continue;
+            }
+        };
         if !answered {
             // Only a hub that knows this device gets this far.
             answered = true;
@@ -114,15 +138,46 @@ async fn converse(
                 let outcome = uplink.activator.activate(held, bytes).await;
                 sync.handle_outcome(outcome);
             }
+            Some(Event::KeyWanted) => prepare_key(uplink),
             Some(Event::UpToDate | Event::Timestamp { .. }) | None => {}
         }
         transmit(&mut sync, &mut send).await?;
+        if uplink.keys.public() != key.public() {
+            // The acknowledgement is on its way; the hub ends the link when it has read everything.
+            let _gone = send.finish();
+            let _late = tokio::time::timeout(FAREWELL, dialled.connection.closed()).await;
+            return Err(LinkError::KeyChanged);
+        }
     }
 }
 
-async fn next(recv: &mut RecvStream) -> Result<HubMessage, LinkError> {
+/// Announces the next key, where there is one.
+fn announce(uplink: &Uplink, key: &SecretKey, sync: &mut AgentSync) {
+    if let Some(next) = uplink.keys.next() {
+        sync.handle_next_key(NextKey::announce(uplink.activator.device(), key, &next));
+    }
+}
+
+/// The hub asks for a new key. Each costs writes to flash, so a hub that asks for ever gets one an hour.
+fn prepare_key(uplink: &mut Uplink) {
+    let now = Instant::now();
+    if uplink.keys.next().is_none() && uplink.key_wanted.is_some_and(|at| now.duration_since(at) < KEY_PAUSE)
+    {
+        tracing::warn!("the hub asks for a new key too often");
+        return;
+    }
+    uplink.key_wanted = Some(now);
+    match uplink.keys.prepare() {
+        Ok(_announced_by_the_watch) => tracing::info!("the hub asks for a new key"),
+        Err(error) => tracing::error!(%error, "the new key cannot be made"),
+    }
+}
+
+/// The stream moves through, so that a message that is half read is not lost when something else happens.
+async fn receive(mut recv: RecvStream) -> (RecvStream, Result<HubMessage, LinkError>) {
     // A silent hub is nothing wrong: the connection's own pings notice when it is gone.
-    Ok(read_frame(recv, limits::SYNC_FRAME_BYTES, SILENCE).await?)
+    let received = read_frame(&mut recv, limits::SYNC_FRAME_BYTES, SILENCE).await;
+    (recv, received.map_err(LinkError::from))
 }
 
 async fn transmit(sync: &mut AgentSync, send: &mut SendStream) -> Result<(), LinkError> {
@@ -140,6 +195,7 @@ fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {
         active: activator.is_active(),
         agent: Text::clean(env!("CARGO_PKG_VERSION")),
         boots: uplink.boots,
+        life: uplink.life,
         addresses: addresses(uplink, hub),
         freshness: None,
     }
@@ -161,4 +217,8 @@ fn lost(end: ConnectionEnd) -> LinkError {
     FrameFault::Stream(StreamFault::ConnectionLost(end)).into()
 }
 
+/// For the hub to read an acknowledgement.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Between two keys that the hub asks for.
+const KEY_PAUSE: Duration = Duration::from_secs(3600);
 const SILENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -1,13 +1,14 @@
 //! A hub with one code and one device, which pushes whatever the test publishes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use postern_protocol::limits;
 use postern_protocol::session::hub::{Event, HubSync, Naming, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::Announcement;
-use postern_protocol::trust::{Digest, Timestamp};
+use postern_protocol::trust::{Digest, NextKey, PublicKey, Timestamp};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
@@ -29,6 +30,8 @@ pub(crate) enum Told {
     Refused(Held, NackCode),
     Announced(Announcement),
     Alarm(AlarmKind),
+    /// With the key of the link that says so.
+    NextKey(NextKey, PublicKey),
 }
 
 /// What the hub says about time and news, whatever is true.
@@ -60,6 +63,12 @@ struct Shared {
     roots: Vec<Vec<u8>>,
     pinned: Digest,
     stories: Mutex<Stories>,
+    /// How many devices were enrolled: each gets a higher version than the one before.
+    enrolled: AtomicU64,
+    /// The newest link.
+    link: Mutex<Option<Connection>>,
+    /// Whether agents are asked for a new key.
+    wants_key: AtomicBool,
 }
 
 impl Hub {
@@ -82,6 +91,9 @@ impl Hub {
             roots,
             pinned,
             stories: Mutex::default(),
+            enrolled: AtomicU64::new(0),
+            link: Mutex::new(None),
+            wants_key: AtomicBool::new(false),
         });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Self { endpoint, newest, told, shared }
@@ -130,6 +142,44 @@ impl Hub {
         }
     }
 
+    /// A code that this hub does not know.
+    pub(crate) fn wrong_code(&self) -> String {
+        let mut invitation: Invitation = self.code().parse().unwrap();
+        invitation.secret = [78; 16];
+        invitation.to_string()
+    }
+
+    /// Publishes nothing any more, and forgets what agents have told so far.
+    pub(crate) fn fall_silent(&mut self) {
+        self.newest.send_replace(None);
+        while self.told.try_recv().is_ok() {}
+    }
+
+    /// Ends the newest link.
+    pub(crate) fn drop_link(&self) {
+        self.shared.link.lock().unwrap().take().unwrap().close(0, b"dropped");
+    }
+
+    /// Asks agents for a new key, from their next link on.
+    pub(crate) fn want_key(&self) {
+        self.shared.wants_key.store(true, Ordering::SeqCst);
+    }
+
+    /// The next announcement of a key, and the key of the link that made it.
+    pub(crate) async fn next_key(&mut self) -> (NextKey, PublicKey) {
+        loop {
+            if let Told::NextKey(next, present) = self.told().await {
+                return (next, present);
+            }
+        }
+    }
+
+    /// The key with which the next link is made, and its hello.
+    pub(crate) async fn greeted_by(&mut self) -> (PublicKey, Hello) {
+        let hello = self.hello().await;
+        (self.shared.link.lock().unwrap().as_ref().unwrap().peer_key(), hello)
+    }
+
     pub(crate) async fn told(&mut self) -> Told {
         tokio::time::timeout(GENEROUS, self.told.recv()).await.unwrap().unwrap()
     }
@@ -155,7 +205,7 @@ impl Hub {
             match self.told().await {
                 Told::Applied(held) => return held,
                 Told::Refused(held, code) => panic!("{held:?} was refused: {code:?}"),
-                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) => {}
+                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) | Told::NextKey(..) => {}
             }
         }
     }
@@ -165,7 +215,7 @@ impl Hub {
             match self.told().await {
                 Told::Refused(held, code) => return (held, code),
                 Told::Applied(held) => panic!("{held:?} was applied"),
-                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) => {}
+                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) | Told::NextKey(..) => {}
             }
         }
     }
@@ -197,9 +247,15 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         HubRequest::Enroll { secret, .. } if secret == SECRET => HubAnswer::Enrolled {
             device: DEVICE,
             roots: shared.roots.clone(),
-            snapshot: Policy::empty(connection.peer_key()).seal(1).bytes.to_vec(),
+            snapshot: Policy::empty(connection.peer_key())
+                .seal(1 + 100 * shared.enrolled.fetch_add(1, Ordering::SeqCst))
+                .bytes
+                .to_vec(),
         },
-        HubRequest::Sync(hello) => return sync(send, recv, hello, &shared).await,
+        HubRequest::Sync(hello) => {
+            *shared.link.lock().unwrap() = Some(connection.clone());
+            return sync(&connection, send, recv, hello, &shared).await;
+        }
         HubRequest::Enroll { .. }
         | HubRequest::AcceptInvitation { .. }
         | HubRequest::Login { .. }
@@ -214,7 +270,13 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
     connection.closed().await;
 }
 
-async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: &Shared) {
+async fn sync(
+    connection: &Connection,
+    mut send: SendStream,
+    mut recv: RecvStream,
+    hello: Hello,
+    shared: &Shared,
+) {
     let mut newest = shared.newest.subscribe();
     let published = newest.borrow_and_update().clone();
     let mut fresh = hello.clone();
@@ -224,6 +286,9 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
         fresh.active = false;
     }
     let mut sync = HubSync::new(&fresh, published, 1);
+    if shared.wants_key.load(Ordering::SeqCst) {
+        sync.handle_rotation_wanted();
+    }
     let (tell, mut heard) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok(message) =
@@ -240,11 +305,14 @@ async fn sync(mut send: SendStream, mut recv: RecvStream, hello: Hello, shared: 
         }
         tokio::select! {
             message = heard.recv() => {
-                let Some(message) = message else { return };
+                let Some(message) = message else { return connection.close(0, b"over") };
                 match sync.handle_message(message).unwrap() {
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
                     Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
                     Event::SealingKey(key) => drop(shared.told.send(Told::Announced(key))),
+                    Event::NextKey(next) => {
+                        drop(shared.told.send(Told::NextKey(next, connection.peer_key())));
+                    }
                     Event::Moved(_) | Event::Asked => {}
                     Event::Alarm { kind, .. } => drop(shared.told.send(Told::Alarm(kind))),
                 }

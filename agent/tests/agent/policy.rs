@@ -115,6 +115,7 @@ impl Policy {
             issued,
             expires: issued.saturating_add(100_000),
             assigned: true,
+            retired: false,
             limits: DeviceLimits { tunnels: 1000, tunnels_per_user: 1000 },
             freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: Vec::new(),
@@ -127,6 +128,14 @@ impl Policy {
             secrets: Vec::new(),
         };
         Self { snapshot, signer: POLICY_SEED }
+    }
+
+    /// Puts the device out of service.
+    pub(crate) fn retired(device_key: PublicKey) -> Self {
+        let mut policy = Self::empty(device_key);
+        policy.snapshot.assigned = false;
+        policy.snapshot.retired = true;
+        policy
     }
 
     /// Grants [`USER`] the services `hmi` (VNC), `live` (WebSocket) and `web` (HTTP), all on `machine`; there is

@@ -115,6 +115,12 @@ impl Agent {
         process.child.kill().await.unwrap();
     }
 
+    /// Waits until the process has ended by itself and returns its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        tokio::time::timeout(GENEROUS, process.child.wait()).await.unwrap().unwrap().code()
+    }
+
     /// Asks the process to stop and returns its exit code.
     pub(crate) async fn stop(&mut self) -> Option<i32> {
         let mut process = self.process.take().unwrap();

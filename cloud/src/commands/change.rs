@@ -241,7 +241,7 @@ mod tests {
         assert!(!first.contains("was in the model before"), "{first}");
         let key = postern_protocol::trust::SecretKey::from_seed([1; 32]).unwrap().public();
         let store = open(&state).ok().unwrap();
-        store.write(|tx| tx.bind_device(&"d1".parse().unwrap(), &key, clock::now())).unwrap();
+        store.write(|tx| tx.bind_device(&"d1".parse().unwrap(), &key, false, clock::now())).unwrap();
         apply(accounts);
         let back =
             apply(&format!("{accounts}[device.d1]\naccount = \"bolt\"\n[device.d2]\naccount = \"bolt\"\n"));

@@ -1,33 +1,176 @@
-//! `device add` and `device list`.
+//! `device add`, `confirm`, `reject`, `rotate-key`, `decommission`, `recommission` and `list`.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use postern_protocol::trust::Digest;
+use postern_protocol::name::Name;
+use postern_protocol::trust::{Digest, Fingerprint};
 use postern_protocol::wire::invitation::Invitee;
 
 use super::table::table;
-use super::{Answer, CommandError, invitation, known, open};
+use super::{Answer, CommandError, arrival, invitation, known, known_among, open, operator, publisher};
 use crate::clock;
 use crate::hub;
 use crate::model::EntityKind;
-use crate::store::{DeviceState, Invited, SealedTerm};
+use crate::publish::Affected;
+use crate::store::{DeviceState, Invited, SealedTerm, Standing, StoreError, Tx};
 
-pub(super) fn add(state: &Path, name: &str) -> Result<Answer, CommandError> {
+pub(super) fn add(state: &Path, name: &str, confirm: bool) -> Result<Answer, CommandError> {
     let (device, code, expires) = open(state)?.write(|tx| {
         let device = known(&tx.model()?, EntityKind::Device, name)?;
         let code = invitation(state, tx, Invitee::Device)?;
         let expires = clock::now().saturating_add(CODE_S);
-        let invited = Invited { invitee: Invitee::Device, name: device.clone() };
+        let invited = Invited { invitee: Invitee::Device, name: device.clone(), confirm };
         tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;
         Ok::<_, CommandError>((device, code.to_string(), expires))
     })?;
-    let text = format!(
+    let mut text = format!(
         "On {device}, run this once before {}:\n\npostern-agent enroll {code}\n",
         clock::show(expires)
     );
-    Ok(Answer { text, json: json!({ "device": device, "code": code, "expires": expires }) })
+    if confirm {
+        text.push_str(&format!(
+            "\nIt prints the fingerprint of the device's key. Until you have confirmed it, everything is denied there:\n\n\
+             postern-cloud device confirm {device} FINGERPRINT\n"
+        ));
+    }
+    let json = json!({ "device": device, "code": code, "expires": expires, "confirm_key": confirm });
+    Ok(Answer { text, json })
+}
+
+pub(super) fn confirm(state: &Path, name: &str, typed: Fingerprint) -> Result<Answer, CommandError> {
+    let store = open(state)?;
+    let (device, publications) = store.write(|tx| {
+        let (device, seen) = waiting(tx, name)?;
+        if seen != typed {
+            return Err(CommandError::Fingerprint { device: device.name, seen, typed });
+        }
+        let (publisher, now) = (publisher(state, tx)?, clock::now());
+        tx.confirm_device(&device.name)?;
+        tx.log(now, &operator(), &format!("device confirm {} {seen}", device.name))?;
+        let publications = publisher.publish(tx, Affected::Device(&device.name), now)?;
+        Ok((device.name, publications))
+    })?;
+    hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
+    let arrived = arrival::sentence(arrival.as_ref(), &publications);
+    let text = format!("The key of {device} is confirmed.\n{arrived}");
+    let json =
+        json!({ "device": device, "fingerprint": typed, "published": publications, "arrival": arrival });
+    Ok(Answer { text, json })
+}
+
+pub(super) fn reject(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let (device, seen) = open(state)?.write(|tx| {
+        let (device, seen) = waiting(tx, name)?;
+        tx.unbind_device(&device.name)?;
+        tx.log(clock::now(), &operator(), &format!("device reject {} {seen}", device.name))?;
+        Ok::<(Name, Fingerprint), CommandError>((device.name, seen))
+    })?;
+    hub::notify(state);
+    let text = format!(
+        "The key {seen} of {device} is forgotten; its code is worth nothing any more.\n\
+         If the device is yours, get a new code with `postern-cloud device add {device} --confirm-key`.\n"
+    );
+    Ok(Answer { text, json: json!({ "device": device, "fingerprint": seen }) })
+}
+
+pub(super) fn rotate_key(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let device = open(state)?.write(|tx| {
+        let device = enrolled(tx, name)?;
+        tx.want_rotation(&device.name)?;
+        tx.log(clock::now(), &operator(), &format!("device rotate-key {}", device.name))?;
+        Ok::<DeviceState, CommandError>(device)
+    })?;
+    hub::notify(state);
+    let (name, old) = (&device.name, device.key.map(|key| key.fingerprint()));
+    let text = format!(
+        "{name} is asked for a new key, now or when it links again. `postern-cloud device list` shows the\n\
+         fingerprint of the key that it uses; the present one goes on to work until then.\n"
+    );
+    Ok(Answer { text, json: json!({ "device": name, "fingerprint": old }) })
+}
+
+pub(super) fn decommission(state: &Path, name: &str, forget: bool) -> Result<Answer, CommandError> {
+    let store = open(state)?;
+    let (device, publications, forgotten) = store.write(|tx| {
+        let device = enrolled(tx, name)?;
+        let (publisher, now) = (publisher(state, tx)?, clock::now());
+        tx.retire_device(&device.name, true, forget)?;
+        let flag = if forget { " --forget" } else { "" };
+        tx.log(now, &operator(), &format!("device decommission {}{flag}", device.name))?;
+        let publications = publisher.publish(tx, Affected::Device(&device.name), now)?;
+        let newest = tx.snapshot_term(&device.name)?.map(|term| term.held.version);
+        // It was out of service already, and has said so.
+        let forgotten = forget && publications.is_empty() && device.applied == newest;
+        if forgotten {
+            tx.unbind_device(&device.name)?;
+        }
+        Ok::<_, CommandError>((device.name, publications, forgotten))
+    })?;
+    hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
+    // It may have acknowledged while this command was looking.
+    let now = store.read(|tx| tx.device(&device))?;
+    let forgotten = forgotten || now.is_some_and(|device| device.key.is_none());
+    let arrived = if forgotten { String::new() } else { arrival::sentence(arrival.as_ref(), &publications) };
+    let key = match (forget, forgotten) {
+        (true, true) => {
+            format!("Its key is forgotten; `postern-cloud device add {device}` enrols it anew.\n")
+        }
+        (true, false) => "Its key is forgotten as soon as it has acknowledged that.\n".to_owned(),
+        (false, _) => {
+            format!("It keeps its key; `postern-cloud device recommission {device}` brings it back.\n")
+        }
+    };
+    let text = format!("{device} is out of service: it forgets its users and services.\n{arrived}{key}");
+    let json = json!({
+        "device": device, "published": publications, "arrival": arrival, "forget": forget, "forgotten": forgotten,
+    });
+    Ok(Answer { text, json })
+}
+
+pub(super) fn recommission(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let store = open(state)?;
+    let (device, publications) = store.write(|tx| {
+        let device = named(tx, name)?;
+        if !device.retired {
+            return Err(CommandError::NotRetired(device.name));
+        }
+        let (publisher, now) = (publisher(state, tx)?, clock::now());
+        tx.retire_device(&device.name, false, false)?;
+        tx.log(now, &operator(), &format!("device recommission {}", device.name))?;
+        let publications = publisher.publish(tx, Affected::Device(&device.name), now)?;
+        Ok((device.name, publications))
+    })?;
+    hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
+    let arrived = arrival::sentence(arrival.as_ref(), &publications);
+    let text = format!("{device} is in service again.\n{arrived}");
+    Ok(Answer { text, json: json!({ "device": device, "published": publications, "arrival": arrival }) })
+}
+
+/// A device that has a key.
+fn enrolled(tx: &Tx<'_>, name: &str) -> Result<DeviceState, CommandError> {
+    let device = named(tx, name)?;
+    if device.key.is_some() { Ok(device) } else { Err(CommandError::NotEnrolled(device.name)) }
+}
+
+/// A device whose key awaits confirmation, and the key's fingerprint.
+fn waiting(tx: &Tx<'_>, name: &str) -> Result<(DeviceState, Fingerprint), CommandError> {
+    let device = named(tx, name)?;
+    match device.key.map(|key| key.fingerprint()) {
+        Some(seen) if device.standing() == Standing::AwaitsConfirmation => Ok((device, seen)),
+        Some(_) | None => Err(CommandError::NotWaiting(device.name)),
+    }
+}
+
+/// A device that is or was in the model.
+fn named(tx: &Tx<'_>, name: &str) -> Result<DeviceState, CommandError> {
+    let names = tx.device_names()?;
+    let name = known_among(names.iter().collect(), EntityKind::Device, name)?;
+    Ok(tx.device(&name)?.ok_or(StoreError::Damaged { what: "device" })?)
 }
 
 pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
@@ -47,11 +190,14 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
         // What a hub that was killed has left behind is not the truth.
         let online = device.online && running;
         let latest = newest.map(|term| term.held.version);
-        let link = match (&device.key, online) {
-            (None, _) => "not enrolled",
-            (Some(_), true) => "online",
-            (Some(_), false) => "offline",
+        let link = match (&device.key, device.standing(), online) {
+            (None, _, _) => "not enrolled",
+            (Some(_), Standing::AwaitsConfirmation, _) => "awaits confirmation",
+            (Some(_), Standing::Retired, _) => "decommissioned",
+            (Some(_), Standing::InService, true) => "online",
+            (Some(_), Standing::InService, false) => "offline",
         };
+        let fingerprint = device.key.map(|key| key.fingerprint());
         let refused = device.refused.as_ref();
         let alarms: Vec<&str> = alarms
             .iter()
@@ -70,6 +216,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
                 .map_or_else(|| "-".to_owned(), |refused| format!("{} ({})", refused.version, refused.code)),
             device.seen.map_or_else(|| "never".to_owned(), clock::show),
             if alarms.is_empty() { "-".to_owned() } else { alarms.join(",") },
+            fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.to_string()),
         ]);
         entries.push(json!({
             "name": device.name,
@@ -86,9 +233,13 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "agent": device.agent,
             "addresses": device.addresses,
             "alarms": alarms,
+            "fingerprint": fingerprint,
+            "next_fingerprint": device.next_key.map(|key| key.fingerprint()),
+            "awaits_confirmation": device.standing() == Standing::AwaitsConfirmation,
+            "decommissioned": device.retired,
         }));
     }
-    let header = ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS"];
+    let header = ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS", "KEY"];
     Ok(Answer { text: table(&header, rows), json: json!({ "devices": entries }) })
 }
 

@@ -67,7 +67,7 @@ pub(super) fn list(state: &Path, device: Option<&str>) -> Result<Answer, Command
                 secret.device.to_string(),
                 secret.name.to_string(),
                 clock::show(secret.set),
-                secret.device_key.fingerprint(),
+                secret.device_key.fingerprint().to_string(),
                 state.to_owned(),
             ]);
             entries.push(json!({

@@ -24,7 +24,7 @@ pub(super) fn run(state: &Path) -> Result<Answer, CommandError> {
         }
         let (revision, bound) = (tx.revision()?, tx.bound()?);
         let alarms = tx.alarms()?.len();
-        let hub_keys: Vec<String> = root.hubs.iter().map(|key| key.fingerprint()).collect();
+        let hub_keys: Vec<String> = root.hubs.iter().map(|key| key.fingerprint().to_string()).collect();
         let listening = bound.filter(|_| running).map_or_else(|| "stopped".to_owned(), |at| format!("listening on {at}"));
         let text = format!(
             "Installation {fleet}\nHub          {listening}, key {hub_key}\nRoot         version {version}, epoch {epoch}\n\

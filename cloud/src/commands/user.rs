@@ -25,7 +25,7 @@ pub(super) fn invite(state: &Path, name: &str) -> Result<Answer, CommandError> {
         let account = model.users.get(&user).map(|body| model.path(&body.account)).unwrap_or_default();
         let code = invitation(state, tx, Invitee::User)?;
         let expires = clock::now().saturating_add(CODE_S);
-        let invited = Invited { invitee: Invitee::User, name: user.clone() };
+        let invited = Invited { invitee: Invitee::User, name: user.clone(), confirm: false };
         tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;
         Ok((user, account, code.to_string(), expires))
     })?;

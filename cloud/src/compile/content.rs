@@ -25,6 +25,7 @@ use crate::model::Device;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Content {
     assigned: bool,
+    retired: bool,
     limits: DeviceLimits,
     freshness: FreshnessRule,
     services: Vec<Service>,
@@ -89,6 +90,12 @@ impl Content {
         Self::empty(false, DeviceLimits { tunnels: 0, tunnels_per_user: 0 })
     }
 
+    /// A device out of service: it permits nothing and forgets what it held.
+    #[must_use]
+    pub fn retired() -> Self {
+        Self { retired: true, ..Self::unassigned() }
+    }
+
     /// A device whose policy is not yet known to it: it belongs to an account and permits nothing.
     #[must_use]
     pub const fn deny_all() -> Self {
@@ -98,6 +105,7 @@ impl Content {
     const fn empty(assigned: bool, limits: DeviceLimits) -> Self {
         Self {
             assigned,
+            retired: false,
             limits,
             freshness: Device::FRESHNESS,
             services: Vec::new(),
@@ -174,6 +182,7 @@ impl Content {
             issued: term.issued,
             expires: term.expires,
             assigned: self.assigned,
+            retired: self.retired,
             limits: self.limits,
             freshness: self.freshness,
             services: self.services,
@@ -238,6 +247,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         });
         Content {
             assigned: true,
+            retired: false,
             limits: device.limits,
             freshness: device.freshness,
             services: self.services(),

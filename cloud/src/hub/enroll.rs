@@ -1,9 +1,11 @@
 //! Enrolment: a single-use code binds the key of a handshake to a device of the model.
 //!
-//! 1. The code is looked up by its digest; it must be unused and in date.
-//! 2. The key becomes the device's. An earlier key is worth nothing from this moment.
-//! 3. The answer is the identity that the cloud assigned, the chain of roots, and a snapshot that denies everything.
-//! 4. The device's real policy is signed in the same transaction with the next version, and pushed once it links.
+//! 1. Attempts with wrong codes are counted for each source and over the whole hub; above the limit nothing is looked at.
+//! 2. The code is looked up by its digest; it must be unused and in date.
+//! 3. The key becomes the device's. An earlier key is worth nothing from this moment.
+//! 4. The answer is the identity that the cloud assigned, the chain of roots, and a snapshot that denies everything.
+//! 5. The device's real policy is signed in the same transaction with the next version, and pushed once it links. A
+//!    code that demands it leaves the device denied until somebody confirms the fingerprint of its key.
 //!
 //! The same key may present its code again: an agent whose answer was lost asks again, and nobody else has that key.
 
@@ -16,6 +18,7 @@ use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::hub::{HubAnswer, Refusal};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::text::Text;
+use postern_transport::quic::Connection;
 
 use super::{Failed, Hub, blocking, settle};
 use crate::publish::Affected;
@@ -42,14 +45,21 @@ fn newest_roots(tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
 impl Hub {
     pub(super) async fn enroll(
         self: &Arc<Self>,
-        key: PublicKey,
+        connection: &Connection,
         secret: [u8; 16],
         label: &Text,
         sealing: Announcement,
         now: UnixTime,
     ) -> HubAnswer {
+        let (key, source) = (connection.peer_key(), connection.remote_addr().ip());
+        if !self.attempts.admit(source) {
+            return HubAnswer::Refused(Refusal::TooMany);
+        }
         let hub = Arc::clone(self);
         let answer = blocking(move || hub.bind(&key, &Digest::of(&[&secret]), &sealing, now)).await;
+        if !matches!(answer, Err(Failed::Refused(_))) {
+            self.attempts.forgive(source);
+        }
         if matches!(answer, Ok(HubAnswer::Enrolled { .. })) {
             tracing::info!(claimed = %label, "a device was enrolled");
             self.news.publish();
@@ -69,7 +79,7 @@ impl Hub {
         sealing.verify(key).map_err(|_| Refusal::SealingKey)?;
         let (answer, name) = self.store.write(|tx| {
             let pending = tx.invitation(secret, Invitee::Device)?.ok_or(Refusal::Code)?;
-            let name = pending.invited.name;
+            let name = pending.invited.name.clone();
             let again = pending.used_by == Some(*key);
             let spent = pending.used_by.is_some() && !again;
             let in_model = tx.model()?.devices.contains_key(&name);
@@ -79,7 +89,7 @@ impl Hub {
                 return Err(Failed::from(Refusal::Code));
             }
             tx.use_invitation(secret, key, now)?;
-            tx.bind_device(&name, key, now)?;
+            tx.bind_device(&name, key, pending.invited.confirm, now)?;
             tx.announce(&name, sealing)?;
             let device = tx.device(&name)?.ok_or(Refusal::Code)?;
             let roots = newest_roots(tx)?;

@@ -7,6 +7,9 @@
 //! 4. Questions for the time are answered from what the link knows, and what is pushed is named first.
 //! 5. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
+//! A device may announce its next key: both are recognised until the next one greets, and from then on that one alone.
+//! A run of an agent that comes back after another one is a copy of the device, and raises an alarm.
+//!
 //! A version that was refused for its content is not pushed again, on this link or a later one.
 
 use std::net::SocketAddr;
@@ -20,14 +23,16 @@ use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{NextKey, PublicKey};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
+use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::{Failed, Hub, Visit, blocking, close, notary};
 use crate::chance;
-use crate::publish::PublishError;
+use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
 
 /// Why a link is over.
@@ -71,7 +76,15 @@ pub(super) async fn run(
     tracing::info!(device = %device, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
     newest.held.into_iter().for_each(|held| sync.handle_newest(held));
-    let link = Link { hub: Arc::clone(&hub), device: device.clone(), id, send, sync, answer_by: None };
+    let link = Link {
+        hub: Arc::clone(&hub),
+        device: device.clone(),
+        id,
+        key: connection.peer_key(),
+        send,
+        sync,
+        answer_by: None,
+    };
     match link.drive(recv).await {
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
@@ -99,11 +112,19 @@ impl Hub {
         if self.store.read(|tx| tx.device_of_key(&connection.peer_key()))?.is_none() {
             return Ok(None);
         }
+        self.promote(connection)?;
         if let Some(held) = &hello.held {
             self.catch_up(connection, held, now)?;
         }
         self.store.note(|tx| {
             let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
+            // An agent whose database was lost counts anew.
+            let boots = Some(hello.boots).filter(|_| hello.active);
+            if let Some(kind) = tx.greeted(&device.name, hello.life, boots)? {
+                let detail = format!("start {} at {}", hello.boots, connection.remote_addr().ip());
+                tx.alarm(&device.name, kind, &detail, now)?;
+                tracing::warn!(device = %device.name, reason = kind.word(), "an alarm was raised");
+            }
             let applied = hello.held.filter(|_| hello.active).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
@@ -111,6 +132,23 @@ impl Hub {
             let newest = newest(tx, &device.name)?;
             Ok(Some(Greeted { device: device.name, id: device.id, newest }))
         })
+    }
+
+    /// A device that presents its next key has it in force: the one before is worth nothing from now on.
+    fn promote(&self, connection: &Connection) -> Result<(), Failed> {
+        let key = connection.peer_key();
+        let is_next = |tx: &Tx<'_>| {
+            let device = tx.device_of_key(&key)?;
+            Ok::<_, StoreError>(device.filter(|device| device.next_key == Some(key)))
+        };
+        if self.store.read(is_next)?.is_some() {
+            self.store.write(|tx| match is_next(tx)? {
+                Some(device) => tx.promote_key(&device.name),
+                None => Ok(()),
+            })?;
+            tracing::info!("a device presents its new key");
+        }
+        Ok(())
     }
 
     /// Signs above what a device holds, if this state does not know it.
@@ -173,6 +211,8 @@ struct Link {
     hub: Arc<Hub>,
     device: Name,
     id: DeviceId,
+    /// The key of this connection.
+    key: PublicKey,
     send: SendStream,
     sync: HubSync,
     /// When a push that is under way must be answered.
@@ -248,7 +288,8 @@ impl Link {
                 let noted =
                     self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await;
                 self.hub.links.answered(&self.device, held.version);
-                noted
+                noted?;
+                self.forget_retired(held).await
             }
             Event::Refused { held, code, detail } => {
                 self.answer_by = None;
@@ -274,7 +315,61 @@ impl Link {
                 })
                 .await
             }
+            Event::NextKey(next) => self.announced(next, now).await,
         }
+    }
+
+    /// A device has announced its next key. Snapshots are for that key from now on; whether the device has one of them
+    /// shows when it presents the key.
+    async fn announced(&mut self, next: NextKey, now: UnixTime) -> Result<(), LinkEnd> {
+        let (hub, name, key) = (Arc::clone(&self.hub), self.device.clone(), self.key);
+        let announced = blocking(move || {
+            hub.store.write(|tx| {
+                let device = tx.device(&name)?.filter(|device| device.key == Some(key));
+                let device = device.ok_or(Refusal::UnknownKey)?;
+                // A key of another device or of this one's past: one key, one device, and no way back.
+                let elsewhere = tx.device_of_key(&next.key)?.is_some_and(|other| other.name != name);
+                if elsewhere || !next.holds(device.id, &key) {
+                    return Err(Failed::from(Refusal::UnknownKey));
+                }
+                tx.announce_key(&name, &next.key)?;
+                hub.publisher.publish(tx, Affected::Device(&name), now)?;
+                Ok(())
+            })
+        })
+        .await;
+        match announced {
+            Ok(()) => {
+                tracing::info!(device = %self.device, "a next key was announced");
+                self.hub.news.publish();
+                Ok(())
+            }
+            Err(Failed::Refused(_)) => Err(LinkEnd::Fault(ProtocolFault::Malformed)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets the key of a device that has acknowledged that it is out of service, where that was asked for.
+    async fn forget_retired(&self, held: Held) -> Result<(), LinkEnd> {
+        let (hub, name) = (Arc::clone(&self.hub), self.device.clone());
+        let forgotten = blocking(move || {
+            let asked = |tx: &Tx<'_>| {
+                let device = tx.device(&name)?.is_some_and(|device| device.retired && device.forget);
+                Ok::<_, StoreError>(device && tx.snapshot_term(&name)?.is_some_and(|term| term.held == held))
+            };
+            if !hub.store.read(asked)? {
+                return Ok(false);
+            }
+            hub.store
+                .write(|tx| if asked(tx)? { tx.unbind_device(&name).map(|()| true) } else { Ok(false) })
+                .map_err(Failed::Store)
+        })
+        .await?;
+        if forgotten {
+            tracing::info!(device = %self.device, "the key of a device out of service was forgotten");
+            return Err(LinkEnd::Fault(ProtocolFault::Unknown));
+        }
+        Ok(())
     }
 
     async fn note(
@@ -287,18 +382,28 @@ impl Link {
     /// Looks whether something newer is published.
     async fn look(&mut self) -> Result<(), LinkEnd> {
         let (hub, device, held) = (Arc::clone(&self.hub), self.device.clone(), self.sync.held());
-        let newest = blocking(move || {
+        let key = self.key;
+        let seen = blocking(move || {
             hub.store.read(|tx| {
+                let wanted = tx.rotation_wanted(&device, &key)?.ok_or(Refusal::UnknownKey)?;
                 let term = tx.snapshot_term(&device)?;
                 // Most news is about other devices; their snapshots need not be read.
                 if term.is_some_and(|term| Some(term.held) != held) {
-                    Ok(newest(tx, &device)?)
+                    Ok((wanted, newest(tx, &device)?))
                 } else {
-                    Ok(Newest::default())
+                    Ok((wanted, Newest::default()))
                 }
             })
         })
-        .await?;
+        .await;
+        // Somebody rejected the key, or forgot it with the device.
+        if matches!(seen, Err(Failed::Refused(_))) {
+            return Err(LinkEnd::Fault(ProtocolFault::Unknown));
+        }
+        let (wanted, newest) = seen?;
+        if wanted {
+            self.sync.handle_rotation_wanted();
+        }
         newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));
         newest.offered.into_iter().for_each(|published| self.sync.handle_published(published));
         Ok(())

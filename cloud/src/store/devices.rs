@@ -9,6 +9,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::control::NackCode;
+use postern_protocol::wire::invitation::Invitee;
 
 use super::people::{parse_name, public_key};
 use super::{StoreError, Tx, bytes, secs, time};
@@ -22,6 +23,16 @@ pub struct DeviceState {
     pub id: DeviceId,
     /// Its key; none before it was enrolled.
     pub key: Option<PublicKey>,
+    /// The key that it has announced and not used yet. Snapshots are for this one.
+    pub next_key: Option<PublicKey>,
+    /// Whether somebody has confirmed the key, or need not.
+    pub confirmed: bool,
+    /// Whether it is out of service.
+    pub retired: bool,
+    /// Whether its key is forgotten once it is out of service.
+    pub forget: bool,
+    /// Whether it is asked for a new key.
+    pub rotate: bool,
     /// Whether its link was up when this was stored.
     pub online: bool,
     /// When it was last heard of.
@@ -34,6 +45,35 @@ pub struct DeviceState {
     pub applied: Option<u64>,
     /// What it refused.
     pub refused: Option<Refused>,
+}
+
+/// Whether a device gets its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    InService,
+    /// Its key awaits confirmation: it is denied everything.
+    AwaitsConfirmation,
+    /// It is out of service: it is told to forget what it held.
+    Retired,
+}
+
+impl DeviceState {
+    /// Whether it gets its policy.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        match (self.retired, self.confirmed) {
+            (true, _) => Standing::Retired,
+            (false, false) => Standing::AwaitsConfirmation,
+            (false, true) => Standing::InService,
+        }
+    }
+
+    /// The key that snapshots are for.
+    #[must_use]
+    pub fn addressed_key(&self) -> Option<PublicKey> {
+        self.next_key.or(self.key)
+    }
 }
 
 /// A version that a device refused.
@@ -50,7 +90,7 @@ pub struct Refused {
 }
 
 const COLUMNS: &str = "name, id, key, online, seen, agent, addresses, applied, refused, refused_code, \
-                       refused_final, refused_detail";
+                       refused_final, refused_detail, next_key, confirmed, retired, rotate";
 
 impl Tx<'_> {
     /// All devices that ever were in the model, by name.
@@ -91,12 +131,12 @@ impl Tx<'_> {
         rows.next()?.map(device).transpose()
     }
 
-    /// The device that was enrolled with a key.
+    /// The device whose key this is, or whose next key.
     ///
     /// # Errors
     /// A [`StoreError`].
     pub fn device_of_key(&self, key: &PublicKey) -> Result<Option<DeviceState>, StoreError> {
-        let mut query = self.sql.prepare_cached("SELECT name FROM device WHERE key = ?")?;
+        let mut query = self.sql.prepare_cached("SELECT name FROM device WHERE key = ?1 OR next_key = ?1")?;
         let name: Option<String> = query.query_row(params![key.as_bytes()], |row| row.get(0)).optional()?;
         match name {
             Some(name) => self.device(&parse_name(&name)?),
@@ -104,17 +144,109 @@ impl Tx<'_> {
         }
     }
 
+    /// Whether the device of a link is asked for a new key; none when the link's key does not speak for it.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn rotation_wanted(&self, name: &Name, key: &PublicKey) -> Result<Option<bool>, StoreError> {
+        let mut query = self
+            .sql
+            .prepare_cached("SELECT rotate FROM device WHERE name = ?1 AND (key = ?2 OR next_key = ?2)")?;
+        Ok(query.query_row(params![name.as_str(), key.as_bytes()], |row| row.get(0)).optional()?)
+    }
+
+    /// Has a device asked for a new key.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn want_rotation(&self, name: &Name) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE device SET rotate = 1 WHERE name = ?", [name.as_str()])?;
+        Ok(())
+    }
+
+    /// A device has announced its next key: from now on snapshots are for that one, and both are recognised.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn announce_key(&self, name: &Name, next: &PublicKey) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET next_key = ?, rotate = 0 WHERE name = ?",
+            params![next.as_bytes(), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// A device has presented its next key: the one before is worth nothing from now on.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn promote_key(&self, name: &Name) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET key = next_key, next_key = NULL WHERE name = ? AND next_key IS NOT NULL",
+            [name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Puts a device out of service, with `forget` until its key is forgotten as well, or back into it.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn retire_device(&self, name: &Name, retired: bool, forget: bool) -> Result<(), StoreError> {
+        let retired = match (retired, forget) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => FORGET,
+        };
+        self.sql.execute("UPDATE device SET retired = ? WHERE name = ?", params![retired, name.as_str()])?;
+        Ok(())
+    }
+
     /// Gives a device its key; what was known of the holder of an earlier key is forgotten.
     ///
     /// # Errors
     /// A [`StoreError`].
-    pub fn bind_device(&self, name: &Name, key: &PublicKey, now: UnixTime) -> Result<(), StoreError> {
+    pub fn bind_device(
+        &self,
+        name: &Name,
+        key: &PublicKey,
+        confirm: bool,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.forget_holder(name)?;
         self.sql.execute(
-            "UPDATE device SET key = ?, enrolled = ?, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
+            "UPDATE device SET key = ?, enrolled = ?, confirmed = ? WHERE name = ?",
+            params![key.as_bytes(), secs(now), !confirm, name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets the key of a device and all that is known of its holder; a code that was used for it is worth nothing.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn unbind_device(&self, name: &Name) -> Result<(), StoreError> {
+        self.withdraw(Invitee::Device, name)?;
+        self.forget_holder(name)
+    }
+
+    fn forget_holder(&self, name: &Name) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET key = NULL, next_key = NULL, enrolled = NULL, confirmed = 1, retired = 0, rotate = 0,
+             life = NULL, lives = x'', boots = 0, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
              applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
              WHERE name = ?",
-            params![key.as_bytes(), secs(now), name.as_str()],
+            [name.as_str()],
         )?;
+        Ok(())
+    }
+
+    /// Somebody has compared the key of a device.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn confirm_device(&self, name: &Name) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE device SET confirmed = 1 WHERE name = ?", [name.as_str()])?;
         Ok(())
     }
 
@@ -210,11 +342,17 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
     let (applied, refused): (Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?);
     let (code, is_final): (Option<String>, Option<bool>) = (row.get(9)?, row.get(10)?);
     let detail: Option<String> = row.get(11)?;
+    let (next_key, retired): (Option<Vec<u8>>, i64) = (row.get(12)?, row.get(14)?);
     let version = |stored: i64| u64::try_from(stored).unwrap_or(0);
     Ok(DeviceState {
         name: parse_name(&name)?,
         id: DeviceId::new(bytes(&id, "device id")?),
         key: key.map(|key| public_key(&key)).transpose()?,
+        next_key: next_key.map(|key| public_key(&key)).transpose()?,
+        confirmed: row.get(13)?,
+        retired: retired > 0,
+        forget: retired == FORGET,
+        rotate: row.get(15)?,
         online: row.get(3)?,
         seen: seen.map(time),
         agent: row.get(5)?,
@@ -229,6 +367,9 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
         }),
     })
 }
+
+/// How `retired` says that the key is to be forgotten as well.
+const FORGET: i64 = 2;
 
 fn json(addresses: &[SocketAddr]) -> String {
     serde_json::to_string(addresses).unwrap_or_else(|_| "[]".to_owned())

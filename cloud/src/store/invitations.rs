@@ -17,6 +17,8 @@ pub struct Invited {
     pub invitee: Invitee,
     /// Its name in the model.
     pub name: Name,
+    /// Whether the key that uses the code must be confirmed by its fingerprint; only for devices.
+    pub confirm: bool,
 }
 
 /// A code that was handed out.
@@ -39,8 +41,8 @@ impl Tx<'_> {
         self.withdraw(invited.invitee, &invited.name)?;
         let (kind, name) = (kind(invited.invitee), invited.name.as_str());
         self.sql.execute(
-            "INSERT INTO invitation (digest, kind, name, expires) VALUES (?, ?, ?, ?)",
-            params![secret.as_bytes(), kind, name, secs(expires)],
+            "INSERT INTO invitation (digest, kind, name, expires, confirm) VALUES (?, ?, ?, ?, ?)",
+            params![secret.as_bytes(), kind, name, secs(expires), invited.confirm],
         )?;
         Ok(())
     }
@@ -57,17 +59,17 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn invitation(&self, secret: &Digest, invitee: Invitee) -> Result<Option<Pending>, StoreError> {
-        let row: Option<(String, i64, Option<Vec<u8>>)> = self
+        let row: Option<(String, i64, Option<Vec<u8>>, bool)> = self
             .sql
             .query_row(
-                "SELECT name, expires, used_by FROM invitation WHERE digest = ? AND kind = ?",
+                "SELECT name, expires, used_by, confirm FROM invitation WHERE digest = ? AND kind = ?",
                 params![secret.as_bytes(), kind(invitee)],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
             )
             .optional()?;
-        let Some((name, expires, used_by)) = row else { return Ok(None) };
+        let Some((name, expires, used_by, confirm)) = row else { return Ok(None) };
         let used_by = used_by.map(|key| public_key(&key)).transpose()?;
-        let invited = Invited { invitee, name: parse_name(&name)? };
+        let invited = Invited { invitee, name: parse_name(&name)?, confirm };
         Ok(Some(Pending { invited, expires: time(expires), used_by }))
     }
 

@@ -146,4 +146,16 @@ CREATE TABLE secret (
 ", "
 -- From when on passes of a user count: signing out everywhere raises it.
 ALTER TABLE person ADD COLUMN passes_from INTEGER NOT NULL DEFAULT 0;
+", "
+-- The life of a device's key: waits for confirmation, is about to be replaced, is out of service.
+ALTER TABLE device ADD COLUMN next_key  BLOB;                       -- announced, not used yet
+ALTER TABLE device ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 1; -- whether somebody has compared the key, or need not
+ALTER TABLE device ADD COLUMN retired   INTEGER NOT NULL DEFAULT 0; -- 1: out of service; 2: its key is forgotten then
+ALTER TABLE device ADD COLUMN rotate    INTEGER NOT NULL DEFAULT 0; -- whether it is asked for a new key
+-- By which copies of a device are noticed.
+ALTER TABLE device ADD COLUMN life      BLOB;                       -- the process that linked last
+ALTER TABLE device ADD COLUMN lives     BLOB NOT NULL DEFAULT x'';  -- those before it, 16 bytes each, newest first
+ALTER TABLE device ADD COLUMN boots     INTEGER NOT NULL DEFAULT 0; -- the highest count of starts
+CREATE UNIQUE INDEX device_next_key ON device (next_key);
+ALTER TABLE invitation ADD COLUMN confirm INTEGER NOT NULL DEFAULT 0; -- whether the key must be confirmed
 "];

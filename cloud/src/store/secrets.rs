@@ -114,7 +114,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn sealed_secrets(&self, device: &DeviceState) -> Result<Vec<Secret>, StoreError> {
-        let Some(key) = device.key else { return Ok(Vec::new()) };
+        let Some(key) = device.addressed_key() else { return Ok(Vec::new()) };
         let mut query = self.sql.prepare_cached(
             "SELECT name, sealed FROM secret WHERE device = ? AND device_key = ? ORDER BY name",
         )?;

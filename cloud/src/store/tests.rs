@@ -115,7 +115,7 @@ fn a_file_of_a_later_version_is_refused() {
     let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 4; use a newer postern-cloud"
+        "the state file has schema 99, this version knows up to 6; use a newer postern-cloud"
     );
 }
 
@@ -219,6 +219,16 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
         DROP TABLE alarm;
         DROP TABLE secret;
         ALTER TABLE device DROP COLUMN sealing;
+        ALTER TABLE person DROP COLUMN passes_from;
+        DROP INDEX device_next_key;
+        ALTER TABLE device DROP COLUMN next_key;
+        ALTER TABLE device DROP COLUMN confirmed;
+        ALTER TABLE device DROP COLUMN retired;
+        ALTER TABLE device DROP COLUMN rotate;
+        ALTER TABLE device DROP COLUMN life;
+        ALTER TABLE device DROP COLUMN lives;
+        ALTER TABLE device DROP COLUMN boots;
+        ALTER TABLE invitation DROP COLUMN confirm;
         ALTER TABLE revision DROP COLUMN added;
         ALTER TABLE revision DROP COLUMN changed;
         ALTER TABLE revision DROP COLUMN removed;
@@ -308,6 +318,42 @@ fn an_alarm_that_repeats_is_one_row_with_a_count_until_somebody_clears_it() {
     assert_eq!(store.write(|tx| tx.clear_alarms(&device)).unwrap(), 2);
     assert_eq!(store.read(|tx| tx.alarms()).unwrap(), []);
     assert_eq!(store.write(|tx| tx.clear_alarms(&device)).unwrap(), 0);
+}
+
+#[test]
+fn a_run_that_comes_back_is_a_clone_and_a_restart_is_not() {
+    use postern_protocol::wire::control::Life;
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let greet = |life: u8, boots| {
+        store.write(|tx| tx.greeted(&"d1".parse().unwrap(), Life([life; 16]), boots)).unwrap()
+    };
+    assert_eq!(greet(1, Some(1)), None);
+    assert_eq!(greet(1, Some(1)), None, "the same run links again and again");
+    for restart in 2..40 {
+        assert_eq!(greet(restart, Some(u32::from(restart))), None);
+    }
+    // A copy of the disk of start 39 is started elsewhere, and the genuine device comes back.
+    assert_eq!(greet(100, Some(40)), None);
+    assert_eq!(greet(39, Some(39)), Some(AlarmKind::Clone));
+    assert_eq!(greet(100, Some(40)), Some(AlarmKind::Clone));
+    assert_eq!(greet(100, Some(40)), None);
+}
+
+#[test]
+fn a_count_of_starts_that_goes_back_is_an_older_copy_and_a_lost_count_is_not() {
+    use postern_protocol::wire::control::Life;
+    let (_directory, store) = store();
+    save(&store, FLEET).unwrap();
+    let greet = |life: u8, boots| {
+        store.write(|tx| tx.greeted(&"d1".parse().unwrap(), Life([life; 16]), boots)).unwrap()
+    };
+    assert_eq!(greet(1, Some(9)), None);
+    assert_eq!(greet(2, Some(9)), None, "a full disk does not count");
+    assert_eq!(greet(3, Some(8)), Some(AlarmKind::Restored));
+    assert_eq!(greet(4, Some(9)), None);
+    assert_eq!(greet(5, None), None);
+    assert_eq!(greet(6, Some(1)), None);
 }
 
 #[test]

@@ -233,10 +233,13 @@ fn listings_are_plain_when_piped() {
     let output = cloud.run(&["device", "list"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(words[0], ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS"]);
+    assert_eq!(
+        words[0],
+        ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS", "KEY"]
+    );
     assert_eq!(
         words[1],
-        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "never", "-"]
+        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "never", "-", "-"]
     );
     assert!(text.is_ascii(), "{text}");
     let users = cloud.json(&["user", "list"]);

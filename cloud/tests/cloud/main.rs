@@ -14,6 +14,7 @@ mod administrators;
 mod affected;
 mod commands;
 mod determinism;
+mod device_keys;
 mod documents;
 mod essential;
 mod explain;

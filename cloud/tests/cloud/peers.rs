@@ -18,8 +18,8 @@ use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
 use postern_protocol::session::agent::{AgentSync, Event, Outcome};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
-use postern_protocol::trust::{Digest, Nonce, PublicKey, Root, SecretKey, Timestamp};
-use postern_protocol::wire::control::{AlarmKind, Held, Hello, NackCode};
+use postern_protocol::trust::{Digest, NextKey, Nonce, PublicKey, Root, SecretKey, Timestamp};
+use postern_protocol::wire::control::{AlarmKind, Held, Hello, Life, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::ALPNS_HUB;
@@ -99,8 +99,17 @@ impl World {
     }
 
     pub(crate) fn invite(&self, invitee: Invitee, who: &str, secret: u8, valid_s: u64) -> [u8; 16] {
+        self.invite_with(invitee, who, secret, valid_s, false)
+    }
+
+    /// A code whose key must be confirmed.
+    pub(crate) fn invite_to_confirm(&self, device: &str, secret: u8) -> [u8; 16] {
+        self.invite_with(Invitee::Device, device, secret, 60, true)
+    }
+
+    fn invite_with(&self, invitee: Invitee, who: &str, secret: u8, valid_s: u64, confirm: bool) -> [u8; 16] {
         let secret = [secret; 16];
-        let invited = Invited { invitee, name: name(who) };
+        let invited = Invited { invitee, name: name(who), confirm };
         let expires = now().saturating_add(valid_s);
         self.store.write(|tx| tx.invite(&Digest::of(&[&secret]), &invited, expires)).unwrap();
         secret
@@ -117,8 +126,12 @@ impl World {
     }
 
     pub(crate) async fn dial(&self, key: &SecretKey) -> Caller {
+        self.dial_from("127.0.0.1:0", key).await
+    }
+
+    pub(crate) async fn dial_from(&self, source: &str, key: &SecretKey) -> Caller {
         let endpoint =
-            Endpoint::bind("127.0.0.1:0".parse().unwrap(), key, Role::Client, &Settings::control()).unwrap();
+            Endpoint::bind(source.parse().unwrap(), key, Role::Client, &Settings::control()).unwrap();
         let connection =
             endpoint.connect(self.address, self.hub_key, ALPNS_HUB, &Settings::control()).await.unwrap();
         Caller { connection, _endpoint: endpoint }
@@ -137,6 +150,11 @@ impl World {
     /// Enrols a device with a key of this seed.
     pub(crate) async fn enroll(&self, device: &str, seed: u8) -> Agent {
         let secret = self.invite(Invitee::Device, device, seed, 60);
+        self.enroll_by(secret, seed).await
+    }
+
+    /// Enrols a device by a code.
+    pub(crate) async fn enroll_by(&self, secret: [u8; 16], seed: u8) -> Agent {
         let caller = self.dial(&key(seed)).await;
         let (label, sealing) = (Text::clean("router"), announcement(&key(seed)));
         match caller.ask(&HubRequest::Enroll { secret, label, sealing }).await {
@@ -194,13 +212,18 @@ pub(crate) struct Agent {
     pub(crate) device: DeviceId,
     pub(crate) root: Root,
     pub(crate) policy: Verified,
+    /// This run of it.
+    pub(crate) life: Life,
+    /// How often it was started.
+    pub(crate) boots: u32,
 }
 
 impl Agent {
     fn enrolled(key: SecretKey, device: DeviceId, roots: &[Vec<u8>], snapshot: &[u8]) -> Self {
         let root = Root::self_signed(&roots[0]).unwrap();
         let policy = check(&key, device, &root, None, snapshot).unwrap();
-        Self { key, device, root, policy }
+        let life = Life(*Digest::of(&[key.public().as_bytes()]).as_bytes().first_chunk().unwrap());
+        Self { key, device, root, policy, life, boots: 1 }
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -218,7 +241,8 @@ impl Agent {
             held: Some(self.held()),
             active: true,
             agent: Text::clean("test 1.0"),
-            boots: 1,
+            boots: self.boots,
+            life: self.life,
             addresses: vec!["127.0.0.1:7441".parse().unwrap()],
             freshness: None,
         }
@@ -277,7 +301,7 @@ impl Link {
             match self.sync.handle_message(message).unwrap() {
                 Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
                 Some(Event::UpToDate) => return None,
-                Some(Event::Timestamp { .. }) | None => {}
+                Some(Event::Timestamp { .. } | Event::KeyWanted) | None => {}
             }
         }
     }
@@ -286,6 +310,16 @@ impl Link {
     pub(crate) async fn ask(&mut self, nonce: u8) {
         self.sync.handle_question(Nonce::new([nonce; 16]));
         self.transmit().await;
+    }
+
+    /// Waits until the hub asks for a new key.
+    pub(crate) async fn key_wanted(&mut self) {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if self.sync.handle_message(message).unwrap() == Some(Event::KeyWanted) {
+                return;
+            }
+        }
     }
 
     /// The next timestamp, as `agent` opens it with a nonce of this byte; what is pushed before it is kept.
@@ -297,7 +331,7 @@ impl Link {
                     let nonce = Nonce::new([nonce; 16]);
                     return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();
                 }
-                Some(Event::UpToDate) | None => {}
+                Some(Event::UpToDate | Event::KeyWanted) | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),
             }
         }
@@ -306,6 +340,12 @@ impl Link {
     /// Raises an alarm.
     pub(crate) async fn alarm(&mut self, kind: AlarmKind, detail: &str) {
         self.sync.handle_alarm(kind, Text::clean(detail));
+        self.transmit().await;
+    }
+
+    /// Announces a next key.
+    pub(crate) async fn announce_next(&mut self, next: NextKey) {
+        self.sync.handle_next_key(next);
         self.transmit().await;
     }
 

@@ -64,8 +64,8 @@ impl Office {
         store
             .write::<_, PublishError>(|tx| {
                 tx.save_model(&model, NOW, "test", "apply")?;
-                tx.bind_device(&name("d1"), &key(1), NOW)?;
-                tx.bind_device(&name("d2"), &key(2), NOW)?;
+                tx.bind_device(&name("d1"), &key(1), false, NOW)?;
+                tx.bind_device(&name("d2"), &key(2), false, NOW)?;
                 tx.register_key(&name("otto"), &key(3), NOW)?;
                 publisher.publish(tx, Affected::All, NOW).map(drop)
             })

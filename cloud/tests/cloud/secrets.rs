@@ -213,14 +213,14 @@ async fn a_device_that_announced_no_key_is_refused_with_what_to_do_until_it_does
     assert_eq!(
         (code, error.as_str()),
         (
-            1,
-            "postern-cloud: device `press-7` is not enrolled, so nothing can be sealed to it; `postern-cloud device add \
+            8,
+            "postern-cloud: device `press-7` is not enrolled, so it has no key; `postern-cloud device add \
              press-7` begins that\n"
         )
     );
     let press = world.enroll("press-7", 1).await;
     // As an agent of an earlier version leaves it; and as somebody who can write to the file would like it.
-    world.publish(|tx| tx.bind_device(&name("press-7"), &press.key.public(), crate::peers::now()));
+    world.publish(|tx| tx.bind_device(&name("press-7"), &press.key.public(), false, crate::peers::now()));
     let missing = "postern-cloud: device `press-7` has announced no key to which a secret could be sealed; bring it online \
                    once, with the agent of this version\n";
     let (code, _, error) = run(&world, &args, SECRET).await;

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{TunnelId, UserId};
+use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
 use crate::policy::{Kind, Origin, Reason, Target};
 use crate::time::UnixTime;
+use crate::trust::PublicKey;
 use crate::wire::control::{AlarmKind, Held, NackCode};
 use crate::wire::registry::{CloseCode, Failure};
 use crate::wire::text::Text;
@@ -120,6 +121,23 @@ pub enum Event {
         /// Details for people.
         detail: Text,
     },
+    /// The device was enrolled anew: what the trail says of policies before is about an earlier enrolment.
+    Enrolled {
+        /// The identity that the cloud assigned.
+        device: DeviceId,
+        /// The key that it has from now on.
+        key: PublicKey,
+    },
+    /// The device's next key came into force, and the one before is worth nothing.
+    KeyChanged {
+        /// The key that it has from now on.
+        key: PublicKey,
+    },
+    /// The device was put out of service: what it held of users and services is gone.
+    Retired {
+        /// The snapshot that said so.
+        held: Held,
+    },
 }
 
 impl Event {
@@ -137,6 +155,9 @@ impl Event {
             Self::Closed { .. } => "closed",
             Self::Control { .. } => "control",
             Self::Alarm { .. } => "alarm",
+            Self::Enrolled { .. } => "enrolled",
+            Self::KeyChanged { .. } => "key_changed",
+            Self::Retired { .. } => "retired",
         }
     }
 
@@ -153,7 +174,10 @@ impl Event {
             | Self::Denied { .. }
             | Self::Failed { .. }
             | Self::Control { .. }
-            | Self::Alarm { .. } => None,
+            | Self::Alarm { .. }
+            | Self::Enrolled { .. }
+            | Self::KeyChanged { .. }
+            | Self::Retired { .. } => None,
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub expires: UnixTime,
     /// Whether the device belongs to an account. An unassigned device permits nothing and carries no rules.
     pub assigned: bool,
+    /// Whether the device is out of service: it forgets every snapshot before and carries nothing at all. It keeps its
+    /// key and its enrolment, so that a later snapshot brings it back.
+    pub retired: bool,
     /// Bounds for the whole device.
     pub limits: DeviceLimits,
     /// For how long the device works without its cloud.

@@ -84,6 +84,7 @@ pub(super) fn snapshot() -> Snapshot {
         issued: at(0),
         expires: at(10_000),
         assigned: true,
+        retired: false,
         limits: DeviceLimits { tunnels: 4, tunnels_per_user: 3 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("hmi", Kind::Vnc, 5900), service("web", Kind::Http, 80)],

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::limits;
-use crate::trust::Nonce;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
+use crate::trust::{NextKey, Nonce};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
@@ -37,6 +37,8 @@ pub enum Event {
         /// The sealed timestamp.
         bytes: Vec<u8>,
     },
+    /// The hub asks for a new key.
+    KeyWanted,
 }
 
 /// What became of an offered snapshot.
@@ -83,6 +85,7 @@ impl AgentSync {
             HubMessage::Push { nonce, held, bytes } => self.begin(nonce, held, bytes),
             HubMessage::Chunk { nonce, offset, bytes } => self.append(nonce, offset, &bytes),
             HubMessage::Timestamp { bytes } => Ok(Some(Event::Timestamp { bytes })),
+            HubMessage::RotateKey => Ok(Some(Event::KeyWanted)),
         }
     }
 
@@ -119,6 +122,12 @@ impl AgentSync {
         self.answers
             .retain(|answer| !matches!(answer, AgentMessage::Alarm { kind: other, .. } if *other == kind));
         self.answers.push_back(AgentMessage::Alarm { kind, detail });
+    }
+
+    /// Announces the next key of the device.
+    pub fn handle_next_key(&mut self, next: NextKey) {
+        self.answers.retain(|answer| !matches!(answer, AgentMessage::NextKey(_)));
+        self.answers.push_back(AgentMessage::NextKey(next));
     }
 
     /// The next message for the hub.

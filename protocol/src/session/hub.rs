@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::limits::CHUNK_BYTES;
-use crate::trust::Nonce;
 use crate::trust::sealed::Announcement;
+use crate::trust::{NextKey, Nonce};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
@@ -30,6 +30,15 @@ pub struct HubSync {
     greeted: bool,
     /// Whether the agent has announced its sealing key on this link.
     announced: bool,
+    rotation: Rotation,
+}
+
+/// Whether the agent is asked for a new key; once on each link is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rotation {
+    NotWanted,
+    Wanted,
+    Asked,
 }
 
 /// What a timestamp must say; the caller knows the rest, signs and sends it.
@@ -83,6 +92,8 @@ pub enum Event {
         /// Details for people.
         detail: Text,
     },
+    /// The agent announces its next key, which is to be verified.
+    NextKey(NextKey),
 }
 
 #[derive(Debug)]
@@ -109,6 +120,7 @@ impl HubSync {
             next_nonce: first_nonce,
             greeted: false,
             announced: false,
+            rotation: Rotation::NotWanted,
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -136,6 +148,13 @@ impl HubSync {
     pub fn handle_newest(&mut self, held: Held) {
         if self.newest.is_none_or(|newest| order(&newest) <= order(&held)) {
             self.newest = Some(held);
+        }
+    }
+
+    /// Has the agent asked for a new key, once on this link.
+    pub const fn handle_rotation_wanted(&mut self) {
+        if matches!(self.rotation, Rotation::NotWanted) {
+            self.rotation = Rotation::Wanted;
         }
     }
 
@@ -170,6 +189,7 @@ impl HubSync {
                 Ok(Event::Asked)
             }
             AgentMessage::Alarm { kind, detail } => Ok(Event::Alarm { kind, detail }),
+            AgentMessage::NextKey(next) => Ok(Event::NextKey(next)),
         }
     }
 
@@ -193,20 +213,17 @@ impl HubSync {
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
         self.begin_push();
         let greeted = std::mem::replace(&mut self.greeted, true);
-        let Some(push) = self.push.as_mut() else {
-            return (!greeted).then_some(HubMessage::UpToDate);
-        };
-        let Push { nonce, published, offset } = push;
-        let Some(from) = *offset else {
-            *offset = Some(0);
-            let bytes = u32::try_from(published.bytes.len()).unwrap_or(u32::MAX);
-            return Some(HubMessage::Push { nonce: *nonce, held: published.held, bytes });
-        };
-        let rest = published.bytes.get(from..).filter(|rest| !rest.is_empty())?;
-        let chunk = rest.get(..CHUNK_BYTES).unwrap_or(rest);
-        *offset = Some(from + chunk.len());
-        let offset = u32::try_from(from).unwrap_or(u32::MAX);
-        Some(HubMessage::Chunk { nonce: *nonce, offset, bytes: chunk.to_vec() })
+        if let Some(message) = self.poll_push() {
+            return Some(message);
+        }
+        if !greeted && self.push.is_none() {
+            return Some(HubMessage::UpToDate);
+        }
+        let asked = self.rotation == Rotation::Wanted;
+        asked.then(|| {
+            self.rotation = Rotation::Asked;
+            HubMessage::RotateKey
+        })
     }
 
     /// What the agent holds in force, as far as this link has heard.
@@ -231,6 +248,20 @@ impl HubSync {
         self.held.is_none_or(|held| {
             order(&held) < order(newest) || (order(&held) == order(newest) && held != *newest)
         })
+    }
+
+    fn poll_push(&mut self) -> Option<HubMessage> {
+        let Push { nonce, published, offset } = self.push.as_mut()?;
+        let Some(from) = *offset else {
+            *offset = Some(0);
+            let bytes = u32::try_from(published.bytes.len()).unwrap_or(u32::MAX);
+            return Some(HubMessage::Push { nonce: *nonce, held: published.held, bytes });
+        };
+        let rest = published.bytes.get(from..).filter(|rest| !rest.is_empty())?;
+        let chunk = rest.get(..CHUNK_BYTES).unwrap_or(rest);
+        *offset = Some(from + chunk.len());
+        let offset = u32::try_from(from).unwrap_or(u32::MAX);
+        Some(HubMessage::Chunk { nonce: *nonce, offset, bytes: chunk.to_vec() })
     }
 
     fn answered(&mut self, nonce: u64, held: Held) -> Result<(), ProtocolFault> {

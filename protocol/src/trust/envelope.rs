@@ -37,12 +37,21 @@ pub enum Domain {
     SealingKey,
     /// What time it is and what is newest.
     Timestamp,
+    /// A device's next key; signed by both of its keys, never enveloped.
+    NextKey,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Root, Self::Snapshot, Self::Pass, Self::Proof, Self::SealingKey, Self::Timestamp];
+    pub const ALL: [Self; 7] = [
+        Self::Root,
+        Self::Snapshot,
+        Self::Pass,
+        Self::Proof,
+        Self::SealingKey,
+        Self::Timestamp,
+        Self::NextKey,
+    ];
 
     /// The number in the envelope.
     #[must_use]
@@ -54,6 +63,7 @@ impl Domain {
             Self::Proof => 4,
             Self::SealingKey => 5,
             Self::Timestamp => 6,
+            Self::NextKey => 7,
         }
     }
 
@@ -67,6 +77,7 @@ impl Domain {
             Self::Proof => "proof",
             Self::SealingKey => "sealing-key",
             Self::Timestamp => "timestamp",
+            Self::NextKey => "next-key",
         }
     }
 

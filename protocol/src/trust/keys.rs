@@ -12,6 +12,8 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::fingerprint::Fingerprint;
+
 /// A public key that must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
@@ -66,12 +68,10 @@ impl PublicKey {
         VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 
-    /// The first eight bytes in groups of four digits: enough to compare by eye, not enough to identify.
+    /// The form that people compare.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let hex = HEXLOWER.encode(&self.0);
-        let groups: Vec<&str> = (0..4).filter_map(|i| hex.get(i * 4..i * 4 + 4)).collect();
-        groups.join("-")
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self)
     }
 }
 

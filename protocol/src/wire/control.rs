@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::text::Text;
 use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
-use crate::trust::{Digest, Nonce};
+use crate::trust::{Digest, NextKey, Nonce};
 
 /// What the agent holds, at the beginning of every link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +39,19 @@ pub struct Hello {
     pub agent: Text,
     /// How often the agent was started with this state.
     pub boots: u32,
+    /// Random, new with each start of the agent and the same for all of its links. One that comes back after another
+    /// shows that two machines use one key.
+    pub life: Life,
     /// Where clients can reach it; at most [`limits::ADDRESSES`](crate::limits::ADDRESSES).
     #[serde(with = "super::bounded::addresses")]
     pub addresses: Vec<SocketAddr>,
     /// What the policy in force was worth before this link; none without one.
     pub freshness: Option<FreshnessState>,
 }
+
+/// One run of an agent, from start to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life(pub [u8; 16]);
 
 /// A snapshot, named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +92,9 @@ pub enum HubMessage {
         /// At most [`limits::TIMESTAMP_BYTES`](crate::limits::TIMESTAMP_BYTES) and the envelope around them.
         bytes: Vec<u8>,
     },
+    /// Somebody asks for a new device key: the agent makes one and answers [`AgentMessage::NextKey`], at most once an
+    /// hour.
+    RotateKey,
 }
 
 /// From agent to hub.
@@ -130,6 +140,8 @@ pub enum AgentMessage {
         /// Details for people.
         detail: Text,
     },
+    /// The key that the agent will present once a snapshot for it is in force. Said again on each link until then.
+    NextKey(NextKey),
 }
 
 /// What an agent raises an alarm about. New kinds are added at the end.

@@ -49,7 +49,7 @@ fn table(name: &str) -> String {
                     Domain::Snapshot => Snapshot::MAX_BYTES.to_string(),
                     Domain::Pass => Pass::MAX_BYTES.to_string(),
                     Domain::Timestamp => Timestamp::MAX_BYTES.to_string(),
-                    Domain::Proof => "72, never in an envelope".to_owned(),
+                    Domain::Proof | Domain::NextKey => "72, never in an envelope".to_owned(),
                     Domain::SealingKey => "32, never in an envelope".to_owned(),
                 };
                 vec![domain.number().to_string(), format!("`{}`", domain.name()), limit]

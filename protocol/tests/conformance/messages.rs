@@ -5,8 +5,8 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
 use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
-use postern_protocol::trust::{Nonce, Proof};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, NackCode};
+use postern_protocol::trust::{NextKey, Nonce, Proof};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
@@ -54,6 +54,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::Push { .. } => "Push", "nonce: u64; held: held; bytes: u32";
     HubMessage::Chunk { .. } => "Chunk", "nonce: u64; offset: u32; bytes: bytes, 1 to 16384";
     HubMessage::Timestamp { .. } => "Timestamp", "bytes: bytes, a sealed timestamp";
+    HubMessage::RotateKey => "RotateKey", "";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -62,6 +63,7 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::SealingKey(_) => "SealingKey", "announcement, once on a link";
     AgentMessage::TimeRequest { .. } => "TimeRequest", "nonce: 16 bytes";
     AgentMessage::Alarm { .. } => "Alarm", "kind: alarm kind; detail: text";
+    AgentMessage::NextKey(_) => "NextKey", "next key, section 4.8";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -74,6 +76,9 @@ table!(EVENT, event, Event {
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64";
     Event::Control { .. } => "control", "uid: u32; command: text";
     Event::Alarm { .. } => "alarm", "kind: alarm kind; detail: text";
+    Event::Enrolled { .. } => "enrolled", "device: id; key: key";
+    Event::KeyChanged { .. } => "key_changed", "key: key";
+    Event::Retired { .. } => "retired", "held: held";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -136,6 +141,7 @@ fn hello() -> Hello {
         active: true,
         agent,
         boots: 3,
+        life: Life([0x1f; 16]),
         addresses: addresses(),
         freshness: Some(FreshnessState::Stale),
     }
@@ -276,6 +282,7 @@ pub(crate) fn sync() -> Vec<Sample> {
         down("up-to-date", "The agent holds the newest.", HubMessage::UpToDate),
         down("push", "Three bytes follow.", HubMessage::Push { nonce: 9, held: held(), bytes: 3 }),
         down("chunk", "All of them.", HubMessage::Chunk { nonce: 9, offset: 0, bytes: vec![1, 2, 3] }),
+        down("rotate-key", "Somebody asks for a new device key.", HubMessage::RotateKey),
         up("ack", "In force; two tunnels were cut.", AgentMessage::Ack { nonce: 9, held: held(), cut: 2 }),
         up("nack", "Refused.", nack),
         up("moved", "The agent is reachable elsewhere.", AgentMessage::Moved { addresses: addresses() }),
@@ -287,6 +294,11 @@ pub(crate) fn sync() -> Vec<Sample> {
             HubMessage::Timestamp { bytes: sealed_timestamp() },
         ),
         up("alarm", "Something newer was named and did not come.", alarm),
+        up(
+            "next-key",
+            "The agent announces its next key, signed by both keys.",
+            AgentMessage::NextKey(NextKey::announce(DEVICE, &key(10), &key(11))),
+        ),
     ]
 }
 
@@ -372,5 +384,12 @@ pub(crate) fn audit() -> Vec<Sample> {
             "The budget for work without the cloud is used up.",
             Event::Alarm { kind: AlarmKind::Budget, detail: text("604800 s were used") },
         ),
+        one(
+            "row-enrolled",
+            "The device was enrolled anew.",
+            Event::Enrolled { device: DEVICE, key: key(10).public() },
+        ),
+        one("row-key-changed", "Its next key came into force.", Event::KeyChanged { key: key(11).public() }),
+        one("row-retired", "It was put out of service.", Event::Retired { held: held() }),
     ]
 }

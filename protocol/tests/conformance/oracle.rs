@@ -159,6 +159,7 @@ impl World {
             issued: UnixTime::EPOCH,
             expires: UnixTime::from_secs(self.expires),
             assigned: self.assigned,
+            retired: false,
             limits: DeviceLimits { tunnels: self.tunnels, tunnels_per_user: 100 },
             freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: services.iter().map(|service| self.service(*service)).collect(),

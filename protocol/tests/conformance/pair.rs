@@ -8,7 +8,7 @@ use postern_protocol::limits::CHUNK_BYTES;
 use postern_protocol::session::agent::{self, AgentSync, Outcome};
 use postern_protocol::session::hub::{self, HubSync, Published};
 use postern_protocol::trust::Digest;
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, Life, NackCode};
 use postern_protocol::wire::text::Text;
 
 /// Seeds that are tried; a failure names its seed.
@@ -156,8 +156,9 @@ impl Pair {
         self.agent = AgentSync::new();
         let agent = Text::clean("pair");
         let (held, active) = (self.floor, self.active);
-        let addresses = Vec::new();
-        let hello = Hello { root_version: 1, held, active, agent, boots: 1, addresses, freshness: None };
+        let (life, addresses) = (Life([1; 16]), Vec::new());
+        let hello =
+            Hello { root_version: 1, held, active, agent, boots: 1, life, addresses, freshness: None };
         let nonce = self.chance.next();
         self.hubs.insert(self.link, HubSync::new(&hello, self.newest.clone(), nonce));
     }
@@ -170,7 +171,8 @@ impl Pair {
                 | hub::Event::Moved(_)
                 | hub::Event::SealingKey(_)
                 | hub::Event::Asked
-                | hub::Event::Alarm { .. },
+                | hub::Event::Alarm { .. }
+                | hub::Event::NextKey(_),
             ) => {}
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
@@ -183,7 +185,10 @@ impl Pair {
 
     fn agent_hears(&mut self, message: HubMessage) {
         match self.agent.handle_message(message) {
-            Ok(None | Some(agent::Event::UpToDate | agent::Event::Timestamp { .. })) => {}
+            Ok(
+                None
+                | Some(agent::Event::UpToDate | agent::Event::Timestamp { .. } | agent::Event::KeyWanted),
+            ) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {
                 let time = self.now + self.chance.below(200);
                 self.at(time, Step::Judged(self.link, held, bytes));

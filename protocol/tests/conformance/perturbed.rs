@@ -5,9 +5,9 @@ use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{FreshnessState, Kind, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Channel, Digest, Nonce, Proof, PublicKey, Signature};
+use postern_protocol::trust::{Channel, Digest, NextKey, Nonce, Proof, PublicKey, SecretKey, Signature};
 use postern_protocol::wire::codec::{self, CodecFault};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
@@ -154,30 +154,30 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
+fn next_key(device: [u8; 8]) -> NextKey {
+    let [present, next] = [1, 2].map(|seed| SecretKey::from_seed([seed; 32]).unwrap());
+    NextKey::announce(DeviceId::new(device), &present, &next)
+}
+
 fn only() -> impl Strategy<Value = Only> {
     let names = || option::of(vec(some_name(), 0..4));
     (names(), names()).prop_map(|(devices, services)| Only { devices, services })
 }
 
 fn hub_request() -> impl Strategy<Value = HubRequest> {
-    let hello = (
-        any::<u32>(),
-        option::of(held()),
-        any::<bool>(),
-        some_text(),
-        any::<u32>(),
-        vec(address(), 0..=8),
-        option::of(freshness_state()),
-    )
-        .prop_map(|(root_version, held, active, agent, boots, addresses, freshness)| Hello {
-            root_version,
-            held,
-            active,
-            agent,
-            boots,
-            addresses,
-            freshness,
-        });
+    let hello =
+        (
+            any::<u32>(),
+            option::of(held()),
+            any::<bool>(),
+            some_text(),
+            any::<(u32, [u8; 16])>(),
+            vec(address(), 0..=8),
+            option::of(freshness_state()),
+        )
+            .prop_map(|(root_version, held, active, agent, (boots, life), addresses, freshness)| {
+                Hello { root_version, held, active, agent, boots, life: Life(life), addresses, freshness }
+            });
     prop_oneof![
         (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll {
             secret,
@@ -259,13 +259,14 @@ proptest! {
     fn messages_of_synchronisation_round_trip(
         held in held(), nonce: u64, number: u32, code in nack_code(), detail in some_text(),
         chunk in vec(any::<u8>(), 0..100), bytes in vec(any::<u8>(), 0..300), question: [u8; 16],
-        kind in select(AlarmKind::ALL.to_vec()), addresses in vec(address(), 0..=8),
+        kind in select(AlarmKind::ALL.to_vec()), addresses in vec(address(), 0..=8), device: [u8; 8],
     ) {
         for message in [
             HubMessage::UpToDate,
             HubMessage::Push { nonce, held, bytes: number },
             HubMessage::Chunk { nonce, offset: number, bytes: chunk },
             HubMessage::Timestamp { bytes },
+            HubMessage::RotateKey,
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }
@@ -276,6 +277,7 @@ proptest! {
             AgentMessage::SealingKey(announcement()),
             AgentMessage::TimeRequest { nonce: Nonce::new(question) },
             AgentMessage::Alarm { kind, detail },
+            AgentMessage::NextKey(next_key(device)),
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }

@@ -235,6 +235,7 @@ pub(crate) fn snapshot() -> Snapshot {
         issued: ISSUED,
         expires: ISSUED.saturating_add(86_400 * 30),
         assigned: true,
+        retired: false,
         limits: DeviceLimits { tunnels: 64, tunnels_per_user: 8 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![
@@ -412,7 +413,7 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Snapshot => Some("snapshot"),
         Domain::Pass => Some("pass"),
         Domain::Timestamp => Some("timestamp"),
-        Domain::Proof | Domain::SealingKey => None,
+        Domain::Proof | Domain::SealingKey | Domain::NextKey => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
 }

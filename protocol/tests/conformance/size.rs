@@ -103,6 +103,7 @@ fn large(window: bool) -> Snapshot {
         issued: ISSUED,
         expires: UnixTime::MAX,
         assigned: true,
+        retired: false,
         limits: DeviceLimits { tunnels: 200, tunnels_per_user: 10 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services,

@@ -28,7 +28,7 @@ use postern_protocol::trust::{
     SecretKey, Subject, Timestamp,
 };
 use postern_protocol::wire::codec;
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, Life, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::invitation::Invitation;
 use postern_protocol::wire::text::Text;
@@ -119,7 +119,10 @@ pub fn sync_agent(bytes: &[u8]) {
                 sync.handle_outcome(outcome);
                 assert!(sync.poll_transmit().is_some());
             }
-            Ok(Some(agent::Event::UpToDate | agent::Event::Timestamp { .. }) | None) => {
+            Ok(
+                Some(agent::Event::UpToDate | agent::Event::Timestamp { .. } | agent::Event::KeyWanted)
+                | None,
+            ) => {
                 assert!(sync.poll_transmit().is_none())
             }
         }
@@ -133,8 +136,9 @@ pub fn sync_hub(bytes: &[u8]) {
         bytes: vec![1; 40_000].into(),
     };
     let agent = Text::clean("fuzz");
-    let (addresses, freshness) = (Vec::new(), None);
-    let hello = Hello { root_version: 1, held: None, active: false, agent, boots: 1, addresses, freshness };
+    let (life, addresses, freshness) = (Life([1; 16]), Vec::new(), None);
+    let hello =
+        Hello { root_version: 1, held: None, active: false, agent, boots: 1, life, addresses, freshness };
     let mut sync = HubSync::new(&hello, Some(published(1)), 1);
     let mut version = 1;
     for message in messages::<AgentMessage>(bytes) {

@@ -209,6 +209,7 @@ impl Content {
             issued,
             expires: issued.saturating_add(WEEK_S),
             assigned: true,
+            retired: false,
             limits: DeviceLimits { tunnels: 1024, tunnels_per_user: 1024 },
             freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
             services: (0..self.services)

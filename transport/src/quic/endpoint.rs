@@ -75,6 +75,19 @@ impl Endpoint {
         Ok(Self { inner, identity, permits: Arc::new(Semaphore::new(handshakes)), retry_at })
     }
 
+    /// Presents another key to those who dial this endpoint from now on. Connections that stand are not touched: their
+    /// peers have seen the key of their handshake.
+    ///
+    /// # Errors
+    /// [`BindError::NoProtocol`].
+    pub fn present(&self, key: &SecretKey, alpns: &[Vec<u8>], settings: &Settings) -> Result<(), BindError> {
+        if alpns.is_empty() {
+            return Err(BindError::NoProtocol);
+        }
+        self.inner.set_server_config(Some(server_config(&Identity::new(key), alpns, settings)));
+        Ok(())
+    }
+
     /// Dials the holder of `expected` at `addr`, offering `alpns`.
     ///
     /// A server that dislikes this side's key says so only after this call has returned: the connection then ends

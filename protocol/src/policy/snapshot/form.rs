@@ -45,6 +45,12 @@ pub enum FormFault {
         /// The field.
         field: &'static str,
     },
+    /// A device that is out of service belongs to an account or carries something.
+    #[error("a retired device has `{list}`, expected none")]
+    Retired {
+        /// What it has.
+        list: &'static str,
+    },
     /// A device without an account carries rules.
     #[error("an unassigned device carries `{list}`, expected none")]
     Unassigned {
@@ -81,6 +87,9 @@ impl Snapshot {
         if self.freshness.window_s == 0 {
             return Err(FormFault::Value { list: "snapshot", field: "window_s" });
         }
+        if self.retired {
+            self.check_retired()?;
+        }
         if !self.assigned {
             empty("grants", &self.grants)?;
             empty("prohibitions", &self.prohibitions)?;
@@ -103,6 +112,25 @@ impl Snapshot {
         self.prohibitions.iter().try_for_each(|prohibition| prohibition.check_form(self))?;
         self.cases.iter().try_for_each(|case| case.check_form(self))?;
         self.secrets.iter().try_for_each(Secret::check_form)
+    }
+
+    /// Nothing of anybody is left on a device that is out of service.
+    fn check_retired(&self) -> Result<(), FormFault> {
+        let carried = [
+            ("assigned", self.assigned),
+            ("services", !self.services.is_empty()),
+            ("categories", !self.categories.is_empty()),
+            ("users", !self.users.is_empty()),
+            ("origins", !self.origins.is_empty()),
+            ("grants", !self.grants.is_empty()),
+            ("prohibitions", !self.prohibitions.is_empty()),
+            ("cases", !self.cases.is_empty()),
+            ("secrets", !self.secrets.is_empty()),
+        ];
+        match carried.into_iter().find(|(_, carried)| *carried) {
+            Some((list, _)) => Err(FormFault::Retired { list }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,8 +12,16 @@ fn published(version: u64, bytes: usize) -> Published {
 }
 
 fn hello(held: Option<Held>, active: bool) -> Hello {
-    let agent = Text::clean("test");
-    Hello { root_version: 1, held, active, agent, boots: 1, addresses: Vec::new(), freshness: None }
+    Hello {
+        root_version: 1,
+        held,
+        active,
+        agent: Text::clean("test"),
+        boots: 1,
+        life: crate::wire::control::Life([1; 16]),
+        addresses: Vec::new(),
+        freshness: None,
+    }
 }
 
 fn ack(nonce: u64, held: Held) -> AgentMessage {
@@ -40,6 +48,29 @@ fn an_agent_that_holds_the_newest_is_told_so_once() {
     hub.handle_published(published(5, 10));
     hub.handle_published(published(4, 10));
     assert_eq!(drain(&mut hub), []);
+}
+
+#[test]
+fn an_agent_is_asked_for_a_new_key_once_on_a_link_and_behind_what_is_pushed() {
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
+    hub.handle_rotation_wanted();
+    assert_eq!(drain(&mut hub), [push(1, 5, 3), chunk(1, 0, 3), HubMessage::RotateKey]);
+    hub.handle_rotation_wanted();
+    assert_eq!(drain(&mut hub), []);
+    let mut idle = HubSync::new(&hello(Some(held(5)), true), Some(published(5, 3)), 1);
+    idle.handle_rotation_wanted();
+    assert_eq!(drain(&mut idle), [HubMessage::UpToDate, HubMessage::RotateKey]);
+}
+
+#[test]
+fn a_next_key_is_handed_on_for_verification_and_is_no_answer_to_a_push() {
+    use crate::trust::SecretKey;
+    let key = |seed| SecretKey::from_seed([seed; 32]).unwrap();
+    let next = NextKey::announce(crate::id::DeviceId::new([1; 8]), &key(1), &key(2));
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
+    drain(&mut hub);
+    assert_eq!(hub.handle_message(AgentMessage::NextKey(next.clone())), Ok(Event::NextKey(next)));
+    assert_eq!(hub.handle_message(ack(1, held(5))), Ok(Event::Applied { held: held(5), cut: 0 }));
 }
 
 #[test]

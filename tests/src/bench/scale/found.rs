@@ -38,7 +38,7 @@ pub fn found(state: &Path, customers: u32) -> Result<(), Mishap> {
     let written = store.write::<_, StoreError>(|tx| {
         tx.save_model(&model, NOW, "benchmark", "apply")?;
         for (device, key) in &routers {
-            tx.bind_device(device, key, NOW)?;
+            tx.bind_device(device, key, false, NOW)?;
         }
         for (user, enrolled) in &roster.users {
             for key in &enrolled.keys {

@@ -152,6 +152,40 @@ fn addresses_at_which_nothing_can_be_served_are_refused() {
 }
 
 #[test]
+fn a_device_out_of_service_carries_nothing_at_all() {
+    let retired = |list| Err(FormFault::Retired { list });
+    let mut snapshot = crate::policy::world::snapshot();
+    snapshot.retired = true;
+    type Clear = (&'static str, fn(&mut Snapshot));
+    let lists: [Clear; 9] = [
+        ("assigned", |s| s.assigned = false),
+        ("services", |s| s.services.clear()),
+        ("categories", |s| s.categories.clear()),
+        ("users", |s| s.users.clear()),
+        ("origins", |s| s.origins.clear()),
+        ("grants", |s| s.grants.clear()),
+        ("prohibitions", |s| s.prohibitions.clear()),
+        ("cases", |s| s.cases.clear()),
+        ("secrets", |s| s.secrets.clear()),
+    ];
+    let full = snapshot.clone();
+    for (list, clear) in lists {
+        // The list alone is enough to be refused.
+        let mut alone = full.clone();
+        lists.iter().filter(|(other, _)| *other != list).for_each(|(_, clear)| clear(&mut alone));
+        let before = alone.clone();
+        clear(&mut alone);
+        if before != alone {
+            assert_eq!(before.check_retired(), retired(list));
+        }
+        clear(&mut snapshot);
+    }
+    assert_eq!(snapshot.check_form(), Ok(()));
+    snapshot.retired = false;
+    assert_eq!(snapshot.check_form(), Ok(()), "a device without an account may be empty as well");
+}
+
+#[test]
 fn an_unassigned_device_carries_no_rules() {
     let unassigned = |change: fn(&mut Snapshot)| {
         changed(|s| {
