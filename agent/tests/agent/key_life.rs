@@ -320,7 +320,7 @@ async fn a_device_out_of_service_cuts_everything_forgets_everybody_and_can_come_
     }
     let state = world.agent.state();
     std::fs::copy(state.join("policy.db"), state.join("policy.db.damaged-0")).unwrap();
-    assert_ne!(holds(&state, b"secret"), Vec::<String>::new());
+    assert_ne!(holds(&state, b"\x04live"), Vec::<String>::new());
     assert_ne!(holds(&state, USER.as_bytes()), Vec::<String>::new());
     let mut tunnel = world.client().await.tunnel("web").await;
     tunnel.echo(b"in service").await;
@@ -328,7 +328,7 @@ async fn a_device_out_of_service_cuts_everything_forgets_everybody_and_can_come_
     world.hub.publish(Policy::retired(key).seal(8));
     assert_eq!(world.hub.applied().await.version, 8);
     assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::DeviceUnassigned.number().into())));
-    assert_eq!(holds(&state, b"secret"), Vec::<String>::new());
+    assert_eq!(holds(&state, b"\x04live"), Vec::<String>::new());
     assert_eq!(holds(&state, USER.as_bytes()), Vec::<String>::new());
     let status = world.agent.run(&["status"]).await;
     assert!(status.out.contains("the device is out of service, everything is denied"), "{status:?}");
