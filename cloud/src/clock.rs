@@ -36,7 +36,7 @@ pub(crate) struct SpanFault;
 
 /// A text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)")]
+#[error("expected a time of the years 1970 to 9998 with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)")]
 pub(crate) struct TimeFault;
 
 #[cfg(test)]
@@ -56,5 +56,7 @@ mod tests {
         assert_eq!(parse("2026-12-31T19:00:00+01:00"), Ok(time));
         assert_eq!(parse("2026-12-31T19:00:00"), Err(TimeFault));
         assert_eq!(parse("1969-12-31T19:00:00Z"), Err(TimeFault));
+        assert_eq!(parse("9999-12-31T23:59:59Z"), Err(TimeFault));
+        assert_eq!(parse("9998-12-31T23:59:59Z").map(show).as_deref(), Ok("9998-12-31T23:59:59Z"));
     }
 }

@@ -114,6 +114,7 @@ const DAYS: SpanRelativeTo<'static> = SpanRelativeTo::days_are_24_hours();
 const EXPECTED_SPAN: &str = "a time span with its unit, of one second to a year, such as 15m or 8h";
 const EXPECTED_WINDOW: &str = "a time span with its unit, of one minute to 24 hours, such as 15m";
 const EXPECTED_BUDGET: &str = "a time span with its unit, of nothing to 90 days, such as 0s or 7d";
-const EXPECTED_TIME: &str = "a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
+const EXPECTED_TIME: &str =
+    "a time of the years 1970 to 9998 with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
 /// No tunnel and no second factor lasts longer than a year.
 const LONGEST_S: u32 = 366 * 24 * 3600;

@@ -117,7 +117,8 @@ fn times_without_offset_and_backward_windows_are_refused() {
         "{HEAD}[user.o]\naccount = \"acme\"\n[role.r]\ntenant = \"operating_company\"\n[assignment.a]\n\
          user = \"o\"\nrole = \"r\"\nscope = {{ account = \"acme\" }}\n"
     );
-    let expected = "expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
+    let expected =
+        "expected a time of the years 1970 to 9998 with its offset, such as 2026-12-31T18:00:00Z (RFC 3339)";
     assert_eq!(
         complaints(&format!("{base}until = 2026-12-31T18:00:00\n")),
         [format!("f:11:9: `assignment.a.until`: found `2026-12-31T18:00:00`, {expected}")]
