@@ -53,9 +53,15 @@ impl Otto {
         self.sign(&keys.identity.keys()[0], change)
     }
 
-    fn sign(&self, by: &SecretKey, change: impl FnOnce(&mut Pass)) -> Vec<u8> {
+    /// The pass of the sign-in. Passes count from the second after the invitation was accepted, so this one may begin
+    /// a second from now.
+    fn read(&self) -> Pass {
         let envelope = Envelope::parse(&self.pass, 1024).unwrap();
-        let mut pass: Pass = postern_protocol::wire::codec::decode(envelope.payload(), 1024).unwrap();
+        postern_protocol::wire::codec::decode(envelope.payload(), 1024).unwrap()
+    }
+
+    fn sign(&self, by: &SecretKey, change: impl FnOnce(&mut Pass)) -> Vec<u8> {
+        let mut pass = self.read();
         change(&mut pass);
         Envelope::seal(&pass, &[by]).unwrap()
     }
@@ -68,20 +74,29 @@ fn earlier(seconds: u64) -> UnixTime {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_makes_a_pass_with_a_new_second_factor_and_the_old_end() {
     let otto = Otto::signed_in().await;
-    // Signed in for an hour.
+    // Factors of an hour ago, and an end that is nearer than that of a sign-in now.
     let at = earlier(3600);
     let expires = at.saturating_add(43_200);
     let before = otto.forge(|pass| {
         pass.factors = [Method::Password, Method::Totp].map(|method| Factor { method, at }).to_vec();
-        (pass.issued, pass.expires) = (at, expires);
+        pass.expires = expires;
     });
     let begun = now();
     let after = pass(&otto.world, step_up(&otto.caller, &before, &otto.code()).await);
     assert_eq!((after.key, after.expires), (key(10).public(), expires));
     assert_eq!(after.factors[0], Factor { method: Method::Password, at });
-    assert_eq!(after.factors[1], Factor { method: Method::Totp, at: after.issued });
-    assert_eq!(after.factors.len(), 2);
-    assert!(after.issued >= begun && after.issued <= now(), "{} is not now", after.issued);
+    let Factor { method, at: used } = after.factors[1];
+    assert_eq!((method, after.factors.len()), (Method::Totp, 2));
+    assert!(used >= begun && used <= now(), "{used} is not now");
+    assert_eq!(after.issued, used.max(otto.read().issued));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_of_before_the_invitation_was_accepted_is_not_stepped_up() {
+    let otto = Otto::signed_in().await;
+    let of = |issued| otto.forge(|pass| (pass.issued, pass.expires) = (issued, now().saturating_add(3600)));
+    assert_eq!(step_up(&otto.caller, &of(earlier(60)), &otto.code()).await, refused(Refusal::Pass));
+    pass(&otto.world, step_up(&otto.caller, &of(otto.read().issued), &otto.code()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,12 +149,12 @@ async fn a_pass_that_no_sign_in_gives_is_not_signed_again() {
     };
     // By a stolen identity key; whoever replaces it wants these to be worth nothing from then on.
     for (what, pass) in [
-        ("longer than a sign-in", of(earlier(60), 43_201)),
+        ("longer than a sign-in", of(otto.read().issued, 43_201)),
         ("of tomorrow", of(now().saturating_add(86_400), 43_200)),
     ] {
         assert_eq!(step_up(&otto.caller, &pass, &otto.code()).await, refused(Refusal::Pass), "{what}");
     }
-    pass(&otto.world, step_up(&otto.caller, &of(earlier(60), 43_200), &otto.code()).await);
+    pass(&otto.world, step_up(&otto.caller, &of(otto.read().issued, 43_200), &otto.code()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
