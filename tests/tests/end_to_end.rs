@@ -2,7 +2,7 @@
 //!
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
 //! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`step_up`] (with a second factor,
-//! again and again), [`secrets`] (sealed to the device), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`hostile`] (bad
+//! again and again), [`secrets`] (sealed to the device), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
 //! input), [`audit`] (what is recorded), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
 
@@ -13,6 +13,7 @@ mod end_to_end {
     pub(crate) mod access_model;
     pub(crate) mod arm;
     pub(crate) mod audit;
+    pub(crate) mod device_life;
     pub(crate) mod explain;
     pub(crate) mod gate;
     pub(crate) mod gnutls;
