@@ -23,6 +23,8 @@ mod rfb;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod separation;
+#[cfg(test)]
 mod size;
 #[cfg(test)]
 mod vectors;
