@@ -1,201 +1,274 @@
-//! What time it is at least: the wall clock, held above a floor that rises only from signed times.
+//! What time it is and how fresh the policy is: the watch of the core, on the clock that counts from boot.
 //!
-//! 1. A verified snapshot says when it was signed, and so does a verified pass: time is not before that.
-//! 2. From the moment when the floor was learned it grows with the monotonic clock.
-//! 3. Now is the later of wall clock and grown floor. A wall clock of 1970 therefore revives nothing.
+//! 1. Time is what was attested, plus `CLOCK_BOOTTIME`, which counts through suspend and which nobody can set. Without an
+//!    attestation it is a lower bound.
+//! 2. Whoever changes something here wakes [`Clock::changed`]; the daemon then stores, records and decides again.
+//! 3. The system's wall clock is shown to people and decides nothing.
 //!
-//! A newer snapshot that was signed *earlier* than its predecessor lowers the floor again: the newest word of the
-//! cloud is also its newest word on time, so a cloud that once lived in the future is healed without a site visit.
-//! A wall clock that runs ahead makes things expire early, and only for as long as it does.
+//! Deliberately absent: rules. They are those of [`FreshnessWatch`].
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use postern_protocol::time::UnixTime;
+use tokio::sync::watch;
+
+use postern_protocol::policy::{FreshnessState, Index};
+use postern_protocol::session::alarm::Cause;
+use postern_protocol::session::freshness::{FreshnessWatch, Heard, Memory, Note, Reading};
+use postern_protocol::time::{BootTime, UnixTime};
+use postern_protocol::trust::{Nonce, Timestamp};
+use postern_protocol::wire::control::{Held, NackCode};
+
+use crate::report::{AlarmReport, ClockReport, FreshnessReport};
 
 /// The device's clock. One per process.
-#[derive(Debug)]
 pub(crate) struct Clock {
-    started: Instant,
-    floor: Mutex<Floor>,
+    boot: Box<dyn Fn() -> BootTime + Send + Sync>,
+    watch: Mutex<FreshnessWatch>,
+    alarms: Mutex<Alarms>,
+    /// Counts what may have moved an edge.
+    changes: watch::Sender<u64>,
 }
 
-/// The signed lower bound of time; pure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Floor {
-    /// When the newest snapshot was signed.
-    policy: UnixTime,
-    /// The latest time at which a pass was signed.
-    pass: UnixTime,
-    /// Time since `started` at which the larger of them was learned.
-    learned: Duration,
+/// What was raised.
+#[derive(Debug, Default)]
+struct Alarms {
+    /// The last ones, for people.
+    recent: VecDeque<AlarmReport>,
+    /// What the hub was not told yet.
+    unsent: VecDeque<Cause>,
 }
 
 impl Clock {
-    /// A clock that knows nothing but the persisted time of the last pass.
-    pub(crate) fn new(pass: UnixTime) -> Self {
-        let floor = Floor { policy: UnixTime::EPOCH, pass, learned: Duration::ZERO };
-        Self { started: Instant::now(), floor: Mutex::new(floor) }
+    /// The clock of this machine.
+    pub(crate) fn new(memory: &Memory) -> Self {
+        Self::with(since_boot, memory)
+    }
+
+    /// A clock that counts as it is told.
+    pub(crate) fn with(boot: impl Fn() -> BootTime + Send + Sync + 'static, memory: &Memory) -> Self {
+        let watch = Mutex::new(FreshnessWatch::new(memory, boot()));
+        Self { boot: Box::new(boot), watch, alarms: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// The device's time.
     pub(crate) fn now(&self) -> UnixTime {
-        UnixTime::from_secs(self.since_epoch().as_secs())
+        let now = (self.boot)();
+        self.lock().time().at(now)
     }
 
     /// How long it is until `time`, to the millisecond; zero when it has come.
     pub(crate) fn until(&self, time: UnixTime) -> Duration {
-        Duration::from_secs(time.as_secs()).saturating_sub(self.since_epoch())
+        let now = (self.boot)();
+        self.lock().time().until(time, now)
     }
 
-    /// The signed lower bound, without growth.
-    pub(crate) fn floor(&self) -> UnixTime {
-        self.lock().base()
+    /// What a decision needs to know.
+    pub(crate) fn reading(&self) -> Reading {
+        let now = (self.boot)();
+        self.lock().reading(now)
     }
 
-    /// When the snapshot in force was signed.
-    pub(crate) fn policy_dated(&self) -> UnixTime {
-        self.lock().policy
+    /// A verified policy comes into force.
+    pub(crate) fn learn_policy(&self, index: &Index) {
+        let (floor, snapshot) = (index.floor(), index.snapshot());
+        let held = Held { epoch: floor.epoch, version: floor.version, digest: floor.digest };
+        self.change(|watch, now| watch.handle_installed(held, snapshot.freshness, snapshot.issued, now));
     }
 
-    /// What the wall clock says, believed or not.
-    pub(crate) fn wall() -> UnixTime {
-        UnixTime::from_secs(wall().as_secs())
+    /// A pushed policy was refused.
+    pub(crate) fn refused(&self, claimed: Held, code: NackCode) {
+        self.change(|watch, now| watch.handle_refused(claimed, code, now));
     }
 
-    /// A snapshot came into force that was signed at `issued`.
-    pub(crate) fn learn_policy(&self, issued: UnixTime) {
-        let learned = self.started.elapsed();
-        let mut floor = self.lock();
-        *floor = floor.with_policy(issued, learned);
+    /// A pass was verified that was signed at `issued`.
+    pub(crate) fn learn_pass(&self, issued: UnixTime) {
+        self.change(|watch, now| watch.handle_signed(issued, now));
     }
 
-    /// A pass was verified that was signed at `issued`. Returns the new time to persist, when it rose noticeably.
-    pub(crate) fn learn_pass(&self, issued: UnixTime) -> Option<UnixTime> {
-        // A pass may be dated a little ahead, but not push time ahead: with many of them whoever holds the identity
-        // key could walk the device into a future in which every policy is over, and the floor would keep it there.
-        let issued = issued.min(self.now());
-        let learned = self.started.elapsed();
-        let mut floor = self.lock();
-        let rises = issued > floor.base().saturating_add(PERSIST_STEP_S);
-        *floor = floor.with_pass(issued, learned);
-        rises.then_some(issued)
+    /// Whether the time was attested since boot.
+    pub(crate) fn is_attested(&self) -> bool {
+        self.lock().time().is_attested()
     }
 
-    fn since_epoch(&self) -> Duration {
-        self.lock().now(wall(), self.started.elapsed())
+    /// The link came up or went down.
+    pub(crate) fn linked(&self, is_up: bool) {
+        self.change(|watch, now| watch.handle_link(is_up, now));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Floor> {
-        self.floor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Floor {
-    fn base(&self) -> UnixTime {
-        self.policy.max(self.pass)
+    /// Tunnels are live, or none is any more.
+    pub(crate) fn tunnels(&self, are_live: bool) {
+        self.change(|watch, now| watch.handle_tunnels(are_live, now));
     }
 
-    fn now(&self, wall: Duration, elapsed: Duration) -> Duration {
-        let grown =
-            Duration::from_secs(self.base().as_secs()).saturating_add(elapsed.saturating_sub(self.learned));
-        wall.max(grown)
+    /// A part of a push came.
+    pub(crate) fn progress(&self) {
+        let now = (self.boot)();
+        self.lock().handle_progress(now);
     }
 
-    fn with_policy(self, issued: UnixTime, learned: Duration) -> Self {
-        // Signed later with a higher version, yet dated earlier: what came before was dated wrongly.
-        let pass = if issued < self.policy { self.pass.min(issued) } else { self.pass };
-        Self { policy: issued, pass, learned: self.learned }.relearn(self, learned)
+    /// What to ask the hub with, when it is to be asked now.
+    pub(crate) fn question(&self) -> Option<Nonce> {
+        let draw = || {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).ok().map(|()| Nonce::new(bytes))
+        };
+        let now = (self.boot)();
+        self.lock().poll_question(now, draw)
     }
 
-    fn with_pass(self, issued: UnixTime, learned: Duration) -> Self {
-        Self { pass: self.pass.max(issued), ..self }.relearn(self, learned)
+    /// How long it is until the hub is to be asked.
+    pub(crate) fn question_due(&self) -> Option<Duration> {
+        let now = (self.boot)();
+        self.lock().question_due().map(|due| due.since(now))
     }
 
-    /// Growth starts anew only when the base changed; otherwise time would step back.
-    fn relearn(mut self, before: Self, learned: Duration) -> Self {
-        let grown = before.base().saturating_add(learned.saturating_sub(before.learned).as_secs());
-        let raised = self.base() > grown;
-        let lowered = self.base() < before.base();
-        if raised || lowered {
-            self.learned = learned;
-        } else if self.base() > before.base() {
-            // Between the old base and what it has grown to: keep the growth.
-            let behind = grown.secs_since(self.base());
-            self.learned = learned.saturating_sub(Duration::from_secs(behind));
+    /// The nonce by which a timestamp is opened.
+    pub(crate) fn nonce(&self) -> Option<Nonce> {
+        self.lock().nonce()
+    }
+
+    /// Takes a timestamp that was opened. Live tunnels must be decided again when it was an answer.
+    pub(crate) fn hear(&self, timestamp: &Timestamp) -> Heard {
+        self.change(|watch, now| watch.handle_timestamp(timestamp, now))
+    }
+
+    /// What must be stored now.
+    pub(crate) fn poll_note(&self) -> Option<Note> {
+        let now = (self.boot)();
+        self.lock().poll_note(now)
+    }
+
+    /// It was stored, or could not be.
+    pub(crate) fn noted(&self, stored: bool) {
+        self.change(|watch, now| watch.handle_noted(stored, now));
+    }
+
+    /// The next alarm to record. It is shown and reported from now on.
+    pub(crate) fn poll_alarm(&self) -> Option<Cause> {
+        let (cause, at) = {
+            let now = (self.boot)();
+            let mut watch = self.lock();
+            (watch.poll_alarm(now)?, watch.time().at(now))
+        };
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarm = AlarmReport { at, kind: cause.kind(), detail: cause.to_string() };
+        alarms.recent.truncate(RECENT - 1);
+        alarms.recent.push_front(alarm);
+        if alarms.unsent.len() < UNSENT {
+            alarms.unsent.push_back(cause);
         }
-        self
+        drop(alarms);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        Some(cause)
+    }
+
+    /// The next alarm that the hub was not told yet.
+    pub(crate) fn unsent_alarm(&self) -> Option<Cause> {
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).unsent.pop_front()
+    }
+
+    /// How long it is until something changes by itself.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let now = (self.boot)();
+        self.lock().poll_timeout(now).map(|due| due.since(now))
+    }
+
+    /// Whether the policy is not fresh yet and a word of the cloud may come any moment.
+    pub(crate) fn awaits_word(&self) -> bool {
+        let now = (self.boot)();
+        self.lock().awaits_word(now)
+    }
+
+    /// Hears of every change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What the policy in force is worth to new tunnels.
+    pub(crate) fn state(&self) -> Option<FreshnessState> {
+        let now = (self.boot)();
+        self.lock().state(now)
+    }
+
+    /// The freshness of the policy in force, for people.
+    pub(crate) fn freshness(&self) -> FreshnessReport {
+        let now = (self.boot)();
+        let watch = self.lock();
+        let reading = watch.reading(now);
+        FreshnessReport {
+            state: watch.state(now).map_or("none", FreshnessState::word).to_owned(),
+            confirmed: watch.is_confirmed(),
+            fresh_until: Some(reading.live.fresh_until).filter(|until| *until > UnixTime::EPOCH),
+            offline_left_s: watch.offline_left_s(now),
+        }
+    }
+
+    /// What the system's clock says, for rows that are written while nobody knows better.
+    pub(crate) fn wall() -> UnixTime {
+        wall()
+    }
+
+    /// The time, for people.
+    pub(crate) fn report(&self) -> ClockReport {
+        ClockReport { now: self.now(), wall: wall(), attested: self.is_attested() }
+    }
+
+    /// The last alarms, newest first, for people.
+    pub(crate) fn recent_alarms(&self) -> Vec<AlarmReport> {
+        let alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        alarms.recent.iter().cloned().collect()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut FreshnessWatch, BootTime) -> T) -> T {
+        let now = (self.boot)();
+        let changed = change(&mut self.lock(), now);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FreshnessWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wall() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("watch", &self.watch).finish_non_exhaustive()
+    }
 }
 
-/// Passes are signed every few hours; a floor that lags by a minute costs nothing and saves flash.
-const PERSIST_STEP_S: u64 = 60;
+/// What the wall clock says; shown, never believed.
+fn wall() -> UnixTime {
+    UnixTime::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}
+
+/// A system call without one: the kernel's clock page answers.
+fn since_boot() -> BootTime {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
+    BootTime::from_millis(secs.saturating_mul(1000).saturating_add(millis))
+}
+
+/// Alarms that are shown.
+const RECENT: usize = 8;
+/// Alarms that wait for a link. Each kind comes once an hour; the trail has them all.
+const UNSENT: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const fn secs(secs: u64) -> Duration {
-        Duration::from_secs(secs)
-    }
-
-    fn floor(policy: u64, pass: u64) -> Floor {
-        Floor {
-            policy: UnixTime::from_secs(policy),
-            pass: UnixTime::from_secs(pass),
-            learned: Duration::ZERO,
-        }
-    }
-
     #[test]
-    fn a_wall_clock_below_the_floor_is_replaced_by_floor_and_uptime() {
-        assert_eq!(floor(1000, 0).now(secs(5), secs(7)), secs(1007));
-        assert_eq!(floor(1000, 2000).now(secs(5), secs(7)), secs(2007));
-    }
-
-    #[test]
-    fn a_wall_clock_above_the_floor_is_believed() {
-        assert_eq!(floor(1000, 0).now(secs(5000), secs(7)), secs(5000));
-    }
-
-    #[test]
-    fn learning_an_older_pass_does_not_turn_time_back() {
-        let before = floor(1000, 0);
-        let after = before.with_pass(UnixTime::from_secs(500), secs(100));
-        assert_eq!(after.now(secs(0), secs(100)), secs(1100));
-        let between = before.with_pass(UnixTime::from_secs(1050), secs(100));
-        assert_eq!(between.now(secs(0), secs(100)), secs(1100));
-        let later = before.with_pass(UnixTime::from_secs(1500), secs(100));
-        assert_eq!(later.now(secs(0), secs(110)), secs(1510));
-    }
-
-    #[test]
-    fn a_newer_snapshot_that_is_dated_earlier_heals_a_floor_in_the_future() {
-        let future = floor(9_000, 9_500);
-        let healed = future.with_policy(UnixTime::from_secs(1000), secs(50));
-        assert_eq!(healed.now(secs(1_234), secs(50)), secs(1_234));
-        assert_eq!(healed.now(secs(0), secs(60)), secs(1_010));
-    }
-
-    #[test]
-    fn passes_that_are_dated_ahead_do_not_walk_time_into_the_future() {
-        let start = 4_000_000_000;
-        let clock = Clock::new(UnixTime::from_secs(start));
-        for _ in 0..100 {
-            assert_eq!(clock.learn_pass(clock.now().saturating_add(300)), None);
-        }
-        assert!(clock.floor() < UnixTime::from_secs(start + 60), "{}", clock.floor());
-    }
-
-    #[test]
-    fn a_pass_is_persisted_only_when_the_floor_rises_noticeably() {
-        let clock = Clock::new(UnixTime::from_secs(1000));
-        assert_eq!(clock.learn_pass(UnixTime::from_secs(1030)), None);
-        assert_eq!(clock.learn_pass(UnixTime::from_secs(2000)), Some(UnixTime::from_secs(2000)));
-        assert_eq!(clock.floor(), UnixTime::from_secs(2000));
+    fn the_boot_clock_runs_and_the_wall_clock_is_only_shown() {
+        let memory = Memory { time: UnixTime::from_secs(4_000_000_000), spent: Some(600), root_version: 1 };
+        let clock = Clock::new(&memory);
+        let report = clock.report();
+        assert!(report.now >= memory.time && report.now <= memory.time.saturating_add(60));
+        assert!(!report.attested && report.wall < memory.time);
+        assert!(since_boot() <= since_boot());
     }
 }

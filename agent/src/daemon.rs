@@ -117,6 +117,7 @@ async fn serve(
     tasks.spawn(core.answers(listening).serve(inbox));
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
     tasks.spawn(housekeeping(core.clone()));
+    tasks.spawn(keep_time(core.clone()));
     tasks.spawn(sync::run(uplink));
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
     systemd::ready("the gate stands");
@@ -129,7 +130,7 @@ async fn serve(
         }
     }
     systemd::stopping();
-    shut_down(&endpoint, &core.registry, &core.auditor, &core.store).await;
+    shut_down(&endpoint, &core).await;
     tasks.shutdown().await;
     Ok(())
 }
@@ -137,8 +138,8 @@ async fn serve(
 impl Core {
     /// A gate that denies everything, and what belongs to it.
     fn new(config: &Config, keys: DeviceKeys, boot: &Boot, store: Store) -> Result<Self, Trouble> {
-        let clock = Arc::new(Clock::new(boot.pass_issued));
         let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
+        let clock = Arc::new(Clock::new(&boot.memory(root.version)));
         let keyring = Keyring::new(&keys.present(), root.fleet, device)?;
         let gate = Arc::new(Gate::new(Arc::clone(&clock)));
         Ok(Self {
@@ -177,7 +178,6 @@ impl Core {
             gate: Arc::clone(&self.gate),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
-            store: self.store.clone(),
             guard: Guard::new(config, hubs),
             members,
             strangers,
@@ -313,7 +313,7 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
             registry.changed().await;
             continue;
         };
-        // The wall clock may jump over an edge, so it is asked at least once a second while tunnels are open.
+        // Time may be attested anew, or the machine may have slept: asked at least once a second while tunnels are open.
         let wait = gate.clock().until(edge);
         if wait.is_zero() {
             let cut = registry.judge(&gate);
@@ -328,6 +328,38 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
         tokio::select! {
             () = tokio::time::sleep(wait.min(GLANCE)) => {}
             () = registry.changed() => {}
+        }
+    }
+}
+
+/// Stores what must survive a power cut, records alarms, and wakes when the policy lapses. While the policy is fresh it
+/// sleeps.
+async fn keep_time(core: Core) {
+    let clock = core.gate.clock();
+    let mut changes = clock.changes();
+    loop {
+        changes.mark_unchanged();
+        while let Some(note) = clock.poll_note() {
+            let noted = core.store.note(note).await;
+            if let Err(error) = &noted {
+                tracing::error!(%error, "the time and what is spent of the budget were not stored");
+            }
+            clock.noted(noted.is_ok());
+            // Without a debit what is stale permits nothing.
+            core.registry.judge(&core.gate);
+        }
+        while let Some(cause) = clock.poll_alarm() {
+            let (kind, detail) = (cause.kind(), cause.detail());
+            tracing::warn!(reason = kind.word(), %detail, "alarm");
+            if let Err(error) = core.auditor.record(Event::Alarm { kind, detail }).await {
+                tracing::error!(%error, "an alarm was not recorded");
+            }
+        }
+        let wait = clock.timeout().unwrap_or(FLUSH);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // The clock lives as long as the agent.
+            _changed = changes.changed() => {}
         }
     }
 }
@@ -352,7 +384,8 @@ async fn housekeeping(core: Core) {
     }
 }
 
-async fn shut_down(endpoint: &Endpoint, registry: &Registry, auditor: &Auditor, store: &Store) {
+async fn shut_down(endpoint: &Endpoint, core: &Core) {
+    let Core { registry, auditor, store, gate, .. } = core;
     registry.close();
     // Tunnels reset their streams and write their last rows; connections that linger are closed afterwards.
     let last_words = async {
@@ -367,6 +400,7 @@ async fn shut_down(endpoint: &Endpoint, registry: &Registry, auditor: &Auditor, 
     if let Err(error) = auditor.record(Event::Stopped).await {
         tracing::warn!(%error, "the stop was not recorded");
     }
+    store.keep_time(gate.clock().now()).await;
     store.close().await;
 }
 
@@ -395,7 +429,7 @@ const NOISE: u32 = 20;
 const TRAFFIC: u32 = 120;
 /// Requests of the control socket that may wait.
 const REQUESTS: usize = 16;
-/// How often the wall clock is looked at while tunnels are open.
+/// How often the time is looked at while tunnels are open.
 const GLANCE: Duration = Duration::from_secs(1);
 const EDGE_PAUSE: Duration = Duration::from_millis(200);
 const FLUSH: Duration = Duration::from_secs(10);

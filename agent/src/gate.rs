@@ -8,6 +8,7 @@
 //! it; nobody can edit it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -39,6 +40,15 @@ pub(crate) struct Counts {
     pub(crate) service: u32,
 }
 
+/// What is decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A tunnel that is to be opened: the policy must be confirmed.
+    Opening,
+    /// A tunnel that is live: it keeps the freshness that was earned before an unconfirmed policy came.
+    Live,
+}
+
 impl Gate {
     /// A gate that denies everything.
     pub(crate) fn new(clock: Arc<Clock>) -> Self {
@@ -47,7 +57,7 @@ impl Gate {
 
     /// Puts a snapshot in force. Live tunnels must be decided again before anything else happens.
     pub(crate) fn install(&self, index: Index) {
-        self.clock.learn_policy(index.snapshot().issued);
+        self.clock.learn_policy(&index);
         self.policy.send_replace(Some(Arc::new(index)));
     }
 
@@ -55,13 +65,31 @@ impl Gate {
     ///
     /// # Errors
     /// The denial.
-    pub(crate) fn decide(&self, subject: &Subject, service: &str, counts: Counts) -> Result<Permit, Denial> {
+    pub(crate) fn decide(
+        &self,
+        subject: &Subject,
+        service: &str,
+        counts: Counts,
+        stage: Stage,
+    ) -> Result<Permit, Denial> {
         let policy = self.policy.borrow();
         let Some(index) = policy.as_ref() else {
-            return decide(None, subject, &Ask::NOTHING, &self.circumstances(counts));
+            return decide(None, subject, &Ask::NOTHING, &self.circumstances(counts, stage));
         };
         let ask = index.ask(subject.user(), service);
-        decide(Some(index), subject, &ask, &self.circumstances(counts))
+        decide(Some(index), subject, &ask, &self.circumstances(counts, stage))
+    }
+
+    /// Waits until the cloud has confirmed the policy, for as long as a word of it may come any moment and two seconds at
+    /// most. Returns whether it was worth asking.
+    pub(crate) async fn settled(&self) -> bool {
+        if !self.clock.awaits_word() {
+            return false;
+        }
+        let mut changes = self.clock.changes();
+        let word = async { while self.clock.awaits_word() && changes.changed().await.is_ok() {} };
+        let _late = tokio::time::timeout(WORD, word).await;
+        true
     }
 
     /// Whether the policy in force has a row for this user and key that is not disabled and takes this pass. It permits
@@ -84,8 +112,10 @@ impl Gate {
         at: Option<UnixTime>,
         second_factor_age_s: Option<u64>,
     ) -> Explanation {
-        let now = at.unwrap_or_else(|| self.clock.now());
-        explain_under(self.policy.borrow().as_ref(), user, service, now, second_factor_age_s)
+        let reading = self.clock.reading();
+        // Nobody knows how fresh the policy will be at another time.
+        let (now, freshness) = at.map_or((reading.now, reading.opening), |at| (at, Freshness::ALWAYS));
+        explain_under(self.policy.borrow().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }
 
     /// The policy in force.
@@ -98,10 +128,14 @@ impl Gate {
         &self.clock
     }
 
-    fn circumstances(&self, counts: Counts) -> Circumstances {
+    fn circumstances(&self, counts: Counts, stage: Stage) -> Circumstances {
+        let reading = self.clock.reading();
         Circumstances {
-            now: self.clock.now(),
-            freshness: Freshness::ALWAYS,
+            now: reading.now,
+            freshness: match stage {
+                Stage::Opening => reading.opening,
+                Stage::Live => reading.live,
+            },
             open: counts.device,
             open_by_user: counts.user,
             open_on_service: counts.service,
@@ -109,17 +143,19 @@ impl Gate {
     }
 }
 
+/// For a word of the cloud: a round trip to it, and the verification of what came with it.
+const WORD: Duration = Duration::from_secs(2);
+
 /// What would be decided under `policy`, with no other tunnel open.
 pub(crate) fn explain_under(
     policy: Option<&Arc<Index>>,
     user: UserId,
     service: &str,
-    now: UnixTime,
+    (now, freshness): (UnixTime, Freshness),
     second_factor_age_s: Option<u64>,
 ) -> Explanation {
     let used = |age| UnixTime::from_secs(now.as_secs().saturating_sub(age));
     let hypothesis = Hypothesis { user, second_factor_at: second_factor_age_s.map(used), only: None };
-    let circumstances =
-        Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
+    let circumstances = Circumstances { now, freshness, open: 0, open_by_user: 0, open_on_service: 0 };
     explain(policy, &hypothesis, service, &circumstances)
 }

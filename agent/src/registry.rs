@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
@@ -27,7 +27,7 @@ use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::splice::Meter;
 
-use crate::gate::{Counts, Gate};
+use crate::gate::{Counts, Gate, Stage};
 
 pub(crate) use self::leash::{Leash, Ruling};
 
@@ -40,6 +40,8 @@ pub(crate) struct Registry {
     changed: Notify,
     /// The last admitted tunnel has ended and recorded its end.
     drained: Notify,
+    /// Whether tunnels are live.
+    busy: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +139,7 @@ impl Registry {
             cap,
             changed: Notify::new(),
             drained: Notify::new(),
+            busy: watch::Sender::new(false),
         })
     }
 
@@ -156,7 +159,8 @@ impl Registry {
             return Err(Refused::Failed(Failure::Shutdown));
         }
         let counts = live.counts(u64::MAX, caller.subject.user(), service);
-        let permit = gate.decide(caller.subject, service.as_str(), counts).map_err(Refused::Denied)?;
+        let permit =
+            gate.decide(caller.subject, service.as_str(), counts, Stage::Opening).map_err(Refused::Denied)?;
         if counts.device >= u32::from(self.cap) {
             return Err(Refused::Failed(Failure::Busy));
         }
@@ -180,6 +184,7 @@ impl Registry {
                 meter: Arc::clone(&meter),
             },
         );
+        self.busy.send_if_modified(|busy| !std::mem::replace(busy, true));
         drop(live);
         self.changed.notify_one();
         let place = Place { order, registry: Arc::clone(self) };
@@ -244,6 +249,11 @@ impl Registry {
         self.changed.notified().await;
     }
 
+    /// Hears whether tunnels are live.
+    pub(crate) fn busy(&self) -> watch::Receiver<bool> {
+        self.busy.subscribe()
+    }
+
     /// Waits until every admitted tunnel has ended and recorded its end.
     pub(crate) async fn drained(&self) {
         while self.lock().unfinished > 0 {
@@ -287,7 +297,7 @@ impl Live {
     fn judge_one(&mut self, order: u64, gate: &Gate) -> bool {
         let Some(entry) = self.tunnels.get(&order) else { return false };
         let counts = self.counts(order, entry.subject.user(), &entry.service);
-        let code = match gate.decide(&entry.subject, entry.service.as_str(), counts) {
+        let code = match gate.decide(&entry.subject, entry.service.as_str(), counts, Stage::Live) {
             Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
                     entry.until = permit.until();
@@ -337,6 +347,7 @@ impl Drop for Admitted {
         let mut live = registry.lock();
         live.unfinished = live.unfinished.saturating_sub(1);
         if live.unfinished == 0 {
+            registry.busy.send_replace(false);
             registry.drained.notify_one();
         }
     }

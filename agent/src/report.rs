@@ -13,6 +13,7 @@ use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::policy::{Explanation, Index, Kind, Origin, Reason};
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::control::AlarmKind;
 
 use crate::registry::Session;
 
@@ -44,8 +45,12 @@ pub(crate) struct StatusReport {
     pub(crate) link_error: Option<String>,
     /// Live tunnels.
     pub(crate) tunnels: usize,
+    /// For how long the policy counts.
+    pub(crate) freshness: FreshnessReport,
     /// The device's time.
     pub(crate) clock: ClockReport,
+    /// The last alarms, newest first.
+    pub(crate) alarms: Vec<AlarmReport>,
     /// The audit trail.
     pub(crate) audit: AuditReport,
 }
@@ -57,9 +62,42 @@ pub(crate) struct ClockReport {
     pub(crate) now: UnixTime,
     /// What the system says.
     pub(crate) wall: UnixTime,
-    /// The latest signed time.
-    pub(crate) floor: UnixTime,
+    /// Whether the time was attested since the agent started; otherwise it is a lower bound.
+    pub(crate) attested: bool,
 }
+
+/// For how long the policy in force counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FreshnessReport {
+    /// `fresh`, `stale`, `expired` or `none`.
+    pub(crate) state: String,
+    /// Whether the cloud has named this very policy.
+    pub(crate) confirmed: bool,
+    /// The first second in which it is not fresh.
+    pub(crate) fresh_until: Option<UnixTime>,
+    /// Seconds for which the device works without a word of the cloud after that.
+    pub(crate) offline_left_s: u64,
+}
+
+/// What somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AlarmReport {
+    /// When it was raised.
+    pub(crate) at: UnixTime,
+    /// What it is about.
+    pub(crate) kind: AlarmKind,
+    /// Details.
+    pub(crate) detail: String,
+}
+
+impl ClockReport {
+    /// Whether the system's clock says something very different. That is a note for people.
+    pub(crate) fn is_wall_far_off(&self) -> bool {
+        self.now.secs_since(self.wall).max(self.wall.secs_since(self.now)) > DAY_S
+    }
+}
+
+const DAY_S: u64 = 24 * 3600;
 
 /// The state of the audit trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

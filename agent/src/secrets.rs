@@ -221,6 +221,7 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use postern_protocol::session::freshness::Memory;
     use postern_protocol::time::UnixTime;
 
     use super::*;
@@ -232,7 +233,8 @@ mod tests {
     }
 
     fn secrets(local: Sealed) -> Secrets {
-        Secrets::new(keyring(1, 1), Arc::new(Gate::new(Arc::new(Clock::new(UnixTime::EPOCH)))), local)
+        let memory = Memory { time: UnixTime::EPOCH, spent: None, root_version: 1 };
+        Secrets::new(keyring(1, 1), Arc::new(Gate::new(Arc::new(Clock::new(&memory)))), local)
     }
 
     fn name(text: &str) -> Name {

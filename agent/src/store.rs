@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use postern_protocol::audit::{ChainFault, Event, Row};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
+use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::codec::CodecFault;
@@ -45,8 +46,11 @@ pub(crate) struct Boot {
     pub(crate) floor: Option<Floor>,
     /// How often the agent was started with this state, this time included.
     pub(crate) boots: u32,
-    /// When the newest pass was signed that this device has seen.
-    pub(crate) pass_issued: UnixTime,
+    /// What time it is at least.
+    pub(crate) time: UnixTime,
+    /// Seconds of the budget for work without the cloud that are spent, the debit of this boot included; none when that
+    /// could not be stored.
+    pub(crate) spent: Option<u32>,
     /// A snapshot that came into force without its audit row.
     pub(crate) owed: Option<Floor>,
     /// Secrets that were set on this device, sealed.
@@ -97,7 +101,8 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 sealed: stored.sealed,
                 floor: stored.floor,
                 boots: 0,
-                pass_issued: UnixTime::EPOCH,
+                time: UnixTime::EPOCH,
+                spent: None,
                 owed: stored.owed,
                 secrets: db.secrets()?,
             };
@@ -106,7 +111,8 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
         Err(StoreError::Missing { .. }) => return Err(StoreError::NotEnrolled),
         Err(error) => return Err(error),
     };
-    (boot.boots, boot.pass_issued) = counters;
+    (boot.boots, boot.time) = (counters.boots, counters.time);
+    boot.spent = Some(counters.spent);
     boot.floor = boot.floor.max(floor::read(dir, &boot.enrollment.owner()).newest);
     Ok(boot)
 }
@@ -188,6 +194,13 @@ pub(crate) fn record(dir: &Path, audit_bytes: u64, at: UnixTime, event: &Event) 
     AuditDb::open(dir, audit_bytes)?.append(std::iter::once((at, event)))
 }
 
+impl Boot {
+    /// What the clock begins with, under a root of this version.
+    pub(crate) const fn memory(&self, root_version: u32) -> Memory {
+        Memory { time: self.time, spent: self.spent, root_version }
+    }
+}
+
 impl Databases {
     fn load(&mut self) -> Result<Boot, StoreError> {
         let known = self.policy.as_ref().and_then(|db| logged(db.enrollment()).flatten());
@@ -202,7 +215,8 @@ impl Databases {
             sealed: None,
             floor: None,
             boots: 0,
-            pass_issued: UnixTime::EPOCH,
+            time: UnixTime::EPOCH,
+            spent: None,
             owed: None,
             secrets: BTreeMap::new(),
         };
@@ -219,11 +233,12 @@ impl Databases {
                 boot.owed = stored.owed;
             }
             boot.secrets = logged(db.secrets()).unwrap_or_default();
-            // A full disk must not keep the gate from standing: the count is for people.
-            logged(db.count_boot());
-            if let Some((boots, pass_issued)) = logged(db.counters()) {
-                boot.boots = boots;
-                boot.pass_issued = pass_issued;
+            // A full disk must not keep the gate from standing; but what was not debited permits nothing.
+            let debited = logged(db.count_boot()).is_some();
+            if let Some(counters) = logged(db.counters()) {
+                boot.boots = counters.boots;
+                boot.time = counters.time;
+                boot.spent = Some(counters.spent).filter(|_| debited);
             }
         }
         let copy = floor::read(&self.dir, &self.owner);

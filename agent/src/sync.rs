@@ -113,6 +113,7 @@ pub(crate) async fn run(mut uplink: Uplink) {
     let mut backoff = Backoff::new();
     loop {
         let error = link::once(&mut uplink, &mut backoff).await;
+        uplink.activator.gate().clock().linked(false);
         uplink.status.down(&error);
         if matches!(error, LinkError::KeyChanged) {
             continue;

@@ -30,7 +30,6 @@ use crate::config::Caps;
 use crate::gate::Gate;
 use crate::logging::Limiter;
 use crate::registry::Registry;
-use crate::store::Store;
 
 pub(crate) use self::target::Guard;
 
@@ -47,8 +46,6 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     /// The trail.
     pub(crate) auditor: Auditor,
-    /// Where the time of passes is kept.
-    pub(crate) store: Store,
     /// Which targets may be dialled.
     pub(crate) guard: Guard,
     /// Places for connections that are signed in.

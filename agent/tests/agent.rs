@@ -37,6 +37,9 @@ mod secrets;
 #[path = "agent/step_up.rs"]
 mod step_up;
 #[cfg(test)]
+#[path = "agent/time.rs"]
+mod time;
+#[cfg(test)]
 #[path = "agent/tuf.rs"]
 mod tuf;
 #[cfg(test)]

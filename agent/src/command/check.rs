@@ -9,7 +9,7 @@ use super::{Trouble, View, secret};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::identity::Keys;
-use crate::report::{PolicyReport, Shown, time};
+use crate::report::{FreshnessReport, PolicyReport, Shown, time};
 use crate::secrets::SecretReport;
 use crate::store::{self, StoreError};
 
@@ -23,8 +23,11 @@ struct CheckReport {
     policy: Option<PolicyReport>,
     floor: Option<u64>,
     audit_rows: u64,
+    /// A lower bound: only a running agent knows the time.
     now: UnixTime,
     wall: UnixTime,
+    /// As it would be at the next start, without a link.
+    freshness: FreshnessReport,
     /// Every secret, and why some do not open.
     secrets: Vec<SecretReport>,
     /// What a person should look at; the agent runs nevertheless.
@@ -41,12 +44,13 @@ impl Shown for CheckReport {
             None => "none: everything is denied until the hub sends one".to_owned(),
         };
         let mut text = format!(
-            "device     {}\nkey        {}\nfingerprint {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nclock      {}\n",
+            "device     {}\nkey        {}\nfingerprint {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nfreshness  {} without the cloud\nclock      at least {}\n",
             self.device,
             self.key,
             self.fingerprint,
             self.root_version,
             self.audit_rows,
+            self.freshness.state,
             time(self.now)
         );
         for problem in self.secrets.iter().filter_map(|secret| secret.problem.as_ref()) {
@@ -64,14 +68,14 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
     let mut keys = Keys::load(dir)?;
     let boot = store::peek(dir)?;
     let root = boot.enrollment.root()?;
-    let clock = Clock::new(boot.pass_issued);
+    let clock = Clock::new(&boot.memory(root.version));
     let mut warnings = Vec::new();
     let policy = match &boot.sealed {
         Some(sealed) => {
             let verified = keys.verify(sealed, &root, boot.enrollment.device, boot.floor)?;
             keys.settle(&verified.snapshot().device_key);
             let index = Index::build(verified);
-            clock.learn_policy(index.snapshot().issued);
+            clock.learn_policy(&index);
             Some(PolicyReport::of(&index, clock.now()))
         }
         None => None,
@@ -80,9 +84,9 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         Err(StoreError::Missing { .. }) => 0,
         verified => verified?,
     };
-    if Clock::wall() < clock.floor() {
-        warnings
-            .push("the system's clock is before the latest signed time; that time and the uptime are used");
+    let report = clock.report();
+    if report.is_wall_far_off() {
+        warnings.push("the system's clock is more than a day off the signed time; it decides nothing");
     }
     if policy.as_ref().is_some_and(|policy| policy.expired) {
         warnings.push("the policy is out of date; check that the device reaches its hub");
@@ -95,8 +99,9 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         floor: boot.floor.map(|floor| floor.version),
         policy,
         audit_rows,
-        now: clock.now(),
-        wall: Clock::wall(),
+        now: report.now,
+        wall: report.wall,
+        freshness: clock.freshness(),
         secrets: secret::secrets(view)?.list(),
         warnings,
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use postern_protocol::id::TunnelId;
-use postern_protocol::policy::Index;
+use postern_protocol::policy::{Freshness, Index};
 
 use super::{Trouble, View, print};
 use crate::clock::Clock;
@@ -36,7 +36,14 @@ pub(super) fn explain(view: &View<'_>, request: Request) -> Result<Exit, Trouble
         };
         let (policy, clock) = stored(view)?;
         let now = at.unwrap_or_else(|| clock.now());
-        Ok(gate::explain_under(policy.as_ref(), *user, service, now, *second_factor_age_s).into())
+        Ok(gate::explain_under(
+            policy.as_ref(),
+            *user,
+            service,
+            (now, Freshness::ALWAYS),
+            *second_factor_age_s,
+        )
+        .into())
     })?;
     view.show(&verdict);
     Ok(if verdict.permitted { Exit::Ok } else { Exit::Denied })
@@ -122,9 +129,9 @@ pub(super) fn stored(view: &View<'_>) -> Result<(Option<Arc<Index>>, Clock), Tro
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
     let (root, keys) = (boot.enrollment.root()?, Keys::load(dir)?);
-    let clock = Clock::new(boot.pass_issued);
+    let clock = Clock::new(&boot.memory(root.version));
     let Some(sealed) = &boot.sealed else { return Ok((None, clock)) };
     let index = Index::build(keys.verify(sealed, &root, boot.enrollment.device, boot.floor)?);
-    clock.learn_policy(index.snapshot().issued);
+    clock.learn_policy(&index);
     Ok((Some(Arc::new(index)), clock))
 }

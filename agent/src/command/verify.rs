@@ -102,7 +102,6 @@ impl Shown for VerifyReport {
 pub(super) fn run(view: &View<'_>, at: Option<UnixTime>, files: &[PathBuf]) -> Result<Exit, Trouble> {
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
-    let clock = Clock::new(boot.pass_issued);
     let keys = inspect::keys(dir, &boot)?;
     let mut holding = Holding {
         device: boot.enrollment.device,
@@ -111,6 +110,7 @@ pub(super) fn run(view: &View<'_>, at: Option<UnixTime>, files: &[PathBuf]) -> R
         floor: boot.floor,
         policy: None,
     };
+    let clock = Clock::new(&boot.memory(holding.root.version));
     if let Some(sealed) = boot.sealed {
         holding.keep(sealed);
     }

@@ -14,14 +14,11 @@ use postern_protocol::name::Name;
 use postern_protocol::wire::text::Text;
 
 use crate::audit::Auditor;
-use crate::clock::Clock;
 use crate::control::{Asked, Request, Response};
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::registry::Registry;
-use crate::report::{
-    AuditLine, AuditReport, ClockReport, PolicyReport, SessionReport, StatusReport, Verdict,
-};
+use crate::report::{AuditLine, AuditReport, PolicyReport, SessionReport, StatusReport, Verdict};
 use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::sync::LinkStatus;
@@ -142,7 +139,9 @@ impl Answers {
             hub: link.hub,
             link_error: link.error,
             tunnels: self.registry.sessions().len(),
-            clock: ClockReport { now: clock.now(), wall: Clock::wall(), floor: clock.floor() },
+            freshness: clock.freshness(),
+            clock: clock.report(),
+            alarms: clock.recent_alarms(),
             audit: AuditReport {
                 used_kib: fill.used_kib(),
                 limit_kib: fill.limit_kib(),

@@ -5,9 +5,14 @@ use postern_protocol::policy::{
     Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Origin, Service, Snapshot, Target,
     User, verify,
 };
+use postern_protocol::session::freshness::Memory;
+use postern_protocol::time::BootTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::root::RoleKeys;
-use postern_protocol::trust::{Envelope, Factor, Method, Narrowing, Pass, Proof, Role, Root, SecretKey};
+use postern_protocol::trust::{
+    Envelope, Factor, Method, Narrowing, Pass, Proof, Role, Root, SecretKey, Timestamp,
+};
+use postern_protocol::wire::control::Held;
 
 use super::*;
 use crate::clock::Clock;
@@ -62,9 +67,49 @@ fn passed(number: u8, second_factor: Option<u64>, expires: u64) -> Arc<Subject> 
 
 /// A gate whose time is about [`NOW`], and a policy for two users and the services `a` and `b`.
 fn gate(change: impl FnOnce(&mut Snapshot)) -> Gate {
-    let gate = Gate::new(Arc::new(Clock::new(UnixTime::from_secs(NOW))));
-    gate.install(index(1, change));
+    let gate = empty();
+    install(&gate, index(1, change));
     gate
+}
+
+/// A gate without policy, whose link is up.
+fn empty() -> Gate {
+    let memory = Memory { time: UnixTime::from_secs(NOW), spent: Some(600), root_version: 1 };
+    pass_time(0);
+    let clock = Clock::with(|| BootTime::from_millis(SINCE_NOW_S.get() * 1000), &memory);
+    clock.linked(true);
+    Gate::new(Arc::new(clock))
+}
+
+thread_local! {
+    /// Seconds that have passed since [`NOW`].
+    static SINCE_NOW_S: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// It is this many seconds after [`NOW`].
+fn pass_time(secs: u64) {
+    SINCE_NOW_S.set(secs);
+}
+
+/// Puts a policy in force that the cloud confirms in the same moment.
+fn install(gate: &Gate, index: Index) {
+    gate.install(index);
+    confirm(gate);
+}
+
+/// The cloud says what time it is and that the policy in force is the newest.
+fn confirm(gate: &Gate) {
+    let floor = gate.policy().unwrap().floor();
+    let timestamp = Timestamp {
+        fleet: FLEET,
+        device: DEVICE,
+        nonce: gate.clock().question().unwrap(),
+        time: gate.clock().now(),
+        root_version: 1,
+        held: Some(Held { epoch: floor.epoch, version: floor.version, digest: floor.digest }),
+        lock: 0,
+    };
+    assert!(gate.clock().hear(&timestamp).refreshed);
 }
 
 fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
@@ -176,7 +221,7 @@ async fn what_is_refused_is_not_registered_and_what_is_dropped_is_gone() {
 async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
     let (gate, registry) = (gate(|_| {}), Registry::new(10));
     let (one, two) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "a").unwrap());
-    gate.install(index(2, |snapshot| snapshot.grants.retain(|grant| grant.user == 1)));
+    install(&gate, index(2, |snapshot| snapshot.grants.retain(|grant| grant.user == 1)));
     assert_eq!(registry.judge(&gate), 1);
     assert_eq!(code(&one).await, CloseCode::Denied(Reason::Revoked));
     assert!(matches!(two.leash.ruling().await, Ruling::Permitted(permit) if permit.floor().version == 2));
@@ -187,9 +232,9 @@ async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
 async fn a_cut_is_final_even_if_the_right_comes_back_before_the_tunnel_looks() {
     let (gate, registry) = (gate(|_| {}), Registry::new(10));
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
-    gate.install(index(2, |snapshot| snapshot.grants.clear()));
+    install(&gate, index(2, |snapshot| snapshot.grants.clear()));
     assert_eq!(registry.judge(&gate), 1);
-    gate.install(index(3, |_| {}));
+    install(&gate, index(3, |_| {}));
     assert_eq!(registry.judge(&gate), 0);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::Revoked));
 }
@@ -198,7 +243,7 @@ async fn a_cut_is_final_even_if_the_right_comes_back_before_the_tunnel_looks() {
 async fn a_smaller_limit_cuts_the_youngest_tunnels() {
     let (gate, registry) = (gate(|_| {}), Registry::new(10));
     let tunnels: Vec<_> = (0..4).map(|_| open(&registry, &gate, 11, "a").unwrap()).collect();
-    gate.install(index(2, |snapshot| snapshot.services[0].tunnels = 2));
+    install(&gate, index(2, |snapshot| snapshot.services[0].tunnels = 2));
     assert_eq!(registry.judge(&gate), 2);
     assert_eq!(code(&tunnels[2]).await, CloseCode::Denied(Reason::Concurrency));
     assert_eq!(code(&tunnels[3]).await, CloseCode::Denied(Reason::Concurrency));
@@ -217,7 +262,7 @@ async fn another_target_or_kind_behind_the_same_name_cuts() {
     ] {
         let (gate, registry) = (gate(|_| {}), Registry::new(10));
         let (a, b) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "b").unwrap());
-        gate.install(index(2, change));
+        install(&gate, index(2, change));
         assert_eq!(registry.judge(&gate), 1);
         assert!(matches!(code(&a).await, CloseCode::Denied(Reason::Revoked | Reason::UserDisabled)));
         assert_eq!(registry.sessions()[0].id, b.id);
@@ -245,20 +290,12 @@ async fn the_cap_of_the_device_is_busy_and_not_denied() {
 #[tokio::test]
 async fn no_policy_denies_and_cuts() {
     let registry = Registry::new(10);
-    let empty = Gate::new(Arc::new(Clock::new(UnixTime::from_secs(NOW))));
+    let empty = empty();
     assert_eq!(open(&registry, &empty, 11, "a").unwrap_err(), Reason::NoPolicy);
     let gate = gate(|_| {});
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     assert_eq!(registry.judge(&empty), 1);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::NoPolicy));
-}
-
-/// A policy at [`NOW`] plus this many seconds, which is also the time that the gate learns from it.
-fn later(version: u64, after: u64) -> Index {
-    index(version, |snapshot| {
-        stepped(snapshot);
-        snapshot.issued = UnixTime::from_secs(NOW + after);
-    })
 }
 
 /// Every grant demands a second factor that is not older than ten minutes.
@@ -283,11 +320,11 @@ async fn a_tunnel_outlives_its_second_factor_when_a_later_pass_of_its_connection
     assert_eq!(until(&registry), [NOW + 100, NOW + 100]);
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
     assert_eq!(until(&registry), [NOW + 600, NOW + 100]);
-    gate.install(later(2, 101));
+    pass_time(101);
     assert_eq!(registry.judge(&gate), 1);
     assert_eq!(code(&twin).await, CloseCode::Denied(Reason::SecondFactorStale));
     assert_eq!(registry.sessions()[0].id, renewed.id);
-    gate.install(later(3, 600));
+    pass_time(600);
     assert_eq!(registry.judge(&gate), 1);
     assert_eq!(code(&renewed).await, CloseCode::Denied(Reason::SecondFactorStale));
 }
@@ -315,7 +352,7 @@ async fn a_later_pass_revives_no_tunnel_that_is_over_in_this_second() {
     let (gate, registry) = (gate(stepped), Registry::new(10));
     let tunnel = open_as(&registry, &gate, &caller(&passed(11, Some(NOW - 500), LONG)), "a").unwrap();
     // Time passes, and nobody has looked at the tunnel since.
-    gate.install(later(2, 100));
+    pass_time(100);
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 1);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::SecondFactorStale));
     assert_eq!(registry.sessions(), Vec::new());
@@ -341,4 +378,23 @@ async fn a_pass_that_is_no_better_and_tunnels_of_others_cause_no_work() {
     assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (false, false));
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
     assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (true, false));
+}
+
+#[test]
+fn under_a_policy_that_the_cloud_has_not_confirmed_nothing_new_opens_and_what_is_live_goes_on() {
+    let (registry, gate) = (Registry::new(10), gate(|_| {}));
+    let _live = open(&registry, &gate, 11, "a").unwrap();
+    gate.install(index(2, |_| {}));
+    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(open(&registry, &gate, 11, "b").unwrap_err(), Reason::PolicyStale);
+    confirm(&gate);
+    open(&registry, &gate, 11, "b").unwrap();
+}
+
+#[test]
+fn what_is_meant_for_work_without_the_cloud_opens_unconfirmed() {
+    let (registry, gate) = (Registry::new(10), gate(|_| {}));
+    gate.install(index(2, |snapshot| snapshot.grants[0].offline_ok = true));
+    open(&registry, &gate, 11, "a").unwrap();
+    assert_eq!(open(&registry, &gate, 12, "a").unwrap_err(), Reason::PolicyStale);
 }

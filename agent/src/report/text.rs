@@ -2,7 +2,10 @@
 
 use postern_protocol::time::UnixTime;
 
-use super::{AuditLine, GrantReport, PolicyReport, ProhibitionReport, SessionReport, StatusReport, Verdict};
+use super::{
+    AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, SessionReport,
+    StatusReport, Verdict,
+};
 use crate::secrets::{SecretReport, Source};
 
 /// A report that can be shown to people.
@@ -24,20 +27,19 @@ impl Shown for StatusReport {
         };
         let audit =
             format!("{} of {} KiB ({} %)", self.audit.used_kib, self.audit.limit_kib, self.audit.percent);
-        let clock = if self.clock.now > self.clock.wall.saturating_add(1) {
-            format!(
-                "{} (the system says {}, before the latest signed time)",
-                time(self.clock.now),
-                time(self.clock.wall)
-            )
+        let now = time(self.clock.now);
+        let source =
+            if self.clock.attested { "attested" } else { "at least; nobody has said what time it is" };
+        let clock = if self.clock.is_wall_far_off() {
+            format!("{now} ({source}; the system's clock says {})", time(self.clock.wall))
         } else {
-            time(self.clock.now)
+            format!("{now} ({source})")
         };
         let key = match &self.next_fingerprint {
             Some(next) => format!("{} (next: {next})", self.fingerprint),
             None => self.fingerprint.clone(),
         };
-        pairs(&[
+        let mut text = pairs(&[
             ("device", self.device.to_string()),
             ("key", key),
             ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
@@ -46,8 +48,13 @@ impl Shown for StatusReport {
             ("link", link),
             ("tunnels", self.tunnels.to_string()),
             ("audit", audit),
+            ("freshness", freshness(&self.freshness)),
             ("clock", clock),
-        ])
+        ]);
+        for AlarmReport { at, kind, detail } in &self.alarms {
+            text.push_str(&format!("alarm      {} {}: {detail}\n", time(*at), kind.word()));
+        }
+        text
     }
 }
 
@@ -199,6 +206,25 @@ pub(crate) fn time(time: UnixTime) -> String {
 /// A time span with its units, as in fleet files.
 fn span(seconds: u32) -> String {
     format!("{:#}", jiff::SignedDuration::from_secs(i64::from(seconds)))
+}
+
+fn freshness(report: &FreshnessReport) -> String {
+    let FreshnessReport { state, confirmed, fresh_until, offline_left_s } = report;
+    let left = span(u32::try_from(*offline_left_s).unwrap_or(u32::MAX));
+    match state.as_str() {
+        "fresh" => {
+            let until = fresh_until.map(time).unwrap_or_default();
+            format!(
+                "fresh until {until} without another word of the cloud, then {left} for what works without it"
+            )
+        }
+        "stale" if *confirmed => format!("stale: only what works without the cloud, for {left}"),
+        "stale" => {
+            format!("stale: the cloud has not confirmed this policy; only what works without it, for {left}")
+        }
+        "expired" => "expired: nothing is permitted until the cloud is heard".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn summary(policy: &PolicyReport) -> String {

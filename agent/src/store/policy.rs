@@ -7,6 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
+use postern_protocol::session::CHUNK_S;
+use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 
@@ -24,6 +26,17 @@ pub(super) struct Stored {
     pub(super) sealed: Option<Vec<u8>>,
     pub(super) floor: Option<Floor>,
     pub(super) owed: Option<Floor>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Starts so far.
+    pub(super) boots: u32,
+    /// What time it is at least.
+    pub(super) time: UnixTime,
+    /// Seconds of the budget for work without the cloud that are spent.
+    pub(super) spent: u32,
 }
 
 impl PolicyDb {
@@ -51,7 +64,7 @@ impl PolicyDb {
         // Time that another cloud has signed must not bind this one, its row is not owed any more, and what was sealed
         // to the key before opens no more.
         transaction
-            .execute_batch("DELETE FROM owed; DELETE FROM secret; UPDATE counter SET pass_issued = 0;")
+            .execute_batch("DELETE FROM owed; DELETE FROM secret; UPDATE counter SET time = 0, spent = 0;")
             .map_err(sqlite)?;
         transaction.commit().map_err(sqlite)
     }
@@ -65,8 +78,8 @@ impl PolicyDb {
             .map_err(sqlite)
     }
 
-    /// Stages a snapshot: envelope, floor and the owed audit row, all or nothing.
-    pub(super) fn install(&mut self, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
+    /// Stages a snapshot: envelope, floor, the owed audit row, and what time it is at least; all or nothing.
+    pub(super) fn install(&mut self, floor: Floor, sealed: &[u8], time: UnixTime) -> Result<(), StoreError> {
         let transaction = self.0.transaction().map_err(sqlite)?;
         put_policy(&transaction, floor, sealed)?;
         put_floor(
@@ -74,6 +87,7 @@ impl PolicyDb {
             "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
             floor,
         )?;
+        put_time(&transaction, time)?;
         transaction.commit().map_err(sqlite)
     }
 
@@ -89,30 +103,28 @@ impl PolicyDb {
         self.0.execute("DELETE FROM owed", []).map(drop).map_err(sqlite)
     }
 
-    /// Counts a start.
+    /// Counts a start, and debits it: what follows may be without a word of the cloud.
     pub(super) fn count_boot(&mut self) -> Result<(), StoreError> {
-        self.0.execute("UPDATE counter SET boots = boots + 1", []).map(drop).map_err(sqlite)
-    }
-
-    /// Remembers when the newest pass was signed; never goes back.
-    pub(super) fn keep_pass_time(&mut self, issued: UnixTime) -> Result<(), StoreError> {
-        let issued = i64::try_from(issued.as_secs()).unwrap_or(i64::MAX);
-        self.0
-            .execute("UPDATE counter SET pass_issued = max(pass_issued, ?1)", params![issued])
-            .map(drop)
-            .map_err(sqlite)
-    }
-
-    /// A newer snapshot was dated earlier: time of passes is cut to it.
-    pub(super) fn cut_pass_time(&mut self, issued: UnixTime) -> Result<(), StoreError> {
-        let issued = i64::try_from(issued.as_secs()).unwrap_or(i64::MAX);
         self.0
             .execute(
-                "UPDATE counter SET pass_issued = min(pass_issued, ?1) WHERE pass_issued > ?1",
-                params![issued],
+                "UPDATE counter SET boots = boots + 1, spent = min(spent + ?1, ?2)",
+                params![CHUNK_S, u32::MAX],
             )
             .map(drop)
             .map_err(sqlite)
+    }
+
+    /// Remembers what time it is at least, and what is spent of the budget.
+    pub(super) fn note(&mut self, note: Note) -> Result<(), StoreError> {
+        self.0
+            .execute("UPDATE counter SET time = ?1, spent = ?2", params![seconds(note.time), note.spent])
+            .map(drop)
+            .map_err(sqlite)
+    }
+
+    /// Remembers what time it is at least.
+    pub(super) fn keep_time(&mut self, time: UnixTime) -> Result<(), StoreError> {
+        put_time(&self.0, time)
     }
 
     /// Keeps a sealed secret in the place of an earlier one of its name.
@@ -166,14 +178,25 @@ impl PolicyDb {
         })
     }
 
-    /// Starts so far, and when the newest pass was signed.
-    pub(super) fn counters(&self) -> Result<(u32, UnixTime), StoreError> {
-        let (boots, pass): (u32, i64) = self
+    /// What is counted.
+    pub(super) fn counters(&self) -> Result<Counters, StoreError> {
+        let (boots, time, spent): (u32, i64, u32) = self
             .0
-            .query_row("SELECT boots, pass_issued FROM counter", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT boots, time, spent FROM counter", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .map_err(sqlite)?;
-        Ok((boots, UnixTime::from_secs(u64::try_from(pass).unwrap_or(0))))
+        Ok(Counters { boots, time: UnixTime::from_secs(u64::try_from(time).unwrap_or(0)), spent })
     }
+}
+
+fn put_time(connection: &Connection, time: UnixTime) -> Result<(), StoreError> {
+    let update = connection.execute("UPDATE counter SET time = ?1", params![seconds(time)]);
+    update.map(drop).map_err(sqlite)
+}
+
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn put_policy(connection: &Connection, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
@@ -218,5 +241,8 @@ const FORMAT: Format = Format {
         INSERT INTO counter (id, boots, pass_issued) VALUES (1, 0, 0);
     ", "
         CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    ", "
+        ALTER TABLE counter RENAME COLUMN pass_issued TO time;
+        ALTER TABLE counter ADD COLUMN spent INTEGER NOT NULL DEFAULT 0;
     "],
 };

@@ -1,6 +1,7 @@
 use postern_protocol::audit::Event;
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::policy::{Kind, Target};
+use postern_protocol::session::freshness::Note;
 use postern_protocol::trust::{Digest, SecretKey};
 use postern_protocol::wire::control::Held;
 use postern_protocol::wire::registry::Failure;
@@ -81,31 +82,33 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
     let dir = enrolled();
     let (databases, _) = boot(dir.path(), LIMIT).unwrap();
     let store = start(databases);
-    store.install(floor(u64::MAX), b"newest".to_vec(), false).await.unwrap();
+    store.install(floor(u64::MAX), b"newest".to_vec(), UnixTime::from_secs(77), false).await.unwrap();
     store.close().await;
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed.as_deref(), Some(&b"newest"[..]));
     assert_eq!((booted.floor, booted.owed), (Some(floor(u64::MAX)), Some(floor(u64::MAX))));
     assert_eq!(booted.boots, 2);
     let store = start(databases);
-    store.settle(UnixTime::EPOCH).await;
+    store.settle().await;
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().owed, None);
 }
 
 #[tokio::test]
-async fn time_of_passes_rises_and_is_cut_by_a_snapshot_that_is_dated_earlier() {
+async fn time_is_replaced_and_each_boot_is_debited_before_it_serves() {
     let dir = enrolled();
-    let store = start(boot(dir.path(), LIMIT).unwrap().0);
-    for secs in [2000, 1000] {
-        store.keep_pass_time(UnixTime::from_secs(secs)).await;
+    let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!((booted.time, booted.spent), (UnixTime::EPOCH, Some(600)));
+    let store = start(databases);
+    store.note(Note { time: UnixTime::from_secs(4_291_747_200), spent: 0 }).await.unwrap();
+    store.keep_time(UnixTime::from_secs(2000)).await;
+    store.close().await;
+    let known = peek(dir.path()).unwrap();
+    assert_eq!((known.time, known.spent), (UnixTime::from_secs(2000), Some(0)), "looking costs nothing");
+    for boots in 2..=4 {
+        let (_, booted) = boot(dir.path(), LIMIT).unwrap();
+        assert_eq!((booted.boots, booted.spent), (boots, Some((boots - 1) * 600)));
     }
-    store.close().await;
-    assert_eq!(peek(dir.path()).unwrap().pass_issued, UnixTime::from_secs(2000));
-    let store = start(boot(dir.path(), LIMIT).unwrap().0);
-    store.settle(UnixTime::from_secs(1500)).await;
-    store.close().await;
-    assert_eq!(peek(dir.path()).unwrap().pass_issued, UnixTime::from_secs(1500));
 }
 
 #[tokio::test]
@@ -157,12 +160,12 @@ async fn a_database_that_becomes_unusable_denies_and_is_opened_again() {
     std::fs::create_dir(&policy).unwrap();
     let store = start(databases);
     assert!(matches!(
-        store.install(floor(2), b"second".to_vec(), false).await,
+        store.install(floor(2), b"second".to_vec(), UnixTime::EPOCH, false).await,
         Err(StoreError::Sqlite { .. })
     ));
     std::fs::remove_dir(&policy).unwrap();
     std::fs::rename(dir.path().join("away"), &policy).unwrap();
-    store.install(floor(3), b"third".to_vec(), false).await.unwrap();
+    store.install(floor(3), b"third".to_vec(), UnixTime::EPOCH, false).await.unwrap();
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().floor, Some(floor(3)));
 }
@@ -186,7 +189,7 @@ fn a_database_of_a_newer_agent_is_left_alone() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 2, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 3, .. })));
     let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed, None);
     assert!(path.exists());
@@ -196,9 +199,14 @@ fn a_database_of_a_newer_agent_is_left_alone() {
 fn a_database_of_an_older_agent_is_read_once_it_was_brought_up_to_date_and_keeps_what_it_had() {
     let dir = enrolled();
     let connection = rusqlite::Connection::open(dir.path().join("policy.db")).unwrap();
-    connection.execute_batch("DROP TABLE secret; PRAGMA user_version = 1;").unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
+             ALTER TABLE counter RENAME COLUMN time TO pass_issued; PRAGMA user_version = 1;",
+        )
+        .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 2, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 3, .. })));
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!((booted.sealed, booted.secrets.len()), (Some(b"first".to_vec()), 0));
     drop(databases);
@@ -230,7 +238,7 @@ async fn an_idle_store_writes_nothing() {
     };
     let files = ["audit.db", "audit.db-wal", "policy.db", "policy.db-wal"];
     let before = files.map(written);
-    store.keep_pass_time(UnixTime::EPOCH).await;
+    store.keep_time(UnixTime::EPOCH).await;
     assert_eq!(store.newest(10).await.unwrap().len(), 1);
     assert_eq!(files.map(written), before);
 }

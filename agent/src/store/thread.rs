@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use postern_protocol::audit::{Event, Row};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
+use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
 
 use super::audit::AuditDb;
@@ -77,19 +78,28 @@ impl Store {
         &self,
         floor: Floor,
         sealed: Vec<u8>,
+        time: UnixTime,
         retired: bool,
     ) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, retired, reply })).await?
+        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, time, retired, reply })).await?
     }
 
-    /// The audit row of the newest snapshot was written. `dated` is when that snapshot was signed.
-    pub(crate) async fn settle(&self, dated: UnixTime) {
-        let _closed = self.commands.send(Command::Run(Errand::Settle { dated })).await;
+    /// The audit row of the newest snapshot was written.
+    pub(crate) async fn settle(&self) {
+        let _closed = self.commands.send(Command::Run(Errand::Settle)).await;
     }
 
-    /// Remembers when the newest pass was signed.
-    pub(crate) async fn keep_pass_time(&self, issued: UnixTime) {
-        let _closed = self.commands.send(Command::Run(Errand::KeepPassTime { issued })).await;
+    /// Remembers what time it is at least, and what is spent of the budget; returns when that is durable.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) async fn note(&self, note: Note) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Run(Errand::Note { note, reply })).await?
+    }
+
+    /// Remembers what time it is at least, before an orderly end.
+    pub(crate) async fn keep_time(&self, time: UnixTime) {
+        let _closed = self.commands.send(Command::Run(Errand::KeepTime { time })).await;
     }
 
     /// Keeps a sealed secret.
@@ -169,13 +179,37 @@ enum Command {
 /// Everything that is done by itself, between batches of rows.
 #[derive(Debug)]
 enum Errand {
-    Install { floor: Floor, sealed: Vec<u8>, retired: bool, reply: oneshot::Sender<Result<(), StoreError>> },
-    Settle { dated: UnixTime },
-    KeepPassTime { issued: UnixTime },
-    KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
-    ForgetSecret { name: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
-    Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
-    Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
+    Install {
+        floor: Floor,
+        sealed: Vec<u8>,
+        time: UnixTime,
+        retired: bool,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Settle,
+    Note {
+        note: Note,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    KeepTime {
+        time: UnixTime,
+    },
+    KeepSecret {
+        name: Name,
+        sealed: Vec<u8>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    ForgetSecret {
+        name: Name,
+        reply: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    Newest {
+        limit: u16,
+        reply: oneshot::Sender<Result<Vec<Row>, StoreError>>,
+    },
+    Verify {
+        reply: oneshot::Sender<Result<u64, StoreError>>,
+    },
 }
 
 #[derive(Debug)]
@@ -218,15 +252,18 @@ impl Keeper {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Install { floor, sealed, retired, reply } => {
-                let installed = self.install(floor, &sealed);
+            Errand::Install { floor, sealed, time, retired, reply } => {
+                let installed = self.install(floor, &sealed, time);
                 if retired && installed.is_ok() {
                     self.forget();
                 }
                 let _gone = reply.send(installed);
             }
-            Errand::Settle { dated } => self.quietly(|db| db.cut_pass_time(dated).and_then(|()| db.settle())),
-            Errand::KeepPassTime { issued } => self.quietly(|db| db.keep_pass_time(issued)),
+            Errand::Settle => self.quietly(PolicyDb::settle),
+            Errand::Note { note, reply } => {
+                let _gone = reply.send(self.policy().and_then(|db| db.note(note)));
+            }
+            Errand::KeepTime { time } => self.quietly(|db| db.keep_time(time)),
             Errand::KeepSecret { name, sealed, reply } => {
                 let _gone = reply.send(self.policy().and_then(|db| db.keep_secret(&name, &sealed)));
             }
@@ -275,8 +312,8 @@ impl Keeper {
         }
     }
 
-    fn install(&mut self, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
-        let installed = self.policy().and_then(|db| db.install(floor, sealed));
+    fn install(&mut self, floor: Floor, sealed: &[u8], time: UnixTime) -> Result<(), StoreError> {
+        let installed = self.policy().and_then(|db| db.install(floor, sealed, time));
         if let Err(error) = installed {
             if !matches!(error, StoreError::Full) {
                 self.databases.policy = None;

@@ -13,17 +13,21 @@
 //! What a hostile hub can have written is bounded: the snapshot that is in force already is acknowledged and nothing
 //! else, and refusals are recorded once, a few of them in an hour.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Floor, Index, SnapshotFault, Verified};
 use postern_protocol::session::agent::Outcome;
+use postern_protocol::trust::Timestamp;
 use postern_protocol::wire::control::{Held, NackCode};
 use postern_protocol::wire::text::Text;
 
 use super::Parts;
 use super::link::held;
+use crate::gate::Gate;
+use crate::registry::Registry;
 
 /// Takes snapshots from received bytes to acknowledged policy.
 #[derive(Debug)]
@@ -81,7 +85,8 @@ impl Activator {
             return Outcome::Applied { held: claimed, cut: 0 };
         }
         let store = self.parts.store.clone();
-        let mut storing = std::pin::pin!(store.install(floor, sealed, retired));
+        let time = self.parts.gate.clock().now().max(verified.snapshot().issued);
+        let mut storing = std::pin::pin!(store.install(floor, sealed, time, retired));
         // A disk that hangs must not keep a withdrawn right alive.
         let stored = tokio::time::timeout(STORING, &mut storing).await.ok();
         self.parts.floor = Some(floor);
@@ -117,6 +122,32 @@ impl Activator {
         self.parts.device
     }
 
+    /// Takes what claims to be the answer to the last question for the time, and decides live tunnels again.
+    pub(super) fn hear(&self, sealed: &[u8]) {
+        let clock = self.parts.gate.clock();
+        let Some(nonce) = clock.nonce() else { return };
+        match Timestamp::open(sealed, &self.parts.root, self.parts.device, nonce) {
+            Ok(timestamp) => {
+                if clock.hear(&timestamp).attested {
+                    // Time may have stepped, and a window with it.
+                    let cut = self.parts.registry.judge(&self.parts.gate);
+                    if cut > 0 {
+                        tracing::info!(cut, "tunnels ended by what the cloud said about time");
+                    }
+                }
+            }
+            Err(fault) => tracing::debug!(error = %fault, "a timestamp was not taken"),
+        }
+    }
+
+    pub(super) const fn gate(&self) -> &Arc<Gate> {
+        &self.parts.gate
+    }
+
+    pub(super) const fn registry(&self) -> &Arc<Registry> {
+        &self.parts.registry
+    }
+
     pub(super) const fn root_version(&self) -> u32 {
         self.parts.root.version
     }
@@ -137,8 +168,7 @@ impl Activator {
         let event = Event::PolicyApplied { held: held(floor), cut };
         match self.parts.auditor.record(event).await {
             Ok(()) => {
-                let dated = self.parts.gate.clock().policy_dated();
-                self.parts.store.settle(dated).await;
+                self.parts.store.settle().await;
             }
             // A revocation must not wait for a disk; the row stays owed and is written at the next boot.
             Err(error) => {
@@ -156,6 +186,7 @@ impl Activator {
     }
 
     async fn refuse(&mut self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
+        self.parts.gate.clock().refused(claimed, code);
         let (version, code_word) = (claimed.version, code.word());
         if self.refusals.is_worth_a_row(Instant::now(), claimed, code) {
             tracing::warn!(version, code = code_word, reason = detail, "a policy was refused");

@@ -1,6 +1,7 @@
 //! One link to the hub, from hello to its end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_protocol::limits;
@@ -18,6 +19,7 @@ use postern_transport::quic::{BindError, ConnectError, ConnectionEnd, RecvStream
 
 use super::Uplink;
 use super::dial::{Dialled, dial, source_towards};
+use crate::clock::Clock;
 
 /// Why there is no link, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -105,49 +107,94 @@ async fn converse(
     rekeyed.mark_changed();
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
-    let mut sync = AgentSync::new();
+    let clock = Arc::clone(uplink.activator.gate().clock());
+    let mut talk = Talk { clock: Arc::clone(&clock), sync: AgentSync::new(), send };
+    // Before anything else: what is live is judged by what the cloud says now.
+    clock.linked(true);
+    talk.ask().await?;
     // Goes out behind the answer to the first message, so it delays no policy.
     match SealingSecret::derive(&key) {
-        Ok(sealing) => sync.handle_sealing_key(Announcement::sign(&key, &sealing)),
+        Ok(sealing) => talk.sync.handle_sealing_key(Announcement::sign(&key, &sealing)),
         Err(error) => tracing::error!(%error, "no secrets can be sealed to this device"),
     }
+    let (mut busy, mut changes) = (uplink.activator.registry().busy(), clock.changes());
+    clock.tunnels(*busy.borrow_and_update());
     let mut answered = false;
     let mut next = std::pin::pin!(receive(recv));
     loop {
-        let message = tokio::select! {
+        let due = clock.question_due().unwrap_or(SILENCE);
+        tokio::select! {
             (recv, received) = &mut next => {
                 next.set(receive(recv));
-                received?
+                let message = received?;
+                if !std::mem::replace(&mut answered, true) {
+                    // Only a hub that knows this device gets this far.
+                    backoff.reset();
+                    uplink.status.up(dialled.hub);
+                    tracing::info!(hub = %dialled.hub, "the link to the hub is up");
+                }
+                talk.take(message, uplink).await?;
             }
             // A hub that does not know this device hears nothing of its next key.
-            _ = rekeyed.changed(), if answered => {
-                announce(uplink, &key, &mut sync);
-                transmit(&mut sync, &mut send).await?;
-                continue;
-            }
-        };
-        if !answered {
-            // Only a hub that knows this device gets this far.
-            answered = true;
-            backoff.reset();
-            uplink.status.up(dialled.hub);
-            tracing::info!(hub = %dialled.hub, "the link to the hub is up");
+            _changed = rekeyed.changed(), if answered => announce(uplink, &key, &mut talk.sync),
+            // The registry and the clock live as long as the agent.
+            _changed = busy.changed() => clock.tunnels(*busy.borrow_and_update()),
+            _changed = changes.changed() => {}
+            () = tokio::time::sleep(due) => {}
         }
-        match sync.handle_message(message).map_err(LinkError::Protocol)? {
-            Some(Event::Offered { held, bytes }) => {
-                let outcome = uplink.activator.activate(held, bytes).await;
-                sync.handle_outcome(outcome);
-            }
-            Some(Event::KeyWanted) => prepare_key(uplink),
-            Some(Event::UpToDate | Event::Timestamp { .. }) | None => {}
+        if answered {
+            talk.report();
+            talk.ask().await?;
         }
-        transmit(&mut sync, &mut send).await?;
         if uplink.keys.public() != key.public() {
             // The acknowledgement is on its way; the hub ends the link when it has read everything.
-            let _gone = send.finish();
+            let _gone = talk.send.finish();
             let _late = tokio::time::timeout(FAREWELL, dialled.connection.closed()).await;
             return Err(LinkError::KeyChanged);
         }
+    }
+}
+
+/// What the agent says on one link.
+struct Talk {
+    clock: Arc<Clock>,
+    sync: AgentSync,
+    send: SendStream,
+}
+
+impl Talk {
+    async fn take(&mut self, message: HubMessage, uplink: &mut Uplink) -> Result<(), LinkError> {
+        if matches!(message, HubMessage::Chunk { .. }) {
+            self.clock.progress();
+        }
+        match self.sync.handle_message(message).map_err(LinkError::Protocol)? {
+            Some(Event::Offered { held, bytes }) => {
+                let outcome = uplink.activator.activate(held, bytes).await;
+                self.sync.handle_outcome(outcome);
+            }
+            Some(Event::KeyWanted) => prepare_key(uplink),
+            Some(Event::Timestamp { bytes }) => uplink.activator.hear(&bytes),
+            Some(Event::UpToDate) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Reports alarms that the hub was not told yet.
+    fn report(&mut self) {
+        while let Some(cause) = self.clock.unsent_alarm() {
+            self.sync.handle_alarm(cause.kind(), cause.detail());
+        }
+    }
+
+    /// Asks for the time when that is due, and sends what waits.
+    async fn ask(&mut self) -> Result<(), LinkError> {
+        if let Some(nonce) = self.clock.question() {
+            self.sync.handle_question(nonce);
+        }
+        while let Some(message) = self.sync.poll_transmit() {
+            write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES).await?;
+        }
+        Ok(())
     }
 }
 
@@ -180,13 +227,6 @@ async fn receive(mut recv: RecvStream) -> (RecvStream, Result<HubMessage, LinkEr
     (recv, received.map_err(LinkError::from))
 }
 
-async fn transmit(sync: &mut AgentSync, send: &mut SendStream) -> Result<(), LinkError> {
-    while let Some(answer) = sync.poll_transmit() {
-        write_frame(send, &answer, limits::SYNC_FRAME_BYTES).await?;
-    }
-    Ok(())
-}
-
 fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {
     let activator = &uplink.activator;
     Hello {
@@ -197,7 +237,7 @@ fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {
         boots: uplink.boots,
         life: uplink.life,
         addresses: addresses(uplink, hub),
-        freshness: None,
+        freshness: activator.gate().clock().state(),
     }
 }
 

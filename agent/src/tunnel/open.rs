@@ -1,6 +1,6 @@
 //! One request for a tunnel, in the only order that there is:
 //!
-//! 1. Decide and register, as one step. 2. Record; no row, no permit. 3. Guard and dial the snapshot's address.
+//! 1. Decide and register, as one step; once more if a word of the cloud was under way. 2. Record; no row, no permit. 3. Guard and dial the snapshot's address.
 //! 4. Ask whether the permit still stands. 5. Accept, then carry bytes. 6. Record the end.
 //!
 //! The client is told about a refusal after the row is durable, and about a cut before it: stopping comes first.
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use postern_protocol::audit::Event;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Permit};
+use postern_protocol::policy::{Denial, Kind, Permit, Reason};
 use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer};
@@ -34,7 +34,13 @@ pub(super) async fn run(
     let context = &session.context;
     let peer = session.connection.remote_addr();
     let caller = Caller { subject: &subject, connection: session.connection.id(), peer };
-    let (tunnel, permit) = match context.registry.admit(&context.gate, &caller, &service) {
+    let mut admitted = context.registry.admit(&context.gate, &caller, &service);
+    if matches!(&admitted, Err(Refused::Denied(denial)) if denial.reason() == Reason::PolicyStale)
+        && context.gate.settled().await
+    {
+        admitted = context.registry.admit(&context.gate, &caller, &service);
+    }
+    let (tunnel, permit) = match admitted {
         Ok(admitted) => admitted,
         Err(Refused::Denied(denial)) => {
             deny(session, &subject, service, &denial).await;
@@ -69,7 +75,7 @@ pub(super) async fn run(
             return record(session, closed(&tunnel, code)).await;
         }
     };
-    let accepted = Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind, until: permit.until() };
+    let accepted = Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind, until: permit.ends() };
     let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);

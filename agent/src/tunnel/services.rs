@@ -7,21 +7,44 @@ use postern_protocol::trust::Subject;
 use postern_protocol::wire::tunnel::{Answer, ServiceEntry};
 
 use super::Context;
+use crate::gate::Stage;
 
-/// Lists the services of `subject`, or the one reason why there are none for anybody.
-pub(super) fn list(context: &Context, subject: &Subject) -> Answer {
+/// Lists the services of `subject`, or the one reason why there are none for anybody. A list in which something waits for
+/// a word of the cloud waits as well, for a moment.
+pub(super) async fn list(context: &Context, subject: &Subject) -> Answer {
+    let answer = list_now(context, subject);
+    if is_stale(&answer) && context.gate.settled().await {
+        return list_now(context, subject);
+    }
+    answer
+}
+
+fn is_stale(answer: &Answer) -> bool {
+    match answer {
+        Answer::Denied(reason) => *reason == Reason::PolicyStale,
+        Answer::Services(entries) => entries.iter().any(|entry| entry.blocked == Some(Reason::PolicyStale)),
+        Answer::Welcome { .. } | Answer::Accepted { .. } | Answer::Failed(_) => false,
+    }
+}
+
+fn list_now(context: &Context, subject: &Subject) -> Answer {
     let Some(policy) = context.gate.policy() else { return Answer::Denied(Reason::NoPolicy) };
     let mut entries = Vec::new();
     for service in &policy.snapshot().services {
         let counts = context.registry.counts(subject.user(), &service.name);
-        let (blocked, until) = match context.gate.decide(subject, service.name.as_str(), counts) {
-            Ok(permit) => (None, Some(permit.until())),
-            Err(denial) => match view(denial.reason()) {
-                View::Shown => (Some(denial.reason()), None),
-                View::Hidden => continue,
-                View::Nothing => return Answer::Denied(denial.reason()),
-            },
-        };
+        let (blocked, until) =
+            match context.gate.decide(subject, service.name.as_str(), counts, Stage::Opening) {
+                Ok(permit) => (None, Some(permit.ends())),
+                // Stale for this grant alone: others may be meant for work without the cloud.
+                Err(denial) if denial.reason() == Reason::PolicyStale && denial.origin().is_some() => {
+                    (Some(Reason::PolicyStale), None)
+                }
+                Err(denial) => match view(denial.reason()) {
+                    View::Shown => (Some(denial.reason()), None),
+                    View::Hidden => continue,
+                    View::Nothing => return Answer::Denied(denial.reason()),
+                },
+            };
         entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind, blocked, until });
     }
     Answer::Services(entries)

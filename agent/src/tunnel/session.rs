@@ -115,7 +115,7 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
     };
     let answer = match (request, session.subject()) {
         (Request::Authenticate { pass, proof }, _) => session.authenticate(&pass, proof).await,
-        (Request::ListServices, Some(subject)) => services::list(&session.context, &subject),
+        (Request::ListServices, Some(subject)) => services::list(&session.context, &subject).await,
         (Request::Open { service }, Some(subject)) => {
             return open::run(&session, subject, service, send, recv).await;
         }
@@ -148,7 +148,7 @@ impl Session {
     async fn authenticate(&self, pass: &[u8], proof: Proof) -> Answer {
         let taken = self.verify(pass, proof).and_then(|subject| self.take(Arc::new(subject)));
         match taken {
-            Ok(subject) => self.welcome(&subject, pass).await,
+            Ok(subject) => self.welcome(&subject, pass),
             Err(NotKnown::Lost) => Answer::Failed(Failure::Internal),
             Err(NotKnown::NoRoom) => Answer::Failed(Failure::Busy),
             Err(fault @ (NotKnown::Pass(_) | NotKnown::AnotherUser)) => self.refuse(&fault).await,
@@ -196,7 +196,16 @@ impl Session {
             self.connection.export_keying_material(EXPORTER_LABEL, &[]).map_err(|_| NotKnown::Lost)?;
         let presented = Presented { pass, proof, exporter: &exporter, peer_key: self.connection.peer_key() };
         let context = &self.context;
-        Ok(Subject::authenticate(&presented, context.device, &context.root, context.gate.clock().now())?)
+        let clock = context.gate.clock();
+        let authenticate = || Subject::authenticate(&presented, context.device, &context.root, clock.now());
+        match authenticate() {
+            // Everything else about it holds. Where nobody has said what time it is, it is at least that late.
+            Err(PassFault::NotYet { issued, .. }) if !clock.is_attested() => {
+                clock.learn_pass(issued);
+                Ok(authenticate()?)
+            }
+            authenticated => Ok(authenticated?),
+        }
     }
 
     /// Makes a verified pass the newest of this connection, and that of its live tunnels where it is as good.
@@ -224,10 +233,10 @@ impl Session {
         Ok(subject)
     }
 
-    async fn welcome(&self, subject: &Subject, pass: &[u8]) -> Answer {
+    fn welcome(&self, subject: &Subject, pass: &[u8]) -> Answer {
         // Verified a moment ago: it is signed time.
-        if let Some(issued) = issued(pass).and_then(|issued| self.context.gate.clock().learn_pass(issued)) {
-            self.context.store.keep_pass_time(issued).await;
+        if let Some(issued) = issued(pass) {
+            self.context.gate.clock().learn_pass(issued);
         }
         tracing::debug!(user = %subject.user(), peer = %self.connection.remote_addr(), "a client signed in");
         let agent = Text::clean(env!("CARGO_PKG_VERSION"));

@@ -38,6 +38,8 @@ async fn a_code_is_spent_once_and_a_wrong_one_enrols_nothing() {
 #[tokio::test]
 async fn a_policy_survives_a_power_cut_without_a_hub() {
     let mut world = World::start().await;
+    world.policy.snapshot.grants[0].offline_ok = true;
+    world.publish(3).await;
     world.client().await.tunnel("web").await.echo(b"before").await;
     world.agent.kill().await;
     drop(world.hub);

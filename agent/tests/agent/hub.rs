@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use postern_protocol::limits;
 use postern_protocol::session::hub::{Event, HubSync, Naming, Published};
@@ -127,19 +128,30 @@ impl Hub {
     }
 
     /// From now on the hub tells these stories.
-    #[expect(dead_code, reason = "agents ask for no time yet")]
     pub(crate) fn tell(&self, stories: Stories) {
         *self.shared.stories.lock().unwrap() = stories;
     }
 
     /// The next alarm that an agent raises.
-    #[expect(dead_code, reason = "agents raise no alarms yet")]
     pub(crate) async fn alarm(&mut self) -> AlarmKind {
-        loop {
-            if let Told::Alarm(kind) = self.told().await {
-                return kind;
+        self.alarm_within(GENEROUS).await
+    }
+
+    /// As [`alarm`](Self::alarm), for those that take their time.
+    pub(crate) async fn alarm_within(&mut self, patience: Duration) -> AlarmKind {
+        let alarm = async {
+            loop {
+                if let Told::Alarm(kind) = self.told.recv().await.unwrap() {
+                    return kind;
+                }
             }
-        }
+        };
+        tokio::time::timeout(patience, alarm).await.unwrap()
+    }
+
+    /// Is gone for everybody, and keeps its address.
+    pub(crate) fn silence(&mut self) {
+        self.endpoint.close(0, b"gone");
     }
 
     /// A code that this hub does not know.

@@ -120,7 +120,7 @@ async fn a_power_cut_after_the_announcement_leaves_the_old_key_and_the_same_next
 
 #[tokio::test]
 async fn each_step_of_a_rotation_leaves_the_old_key_or_the_new_one_in_force() {
-    let mut world = World::start().await;
+    let mut world = World::start_marked().await;
     let old = world.agent.key();
     assert_eq!(world.agent.stop().await, Some(0));
     let state = world.agent.state();
@@ -161,7 +161,7 @@ async fn each_step_of_a_rotation_leaves_the_old_key_or_the_new_one_in_force() {
 #[tokio::test]
 async fn a_next_key_that_others_can_read_is_not_used() {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut world = World::start().await;
+    let mut world = World::start_marked().await;
     let next = rotate(&mut world).await;
     assert_eq!(world.agent.stop().await, Some(0));
     let path = world.agent.state().join(NEXT);

@@ -451,7 +451,7 @@ async fn objects_of_another_device_fleet_or_type_are_refused() {
     assert_eq!(said[4..7], [unsigned, unsigned, unsigned]);
     assert_eq!(said[7], Some("no signed object: the frame is malformed, or of a later format"));
     assert_eq!(said[8], Some("domain 9 is no root and no snapshot; those are judged here"));
-    assert_eq!(said[9], Some("4294967295 bytes, at most 524288 are allowed"));
+    assert_eq!(said[9], Some("4294967295 bytes, at most 655360 are allowed"));
     assert_eq!(verdict["policy"], 1);
 }
 

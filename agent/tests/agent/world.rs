@@ -34,10 +34,21 @@ impl World {
 
     /// The same with more lines of configuration.
     pub(crate) async fn start_with(config: &str) -> Self {
+        Self::under(config, |_usual| ()).await
+    }
+
+    /// The same, and what is granted holds without the hub too.
+    pub(crate) async fn start_marked() -> Self {
+        Self::under("", |policy| policy.snapshot.grants.iter_mut().for_each(|grant| grant.offline_ok = true))
+            .await
+    }
+
+    async fn under(config: &str, change: impl FnOnce(&mut Policy)) -> Self {
         let machine = Machine::echo().await;
         let mut hub = Hub::start();
         let mut agent = Agent::enrolled(&hub, config).await;
-        let policy = Policy::usual(agent.key(), machine.addr());
+        let mut policy = Policy::usual(agent.key(), machine.addr());
+        change(&mut policy);
         hub.publish(policy.seal(2));
         agent.start().await;
         assert_eq!(hub.applied().await.version, 2);
@@ -99,7 +110,13 @@ impl Agent {
 
     /// Starts the gate and waits until it stands.
     pub(crate) async fn start(&mut self) {
+        self.start_with(&[]).await;
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) async fn start_with(&mut self, env: &[(&str, &std::ffi::OsStr)]) {
         let mut command = self.command(&["run"]);
+        command.envs(env.iter().copied());
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

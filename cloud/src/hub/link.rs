@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
+use postern_protocol::policy::FreshnessState;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{NextKey, PublicKey};
@@ -73,7 +74,8 @@ pub(super) async fn run(
         }
     };
     visit.end();
-    tracing::info!(device = %device, "link up");
+    let before = hello.freshness.map_or("none", FreshnessState::word);
+    tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
     newest.held.into_iter().for_each(|held| sync.handle_newest(held));
     let link = Link {

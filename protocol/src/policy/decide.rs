@@ -47,6 +47,7 @@ pub struct Permit {
     service: u32,
     grant: u32,
     until: UnixTime,
+    ends: UnixTime,
 }
 
 impl Permit {
@@ -74,6 +75,12 @@ impl Permit {
     #[must_use]
     pub const fn until(&self) -> UnixTime {
         self.until
+    }
+
+    /// The first second in which it is over although the cloud confirms the policy again and again: what people are told.
+    #[must_use]
+    pub const fn ends(&self) -> UnixTime {
+        self.ends
     }
 
     /// The access category of the grant that was used.
@@ -161,8 +168,8 @@ pub fn decide(
         only: subject.services(),
     };
     match judge(policy, &facts, ask, circumstances) {
-        Ok(Yes { index, service, grant, until }) => {
-            Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, until })
+        Ok(Yes { index, service, grant, until, ends }) => {
+            Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, until, ends })
         }
         Err(No { reason, rule }) => {
             let rule = rule.and_then(|rule| Some((Arc::clone(policy?), rule)));
@@ -189,7 +196,8 @@ pub(super) struct Yes<'a> {
     index: &'a Arc<Index>,
     service: u32,
     pub(super) grant: u32,
-    pub(super) until: UnixTime,
+    until: UnixTime,
+    pub(super) ends: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,15 +264,15 @@ pub(super) fn judge<'a>(
     } else {
         next_prohibition(index, caller, service, now)?
     };
-    let (grant, until) = choose(index, facts, caller, service, circumstances)?;
-    let until = until.min(freshness.offline_until).min(snapshot.expires);
-    let until = until.min(prohibited_from).min(facts.pass_expires);
+    let (grant, Lasting { until, ends }) = choose(index, facts, caller, service, circumstances)?;
+    let bound = snapshot.expires.min(prohibited_from).min(facts.pass_expires);
+    let (until, ends) = (until.min(freshness.offline_until).min(bound), ends.min(bound));
     let limits = index.service(service).ok_or(Reason::NoGrant)?;
     let room = circumstances.open_on_service < u32::from(limits.tunnels)
         && circumstances.open_by_user < u32::from(snapshot.limits.tunnels_per_user)
         && circumstances.open < u32::from(snapshot.limits.tunnels);
     if room {
-        Ok(Yes { index, service, grant, until })
+        Ok(Yes { index, service, grant, until, ends })
     } else {
         Err(No { reason: Reason::Concurrency, rule: Some(Rule::Grant(grant)) })
     }
@@ -298,9 +306,9 @@ fn choose(
     caller: &Caller,
     service: u32,
     circumstances: &Circumstances,
-) -> Result<(u32, UnixTime), No> {
+) -> Result<(u32, Lasting), No> {
     let Circumstances { now, freshness, .. } = *circumstances;
-    let mut best: Option<(u32, UnixTime)> = None;
+    let mut best: Option<(u32, Lasting)> = None;
     let mut nearest = No::from(Reason::NoGrant);
     // Looked up once, by the first grant that demands it: there may be many grants and many cases.
     let mut case: Option<Option<UnixTime>> = None;
@@ -308,8 +316,10 @@ fn choose(
         let case_end = || *case.get_or_insert_with(|| active_case(index, service, now).map(Case::end));
         match holds(grant, facts, case_end, freshness, now) {
             // Nothing holds longer, and of those that hold as long the first is used.
-            Ok(until) if freshness.offline_until <= until => return Ok((ix, until)),
-            Ok(until) if best.is_none_or(|(_, longest)| longest < until) => best = Some((ix, until)),
+            Ok(lasting) if freshness.offline_until <= lasting.until => return Ok((ix, lasting)),
+            Ok(lasting) if best.is_none_or(|(_, longest)| longest.until < lasting.until) => {
+                best = Some((ix, lasting));
+            }
             Ok(_) => {}
             // Any grant comes further than none.
             Err(reason) if nearest.rule.is_none() || reason > nearest.reason => {
@@ -321,6 +331,15 @@ fn choose(
     best.ok_or(nearest)
 }
 
+/// How long a grant holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasting {
+    /// The first second in which it must be judged again.
+    pub(super) until: UnixTime,
+    /// The first second in which it is over, however fresh the policy is then.
+    pub(super) ends: UnixTime,
+}
+
 /// Whether one grant holds now, and until when; otherwise its first failing condition.
 ///
 /// `case_end` says until when a case of the very service is active; it is asked only by a grant that demands one.
@@ -330,7 +349,7 @@ pub(super) fn holds(
     case_end: impl FnOnce() -> Option<UnixTime>,
     freshness: Freshness,
     now: UnixTime,
-) -> Result<UnixTime, Reason> {
+) -> Result<Lasting, Reason> {
     // Without a word of the cloud only what is meant for that counts.
     let lasting = if grant.offline_ok { freshness.offline_until } else { freshness.fresh_until };
     if lasting <= now {
@@ -343,19 +362,19 @@ pub(super) fn holds(
     if end <= now {
         return Err(Reason::Expired);
     }
-    let mut until = end.min(lasting);
+    let mut ends = end;
     if let Some(max_age) = grant.second_factor_s {
         let used = facts.second_factor_at.ok_or(Reason::SecondFactorRequired)?;
         let stale_at = used.saturating_add(u64::from(max_age));
         if stale_at <= now {
             return Err(Reason::SecondFactorStale);
         }
-        until = until.min(stale_at);
+        ends = ends.min(stale_at);
     }
     if grant.needs_case {
-        until = until.min(case_end().ok_or(Reason::CaseInactive)?);
+        ends = ends.min(case_end().ok_or(Reason::CaseInactive)?);
     }
-    Ok(until)
+    Ok(Lasting { until: ends.min(lasting), ends })
 }
 
 /// The case that contains the service and is active; of several the one that ends last.

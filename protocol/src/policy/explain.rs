@@ -102,7 +102,7 @@ pub fn explain(
     let ask = index.ask(hypothesis.user, service);
     let used = match judge(policy, &facts, &ask, circumstances) {
         Ok(yes) => {
-            explanation.until = Some(yes.until);
+            explanation.until = Some(yes.ends);
             Some(Rule::Grant(yes.grant))
         }
         Err(No { reason, rule }) => {

@@ -181,7 +181,10 @@ impl FreshnessWatch {
                 Some(_) => self.confirmed = true,
                 None => {
                     self.confirmed = false;
-                    self.next_question = self.next_question.min(now);
+                    // The answer to a question that is open will name it.
+                    if self.question.is_none_or(|question| question.answered) {
+                        self.next_question = self.next_question.min(now);
+                    }
                 }
             }
         }

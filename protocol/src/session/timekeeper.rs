@@ -31,6 +31,7 @@ impl Timekeeper {
     /// Somebody whose word counts says that it was `time` when this device asked at `asked`.
     ///
     /// Counted from the question, not from the answer: an answer that is held back cannot make what ends last longer.
+    /// What is signed has whole seconds, so the device may be one second late.
     pub const fn handle_attested(&mut self, time: UnixTime, asked: BootTime) {
         *self = Self { signed: time, since: asked, attested: true };
     }

@@ -253,7 +253,10 @@ proptest! {
                 Hypothesis { user: user_id(q.user), second_factor_at: q.factor_at.map(UnixTime::from_secs), only: None };
             let said = explain(Some(&index), &hypothesis, &service_name(q.service), &circumstances(&q));
             prop_assert_eq!(said.denied, decided.clone().err().map(|(reason, _)| reason));
-            prop_assert_eq!(said.until.map(UnixTime::as_secs), decided.clone().ok());
+            let ask = index.ask(user_id(q.user), &service_name(q.service));
+            let permit = decide(Some(&index), &subject(&q), &ask, &circumstances(&q)).ok();
+            prop_assert_eq!(said.until, permit.as_ref().map(|permit| permit.ends()));
+            prop_assert!(permit.is_none_or(|permit| permit.until() <= permit.ends()));
             let used: Vec<&str> =
                 said.chains.iter().filter(|chain| chain.used).map(|chain| chain.origin.name().as_str()).collect();
             let refuses: Option<&str> =

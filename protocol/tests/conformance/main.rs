@@ -28,3 +28,5 @@ mod separation;
 mod size;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod watch;
