@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
-use postern_protocol::policy::Floor;
 use postern_protocol::trust::{Root, SecretKey};
 use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
@@ -89,8 +88,8 @@ async fn serve(
 ) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
     let core = Core::new(config, keys, &boot, store)?;
-    let activator = core.activator(boot.floor);
-    resume(&activator, &core.auditor, &boot).await;
+    let mut activator = core.activator(&boot);
+    resume(&mut activator, &core.auditor, &boot).await;
 
     let endpoint = bind(config, &core.keys.present())?;
     let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
@@ -157,17 +156,18 @@ impl Core {
         })
     }
 
-    fn activator(&self, floor: Option<Floor>) -> Activator {
-        Activator::new(Parts {
+    fn activator(&self, boot: &Boot) -> Activator {
+        let parts = Parts {
             device: self.device,
             keys: Arc::clone(&self.keys),
             root: self.root.clone(),
-            floor,
+            floor: boot.floor,
             store: self.store.clone(),
             gate: Arc::clone(&self.gate),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
-        })
+        };
+        Activator::new(parts, &boot.locks)
     }
 
     fn context(&self, config: &Config, hubs: &[SocketAddr]) -> Context {
@@ -213,7 +213,7 @@ impl Core {
 }
 
 /// Puts the stored policy in force, if it still verifies, and writes what is owed to the trail.
-async fn resume(activator: &Activator, auditor: &Auditor, boot: &Boot) {
+async fn resume(activator: &mut Activator, auditor: &Auditor, boot: &Boot) {
     match boot.sealed.as_deref().map(|sealed| activator.resume(sealed)) {
         Some(Ok(floor)) => tracing::info!(version = floor.version, "the stored policy is in force"),
         Some(Err(error)) => tracing::error!(%error, "the stored policy is refused; everything is denied"),

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Ask, Circumstances, Denial, Explanation, Freshness, Index, Permit, decide, explain,
+    Ask, Circumstances, Denial, Explanation, Freshness, Index, Locks, Permit, decide, explain,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
@@ -61,6 +61,16 @@ impl Gate {
         self.policy.send_replace(Some(Arc::new(index)));
     }
 
+    /// Puts the policy in force under these locks, in place of those of before. Live tunnels must be decided again
+    /// before anything else happens.
+    pub(crate) fn lock(&self, locks: &Locks) {
+        self.policy.send_modify(|policy| {
+            if let Some(index) = policy {
+                *index = Arc::new(Index::clone(index).under(locks));
+            }
+        });
+    }
+
     /// Decides one request under the policy of this moment.
     ///
     /// # Errors
@@ -99,7 +109,10 @@ impl Gate {
             let users = &index.snapshot().users;
             let found = users.binary_search_by_key(&subject.user(), |row| row.id).ok();
             found.and_then(|ix| users.get(ix)).is_some_and(|row| {
-                !row.disabled && row.keys.contains(&subject.key()) && row.passes_from <= subject.issued()
+                !row.disabled
+                    && !index.locks().deny_user(row.id)
+                    && row.keys.contains(&subject.key())
+                    && row.passes_from <= subject.issued()
             })
         })
     }

@@ -13,6 +13,7 @@ use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::policy::{Explanation, Index, Kind, Origin, Reason};
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::LockTarget;
 use postern_protocol::wire::control::AlarmKind;
 
 use crate::registry::Session;
@@ -39,6 +40,9 @@ pub(crate) struct StatusReport {
     pub(crate) listening: SocketAddr,
     /// The policy in force.
     pub(crate) policy: Option<PolicyReport>,
+    /// What is locked until a policy lifts it.
+    #[serde(default)]
+    pub(crate) locks: Vec<LockTarget>,
     /// The hub to which the link is up.
     pub(crate) hub: Option<SocketAddr>,
     /// Why it is not.
@@ -213,6 +217,9 @@ pub(crate) struct Verdict {
     pub(crate) grants: Vec<GrantReport>,
     /// Every prohibition of the user that contains the service.
     pub(crate) prohibitions: Vec<ProhibitionReport>,
+    /// What is locked and concerns the user and the service.
+    #[serde(default)]
+    pub(crate) locks: Vec<LockTarget>,
 }
 
 /// One grant with its own verdict.
@@ -334,6 +341,7 @@ impl From<Explanation> for Verdict {
             until: explanation.until,
             grants: explanation.chains.into_iter().map(GrantReport::from).collect(),
             prohibitions: explanation.prohibitions.into_iter().map(ProhibitionReport::from).collect(),
+            locks: explanation.locks,
         }
     }
 }

@@ -29,6 +29,7 @@ use postern_protocol::trust::Digest;
 use postern_protocol::wire::codec::CodecFault;
 
 pub(crate) use self::enrollment::Enrollment;
+pub(crate) use self::policy::{Replaced, StoredLock};
 pub(crate) use self::thread::{Store, start};
 pub(crate) use self::wipe::everything as wipe_everything;
 
@@ -53,6 +54,8 @@ pub(crate) struct Boot {
     pub(crate) spent: Option<u32>,
     /// A snapshot that came into force without its audit row.
     pub(crate) owed: Option<Floor>,
+    /// Locks that were taken and not lifted.
+    pub(crate) locks: Vec<StoredLock>,
     /// Secrets that were set on this device, sealed.
     pub(crate) secrets: BTreeMap<Name, Vec<u8>>,
 }
@@ -104,6 +107,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 time: UnixTime::EPOCH,
                 spent: None,
                 owed: stored.owed,
+                locks: stored.locks,
                 secrets: db.secrets()?,
             };
             (boot, db.counters()?)
@@ -218,6 +222,7 @@ impl Databases {
             time: UnixTime::EPOCH,
             spent: None,
             owed: None,
+            locks: Vec::new(),
             secrets: BTreeMap::new(),
         };
         if let Some(db) = self.policy.as_mut() {
@@ -231,6 +236,7 @@ impl Databases {
                 boot.sealed = stored.sealed;
                 boot.floor = stored.floor;
                 boot.owed = stored.owed;
+                boot.locks = stored.locks;
             }
             boot.secrets = logged(db.secrets()).unwrap_or_default();
             // A full disk must not keep the gate from standing; but what was not debited permits nothing.

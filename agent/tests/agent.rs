@@ -22,6 +22,9 @@ mod hub;
 #[path = "agent/key_life.rs"]
 mod key_life;
 #[cfg(test)]
+#[path = "agent/locks.rs"]
+mod locks;
+#[cfg(test)]
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod history;
 mod init;
+mod lock;
 mod plan;
 mod progress;
 mod remedy;
@@ -115,6 +116,8 @@ pub(crate) enum CommandError {
     NotWaiting(Name),
     #[error("`{0}` is in service; `postern-cloud device decommission {0}` puts it out of it")]
     NotRetired(Name),
+    #[error("{kind} `{name}` is not locked there; `postern-cloud lock list` says what is")]
+    NotLocked { kind: &'static str, name: Name },
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
     #[error("{what}: {error}")]
@@ -195,6 +198,7 @@ impl CommandError {
             | Self::Seal(_)
             | Self::SecretsDiffer
             | Self::Disabled(_)
+            | Self::NotLocked { .. }
             | Self::Unwritable(_)
             | Self::Exists(_)
             | Self::Io { .. }
@@ -272,6 +276,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         }
         Command::Secret(SecretCommand::List { device }) => secret::list(state, device.as_deref()),
         Command::Secret(SecretCommand::Remove { device, name }) => secret::remove(state, &device, &name),
+        Command::Lock(command) => lock::run(state, command),
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
         Command::User(UserCommand::List) => user::list(state),
         Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),

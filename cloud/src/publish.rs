@@ -5,6 +5,8 @@
 //! 3. Everything else is checked as the device will check it, signed with the policy key, and stored with the next
 //!    version, in the caller's transaction: the edit and its snapshots are stored together or not at all.
 
+mod locks;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -202,7 +204,7 @@ impl Publisher {
             for name in portion {
                 let Some(state) = tx.device(name)? else { continue };
                 // A device without a key has no snapshot: it names the key that may hold it.
-                let Some(addressee) = addressee(&authority, &state) else { continue };
+                let Some(addressee) = addressee(tx, &authority, &state)? else { continue };
                 devices.push((
                     name,
                     addressee,
@@ -240,13 +242,19 @@ impl Publisher {
         now: UnixTime,
     ) -> Result<Sealed, PublishError> {
         let authority = self.signer.refresh(tx)?;
-        let Some(addressee) = addressee(&authority, device) else {
+        let Some(addressee) = addressee(tx, &authority, device)? else {
             return Err(StoreError::Damaged { what: "device key" }.into());
         };
         let above = above(&authority, tx.snapshot_term(&device.name)?.as_ref());
         let sealed = seal(&authority, &device.name, Content::deny_all(), addressee, above, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
         Ok(sealed)
+    }
+
+    /// The policy epoch in which is signed, as of the last look at the root.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.signer.now().root.policy_epoch
     }
 
     /// Whether a device holds something that this state never signed or has forgotten.
@@ -274,7 +282,7 @@ impl Publisher {
         now: UnixTime,
     ) -> Result<Option<Publication>, PublishError> {
         let authority = self.signer.refresh(tx)?;
-        let Some(addressee) = addressee(&authority, device) else { return Ok(None) };
+        let Some(addressee) = addressee(tx, &authority, device)? else { return Ok(None) };
         if !self.is_behind(tx, device, held)? {
             return Ok(None);
         }
@@ -331,15 +339,15 @@ fn renewed(
     Ok(Some((seal(authority, device, content, addressee, above, now)?, cause)))
 }
 
-fn addressee(authority: &Authority, device: &DeviceState) -> Option<Addressee> {
-    let root = &authority.root;
-    Some(Addressee {
-        fleet: root.fleet,
-        device: device.id,
-        device_key: device.addressed_key()?,
-        epoch: root.policy_epoch,
-        locks_cleared: 0,
-    })
+fn addressee(
+    tx: &Tx<'_>,
+    authority: &Authority,
+    device: &DeviceState,
+) -> Result<Option<Addressee>, StoreError> {
+    let (fleet, epoch) = (authority.root.fleet, authority.root.policy_epoch);
+    let Some(device_key) = device.addressed_key() else { return Ok(None) };
+    let locks_cleared = tx.device_lock(&device.name, epoch)?.cleared;
+    Ok(Some(Addressee { fleet, device: device.id, device_key, epoch, locks_cleared }))
 }
 
 /// The version above which the next snapshot must be: a new epoch starts its versions anew.

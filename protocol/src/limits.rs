@@ -58,6 +58,12 @@ pub const SEALED_SECRET_BYTES: usize = 512;
 pub const SECRET_BYTES: usize = 256;
 /// Second-factor facts in one pass.
 pub const FACTORS: usize = 8;
+/// Bytes of a signed lock payload: 256 categories of the longest name.
+pub const LOCK_BYTES: usize = 17 * 1024;
+/// Targets of one lock.
+pub const LOCK_TARGETS: usize = 256;
+/// Locks that a device holds side by side; beyond them the whole device counts as locked.
+pub const LOCKS: usize = 16;
 /// Devices to which one pass can be narrowed.
 pub const NARROW_DEVICES: usize = 16;
 /// Services to which one pass can be narrowed.

@@ -4,12 +4,14 @@
 //! 2. [`index`]: a verified snapshot becomes an [`Index`], once for each activation.
 //! 3. [`mod@decide`]: the only function that says yes. It returns a [`Permit`] or a [`Denial`] with one [`Reason`].
 //! 4. [`freshness`]: for how long a policy counts without a word of the cloud.
-//! 5. [`mod@explain`]: the same judgement in words, which permits nothing.
+//! 5. [`locks`]: what is denied until a snapshot lifts it.
+//! 6. [`mod@explain`]: the same judgement in words, which permits nothing.
 
 pub mod decide;
 pub mod explain;
 pub mod freshness;
 pub mod index;
+pub mod locks;
 pub mod reason;
 pub mod snapshot;
 pub mod verify;
@@ -20,6 +22,7 @@ pub use decide::{Circumstances, Denial, Permit, decide};
 pub use explain::{Explanation, explain};
 pub use freshness::{Freshness, FreshnessRule, FreshnessState};
 pub use index::{Ask, Index};
+pub use locks::{LockPlace, Locks, Taken};
 pub use reason::Reason;
 pub use snapshot::{
     Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot, Target, User,

@@ -1,5 +1,6 @@
 //! Answers the requests of the control socket from the parts of the running agent.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
+use postern_protocol::trust::LockTarget;
 use postern_protocol::wire::text::Text;
 
 use crate::audit::Auditor;
@@ -136,6 +138,7 @@ impl Answers {
             uptime_s: self.started.elapsed().as_secs(),
             listening: self.listening,
             policy: self.policy(),
+            locks: self.locks(),
             hub: link.hub,
             link_error: link.error,
             tunnels: self.registry.sessions().len(),
@@ -148,6 +151,14 @@ impl Answers {
                 percent: fill.percent(),
             },
         }
+    }
+
+    /// What is locked, each target once.
+    fn locks(&self) -> Vec<LockTarget> {
+        let policy = self.gate.policy();
+        let found: BTreeSet<LockTarget> =
+            policy.iter().flat_map(|index| index.locks().targets().cloned()).collect();
+        found.into_iter().collect()
     }
 
     fn policy(&self) -> Option<PolicyReport> {

@@ -123,6 +123,14 @@ impl From<Row> for AuditLine {
             Event::Control { uid, command } => {
                 Self { uid: Some(uid), detail: Some(command.to_string()), ..line }
             }
+            Event::Locked { sequence, device, users, categories, cut } => {
+                let whole = if device { "the whole device, " } else { "" };
+                let detail = format!("lock {sequence}: {whole}{users} users, {categories} categories");
+                Self { count: Some(cut), detail: Some(detail), ..line }
+            }
+            Event::Unlocked { sequence } => {
+                Self { detail: Some(format!("locks up to {sequence} are lifted")), ..line }
+            }
             Event::Alarm { kind, detail } => {
                 Self { reason: Some(kind.word().to_owned()), detail: Some(detail.to_string()), ..line }
             }

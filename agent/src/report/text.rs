@@ -1,6 +1,7 @@
 //! Reports as text: aligned columns without frames, so that they read well and can be cut by other programs.
 
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::LockTarget;
 
 use super::{
     AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, SessionReport,
@@ -20,6 +21,8 @@ impl Shown for StatusReport {
             None => "none: everything is denied".to_owned(),
             Some(policy) => summary(policy),
         };
+        let locked: Vec<String> = self.locks.iter().map(lock).collect();
+        let locks = if locked.is_empty() { "none".to_owned() } else { locked.join(", ") };
         let link = match (&self.hub, &self.link_error) {
             (Some(hub), _) => format!("up, hub {hub}"),
             (None, Some(error)) => format!("down: {error}"),
@@ -45,6 +48,7 @@ impl Shown for StatusReport {
             ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
             ("listening", self.listening.to_string()),
             ("policy", policy),
+            ("locks", locks),
             ("link", link),
             ("tunnels", self.tunnels.to_string()),
             ("audit", audit),
@@ -129,6 +133,9 @@ impl Shown for Verdict {
                 format!("permitted{}\n", until.unwrap_or_default())
             }
         };
+        for target in &self.locks {
+            text.push_str(&format!("! {} is locked until a policy lifts it\n", lock(target)));
+        }
         for prohibition in &self.prohibitions {
             text.push_str(&refusal(prohibition));
         }
@@ -155,6 +162,15 @@ impl Shown for Vec<AuditLine> {
             ]
         }));
         table(&rows)
+    }
+}
+
+/// What is locked, as a noun.
+fn lock(target: &LockTarget) -> String {
+    match target {
+        LockTarget::Device => "the whole device".to_owned(),
+        LockTarget::User(user) => format!("user {user}"),
+        LockTarget::Category(category) => format!("category `{category}`"),
     }
 }
 

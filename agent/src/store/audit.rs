@@ -111,7 +111,9 @@ impl AuditDb {
                 | Event::Control { .. }
                 | Event::Alarm { .. }
                 | Event::KeyChanged { .. }
-                | Event::Retired { .. } => {}
+                | Event::Retired { .. }
+                | Event::Locked { .. }
+                | Event::Unlocked { .. } => {}
             }
         }
         Ok(None)

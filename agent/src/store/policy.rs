@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Floor;
+use postern_protocol::policy::{Floor, LockPlace};
 use postern_protocol::session::CHUNK_S;
 use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
@@ -26,6 +26,16 @@ pub(super) struct Stored {
     pub(super) sealed: Option<Vec<u8>>,
     pub(super) floor: Option<Floor>,
     pub(super) owed: Option<Floor>,
+    pub(super) locks: Vec<StoredLock>,
+}
+
+/// A lock as it was taken; empty bytes are the whole device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredLock {
+    /// Its place among all locks of this device.
+    pub(crate) place: LockPlace,
+    /// The envelope.
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// What is counted.
@@ -61,10 +71,12 @@ impl PolicyDb {
             .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
             .map_err(sqlite)?;
         put_policy(&transaction, floor, sealed)?;
-        // Time that another cloud has signed must not bind this one, its row is not owed any more, and what was sealed
-        // to the key before opens no more.
+        // Time that another cloud has signed must not bind this one, its row is not owed any more, its locks are not
+        // this cloud's to lift, and what was sealed to the key before opens no more.
         transaction
-            .execute_batch("DELETE FROM owed; DELETE FROM secret; UPDATE counter SET time = 0, spent = 0;")
+            .execute_batch(
+                "DELETE FROM owed; DELETE FROM secret; DELETE FROM held_lock; UPDATE counter SET time = 0, spent = 0;",
+            )
             .map_err(sqlite)?;
         transaction.commit().map_err(sqlite)
     }
@@ -78,10 +90,18 @@ impl PolicyDb {
             .map_err(sqlite)
     }
 
-    /// Stages a snapshot: envelope, floor, the owed audit row, and what time it is at least; all or nothing.
-    pub(super) fn install(&mut self, floor: Floor, sealed: &[u8], time: UnixTime) -> Result<(), StoreError> {
+    /// Stages a snapshot: envelope, floor, the owed audit row, what time it is at least, and an end to the locks that it
+    /// lifts; all or nothing.
+    pub(super) fn install(
+        &mut self,
+        floor: Floor,
+        sealed: &[u8],
+        time: UnixTime,
+        cleared: u64,
+    ) -> Result<(), StoreError> {
         let transaction = self.0.transaction().map_err(sqlite)?;
         put_policy(&transaction, floor, sealed)?;
+        lift(&transaction, LockPlace { epoch: floor.epoch, sequence: cleared })?;
         put_floor(
             &transaction,
             "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
@@ -96,6 +116,25 @@ impl PolicyDb {
     pub(super) fn forget(&mut self) -> Result<(), StoreError> {
         self.0.execute("DELETE FROM secret", []).map_err(sqlite)?;
         self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(sqlite)
+    }
+
+    /// Keeps a lock, in place of those that it contains, all or nothing.
+    pub(super) fn take_lock(&mut self, lock: &StoredLock, instead_of: Replaced) -> Result<(), StoreError> {
+        let transaction = self.0.transaction().map_err(sqlite)?;
+        match instead_of {
+            Replaced::These(places) => places.iter().try_for_each(|place| forget(&transaction, *place))?,
+            Replaced::All => {
+                transaction.execute("DELETE FROM held_lock", []).map_err(sqlite)?;
+            }
+        }
+        let LockPlace { epoch, sequence } = lock.place;
+        transaction
+            .execute(
+                "INSERT OR REPLACE INTO held_lock (epoch, sequence, sealed) VALUES (?1, ?2, ?3)",
+                params![epoch, sequence.to_be_bytes(), lock.sealed],
+            )
+            .map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)
     }
 
     /// The owed audit row was written.
@@ -175,7 +214,24 @@ impl PolicyDb {
             sealed,
             floor: floor("SELECT epoch, version, digest FROM floor")?,
             owed: floor("SELECT epoch, version, digest FROM owed")?,
+            locks: self.locks()?,
         })
+    }
+
+    fn locks(&self) -> Result<Vec<StoredLock>, StoreError> {
+        let mut query = self
+            .0
+            .prepare("SELECT epoch, sequence, sealed FROM held_lock ORDER BY epoch, sequence")
+            .map_err(sqlite)?;
+        let rows = query
+            .query_map([], |row| {
+                let (epoch, sequence, sealed): (u32, [u8; 8], Vec<u8>) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                let place = LockPlace { epoch, sequence: u64::from_be_bytes(sequence) };
+                Ok(StoredLock { place, sealed })
+            })
+            .map_err(sqlite)?;
+        rows.collect::<Result<_, _>>().map_err(sqlite)
     }
 
     /// What is counted.
@@ -197,6 +253,36 @@ fn put_time(connection: &Connection, time: UnixTime) -> Result<(), StoreError> {
 
 fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Which locks a new one contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Replaced {
+    /// Those at these places.
+    These(Vec<LockPlace>),
+    /// Every one.
+    All,
+}
+
+/// Removes every lock up to a place. Sequences are stored most significant byte first, so SQLite orders them.
+fn lift(connection: &Connection, up_to: LockPlace) -> Result<(), StoreError> {
+    connection
+        .execute(
+            "DELETE FROM held_lock WHERE epoch < ?1 OR (epoch = ?1 AND sequence <= ?2)",
+            params![up_to.epoch, up_to.sequence.to_be_bytes()],
+        )
+        .map(drop)
+        .map_err(sqlite)
+}
+
+fn forget(connection: &Connection, place: LockPlace) -> Result<(), StoreError> {
+    connection
+        .execute(
+            "DELETE FROM held_lock WHERE epoch = ?1 AND sequence = ?2",
+            params![place.epoch, place.sequence.to_be_bytes()],
+        )
+        .map(drop)
+        .map_err(sqlite)
 }
 
 fn put_policy(connection: &Connection, floor: Floor, sealed: &[u8]) -> Result<(), StoreError> {
@@ -244,5 +330,7 @@ const FORMAT: Format = Format {
     ", "
         ALTER TABLE counter RENAME COLUMN pass_issued TO time;
         ALTER TABLE counter ADD COLUMN spent INTEGER NOT NULL DEFAULT 0;
+    ", "
+        CREATE TABLE held_lock (epoch INTEGER NOT NULL, sequence BLOB NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (epoch, sequence)) STRICT;
     "],
 };

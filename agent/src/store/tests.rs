@@ -82,7 +82,7 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
     let dir = enrolled();
     let (databases, _) = boot(dir.path(), LIMIT).unwrap();
     let store = start(databases);
-    store.install(floor(u64::MAX), b"newest".to_vec(), UnixTime::from_secs(77), false).await.unwrap();
+    store.install(floor(u64::MAX), b"newest".to_vec(), UnixTime::from_secs(77), 0, false).await.unwrap();
     store.close().await;
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed.as_deref(), Some(&b"newest"[..]));
@@ -160,12 +160,12 @@ async fn a_database_that_becomes_unusable_denies_and_is_opened_again() {
     std::fs::create_dir(&policy).unwrap();
     let store = start(databases);
     assert!(matches!(
-        store.install(floor(2), b"second".to_vec(), UnixTime::EPOCH, false).await,
+        store.install(floor(2), b"second".to_vec(), UnixTime::EPOCH, 0, false).await,
         Err(StoreError::Sqlite { .. })
     ));
     std::fs::remove_dir(&policy).unwrap();
     std::fs::rename(dir.path().join("away"), &policy).unwrap();
-    store.install(floor(3), b"third".to_vec(), UnixTime::EPOCH, false).await.unwrap();
+    store.install(floor(3), b"third".to_vec(), UnixTime::EPOCH, 0, false).await.unwrap();
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().floor, Some(floor(3)));
 }
@@ -189,7 +189,7 @@ fn a_database_of_a_newer_agent_is_left_alone() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 3, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 4, .. })));
     let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed, None);
     assert!(path.exists());
@@ -201,12 +201,12 @@ fn a_database_of_an_older_agent_is_read_once_it_was_brought_up_to_date_and_keeps
     let connection = rusqlite::Connection::open(dir.path().join("policy.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
+            "DROP TABLE held_lock; DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
              ALTER TABLE counter RENAME COLUMN time TO pass_issued; PRAGMA user_version = 1;",
         )
         .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 3, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 4, .. })));
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!((booted.sealed, booted.secrets.len()), (Some(b"first".to_vec()), 0));
     drop(databases);

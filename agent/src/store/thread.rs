@@ -14,7 +14,7 @@ use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
 
 use super::audit::AuditDb;
-use super::policy::PolicyDb;
+use super::policy::{PolicyDb, Replaced, StoredLock};
 use super::{Databases, StoreError, floor, wipe};
 
 /// The way to the store's thread. Clones share it.
@@ -69,8 +69,9 @@ impl Store {
         durable.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Stores a verified snapshot: envelope, floor and the owed audit row in one transaction, then the floor file. With
-    /// `retired`, nothing of earlier snapshots is left on the disk afterwards.
+    /// Stores a verified snapshot: envelope, floor, the owed audit row, and an end to locks of its epoch up to `cleared`
+    /// and of earlier ones, in one transaction, then the floor file. With `retired`, nothing of earlier snapshots is left
+    /// on the disk afterwards.
     ///
     /// # Errors
     /// Why nothing was stored.
@@ -79,9 +80,19 @@ impl Store {
         floor: Floor,
         sealed: Vec<u8>,
         time: UnixTime,
+        cleared: u64,
         retired: bool,
     ) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, time, retired, reply })).await?
+        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, time, cleared, retired, reply }))
+            .await?
+    }
+
+    /// Stores a verified lock in place of those that it contains.
+    ///
+    /// # Errors
+    /// Why it was not stored.
+    pub(crate) async fn take_lock(&self, lock: StoredLock, instead_of: Replaced) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Run(Errand::TakeLock { lock, instead_of, reply })).await?
     }
 
     /// The audit row of the newest snapshot was written.
@@ -183,7 +194,13 @@ enum Errand {
         floor: Floor,
         sealed: Vec<u8>,
         time: UnixTime,
+        cleared: u64,
         retired: bool,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    TakeLock {
+        lock: StoredLock,
+        instead_of: Replaced,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Settle,
@@ -252,12 +269,19 @@ impl Keeper {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Install { floor, sealed, time, retired, reply } => {
-                let installed = self.install(floor, &sealed, time);
+            Errand::Install { floor, sealed, time, cleared, retired, reply } => {
+                let installed = self.install(floor, &sealed, time, cleared);
                 if retired && installed.is_ok() {
                     self.forget();
                 }
                 let _gone = reply.send(installed);
+            }
+            Errand::TakeLock { lock, instead_of, reply } => {
+                let taken = self.policy().and_then(|db| db.take_lock(&lock, instead_of));
+                if taken.as_ref().is_err_and(|error| !matches!(error, StoreError::Full)) {
+                    self.databases.policy = None;
+                }
+                let _gone = reply.send(taken);
             }
             Errand::Settle => self.quietly(PolicyDb::settle),
             Errand::Note { note, reply } => {
@@ -312,8 +336,14 @@ impl Keeper {
         }
     }
 
-    fn install(&mut self, floor: Floor, sealed: &[u8], time: UnixTime) -> Result<(), StoreError> {
-        let installed = self.policy().and_then(|db| db.install(floor, sealed, time));
+    fn install(
+        &mut self,
+        floor: Floor,
+        sealed: &[u8],
+        time: UnixTime,
+        cleared: u64,
+    ) -> Result<(), StoreError> {
+        let installed = self.policy().and_then(|db| db.install(floor, sealed, time, cleared));
         if let Err(error) = installed {
             if !matches!(error, StoreError::Full) {
                 self.databases.policy = None;
@@ -393,6 +423,8 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Failed { .. }
         | Event::Closed { .. }
         | Event::Control { .. }
+        | Event::Locked { .. }
+        | Event::Unlocked { .. }
         | Event::Alarm { .. }
         | Event::Enrolled { .. }
         | Event::KeyChanged { .. }

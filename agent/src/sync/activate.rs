@@ -10,6 +10,9 @@
 //! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
 //! alive, and neither must one that hangs. It is reported as not stored, and asked for again with the next link.
 //!
+//! A lock goes the same way, in the other order of caution: it is in force at once, under the policy of this moment and
+//! of every later one, and ends only by a snapshot that lifts it.
+//!
 //! What a hostile hub can have written is bounded: the snapshot that is in force already is acknowledged and nothing
 //! else, and refusals are recorded once, a few of them in an hour.
 
@@ -18,9 +21,9 @@ use std::time::{Duration, Instant};
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
-use postern_protocol::policy::{Floor, Index, SnapshotFault, Verified};
+use postern_protocol::policy::{Floor, Index, LockPlace, Locks, SnapshotFault, Taken, Verified};
 use postern_protocol::session::agent::Outcome;
-use postern_protocol::trust::Timestamp;
+use postern_protocol::trust::{Lock, LockFault, LockTarget, Timestamp};
 use postern_protocol::wire::control::{Held, NackCode};
 use postern_protocol::wire::text::Text;
 
@@ -28,13 +31,18 @@ use super::Parts;
 use super::link::held;
 use crate::gate::Gate;
 use crate::registry::Registry;
+use crate::store::{Replaced, StoredLock};
 
 /// Takes snapshots from received bytes to acknowledged policy.
 #[derive(Debug)]
 pub(crate) struct Activator {
     parts: Parts,
+    /// What is locked, whatever the policy.
+    locks: Locks,
     /// Whether the snapshot in force survives a restart.
     is_stored: bool,
+    /// Whether the locks in force do.
+    are_locks_stored: bool,
     refusals: Refusals,
 }
 
@@ -49,18 +57,23 @@ struct Refusals {
 
 impl Activator {
     /// An activator for one device.
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, is_stored: true, refusals: Refusals::default() }
+    pub(crate) fn new(parts: Parts, stored: &[StoredLock]) -> Self {
+        let mut locks = Locks::default();
+        for lock in stored {
+            locks.restore(lock.place, &lock.sealed);
+        }
+        Self { parts, locks, is_stored: true, are_locks_stored: true, refusals: Refusals::default() }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
     ///
     /// # Errors
     /// Why the gate stays shut until the hub sends another one.
-    pub(crate) fn resume(&self, sealed: &[u8]) -> Result<Floor, SnapshotFault> {
+    pub(crate) fn resume(&mut self, sealed: &[u8]) -> Result<Floor, SnapshotFault> {
         let verified = self.verify(sealed)?;
         let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
-        self.parts.gate.install(Index::build(verified));
+        self.locks.handle_snapshot(floor.epoch, verified.snapshot().locks_cleared);
+        self.parts.gate.install(Index::build(verified).under(&self.locks));
         self.parts.keys.settle(&addressed);
         Ok(floor)
     }
@@ -84,13 +97,15 @@ impl Activator {
         if self.is_active() && self.parts.floor == Some(floor) {
             return Outcome::Applied { held: claimed, cut: 0 };
         }
+        let cleared = verified.snapshot().locks_cleared;
         let store = self.parts.store.clone();
         let time = self.parts.gate.clock().now().max(verified.snapshot().issued);
-        let mut storing = std::pin::pin!(store.install(floor, sealed, time, retired));
+        let mut storing = std::pin::pin!(store.install(floor, sealed, time, cleared, retired));
         // A disk that hangs must not keep a withdrawn right alive.
         let stored = tokio::time::timeout(STORING, &mut storing).await.ok();
         self.parts.floor = Some(floor);
-        self.parts.gate.install(Index::build(verified));
+        let lifted = self.locks.handle_snapshot(floor.epoch, cleared);
+        self.parts.gate.install(Index::build(verified).under(&self.locks));
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
@@ -111,7 +126,55 @@ impl Activator {
         if retired {
             self.note(Event::Retired { held: claimed }).await;
         }
+        if let Some(lifted) = lifted {
+            tracing::info!(version = floor.version, "locks were lifted");
+            self.note(Event::Unlocked { sequence: lifted.sequence }).await;
+        }
         Outcome::Applied { held: claimed, cut }
+    }
+
+    /// Puts a lock in force: at once, then stored, then recorded. Returns its sequence and how many tunnels it cut.
+    ///
+    /// # Errors
+    /// Why it is not taken, or taken and not stored.
+    pub(super) async fn lock(&mut self, sealed: Vec<u8>) -> Result<(u64, u32), (NackCode, Text)> {
+        let refused = |fault: LockFault| (lock_nack(&fault), Text::clean(&fault.to_string()));
+        let lock = Lock::verify(&sealed, &self.parts.root, self.parts.device).map_err(refused)?;
+        let taken = self.locks.handle_lock(&lock, self.cleared(lock.epoch)).map_err(refused)?;
+        let place = LockPlace { epoch: lock.epoch, sequence: lock.sequence };
+        let (row, instead_of, is_new) = match taken {
+            // In force for long, and stored unless the disk failed.
+            Taken::Known if self.are_locks_stored => return Ok((lock.sequence, 0)),
+            Taken::Known => (StoredLock { place, sealed }, Replaced::These(Vec::new()), false),
+            Taken::Held { instead_of } => (StoredLock { place, sealed }, Replaced::These(instead_of), true),
+            Taken::Collapsed(place) => (StoredLock { place, sealed: Vec::new() }, Replaced::All, true),
+        };
+        self.parts.gate.lock(&self.locks);
+        // As after a snapshot: no await stands here.
+        let cut = self.parts.registry.judge(&self.parts.gate);
+        let stored = self.parts.store.take_lock(row, instead_of).await;
+        self.are_locks_stored = stored.is_ok();
+        if let Err(error) = stored {
+            tracing::error!(%error, "a lock is in force and could not be stored");
+            return Err((NackCode::Storage, Text::clean(&error.to_string())));
+        }
+        if is_new {
+            tracing::warn!(cut, "a lock came into force");
+            self.note(locked(&lock, cut)).await;
+        }
+        Ok((lock.sequence, cut))
+    }
+
+    /// The highest sequence of a lock that is held and stored, or lifted by the policy in force, in the root's epoch.
+    pub(super) fn highest_lock(&self) -> u64 {
+        let epoch = self.parts.root.policy_epoch;
+        if self.are_locks_stored { self.locks.highest(epoch).max(self.cleared(epoch)) } else { 0 }
+    }
+
+    /// Up to which sequence of an epoch the policy in force lifts locks.
+    fn cleared(&self, epoch: u32) -> u64 {
+        let index = self.parts.gate.policy().filter(|index| index.snapshot().epoch == epoch);
+        index.map_or(0, |index| index.snapshot().locks_cleared)
     }
 
     pub(super) const fn floor(&self) -> Option<Floor> {
@@ -209,6 +272,31 @@ impl Refusals {
         self.last = Some((held, code));
         self.rows += u32::from(is_worth);
         is_worth
+    }
+}
+
+/// The row of a lock.
+fn locked(lock: &Lock, cut: u32) -> Event {
+    let count = |of: fn(&LockTarget) -> bool| {
+        u16::try_from(lock.targets.iter().filter(|target| of(target)).count()).unwrap_or(u16::MAX)
+    };
+    Event::Locked {
+        sequence: lock.sequence,
+        device: lock.targets.contains(&LockTarget::Device),
+        users: count(|target| matches!(target, LockTarget::User(_))),
+        categories: count(|target| matches!(target, LockTarget::Category(_))),
+        cut,
+    }
+}
+
+/// The code by which a refused lock is reported to the hub.
+const fn lock_nack(fault: &LockFault) -> NackCode {
+    match fault {
+        LockFault::Envelope(_) | LockFault::Root(_) => NackCode::Envelope,
+        LockFault::Fleet | LockFault::Device { .. } => NackCode::Addressee,
+        LockFault::Epoch { .. } => NackCode::Epoch,
+        LockFault::Cleared { .. } => NackCode::Rollback,
+        LockFault::Form => NackCode::Form,
     }
 }
 

@@ -174,6 +174,7 @@ impl Talk {
             }
             Some(Event::KeyWanted) => prepare_key(uplink),
             Some(Event::Timestamp { bytes }) => uplink.activator.hear(&bytes),
+            Some(Event::Lock { bytes }) => self.sync.handle_lock(uplink.activator.lock(bytes).await),
             Some(Event::UpToDate) | None => {}
         }
         Ok(())
@@ -238,6 +239,7 @@ fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {
         life: uplink.life,
         addresses: addresses(uplink, hub),
         freshness: activator.gate().clock().state(),
+        locks: activator.highest_lock(),
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) enum Told {
     Refused(Held, NackCode),
     Announced(Announcement),
     Alarm(AlarmKind),
+    /// A lock is in force, with the tunnels that it cut.
+    Locked(u64, u32),
+    /// A lock was refused.
+    LockRefused(NackCode),
     /// With the key of the link that says so.
     NextKey(NextKey, PublicKey),
 }
@@ -58,6 +62,8 @@ pub(crate) struct Hub {
 struct Shared {
     newest: watch::Sender<Option<Published>>,
     told: mpsc::UnboundedSender<Told>,
+    /// Sent on the present link as it is.
+    locks: watch::Sender<Option<Vec<u8>>>,
     /// Pushed whatever the agent says that it holds: a hub that replays.
     stubborn: Mutex<Option<Published>>,
     /// What an enrolment is answered with.
@@ -88,6 +94,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             newest: newest.clone(),
             told: tell,
+            locks: watch::Sender::new(None),
             stubborn: Mutex::new(None),
             roots,
             pinned,
@@ -192,6 +199,33 @@ impl Hub {
         (self.shared.link.lock().unwrap().as_ref().unwrap().peer_key(), hello)
     }
 
+    /// Sends a lock, whatever it is.
+    pub(crate) fn lock(&mut self, sealed: Vec<u8>) {
+        self.shared.locks.send_replace(Some(sealed));
+    }
+
+    /// The sequence of the next lock that comes into force, and the tunnels that it cuts.
+    pub(crate) async fn locked(&mut self) -> (u64, u32) {
+        loop {
+            match self.told().await {
+                Told::Locked(sequence, cut) => return (sequence, cut),
+                Told::LockRefused(code) => panic!("a lock was refused: {code:?}"),
+                _other => {}
+            }
+        }
+    }
+
+    /// Why the next lock is refused.
+    pub(crate) async fn lock_refused(&mut self) -> NackCode {
+        loop {
+            match self.told().await {
+                Told::LockRefused(code) => return code,
+                Told::Locked(sequence, _) => panic!("lock {sequence} was taken"),
+                _other => {}
+            }
+        }
+    }
+
     pub(crate) async fn told(&mut self) -> Told {
         tokio::time::timeout(GENEROUS, self.told.recv()).await.unwrap().unwrap()
     }
@@ -217,7 +251,12 @@ impl Hub {
             match self.told().await {
                 Told::Applied(held) => return held,
                 Told::Refused(held, code) => panic!("{held:?} was refused: {code:?}"),
-                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) | Told::NextKey(..) => {}
+                Told::Hello(_)
+                | Told::Announced(_)
+                | Told::Alarm(_)
+                | Told::NextKey(..)
+                | Told::Locked(..)
+                | Told::LockRefused(_) => {}
             }
         }
     }
@@ -227,7 +266,12 @@ impl Hub {
             match self.told().await {
                 Told::Refused(held, code) => return (held, code),
                 Told::Applied(held) => panic!("{held:?} was applied"),
-                Told::Hello(_) | Told::Announced(_) | Told::Alarm(_) | Told::NextKey(..) => {}
+                Told::Hello(_)
+                | Told::Announced(_)
+                | Told::Alarm(_)
+                | Told::NextKey(..)
+                | Told::Locked(..)
+                | Told::LockRefused(_) => {}
             }
         }
     }
@@ -290,6 +334,7 @@ async fn sync(
     shared: &Shared,
 ) {
     let mut newest = shared.newest.subscribe();
+    let mut locks = shared.locks.subscribe();
     let published = newest.borrow_and_update().clone();
     let mut fresh = hello.clone();
     let _gone = shared.told.send(Told::Hello(hello));
@@ -318,6 +363,18 @@ async fn sync(
         tokio::select! {
             message = heard.recv() => {
                 let Some(message) = message else { return connection.close(0, b"over") };
+                // Beside the hub's state machine, which would send no replay.
+                match &message {
+                    AgentMessage::LockTaken { sequence, cut } => {
+                        drop(shared.told.send(Told::Locked(*sequence, *cut)));
+                        continue;
+                    }
+                    AgentMessage::LockRefused { code, .. } => {
+                        drop(shared.told.send(Told::LockRefused(*code)));
+                        continue;
+                    }
+                    _other => {}
+                }
                 match sync.handle_message(message).unwrap() {
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),
                     Event::Refused { held, code, .. } => drop(shared.told.send(Told::Refused(held, code))),
@@ -325,8 +382,18 @@ async fn sync(
                     Event::NextKey(next) => {
                         drop(shared.told.send(Told::NextKey(next, connection.peer_key())));
                     }
-                    Event::Moved(_) | Event::Asked => {}
+                    Event::Moved(_)
+                    | Event::Asked
+                    | Event::LockTaken { .. }
+                    | Event::LockRefused { .. } => {}
                     Event::Alarm { kind, .. } => drop(shared.told.send(Told::Alarm(kind))),
+                }
+            }
+            changed = locks.changed() => {
+                if changed.is_err() { return }
+                let bytes = locks.borrow_and_update().clone().unwrap();
+                if write_frame(&mut send, &HubMessage::Lock { bytes }, limits::SYNC_FRAME_BYTES).await.is_err() {
+                    return;
                 }
             }
             changed = newest.changed() => {

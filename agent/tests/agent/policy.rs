@@ -12,7 +12,8 @@ use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::root::RoleKeys;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Narrowing, Pass, PublicKey, Role, Root, SecretKey, Timestamp,
+    Digest, Envelope, Factor, Lock, LockTarget, Method, Narrowing, Pass, PublicKey, Role, Root, SecretKey,
+    Timestamp,
 };
 use postern_protocol::wire::control::Held;
 
@@ -83,6 +84,27 @@ pub(crate) fn pass(user: UserId, seed: u8, with_totp: bool) -> Vec<u8> {
         expires,
         narrow: Narrowing::NONE,
     })
+}
+
+/// A lock of these targets, signed by the lock role.
+pub(crate) fn lock(sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
+    lock_by(LOCK_SEED, sequence, targets)
+}
+
+/// A lock that the policy key signed.
+pub(crate) fn lock_by_policy_key(sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
+    lock_by(POLICY_SEED, sequence, targets)
+}
+
+/// A lock that the identity key signed.
+pub(crate) fn lock_by_identity_key(sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
+    lock_by(IDENTITY_SEED, sequence, targets)
+}
+
+fn lock_by(seed: u8, sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
+    let (issued, targets) = (now(), targets.to_vec());
+    let lock = Lock { fleet: FLEET, device: DEVICE, epoch: 1, sequence, issued, targets };
+    Envelope::seal(&lock, &[&secret(seed)]).unwrap()
 }
 
 pub(crate) fn pass_of(pass: &Pass) -> Vec<u8> {

@@ -34,7 +34,7 @@ use postern_transport::quic::{Connection, RecvStream, SendStream};
 use super::{Failed, Hub, Visit, blocking, close, notary};
 use crate::chance;
 use crate::publish::{Affected, PublishError};
-use crate::store::{AlarmKind, StoreError, Tx};
+use crate::store::{AlarmKind, DeviceLock, StoreError, Tx};
 
 /// Why a link is over.
 enum LinkEnd {
@@ -65,7 +65,7 @@ pub(super) async fn run(
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
     };
-    let Greeted { device, id, newest } = match greeted {
+    let Greeted { device, id, newest, lock } = match greeted {
         Ok(Some(greeted)) => greeted,
         Ok(None) => return close(&connection, ProtocolFault::Unknown),
         Err(error) => {
@@ -78,11 +78,13 @@ pub(super) async fn run(
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
     newest.held.into_iter().for_each(|held| sync.handle_newest(held));
+    lock.sealed.into_iter().for_each(|sealed| sync.handle_lock(lock.sequence, sealed));
     let link = Link {
         hub: Arc::clone(&hub),
         device: device.clone(),
         id,
         key: connection.peer_key(),
+        locked: lock.sequence,
         send,
         sync,
         answer_by: None,
@@ -118,6 +120,7 @@ impl Hub {
         if let Some(held) = &hello.held {
             self.catch_up(connection, held, now)?;
         }
+        self.catch_up_locks(&connection.peer_key(), hello.locks, now)?;
         self.store.note(|tx| {
             let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
             // An agent whose database was lost counts anew.
@@ -132,7 +135,9 @@ impl Hub {
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
             self.links.take_over(&device.name, connection, applied.unwrap_or(0));
             let newest = newest(tx, &device.name)?;
-            Ok(Some(Greeted { device: device.name, id: device.id, newest }))
+            tx.lock_taken(&device.name, hello.locks)?;
+            let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
+            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock }))
         })
     }
 
@@ -150,6 +155,29 @@ impl Hub {
             })?;
             tracing::info!("a device presents its new key");
         }
+        Ok(())
+    }
+
+    /// Signs what is locked on a device since it was last here, and above what it holds.
+    fn catch_up_locks(&self, key: &PublicKey, held: u64, now: UnixTime) -> Result<(), Failed> {
+        let stands = self.store.read(|tx| match tx.device_of_key(key)? {
+            Some(device) => {
+                let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
+                Ok::<_, StoreError>(held <= lock.sequence && tx.lock_rules()?.is_empty())
+            }
+            None => Ok(true),
+        })?;
+        if stands {
+            return Ok(());
+        }
+        self.store.write(|tx| {
+            let Some(device) = tx.device_of_key(key)? else { return Ok(()) };
+            if self.publisher.follow_lock(tx, &device, held)? {
+                tracing::warn!(device = %device.name, "the device held a lock that this state does not know");
+            }
+            let rules = tx.lock_rules()?;
+            self.publisher.relock(tx, &device, &rules, now).map(drop)
+        })?;
         Ok(())
     }
 
@@ -198,6 +226,7 @@ struct Greeted {
     device: Name,
     id: DeviceId,
     newest: Newest,
+    lock: DeviceLock,
 }
 
 /// What is newest for a device.
@@ -215,6 +244,8 @@ struct Link {
     id: DeviceId,
     /// The key of this connection.
     key: PublicKey,
+    /// The highest lock that was signed for it: timestamps name it.
+    locked: u64,
     send: SendStream,
     sync: HubSync,
     /// When a push that is under way must be answered.
@@ -271,7 +302,7 @@ impl Link {
     fn next_message(&mut self) -> Result<Option<HubMessage>, LinkEnd> {
         let Some(naming) = self.sync.poll_naming() else { return Ok(self.sync.poll_transmit()) };
         let (hub, now) = (&self.hub, (self.hub.clock)());
-        match notary::sign(&hub.publisher.signer().now(), self.id, naming, now) {
+        match notary::sign(&hub.publisher.signer().now(), self.id, naming, self.locked, now) {
             Ok(bytes) => Ok(Some(HubMessage::Timestamp { bytes })),
             Err(error) => {
                 tracing::error!(%error, device = %self.device, "a timestamp could not be signed");
@@ -308,6 +339,14 @@ impl Link {
             }
             Event::SealingKey(announcement) => {
                 self.note(move || hub.hear_sealing_key(&device, &announcement)).await
+            }
+            Event::LockTaken { sequence, cut } => {
+                tracing::info!(device = %device, cut, "a lock is in force");
+                self.note(move || hub.store.note(|tx| tx.lock_taken(&device, sequence))).await
+            }
+            Event::LockRefused { code, detail } => {
+                tracing::warn!(device = %device, reason = code.word(), error = %detail, "a lock was refused");
+                Ok(())
             }
             Event::Asked => Ok(()),
             Event::Alarm { kind, detail } => {
@@ -388,13 +427,15 @@ impl Link {
         let seen = blocking(move || {
             hub.store.read(|tx| {
                 let wanted = tx.rotation_wanted(&device, &key)?.ok_or(Refusal::UnknownKey)?;
+                let lock = tx.device_lock(&device, hub.publisher.epoch())?;
                 let term = tx.snapshot_term(&device)?;
                 // Most news is about other devices; their snapshots need not be read.
-                if term.is_some_and(|term| Some(term.held) != held) {
-                    Ok((wanted, newest(tx, &device)?))
+                let newest = if term.is_some_and(|term| Some(term.held) != held) {
+                    newest(tx, &device)?
                 } else {
-                    Ok((wanted, Newest::default()))
-                }
+                    Newest::default()
+                };
+                Ok((wanted, lock, newest))
             })
         })
         .await;
@@ -402,10 +443,12 @@ impl Link {
         if matches!(seen, Err(Failed::Refused(_))) {
             return Err(LinkEnd::Fault(ProtocolFault::Unknown));
         }
-        let (wanted, newest) = seen?;
+        let (wanted, lock, newest) = seen?;
         if wanted {
             self.sync.handle_rotation_wanted();
         }
+        self.locked = lock.sequence;
+        lock.sealed.into_iter().for_each(|sealed| self.sync.handle_lock(lock.sequence, sealed));
         newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));
         newest.offered.into_iter().for_each(|published| self.sync.handle_published(published));
         Ok(())

@@ -12,10 +12,10 @@ pub(super) fn sign(
     authority: &Authority,
     device: DeviceId,
     naming: Naming,
+    lock: u64,
     time: UnixTime,
 ) -> Result<Vec<u8>, EnvelopeFault> {
     let Naming { nonce, held } = naming;
     let (fleet, root_version) = (authority.root.fleet, authority.root.version);
-    // There are no locks yet.
-    authority.keys.timestamp.seal(&Timestamp { fleet, device, nonce, time, root_version, held, lock: 0 })
+    authority.keys.timestamp.seal(&Timestamp { fleet, device, nonce, time, root_version, held, lock })
 }

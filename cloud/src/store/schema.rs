@@ -158,4 +158,23 @@ ALTER TABLE device ADD COLUMN lives     BLOB NOT NULL DEFAULT x'';  -- those bef
 ALTER TABLE device ADD COLUMN boots     INTEGER NOT NULL DEFAULT 0; -- the highest count of starts
 CREATE UNIQUE INDEX device_next_key ON device (next_key);
 ALTER TABLE invitation ADD COLUMN confirm INTEGER NOT NULL DEFAULT 0; -- whether the key must be confirmed
+", "
+-- What is locked, on one device or (empty) on all, and the newest lock that was signed for each.
+CREATE TABLE lock_rule (
+    kind   TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    device TEXT NOT NULL,
+    why    TEXT NOT NULL,
+    who    TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    PRIMARY KEY (kind, name, device)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE device_lock (
+    device   TEXT PRIMARY KEY REFERENCES device (name) ON DELETE CASCADE,
+    epoch    INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    cleared  INTEGER NOT NULL,
+    sealed   BLOB,
+    applied  INTEGER NOT NULL
+) STRICT;
 "];

@@ -245,6 +245,7 @@ impl Agent {
             life: self.life,
             addresses: vec!["127.0.0.1:7441".parse().unwrap()],
             freshness: None,
+            locks: 0,
         }
     }
 
@@ -301,7 +302,7 @@ impl Link {
             match self.sync.handle_message(message).unwrap() {
                 Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
                 Some(Event::UpToDate) => return None,
-                Some(Event::Timestamp { .. } | Event::KeyWanted) | None => {}
+                Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. }) | None => {}
             }
         }
     }
@@ -331,7 +332,7 @@ impl Link {
                     let nonce = Nonce::new([nonce; 16]);
                     return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();
                 }
-                Some(Event::UpToDate | Event::KeyWanted) | None => {}
+                Some(Event::UpToDate | Event::KeyWanted | Event::Lock { .. }) | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),
             }
         }

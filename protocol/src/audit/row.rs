@@ -138,6 +138,24 @@ pub enum Event {
         /// The snapshot that said so.
         held: Held,
     },
+    /// A lock came into force.
+    Locked {
+        /// Its sequence.
+        sequence: u64,
+        /// Whether it locks the whole device.
+        device: bool,
+        /// Users that it locks.
+        users: u16,
+        /// Access categories that it locks.
+        categories: u16,
+        /// Tunnels that it cut.
+        cut: u32,
+    },
+    /// A snapshot lifted locks.
+    Unlocked {
+        /// The highest sequence that it lifted.
+        sequence: u64,
+    },
 }
 
 impl Event {
@@ -154,6 +172,8 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Closed { .. } => "closed",
             Self::Control { .. } => "control",
+            Self::Locked { .. } => "locked",
+            Self::Unlocked { .. } => "unlocked",
             Self::Alarm { .. } => "alarm",
             Self::Enrolled { .. } => "enrolled",
             Self::KeyChanged { .. } => "key_changed",
@@ -174,6 +194,8 @@ impl Event {
             | Self::Denied { .. }
             | Self::Failed { .. }
             | Self::Control { .. }
+            | Self::Locked { .. }
+            | Self::Unlocked { .. }
             | Self::Alarm { .. }
             | Self::Enrolled { .. }
             | Self::KeyChanged { .. }

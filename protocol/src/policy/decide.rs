@@ -3,7 +3,8 @@
 //! 1. Is the caller known and enabled, has the device an owner and a policy that is in date?
 //! 2. Does a prohibition of the caller contain the service now? It beats every grant.
 //! 3. Of the caller's grants that contain the service: does one hold now, with all of *its own* conditions?
-//! 4. Is there room for one more tunnel?
+//! 4. Is the whole device locked?
+//! 5. Is there room for one more tunnel?
 //!
 //! Conditions belong to the grant that is used: a window, second factor or case is never borrowed from another grant.
 //! If several grants hold, the one that holds longest is used. If none holds, the denial names the grant that came
@@ -265,6 +266,9 @@ pub(super) fn judge<'a>(
         next_prohibition(index, caller, service, now)?
     };
     let (grant, Lasting { until, ends }) = choose(index, facts, caller, service, circumstances)?;
+    if index.is_site_locked() {
+        return Err(No { reason: Reason::SiteLocked, rule: Some(Rule::Grant(grant)) });
+    }
     let bound = snapshot.expires.min(prohibited_from).min(facts.pass_expires);
     let (until, ends) = (until.min(freshness.offline_until).min(bound), ends.min(bound));
     let limits = index.service(service).ok_or(Reason::NoGrant)?;

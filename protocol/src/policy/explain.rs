@@ -2,6 +2,7 @@
 //!
 //! It asks the same `judge` as [`decide`](super::decide()), so the answer is the same; it makes no permit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use super::snapshot::{Case, Grant, Origin, Prohibition};
 use crate::id::UserId;
 use crate::name::Name;
 use crate::time::UnixTime;
+use crate::trust::LockTarget;
 
 /// Who is supposed to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,9 @@ pub struct Explanation {
     pub chains: Vec<Chain>,
     /// Every prohibition of the user that contains the service: those in force beat all grants.
     pub prohibitions: Vec<Veto>,
+    /// What is locked on the device and concerns this user and service. A grant whose category is locked is void and is
+    /// not among the chains.
+    pub locks: Vec<LockTarget>,
 }
 
 /// One grant with its origin and its own verdict.
@@ -94,8 +99,13 @@ pub fn explain(
         second_factor_at: hypothesis.second_factor_at,
         only: hypothesis.only,
     };
-    let mut explanation =
-        Explanation { denied: None, until: None, chains: Vec::new(), prohibitions: Vec::new() };
+    let mut explanation = Explanation {
+        denied: None,
+        until: None,
+        chains: Vec::new(),
+        prohibitions: Vec::new(),
+        locks: Vec::new(),
+    };
     let Some(index) = policy else {
         return Explanation { denied: Some(Reason::NoPolicy), ..explanation };
     };
@@ -122,8 +132,23 @@ pub fn explain(
             .collect();
         let rows = index.prohibitions_for(caller, service);
         explanation.prohibitions = rows.filter_map(|(_, row)| veto(index, row, now)).collect();
+        explanation.locks = locks(index, hypothesis.user, service);
     }
     explanation
+}
+
+/// What is locked of a user and a service, each target once.
+fn locks(index: &Index, user: UserId, service: u32) -> Vec<LockTarget> {
+    let categories = &index.snapshot().categories;
+    let holds = |target: &LockTarget| match target {
+        LockTarget::Device => true,
+        LockTarget::User(locked) => *locked == user,
+        LockTarget::Category(_) => categories
+            .iter()
+            .any(|category| category.services.contains(&service) && target.is_category(&category.name)),
+    };
+    let found: BTreeSet<&LockTarget> = index.locks().targets().filter(|target| holds(target)).collect();
+    found.into_iter().cloned().collect()
 }
 
 /// What was judged of one grant.

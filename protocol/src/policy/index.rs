@@ -7,6 +7,8 @@
 //! 4. Prohibitions likewise; a snapshot without any has no ranges, and costs a decision one comparison.
 //! 5. Each service has a row of bits, one for each category that contains it; another for cases.
 //!
+//! 6. Locks disable callers and void grants here; a caller or a grant that is locked is skipped at no cost.
+//!
 //! The snapshot stays as it was signed. What is repeated here only leads to its rows faster.
 
 mod membership;
@@ -16,6 +18,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use self::membership::{Fold, Membership};
+use super::locks::Locks;
 use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snapshot};
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
@@ -24,7 +27,7 @@ use crate::time::UnixTime;
 use crate::trust::PublicKey;
 
 /// A snapshot ready for decisions; built once for each activation, shared, never changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Index {
     snapshot: Snapshot,
     floor: Floor,
@@ -38,10 +41,13 @@ pub struct Index {
     prohibited: Vec<u32>,
     categories: Membership,
     cases: Membership,
+    locks: Locks,
+    /// Whether the whole device is locked.
+    site_locked: bool,
 }
 
 /// What a decision asks of a user, whatever the service, in one line of the processor's cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Caller {
     pub(super) id: UserId,
@@ -92,7 +98,50 @@ impl Index {
         let services = snapshot.services.iter().map(|service| service.name.clone()).zip(0u32..).collect();
         let callers = callers_of(&snapshot);
         let prohibited = starts_of(snapshot.users.len(), snapshot.prohibitions.iter().map(|row| row.user));
-        Self { snapshot, floor, users, services, callers, granted, prohibited, categories, cases }
+        let (locks, site_locked) = (Locks::default(), false);
+        Self {
+            snapshot,
+            floor,
+            users,
+            services,
+            callers,
+            granted,
+            prohibited,
+            categories,
+            cases,
+            locks,
+            site_locked,
+        }
+    }
+
+    /// The same policy under `locks`, in place of those of before. Nothing that they deny can be permitted, and they
+    /// permit nothing.
+    #[must_use]
+    pub fn under(mut self, locks: &Locks) -> Self {
+        for (caller, row) in self.callers.iter_mut().zip(&self.snapshot.users) {
+            caller.disabled = row.disabled || locks.deny_user(row.id);
+        }
+        let void: Vec<bool> =
+            self.snapshot.categories.iter().map(|category| locks.deny_category(&category.name)).collect();
+        for (category, grant) in self.granted.iter_mut().zip(&self.snapshot.grants) {
+            let is_void = void.get(position(grant.category)).copied().unwrap_or(true);
+            // A category that no service is in. Prohibitions keep theirs: what they deny stays denied.
+            *category = if is_void { NO_CATEGORY } else { grant.category };
+        }
+        self.site_locked = locks.deny_device();
+        self.locks = locks.clone();
+        self
+    }
+
+    /// What is locked.
+    #[must_use]
+    pub const fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// Whether the whole device is locked.
+    pub(super) const fn is_site_locked(&self) -> bool {
+        self.site_locked
     }
 
     /// Looks a user and a service up.
@@ -197,6 +246,9 @@ impl Index {
         (0u32..).zip(&self.snapshot.cases).filter(move |(at, _)| lists.contain(*at)).map(|(_, case)| case)
     }
 }
+
+/// Beyond every position in a snapshot.
+const NO_CATEGORY: u32 = u32::MAX;
 
 /// One for each user. Grants are ascending by user.
 fn callers_of(snapshot: &Snapshot) -> Vec<Caller> {

@@ -143,20 +143,29 @@ pub(super) fn subject(user: UserId, seed: u8, second_factor_at: Option<u64>) -> 
     subject_until(user, seed, second_factor_at, 9_000)
 }
 
+/// A caller whose pass opens these services at most.
+pub(super) fn narrowed(user: UserId, seed: u8, services: &[&str]) -> Subject {
+    let services = Some(services.iter().map(|name| name.parse().unwrap()).collect());
+    authenticated(user, seed, None, 9_000, Narrowing { devices: None, services })
+}
+
 pub(super) fn subject_until(user: UserId, seed: u8, second_factor_at: Option<u64>, expires: u64) -> Subject {
+    authenticated(user, seed, second_factor_at, expires, Narrowing::NONE)
+}
+
+fn authenticated(
+    user: UserId,
+    seed: u8,
+    second_factor_at: Option<u64>,
+    expires: u64,
+    narrow: Narrowing,
+) -> Subject {
     let mut factors = vec![Factor { method: Method::Password, at: at(0) }];
     factors.extend(second_factor_at.map(|secs| Factor { method: Method::Totp, at: at(secs) }));
     let secret = key(seed);
     let issued = at(second_factor_at.unwrap_or(0));
-    let pass = Pass {
-        fleet: FLEET,
-        user,
-        key: secret.public(),
-        factors,
-        issued,
-        expires: at(expires),
-        narrow: Narrowing::NONE,
-    };
+    let pass =
+        Pass { fleet: FLEET, user, key: secret.public(), factors, issued, expires: at(expires), narrow };
     let pass = Envelope::seal(&pass, &[&key(3)]).unwrap();
     let exporter = [0x55; 32];
     let proof = Proof::sign(&secret, &exporter, DEVICE, &pass);

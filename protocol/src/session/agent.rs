@@ -39,6 +39,11 @@ pub enum Event {
     },
     /// The hub asks for a new key.
     KeyWanted,
+    /// A lock: verify it, put it in force, store it, then report with [`AgentSync::handle_lock`].
+    Lock {
+        /// The sealed lock.
+        bytes: Vec<u8>,
+    },
 }
 
 /// What became of an offered snapshot.
@@ -86,6 +91,7 @@ impl AgentSync {
             HubMessage::Chunk { nonce, offset, bytes } => self.append(nonce, offset, &bytes),
             HubMessage::Timestamp { bytes } => Ok(Some(Event::Timestamp { bytes })),
             HubMessage::RotateKey => Ok(Some(Event::KeyWanted)),
+            HubMessage::Lock { bytes } => Ok(Some(Event::Lock { bytes })),
         }
     }
 
@@ -128,6 +134,14 @@ impl AgentSync {
     pub fn handle_next_key(&mut self, next: NextKey) {
         self.answers.retain(|answer| !matches!(answer, AgentMessage::NextKey(_)));
         self.answers.push_back(AgentMessage::NextKey(next));
+    }
+
+    /// Reports what became of a lock: its sequence and the tunnels that it cut, or why it was refused.
+    pub fn handle_lock(&mut self, outcome: Result<(u64, u32), (NackCode, Text)>) {
+        self.answers.push_back(match outcome {
+            Ok((sequence, cut)) => AgentMessage::LockTaken { sequence, cut },
+            Err((code, detail)) => AgentMessage::LockRefused { code, detail },
+        });
     }
 
     /// The next message for the hub.

@@ -31,6 +31,10 @@ pub struct HubSync {
     /// Whether the agent has announced its sealing key on this link.
     announced: bool,
     rotation: Rotation,
+    /// The highest lock that the agent holds, or was sent.
+    locked: u64,
+    /// A sealed lock that must go out before the next push.
+    lock: Option<Vec<u8>>,
 }
 
 /// Whether the agent is asked for a new key; once on each link is enough.
@@ -94,6 +98,20 @@ pub enum Event {
     },
     /// The agent announces its next key, which is to be verified.
     NextKey(NextKey),
+    /// A lock is in force on the agent.
+    LockTaken {
+        /// Its sequence.
+        sequence: u64,
+        /// Tunnels that it cut.
+        cut: u32,
+    },
+    /// The agent refused a lock, or could not store it.
+    LockRefused {
+        /// Why.
+        code: NackCode,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 #[derive(Debug)]
@@ -121,6 +139,8 @@ impl HubSync {
             greeted: false,
             announced: false,
             rotation: Rotation::NotWanted,
+            locked: hello.locks,
+            lock: None,
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -142,6 +162,15 @@ impl HubSync {
             self.push = None;
         }
         self.pending = Some(published);
+    }
+
+    /// Takes notice of a lock with this sequence. It goes out before any push: a snapshot may lift what an earlier lock
+    /// said and the newest one repeats.
+    pub fn handle_lock(&mut self, sequence: u64, sealed: Vec<u8>) {
+        if sequence > self.locked {
+            self.locked = sequence;
+            self.lock = Some(sealed);
+        }
     }
 
     /// Takes notice of what is newest although it is not to be pushed: timestamps name it all the same.
@@ -190,6 +219,11 @@ impl HubSync {
             }
             AgentMessage::Alarm { kind, detail } => Ok(Event::Alarm { kind, detail }),
             AgentMessage::NextKey(next) => Ok(Event::NextKey(next)),
+            AgentMessage::LockTaken { sequence, .. } if sequence > self.locked => {
+                Err(ProtocolFault::Unexpected)
+            }
+            AgentMessage::LockTaken { sequence, cut } => Ok(Event::LockTaken { sequence, cut }),
+            AgentMessage::LockRefused { code, detail } => Ok(Event::LockRefused { code, detail }),
         }
     }
 
@@ -211,6 +245,9 @@ impl HubSync {
 
     /// The next message for the agent.
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
+        if let Some(bytes) = self.lock.take() {
+            return Some(HubMessage::Lock { bytes });
+        }
         self.begin_push();
         let greeted = std::mem::replace(&mut self.greeted, true);
         if let Some(message) = self.poll_push() {

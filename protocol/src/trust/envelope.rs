@@ -39,11 +39,13 @@ pub enum Domain {
     Timestamp,
     /// A device's next key; signed by both of its keys, never enveloped.
     NextKey,
+    /// What is locked on a device.
+    Lock,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Root,
         Self::Snapshot,
         Self::Pass,
@@ -51,6 +53,7 @@ impl Domain {
         Self::SealingKey,
         Self::Timestamp,
         Self::NextKey,
+        Self::Lock,
     ];
 
     /// The number in the envelope.
@@ -64,6 +67,7 @@ impl Domain {
             Self::SealingKey => 5,
             Self::Timestamp => 6,
             Self::NextKey => 7,
+            Self::Lock => 8,
         }
     }
 
@@ -78,6 +82,7 @@ impl Domain {
             Self::SealingKey => "sealing-key",
             Self::Timestamp => "timestamp",
             Self::NextKey => "next-key",
+            Self::Lock => "lock",
         }
     }
 

@@ -47,6 +47,8 @@ pub struct Hello {
     pub addresses: Vec<SocketAddr>,
     /// What the policy in force was worth before this link; none without one.
     pub freshness: Option<FreshnessState>,
+    /// The highest sequence of a lock that it holds, or that its policy has lifted, in the root's epoch; 0 for none.
+    pub locks: u64,
 }
 
 /// One run of an agent, from start to end.
@@ -95,6 +97,11 @@ pub enum HubMessage {
     /// Somebody asks for a new device key: the agent makes one and answers [`AgentMessage::NextKey`], at most once an
     /// hour.
     RotateKey,
+    /// All that is locked on the device, sealed.
+    Lock {
+        /// At most [`limits::LOCK_BYTES`](crate::limits::LOCK_BYTES) and the envelope around them.
+        bytes: Vec<u8>,
+    },
 }
 
 /// From agent to hub.
@@ -142,6 +149,20 @@ pub enum AgentMessage {
     },
     /// The key that the agent will present once a snapshot for it is in force. Said again on each link until then.
     NextKey(NextKey),
+    /// A lock is verified, stored and in force.
+    LockTaken {
+        /// Its sequence.
+        sequence: u64,
+        /// Tunnels that were cut by it.
+        cut: u32,
+    },
+    /// A lock was refused, or is in force and not stored.
+    LockRefused {
+        /// Why.
+        code: NackCode,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 /// What an agent raises an alarm about. New kinds are added at the end.

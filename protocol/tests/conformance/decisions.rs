@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
+use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Circumstances, Expectation, Freshness, Index, Reason, Snapshot, decide, explain, verify,
+    Circumstances, Expectation, Freshness, Index, Locks, Reason, Snapshot, decide, explain, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
-use postern_protocol::trust::{Envelope, Factor, Method, Narrowing, Pass, Proof, Subject};
+use postern_protocol::trust::{Envelope, Factor, Lock, LockTarget, Method, Narrowing, Pass, Proof, Subject};
 use postern_protocol::wire::codec;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -106,8 +107,20 @@ fn index(snapshot: &Snapshot) -> Arc<Index> {
     Arc::new(Index::build(verify(&sealed, &expected).unwrap()))
 }
 
+fn target() -> impl Strategy<Value = LockTarget> {
+    prop_oneof![
+        1 => Just(LockTarget::Device),
+        6 => (0..3u8).prop_map(|user| LockTarget::User(user_id(user))),
+        6 => (0..3u8).prop_map(|it| LockTarget::Category(format!("category-{it}").parse().unwrap())),
+    ]
+}
+
 /// The subject that a question speaks of; made before its pass expires.
 fn subject(q: &Question) -> Subject {
+    narrowed_subject(q, Narrowing::NONE)
+}
+
+fn narrowed_subject(q: &Question, narrow: Narrowing) -> Subject {
     let secret = key(q.key);
     let factors = q.factor_at.map(|at| Factor { method: Method::Totp, at: UnixTime::from_secs(at) });
     let pass = Pass {
@@ -117,7 +130,7 @@ fn subject(q: &Question) -> Subject {
         factors: factors.into_iter().collect(),
         issued: UnixTime::from_secs(100),
         expires: UnixTime::from_secs(q.pass_expires),
-        narrow: Narrowing::NONE,
+        narrow,
     };
     let sealed = Envelope::seal(&pass, &[&key(3)]).unwrap();
     let proof = Proof::sign(&secret, &EXPORTER, DeviceId::new([0xd1; 8]), &sealed);
@@ -220,6 +233,66 @@ proptest! {
         let mut banned = world.clone();
         banned.bans.push(ban);
         permits_no_more(&banned.assemble(), &index(&world.assemble()), &asked(questions))?;
+    }
+
+    #[test]
+    fn a_lock_never_permits_more(
+        world in world(), targets in vec(target(), 1..4), more in vec(target(), 0..3), questions in vec(question(), 20),
+    ) {
+        let whole = index(&world.assemble());
+        let mut locks = Locks::default();
+        let mut before = Arc::clone(&whole);
+        // One lock, then another: neither permits what the device permitted before.
+        for (sequence, targets) in [(1, targets), (2, more)] {
+            if targets.is_empty() {
+                continue;
+            }
+            let targets: BTreeSet<LockTarget> = targets.into_iter().collect();
+            let targets: Vec<LockTarget> = targets.into_iter().collect();
+            let issued = UnixTime::EPOCH;
+            let lock = Lock { fleet: FLEET, device: DEVICE, epoch: 1, sequence, issued, targets };
+            locks.handle_lock(&lock, 0).unwrap();
+            let locked = Arc::new(Index::clone(&whole).under(&locks));
+            for q in &questions {
+                let subject = subject(q);
+                if let Ok(until) = answer(&locked, q, &subject) {
+                    let longest = answer(&before, q, &subject);
+                    prop_assert!(longest.as_ref().is_ok_and(|longer| *longer >= until), "{:?}: {:?}", q, longest);
+                }
+            }
+            before = locked;
+        }
+        // Lifted, everything is as it was signed.
+        locks.handle_snapshot(1, 2);
+        let lifted = Arc::new(Index::clone(&before).under(&locks));
+        for q in &questions {
+            let subject = subject(q);
+            prop_assert_eq!(answer(&lifted, q, &subject), answer(&whole, q, &subject), "{:?}", q);
+        }
+    }
+
+    #[test]
+    fn a_narrowed_pass_permits_a_part_of_what_the_whole_pass_permits(
+        world in world(), only in vec(0..5u8, 0..4), questions in vec(question(), 20),
+    ) {
+        let index = index(&world.assemble());
+        let only: BTreeSet<Name> = only.into_iter().map(|it| service_name(it).parse().unwrap()).collect();
+        let only: Vec<Name> = only.into_iter().collect();
+        for q in questions {
+            let services = Some(only.clone());
+            let narrowed = narrowed_subject(&q, Narrowing { devices: None, services });
+            let (part, whole) = (answer(&index, &q, &narrowed), answer(&index, &q, &subject(&q)));
+            let named = only.iter().any(|name| name.as_str() == service_name(q.service));
+            match part {
+                Ok(until) => {
+                    prop_assert!(named, "{:?}", q);
+                    prop_assert_eq!(whole, Ok(until), "{:?}", q);
+                }
+                // What it names is judged as by the whole pass.
+                Err(_) if named => prop_assert_eq!(part, whole, "{:?}", q),
+                Err(_) => {}
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use postern_protocol::limits;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
 use postern_protocol::trust::sealed::SEALED_BYTES;
-use postern_protocol::trust::{Domain, Pass, Root, Signed, Timestamp};
+use postern_protocol::trust::{Domain, Lock, Pass, Root, Signed, Timestamp};
 use postern_protocol::wire::registry::{
     ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, ProtocolFault,
 };
@@ -49,6 +49,7 @@ fn table(name: &str) -> String {
                     Domain::Snapshot => Snapshot::MAX_BYTES.to_string(),
                     Domain::Pass => Pass::MAX_BYTES.to_string(),
                     Domain::Timestamp => Timestamp::MAX_BYTES.to_string(),
+                    Domain::Lock => Lock::MAX_BYTES.to_string(),
                     Domain::Proof | Domain::NextKey => "72, never in an envelope".to_owned(),
                     Domain::SealingKey => "32, never in an envelope".to_owned(),
                 };
@@ -191,6 +192,9 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("PASS_BYTES", limits::PASS_BYTES, "bytes of a pass"),
     ("TIMESTAMP_BYTES", limits::TIMESTAMP_BYTES, "bytes of a timestamp"),
     ("FACTORS", limits::FACTORS, "factors of a pass"),
+    ("LOCK_BYTES", limits::LOCK_BYTES, "bytes of a lock"),
+    ("LOCK_TARGETS", limits::LOCK_TARGETS, "targets of a lock"),
+    ("LOCKS", limits::LOCKS, "locks that a device holds side by side"),
     ("NARROW_DEVICES", limits::NARROW_DEVICES, "devices to which a pass is narrowed"),
     ("NARROW_SERVICES", limits::NARROW_SERVICES, "services to which a pass is narrowed"),
     ("SNAPSHOT_BYTES", limits::SNAPSHOT_BYTES, "bytes of a snapshot"),

@@ -13,8 +13,8 @@ use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
 use crate::samples::{
-    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_pass, sealed_timestamp,
-    table, text,
+    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_lock, sealed_pass,
+    sealed_timestamp, table, text,
 };
 
 table!(REQUEST, request, Request {
@@ -55,6 +55,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::Chunk { .. } => "Chunk", "nonce: u64; offset: u32; bytes: bytes, 1 to 16384";
     HubMessage::Timestamp { .. } => "Timestamp", "bytes: bytes, a sealed timestamp";
     HubMessage::RotateKey => "RotateKey", "";
+    HubMessage::Lock { .. } => "Lock", "bytes: bytes, a sealed lock";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -64,6 +65,8 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::TimeRequest { .. } => "TimeRequest", "nonce: 16 bytes";
     AgentMessage::Alarm { .. } => "Alarm", "kind: alarm kind; detail: text";
     AgentMessage::NextKey(_) => "NextKey", "next key, section 4.8";
+    AgentMessage::LockTaken { .. } => "LockTaken", "sequence: u64; cut: u32";
+    AgentMessage::LockRefused { .. } => "LockRefused", "code: nack code; detail: text";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -79,6 +82,8 @@ table!(EVENT, event, Event {
     Event::Enrolled { .. } => "enrolled", "device: id; key: key";
     Event::KeyChanged { .. } => "key_changed", "key: key";
     Event::Retired { .. } => "retired", "held: held";
+    Event::Locked { .. } => "locked", "sequence: u64; device: bool; users: u16; categories: u16; cut: u32";
+    Event::Unlocked { .. } => "unlocked", "sequence: u64";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -144,6 +149,7 @@ fn hello() -> Hello {
         life: Life([0x1f; 16]),
         addresses: addresses(),
         freshness: Some(FreshnessState::Stale),
+        locks: 0,
     }
 }
 
@@ -299,6 +305,13 @@ pub(crate) fn sync() -> Vec<Sample> {
             "The agent announces its next key, signed by both keys.",
             AgentMessage::NextKey(NextKey::announce(DEVICE, &key(10), &key(11))),
         ),
+        down("lock", "All that is locked: lock-envelope.", HubMessage::Lock { bytes: sealed_lock() }),
+        up("lock-taken", "In force.", AgentMessage::LockTaken { sequence: 2, cut: 1 }),
+        up(
+            "lock-refused",
+            "Lifted before.",
+            AgentMessage::LockRefused { code: NackCode::Rollback, detail: text("lock 2 is lifted") },
+        ),
     ]
 }
 
@@ -391,5 +404,11 @@ pub(crate) fn audit() -> Vec<Sample> {
         ),
         one("row-key-changed", "Its next key came into force.", Event::KeyChanged { key: key(11).public() }),
         one("row-retired", "It was put out of service.", Event::Retired { held: held() }),
+        one(
+            "row-locked",
+            "A lock of two users came into force.",
+            Event::Locked { sequence: 2, device: false, users: 2, categories: 0, cut: 1 },
+        ),
+        one("row-unlocked", "A snapshot lifted it.", Event::Unlocked { sequence: 2 }),
     ]
 }

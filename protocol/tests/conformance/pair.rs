@@ -157,8 +157,17 @@ impl Pair {
         let agent = Text::clean("pair");
         let (held, active) = (self.floor, self.active);
         let (life, addresses) = (Life([1; 16]), Vec::new());
-        let hello =
-            Hello { root_version: 1, held, active, agent, boots: 1, life, addresses, freshness: None };
+        let hello = Hello {
+            root_version: 1,
+            held,
+            active,
+            agent,
+            boots: 1,
+            life,
+            addresses,
+            freshness: None,
+            locks: 0,
+        };
         let nonce = self.chance.next();
         self.hubs.insert(self.link, HubSync::new(&hello, self.newest.clone(), nonce));
     }
@@ -172,7 +181,9 @@ impl Pair {
                 | hub::Event::SealingKey(_)
                 | hub::Event::Asked
                 | hub::Event::Alarm { .. }
-                | hub::Event::NextKey(_),
+                | hub::Event::NextKey(_)
+                | hub::Event::LockTaken { .. }
+                | hub::Event::LockRefused { .. },
             ) => {}
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
@@ -187,7 +198,12 @@ impl Pair {
         match self.agent.handle_message(message) {
             Ok(
                 None
-                | Some(agent::Event::UpToDate | agent::Event::Timestamp { .. } | agent::Event::KeyWanted),
+                | Some(
+                    agent::Event::UpToDate
+                    | agent::Event::Timestamp { .. }
+                    | agent::Event::KeyWanted
+                    | agent::Event::Lock { .. },
+                ),
             ) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {
                 let time = self.now + self.chance.below(200);

@@ -165,19 +165,27 @@ fn only() -> impl Strategy<Value = Only> {
 }
 
 fn hub_request() -> impl Strategy<Value = HubRequest> {
-    let hello =
-        (
-            any::<u32>(),
-            option::of(held()),
-            any::<bool>(),
-            some_text(),
-            any::<(u32, [u8; 16])>(),
-            vec(address(), 0..=8),
-            option::of(freshness_state()),
-        )
-            .prop_map(|(root_version, held, active, agent, (boots, life), addresses, freshness)| {
-                Hello { root_version, held, active, agent, boots, life: Life(life), addresses, freshness }
-            });
+    let hello = (
+        any::<u32>(),
+        option::of(held()),
+        any::<bool>(),
+        some_text(),
+        any::<(u32, [u8; 16])>(),
+        vec(address(), 0..=8),
+        option::of(freshness_state()),
+        any::<u64>(),
+    )
+        .prop_map(|(root_version, held, active, agent, (boots, life), addresses, freshness, locks)| Hello {
+            root_version,
+            held,
+            active,
+            agent,
+            boots,
+            life: Life(life),
+            addresses,
+            freshness,
+            locks,
+        });
     prop_oneof![
         (any::<[u8; 16]>(), some_text()).prop_map(|(secret, label)| HubRequest::Enroll {
             secret,
@@ -265,8 +273,9 @@ proptest! {
             HubMessage::UpToDate,
             HubMessage::Push { nonce, held, bytes: number },
             HubMessage::Chunk { nonce, offset: number, bytes: chunk },
-            HubMessage::Timestamp { bytes },
+            HubMessage::Timestamp { bytes: bytes.clone() },
             HubMessage::RotateKey,
+            HubMessage::Lock { bytes },
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }
@@ -276,8 +285,10 @@ proptest! {
             AgentMessage::Moved { addresses },
             AgentMessage::SealingKey(announcement()),
             AgentMessage::TimeRequest { nonce: Nonce::new(question) },
-            AgentMessage::Alarm { kind, detail },
+            AgentMessage::Alarm { kind, detail: detail.clone() },
             AgentMessage::NextKey(next_key(device)),
+            AgentMessage::LockTaken { sequence: nonce, cut: number },
+            AgentMessage::LockRefused { code, detail },
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }

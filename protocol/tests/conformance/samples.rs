@@ -15,7 +15,8 @@ use postern_protocol::policy::{
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
 use postern_protocol::trust::{
-    Digest, Domain, Envelope, Factor, Method, Narrowing, Nonce, Pass, Proof, Role, Signed, Timestamp,
+    Digest, Domain, Envelope, Factor, Lock, LockTarget, Method, Narrowing, Nonce, Pass, Proof, Role, Signed,
+    Timestamp,
 };
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{AlarmKind, Held, NackCode};
@@ -335,6 +336,15 @@ pub(crate) fn sealed_timestamp() -> Vec<u8> {
     Envelope::seal(&timestamp(), &[&key(5)]).unwrap()
 }
 
+pub(crate) fn lock() -> Lock {
+    let targets = vec![LockTarget::Device, LockTarget::User(ALICE), LockTarget::Category(name("all"))];
+    Lock { fleet: FLEET, device: DEVICE, epoch: 1, sequence: 2, issued: ISSUED, targets }
+}
+
+pub(crate) fn sealed_lock() -> Vec<u8> {
+    Envelope::seal(&lock(), &[&key(6)]).unwrap()
+}
+
 pub(crate) fn invitation() -> Invitation {
     let root = Envelope::seal(&fixed_root(), &[&key(1)]).unwrap();
     Invitation {
@@ -372,6 +382,8 @@ fn signed() -> Vec<Sample> {
         sealed("pass-envelope", "The same, sealed by key 3.", "pass", &pass(), 3),
         payload("timestamp-payload", "A timestamp in answer to the nonce 16 x 0x4e.", &timestamp()),
         sealed("timestamp-envelope", "The same, sealed by key 5.", "timestamp", &timestamp(), 5),
+        payload("lock-payload", "A lock of the device, a user and a category.", &lock()),
+        sealed("lock-envelope", "The same, sealed by key 6.", "lock", &lock(), 6),
         bytes(
             "proof-signed-bytes",
             "What key 20 signs: exporter 32 x 0x55, the device, SHA-256 of pass-envelope.",
@@ -413,6 +425,7 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Snapshot => Some("snapshot"),
         Domain::Pass => Some("pass"),
         Domain::Timestamp => Some("timestamp"),
+        Domain::Lock => Some("lock"),
         Domain::Proof | Domain::SealingKey | Domain::NextKey => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }

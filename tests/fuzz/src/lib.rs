@@ -17,15 +17,15 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, decide, verify};
+use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, Locks, decide, verify};
 use postern_protocol::session::agent::{self, AgentSync};
 use postern_protocol::session::hub::{HubSync, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::sealed::{Place, SEALED_BYTES, SealingSecret, open};
 use postern_protocol::trust::{
-    Digest, Domain, Envelope, Factor, Method, Narrowing, Nonce, Pass, Proof, PublicKey, Role, RoleKeys, Root,
-    SecretKey, Subject, Timestamp,
+    Digest, Domain, Envelope, Factor, Lock, Method, Narrowing, Nonce, Pass, Proof, PublicKey, Role, RoleKeys,
+    Root, SecretKey, Subject, Timestamp,
 };
 use postern_protocol::wire::codec;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, Life, NackCode};
@@ -57,6 +57,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("pass", pass),
     ("sealed_secret", sealed_secret),
     ("timestamp", timestamp),
+    ("lock", lock),
     ("row", row),
     ("invitation", invitation),
     ("text", text),
@@ -120,7 +121,12 @@ pub fn sync_agent(bytes: &[u8]) {
                 assert!(sync.poll_transmit().is_some());
             }
             Ok(
-                Some(agent::Event::UpToDate | agent::Event::Timestamp { .. } | agent::Event::KeyWanted)
+                Some(
+                    agent::Event::UpToDate
+                    | agent::Event::Timestamp { .. }
+                    | agent::Event::KeyWanted
+                    | agent::Event::Lock { .. },
+                )
                 | None,
             ) => {
                 assert!(sync.poll_transmit().is_none())
@@ -137,8 +143,17 @@ pub fn sync_hub(bytes: &[u8]) {
     };
     let agent = Text::clean("fuzz");
     let (life, addresses, freshness) = (Life([1; 16]), Vec::new(), None);
-    let hello =
-        Hello { root_version: 1, held: None, active: false, agent, boots: 1, life, addresses, freshness };
+    let hello = Hello {
+        root_version: 1,
+        held: None,
+        active: false,
+        agent,
+        boots: 1,
+        life,
+        addresses,
+        freshness,
+        locks: 0,
+    };
     let mut sync = HubSync::new(&hello, Some(published(1)), 1);
     let mut version = 1;
     for message in messages::<AgentMessage>(bytes) {
@@ -237,6 +252,20 @@ pub fn timestamp(bytes: &[u8]) {
         if let Ok(timestamp) = Timestamp::open(sealed, &fixed_root(), DEVICE, nonce) {
             assert_eq!((timestamp.fleet, timestamp.device, timestamp.nonce), (FLEET, DEVICE, nonce));
             assert!(timestamp.root_version >= 1);
+        }
+    }
+}
+
+/// A lock: as received, and as a payload that the lock key has signed. Whatever it says, nothing is permitted by it.
+pub fn lock(bytes: &[u8]) {
+    let signed = Envelope::seal_payload(Domain::Lock, bytes, &[&key(6)]).unwrap();
+    let mut locks = Locks::default();
+    for sealed in [bytes, &signed] {
+        let Ok(lock) = Lock::verify(sealed, &fixed_root(), DEVICE) else { continue };
+        assert_eq!(Lock::stored(sealed).as_ref(), Ok(&lock));
+        if locks.handle_lock(&lock, 0).is_ok() {
+            assert!(!locks.is_empty());
+            assert_eq!(locks.highest(lock.epoch), lock.sequence);
         }
     }
 }

@@ -362,7 +362,12 @@ async fn sync(
                     Event::Refused { code, .. } => eprintln!("a device refused its policy: {}", code.word()),
                     Event::Moved(addresses) => shared.moved(peer, addresses),
                     Event::Alarm { kind, detail } => eprintln!("a device raised {}: {detail}", kind.word()),
-                    Event::Applied { .. } | Event::Asked | Event::SealingKey(_) | Event::NextKey(_) => {}
+                    Event::Applied { .. }
+                    | Event::Asked
+                    | Event::SealingKey(_)
+                    | Event::NextKey(_)
+                    | Event::LockTaken { .. }
+                    | Event::LockRefused { .. } => {}
                 }
             }
             changed = changes.changed() => {

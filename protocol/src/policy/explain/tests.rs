@@ -1,8 +1,9 @@
 use super::super::world::{
-    ALICE, BOB, at, case, grant, granting, index, prohibition, snapshot, subject_until,
+    ALICE, BOB, DEVICE, FLEET, at, case, grant, granting, index, prohibition, snapshot, subject_until,
 };
-use super::super::{Freshness, Snapshot, decide};
+use super::super::{Freshness, Locks, Snapshot, decide};
 use super::*;
+use crate::trust::Lock;
 
 fn idle(now: u64) -> Circumstances {
     Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
@@ -42,7 +43,8 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
             denied: None,
             until: Some(at(390)),
             chains: vec![second.clone(), first.clone()],
-            prohibitions: Vec::new()
+            prohibitions: Vec::new(),
+            locks: Vec::new(),
         }
     );
     let refused = Chain { fails: Some(Reason::SecondFactorRequired), ..second };
@@ -52,7 +54,8 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
             denied: Some(Reason::SecondFactorRequired),
             until: None,
             chains: vec![refused, first],
-            prohibitions: Vec::new()
+            prohibitions: Vec::new(),
+            locks: Vec::new(),
         }
     );
 }
@@ -64,6 +67,7 @@ fn without_policy_user_or_service_there_is_no_chain() {
         until: None,
         chains: Vec::new(),
         prohibitions: Vec::new(),
+        locks: Vec::new(),
     };
     let index = granting(&[grant()]);
     assert_eq!(explain(None, &hypothesis(None), "hmi", &idle(1)), nothing(Reason::NoPolicy));
@@ -156,4 +160,32 @@ fn it_agrees_with_the_decision_at_every_moment() {
             }
         }
     }
+}
+
+#[test]
+fn an_explanation_names_what_is_locked_of_this_user_and_service() {
+    let bob = Grant { user: 1, category: 0, ..grant() };
+    let policy = granting(&[grant(), bob]);
+    let category = |name: &str| LockTarget::Category(name.parse().unwrap());
+    let locked = |targets: &[LockTarget]| {
+        let mut locks = Locks::default();
+        let lock = Lock {
+            fleet: FLEET,
+            device: DEVICE,
+            epoch: 1,
+            sequence: 1,
+            issued: at(0),
+            targets: targets.to_vec(),
+        };
+        locks.handle_lock(&lock, 0).unwrap();
+        let policy = Arc::new(Index::clone(&policy).under(&locks));
+        let found = explain(Some(&policy), &hypothesis(None), "hmi", &idle(100));
+        (found.denied, found.locks)
+    };
+    assert_eq!(locked(&[category("web")]), (None, vec![]));
+    assert_eq!(locked(&[LockTarget::User(BOB)]), (None, vec![]));
+    assert_eq!(locked(&[category("hmi")]), (Some(Reason::NoGrant), vec![category("hmi")]));
+    assert_eq!(locked(&[LockTarget::Device]), (Some(Reason::SiteLocked), vec![LockTarget::Device]));
+    let alice = LockTarget::User(ALICE);
+    assert_eq!(locked(&[alice.clone()]), (Some(Reason::UserDisabled), vec![alice]));
 }

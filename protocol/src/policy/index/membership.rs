@@ -9,7 +9,7 @@
 use super::position;
 
 /// The rows of all services.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Membership {
     /// One for each service.
     folds: Vec<Fold>,

@@ -21,6 +21,7 @@ fn hello(held: Option<Held>, active: bool) -> Hello {
         life: crate::wire::control::Life([1; 16]),
         addresses: Vec::new(),
         freshness: None,
+        locks: 0,
     }
 }
 
