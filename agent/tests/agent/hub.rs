@@ -210,7 +210,12 @@ impl Hub {
             match self.told().await {
                 Told::Locked(sequence, cut) => return (sequence, cut),
                 Told::LockRefused(code) => panic!("a lock was refused: {code:?}"),
-                _other => {}
+                Told::Hello(_)
+                | Told::Applied(_)
+                | Told::Refused(..)
+                | Told::Announced(_)
+                | Told::Alarm(_)
+                | Told::NextKey(..) => {}
             }
         }
     }
@@ -221,7 +226,12 @@ impl Hub {
             match self.told().await {
                 Told::LockRefused(code) => return code,
                 Told::Locked(sequence, _) => panic!("lock {sequence} was taken"),
-                _other => {}
+                Told::Hello(_)
+                | Told::Applied(_)
+                | Told::Refused(..)
+                | Told::Announced(_)
+                | Told::Alarm(_)
+                | Told::NextKey(..) => {}
             }
         }
     }
@@ -364,16 +374,13 @@ async fn sync(
             message = heard.recv() => {
                 let Some(message) = message else { return connection.close(0, b"over") };
                 // Beside the hub's state machine, which would send no replay.
-                match &message {
-                    AgentMessage::LockTaken { sequence, cut } => {
-                        drop(shared.told.send(Told::Locked(*sequence, *cut)));
-                        continue;
-                    }
-                    AgentMessage::LockRefused { code, .. } => {
-                        drop(shared.told.send(Told::LockRefused(*code)));
-                        continue;
-                    }
-                    _other => {}
+                if let AgentMessage::LockTaken { sequence, cut } = message {
+                    drop(shared.told.send(Told::Locked(sequence, cut)));
+                    continue;
+                }
+                if let AgentMessage::LockRefused { code, .. } = message {
+                    drop(shared.told.send(Told::LockRefused(code)));
+                    continue;
                 }
                 match sync.handle_message(message).unwrap() {
                     Event::Applied { held, .. } => drop(shared.told.send(Told::Applied(held))),

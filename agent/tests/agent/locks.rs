@@ -32,7 +32,7 @@ async fn a_lock_cuts_live_tunnels_within_a_second_and_says_why() {
         let mut tunnel = client.tunnel("web").await;
         tunnel.echo(b"before").await;
         let sent = Instant::now();
-        world.hub.lock(lock(1, &[target.clone()]));
+        world.hub.lock(lock(1, std::slice::from_ref(&target)));
         assert_eq!(tunnel.drain().await, reset(cut), "{target:?}");
         assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
         assert_eq!(world.hub.locked().await, (1, 1));

@@ -23,6 +23,7 @@ mod fleet_files;
 mod gate;
 mod hub;
 mod includes;
+mod locks;
 mod models;
 mod narrative;
 mod peers;

@@ -338,6 +338,34 @@ impl Link {
         }
     }
 
+    /// The next lock; pushes before it are dropped.
+    pub(crate) async fn locked(&mut self) -> Vec<u8> {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if let Some(Event::Lock { bytes }) = self.sync.handle_message(message).unwrap() {
+                return bytes;
+            }
+        }
+    }
+
+    /// Whether the next complete push comes without a lock before it.
+    pub(crate) async fn offered_without_lock(&mut self) -> bool {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            match self.sync.handle_message(message).unwrap() {
+                Some(Event::Offered { .. }) => return true,
+                Some(Event::Lock { .. }) => return false,
+                _other => {}
+            }
+        }
+    }
+
+    /// Says that a lock is in force.
+    pub(crate) async fn lock_taken(&mut self, sequence: u64) {
+        self.sync.handle_lock(Ok((sequence, 0)));
+        self.transmit().await;
+    }
+
     /// Raises an alarm.
     pub(crate) async fn alarm(&mut self, kind: AlarmKind, detail: &str) {
         self.sync.handle_alarm(kind, Text::clean(detail));

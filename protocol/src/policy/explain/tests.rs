@@ -187,5 +187,5 @@ fn an_explanation_names_what_is_locked_of_this_user_and_service() {
     assert_eq!(locked(&[category("hmi")]), (Some(Reason::NoGrant), vec![category("hmi")]));
     assert_eq!(locked(&[LockTarget::Device]), (Some(Reason::SiteLocked), vec![LockTarget::Device]));
     let alice = LockTarget::User(ALICE);
-    assert_eq!(locked(&[alice.clone()]), (Some(Reason::UserDisabled), vec![alice]));
+    assert_eq!(locked(std::slice::from_ref(&alice)), (Some(Reason::UserDisabled), vec![alice]));
 }

@@ -1,0 +1,159 @@
+//! Locks from the command to the device and back: signed, delivered, acknowledged, lifted.
+
+use postern_protocol::trust::{Lock, LockTarget};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Refusal};
+use serde_json::Value;
+
+use crate::peers::{Agent, World, eventually, key, name};
+use crate::sign_in::{PASSWORD, pass};
+
+/// Runs the program beside the hub.
+async fn command(world: &World, args: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postern-cloud"));
+    command.arg("--state").arg(&world.state).args(args);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+async fn done(world: &World, args: &[&str]) -> Value {
+    let (code, out, error) = command(world, &[&["--json"], args].concat()).await;
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn taken(agent: &Agent, sealed: &[u8]) -> (u64, Vec<LockTarget>) {
+    let lock = Lock::verify(sealed, &agent.root, agent.device).unwrap();
+    (lock.sequence, lock.targets)
+}
+
+fn otto(world: &World) -> LockTarget {
+    LockTarget::User(world.read(|tx| tx.person(&name("otto"))).unwrap().id)
+}
+
+/// The state of each device's lock, as `lock list` shows it.
+async fn states(world: &World) -> Vec<(String, u64, bool)> {
+    let listed = done(world, &["lock", "list"]).await;
+    let devices = listed["devices"].as_array().unwrap().iter();
+    let row = |it: &Value| {
+        let sequence = it["sequence"].as_u64().unwrap();
+        (it["device"].as_str().unwrap().to_owned(), sequence, it["applied"].as_bool().unwrap())
+    };
+    devices.map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_goes_to_linked_devices_at_once_and_to_the_others_with_their_next_link() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    let (mut press, saw) = (world.enroll("press-7", 1).await, world.enroll("saw-1", 2).await);
+    let mut link = press.link(&world).await;
+    press.take(&mut link).await;
+    let said = done(&world, &["lock", "add", "user", "otto", "--why", "lost laptop"]).await;
+    assert_eq!(said["away"], serde_json::json!(["saw-1"]));
+    assert_eq!(taken(&press, &link.locked().await), (1, vec![otto(&world)]));
+    let pending = |name: &str, applied| (name.to_owned(), 1, applied);
+    assert_eq!(states(&world).await, [pending("press-7", false), pending("saw-1", false)]);
+    link.lock_taken(1).await;
+    eventually(1, || world.read(|tx| tx.device_lock(&name("press-7"), 1)).applied).await;
+    assert_eq!(states(&world).await, [pending("press-7", true), pending("saw-1", false)]);
+    let mut late = saw.link(&world).await;
+    assert_eq!(taken(&saw, &late.locked().await), (1, vec![otto(&world)]));
+    // A device that says that it holds the newest is not told again: the next message is its policy.
+    drop(link);
+    let mut hello = press.hello();
+    (hello.held, hello.locks) = (None, 1);
+    let mut again = press.link_with(&world, hello).await;
+    assert!(again.offered_without_lock().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stays_locked_is_said_again_before_the_policy_that_lifts_the_rest() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    let mut press = world.enroll("press-7", 1).await;
+    let mut link = press.link(&world).await;
+    press.take(&mut link).await;
+    done(&world, &["lock", "add", "user", "otto", "--on", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (1, vec![otto(&world)]));
+    done(&world, &["lock", "add", "device", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (2, vec![LockTarget::Device, otto(&world)]));
+    link.lock_taken(2).await;
+    done(&world, &["lock", "lift", "device", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (3, vec![otto(&world)]));
+    link.lock_taken(3).await;
+    press.take(&mut link).await;
+    assert_eq!(press.snapshot().locks_cleared, 2);
+    done(&world, &["lock", "lift", "user", "otto", "--on", "press-7"]).await;
+    press.take(&mut link).await;
+    assert_eq!(press.snapshot().locks_cleared, 3);
+    let (code, _, error) = command(&world, &["lock", "lift", "user", "otto", "--on", "press-7"]).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("user `otto` is not locked there"), "{error}");
+    assert_eq!(done(&world, &["lock", "list"]).await["locks"], serde_json::json!([]));
+    // Locked again, the sequence goes on.
+    done(&world, &["lock", "add", "device", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (4, vec![LockTarget::Device]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_holds_a_lock_which_nobody_here_signed_is_followed_and_can_be_lifted() {
+    let world = World::with_sample("direct-sales").await;
+    let mut press = world.enroll("press-7", 1).await;
+    let mut hello = press.hello();
+    hello.locks = 40;
+    let mut link = press.link_with(&world, hello).await;
+    press.take(&mut link).await;
+    done(&world, &["lock", "lift", "device", "press-7"]).await;
+    press.take(&mut link).await;
+    assert_eq!(press.snapshot().locks_cleared, 40);
+    done(&world, &["lock", "add", "device", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (41, vec![LockTarget::Device]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_out_everywhere_has_no_pass_of_before_on_any_device() {
+    let world = World::with_sample("direct-sales").await;
+    let (laptop, mut press) = (world.join("otto", 10, PASSWORD).await, world.enroll("press-7", 1).await);
+    let mut link = press.link(&world).await;
+    press.take(&mut link).await;
+    let tablet = world.dial(&key(11)).await;
+    let before = pass(&world, tablet.login("acme", "otto", PASSWORD, None).await);
+    press.take(&mut link).await;
+    assert_eq!(laptop.ask(&HubRequest::LogoutEverywhere).await, HubAnswer::Done);
+    press.take(&mut link).await;
+    let row = press.snapshot().users[0].clone();
+    assert_eq!(row.keys, [key(11).public()]);
+    assert!(row.passes_from > before.issued, "{row:?}");
+    assert_eq!(laptop.ask(&HubRequest::LogoutEverywhere).await, HubAnswer::Refused(Refusal::UnknownKey));
+    // A new sign-in counts at once, and an administrator can cut it too.
+    let after = pass(&world, tablet.login("acme", "otto", PASSWORD, None).await);
+    assert!(after.issued >= row.passes_from);
+    done(&world, &["user", "sign-out", "otto"]).await;
+    press.take(&mut link).await;
+    assert!(press.snapshot().users[0].passes_from > after.issued);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_is_narrowed_to_what_the_user_may_see_and_to_nothing_else() {
+    let world = World::with_sample("direct-sales").await;
+    let otto = world.join("otto", 10, PASSWORD).await;
+    let press = world.enroll("press-7", 1).await;
+    let login = async |devices: &[&str], services: &[&str]| {
+        let names = |list: &[&str]| Some(list.iter().map(|it| name(it)).collect::<Vec<_>>());
+        let only = Only { devices: names(devices), services: names(services) };
+        let (account, user) = (postern_protocol::wire::text::Text::clean("acme"), name("otto"));
+        let password = PASSWORD.to_owned().try_into().unwrap();
+        otto.ask(&HubRequest::Login { account, user, password, otp: None, only }).await
+    };
+    let narrow = pass(&world, login(&["press-7"], &["web", "hmi", "web"]).await).narrow;
+    assert_eq!(narrow.devices, Some(vec![press.device]));
+    assert_eq!(narrow.services, Some(vec![name("hmi"), name("web")]));
+    // A neighbour's device, one that does not exist, and too much.
+    let refused = HubAnswer::Refused(Refusal::Narrowing);
+    assert_eq!(login(&["saw-1"], &[]).await, refused);
+    assert_eq!(login(&["nowhere"], &[]).await, refused);
+    let many: Vec<String> = (0..17).map(|it| format!("s{it}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(login(&["press-7"], &many).await, refused);
+}
