@@ -28,6 +28,9 @@ mod locks;
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]
+#[path = "agent/passes.rs"]
+mod passes;
+#[cfg(test)]
 #[path = "agent/policy.rs"]
 mod policy;
 #[cfg(test)]

@@ -30,3 +30,5 @@ mod size;
 mod vectors;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod weak_keys;

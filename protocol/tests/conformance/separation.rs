@@ -9,7 +9,7 @@ use postern_protocol::policy::{Expectation, verify};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
-    Envelope, Nonce, Pass, Proof, Role, Root, SecretKey, Signed, Subject, Timestamp,
+    Envelope, Lock, Nonce, Pass, Proof, Role, Root, SecretKey, Signed, Subject, Timestamp,
 };
 
 use crate::probes::{DEVICE, EXPORTER, FLEET, fixed_root, key};
@@ -68,6 +68,9 @@ fn each_object_is_taken_from_the_keys_of_one_role_alone() {
     let opens = |bytes: &[u8]| Timestamp::open(bytes, &root, DEVICE, nonce).is_ok();
     assert_eq!(makers(&timestamp, opens), [Role::Timestamp]);
 
+    let locks = |bytes: &[u8]| Lock::verify(bytes, &root, DEVICE).is_ok();
+    assert_eq!(makers(&samples::lock(), locks), [Role::Lock]);
+
     let pass = Pass { factors: Vec::new(), ..samples::pass() };
     let signs_in = |bytes: &[u8]| {
         let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, bytes);
@@ -90,8 +93,9 @@ fn no_object_passes_for_one_of_another_kind_whoever_signed_it() {
     let next = Envelope::seal(&Root { version: 2, ..fixed_root() }, &everybody).unwrap();
     let snapshot = Envelope::seal(&samples::snapshot(), &everybody).unwrap();
     let pass = Envelope::seal(&samples::pass(), &everybody).unwrap();
+    let lock = Envelope::seal(&samples::lock(), &everybody).unwrap();
     // The same payload under another domain is another statement: its signatures do not hold.
-    for sealed in [&next, &snapshot, &pass] {
+    for sealed in [&next, &snapshot, &pass, &lock] {
         for domain in 0..=u8::MAX {
             let mut renamed = sealed.clone();
             renamed[1] = domain;
@@ -100,6 +104,7 @@ fn no_object_passes_for_one_of_another_kind_whoever_signed_it() {
                 root.accept_next(&renamed).is_ok(),
                 verify(&renamed, &expected).is_ok(),
                 Timestamp::open(&renamed, &root, DeviceId::new([0xd1; 8]), nonce).is_ok(),
+                Lock::verify(&renamed, &root, DeviceId::new([0xd1; 8])).is_ok(),
                 Envelope::open::<Pass>(&renamed, root.role(Role::Identity).unwrap()).is_ok(),
             ];
             assert_eq!(taken.iter().filter(|taken| **taken).count(), usize::from(own), "domain {domain}");
