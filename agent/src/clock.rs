@@ -83,6 +83,11 @@ impl Clock {
         self.change(|watch, now| watch.handle_refused(claimed, code, now));
     }
 
+    /// A root came into force.
+    pub(crate) fn learn_root(&self, version: u32) {
+        self.change(|watch, now| watch.handle_root(version, now));
+    }
+
     /// A pass was verified that was signed at `issued`.
     pub(crate) fn learn_pass(&self, issued: UnixTime) {
         self.change(|watch, now| watch.handle_signed(issued, now));

@@ -18,12 +18,13 @@ use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
-use postern_protocol::trust::{Root, SecretKey};
+use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::quic::{BindError, Endpoint, Role, Settings};
 
+use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::clock::Clock;
 use crate::config::{Config, Gso};
@@ -67,7 +68,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
 struct Core {
     device: DeviceId,
     keys: Arc<DeviceKeys>,
-    root: Root,
+    anchor: Anchor,
     boots: u32,
     gate: Arc<Gate>,
     registry: Arc<Registry>,
@@ -98,8 +99,6 @@ async fn serve(
     announce(listening, json);
     let uplink = Uplink {
         keys: Arc::clone(&core.keys),
-        hub_key: boot.enrollment.hub_key,
-        hubs: boot.enrollment.hubs,
         boots: boot.boots,
         life: life()?,
         key_wanted: None,
@@ -140,11 +139,12 @@ impl Core {
         let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
         let clock = Arc::new(Clock::new(&boot.memory(root.version)));
         let keyring = Keyring::new(&keys.present(), root.fleet, device)?;
-        let gate = Arc::new(Gate::new(Arc::clone(&clock)));
+        let anchor = Anchor::new(root);
+        let gate = Arc::new(Gate::new(Arc::clone(&clock), anchor.clone()));
         Ok(Self {
             device,
             keys: Arc::new(keys),
-            root,
+            anchor,
             boots: boot.boots,
             secrets: Arc::new(Secrets::new(keyring, Arc::clone(&gate), boot.secrets.clone())),
             gate,
@@ -160,7 +160,8 @@ impl Core {
         let parts = Parts {
             device: self.device,
             keys: Arc::clone(&self.keys),
-            root: self.root.clone(),
+            anchor: self.anchor.clone(),
+            enrollment: boot.enrollment.clone(),
             floor: boot.floor,
             store: self.store.clone(),
             gate: Arc::clone(&self.gate),
@@ -174,7 +175,7 @@ impl Core {
         let (members, strangers) = Context::places(config.caps);
         Context {
             device: self.device,
-            root: self.root.clone(),
+            anchor: self.anchor.clone(),
             gate: Arc::clone(&self.gate),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
@@ -190,6 +191,7 @@ impl Core {
         Answers {
             device: self.device,
             keys: Arc::clone(&self.keys),
+            anchor: self.anchor.clone(),
             boots: self.boots,
             started: Instant::now(),
             listening,

@@ -20,6 +20,7 @@ use postern_protocol::policy::{
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
 
+use crate::anchor::Anchor;
 use crate::clock::Clock;
 
 /// The policy in force and the time by which it is judged.
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 pub(crate) struct Gate {
     policy: watch::Sender<Option<Arc<Index>>>,
     clock: Arc<Clock>,
+    anchor: Anchor,
 }
 
 /// Tunnels that count against the limits of one request.
@@ -51,8 +53,8 @@ pub(crate) enum Stage {
 
 impl Gate {
     /// A gate that denies everything.
-    pub(crate) fn new(clock: Arc<Clock>) -> Self {
-        Self { policy: watch::Sender::new(None), clock }
+    pub(crate) fn new(clock: Arc<Clock>, anchor: Anchor) -> Self {
+        Self { policy: watch::Sender::new(None), clock, anchor }
     }
 
     /// Puts a snapshot in force. Live tunnels must be decided again before anything else happens.
@@ -69,6 +71,12 @@ impl Gate {
                 *index = Arc::new(Index::clone(index).under(locks));
             }
         });
+    }
+
+    /// Takes the policy out of force: the root does not vouch for it any more. Live tunnels must be decided again before
+    /// anything else happens.
+    pub(crate) fn withdraw(&self) {
+        self.policy.send_replace(None);
     }
 
     /// Decides one request under the policy of this moment.
@@ -148,7 +156,8 @@ impl Gate {
             freshness: match stage {
                 Stage::Opening => reading.opening,
                 Stage::Live => reading.live,
-            },
+            }
+            .until(self.anchor.expires()),
             open: counts.device,
             open_by_user: counts.user,
             open_on_service: counts.service,

@@ -6,7 +6,8 @@
 //! 3. `gate` holds the policy in force and is the only caller of `decide`; `registry` holds the live tunnels and
 //!    has them decided again; `audit` records.
 //! 4. `secrets` opens the passwords of machines by name, for as long as one is used.
-//! 5. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least.
+//! 5. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
+//!    and `anchor` which root is in force.
 //!
 //! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
 //! store, clock, control and identity, transport, protocol.
@@ -14,6 +15,7 @@
 //! Deliberately absent: any way to change policy on the device, any address that comes from a peer, and any queue
 //! that waits for capacity.
 
+mod anchor;
 mod args;
 mod audit;
 mod clock;

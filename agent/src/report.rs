@@ -13,7 +13,7 @@ use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::policy::{Explanation, Index, Kind, Origin, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::LockTarget;
+use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
 
 use crate::registry::Session;
@@ -38,6 +38,8 @@ pub(crate) struct StatusReport {
     pub(crate) uptime_s: u64,
     /// Where clients are served.
     pub(crate) listening: SocketAddr,
+    /// The root in force.
+    pub(crate) root: RootReport,
     /// The policy in force.
     pub(crate) policy: Option<PolicyReport>,
     /// What is locked until a policy lifts it.
@@ -57,6 +59,27 @@ pub(crate) struct StatusReport {
     pub(crate) alarms: Vec<AlarmReport>,
     /// The audit trail.
     pub(crate) audit: AuditReport,
+}
+
+/// The root in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RootReport {
+    /// Its version.
+    pub(crate) version: u32,
+    /// Its epoch of policy.
+    pub(crate) epoch: u32,
+    /// The first second in which nothing is permitted under it.
+    pub(crate) expires: UnixTime,
+    /// Whether that has come.
+    pub(crate) expired: bool,
+}
+
+impl RootReport {
+    /// The report on `root` in second `now`.
+    pub(crate) fn of(root: &Root, now: UnixTime) -> Self {
+        let Root { version, expires, policy_epoch, .. } = *root;
+        Self { version, epoch: policy_epoch, expires, expired: expires <= now }
+    }
 }
 
 /// The device's time.

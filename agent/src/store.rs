@@ -208,10 +208,11 @@ impl Boot {
 impl Databases {
     fn load(&mut self) -> Result<Boot, StoreError> {
         let known = self.policy.as_ref().and_then(|db| logged(db.enrollment()).flatten());
-        let is_known = known.is_some();
-        let enrollment = match known {
-            Some(enrollment) => enrollment,
-            None => Enrollment::read(&self.dir)?,
+        // The newer of the two: a database that comes from a backup must not bring retired keys back.
+        let enrollment = match (known, Enrollment::read(&self.dir)) {
+            (Some(known), Ok(copy)) if copy.is_newer_than(&known) => copy,
+            (Some(known), Ok(_) | Err(_)) => known,
+            (None, copy) => copy?,
         };
         self.owner = enrollment.owner();
         let mut boot = Boot {
@@ -226,7 +227,7 @@ impl Databases {
             secrets: BTreeMap::new(),
         };
         if let Some(db) = self.policy.as_mut() {
-            if !is_known {
+            if logged(db.enrollment()).flatten().as_ref() != Some(&boot.enrollment) {
                 logged(db.keep_enrollment(&boot.enrollment));
             } else if Enrollment::read(&self.dir).ok().as_ref() != Some(&boot.enrollment) {
                 // A power cut came between an enrolment and its copy.

@@ -3,12 +3,14 @@
 //! 1. [`run`] dials the hub, whose key is pinned, and dials again with full jitter for as long as the agent lives.
 //! 2. Each link begins with the state of the world (a hello), so nothing that was lost on the way matters.
 //! 3. [`activate`] takes a pushed snapshot through verify, store, swap, decide again and record, in this order.
-//! 4. The outcome is acknowledged, or refused with a code.
+//! 4. [`chain`] takes later roots, which come before any snapshot, and has what rests on the earlier one judged again.
+//! 5. The outcome is acknowledged, or refused with a code.
 //!
 //! The gate stands before the hub is dialled and does not care whether the hub answers. Deliberately absent: trust
 //! in the hub. It can withhold a snapshot; it can neither invent nor replay one.
 
 mod activate;
+mod chain;
 mod dial;
 mod enroll;
 mod link;
@@ -19,15 +21,15 @@ use std::time::Instant;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Floor;
-use postern_protocol::trust::{PublicKey, Root};
 use postern_protocol::wire::control::Life;
 use postern_transport::backoff::Backoff;
 
+use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::registry::Registry;
-use crate::store::Store;
+use crate::store::{Enrollment, Store};
 
 pub(crate) use self::activate::Activator;
 pub(crate) use self::enroll::{EnrollError, enroll};
@@ -38,10 +40,6 @@ pub(crate) use self::link::LinkError;
 pub(crate) struct Uplink {
     /// The device's keys.
     pub(crate) keys: Arc<DeviceKeys>,
-    /// The key by which the hub is recognised.
-    pub(crate) hub_key: PublicKey,
-    /// Where it listens, tried in order.
-    pub(crate) hubs: Vec<SocketAddr>,
     /// How often the agent was started with this state.
     pub(crate) boots: u32,
     /// This run of the agent.
@@ -66,7 +64,9 @@ pub(crate) struct Parts {
     /// Its keys.
     pub(crate) keys: Arc<DeviceKeys>,
     /// Who may sign snapshots.
-    pub(crate) root: Root,
+    pub(crate) anchor: Anchor,
+    /// What is stored with each new root.
+    pub(crate) enrollment: Enrollment,
     /// The highest snapshot that was accepted.
     pub(crate) floor: Option<Floor>,
     /// Where snapshots are stored.

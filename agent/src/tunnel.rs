@@ -21,10 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use postern_protocol::id::DeviceId;
-use postern_protocol::trust::Root;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Incoming};
 
+use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::config::Caps;
 use crate::gate::Gate;
@@ -39,7 +39,7 @@ pub(crate) struct Context {
     /// This device.
     pub(crate) device: DeviceId,
     /// Who may sign passes.
-    pub(crate) root: Root,
+    pub(crate) anchor: Anchor,
     /// The policy in force.
     pub(crate) gate: Arc<Gate>,
     /// The live tunnels.

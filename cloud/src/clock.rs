@@ -29,6 +29,24 @@ pub(crate) fn parse_span(text: &str) -> Result<SignedDuration, SpanFault> {
     text.parse().map_err(|_| SpanFault)
 }
 
+/// Reads a span of time that may have years and months.
+pub(crate) fn parse_lifetime(text: &str) -> Result<jiff::Span, LifetimeFault> {
+    text.parse().map_err(|_| LifetimeFault)
+}
+
+/// The time after a span by the calendar, UTC; none when it is before `from` or beyond the end of the calendar.
+pub(crate) fn after(from: UnixTime, span: jiff::Span) -> Option<UnixTime> {
+    let secs = i64::try_from(from.as_secs()).ok()?;
+    let start = Timestamp::from_second(secs).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+    let end = u64::try_from(start.checked_add(span).ok()?.timestamp().as_second()).ok()?;
+    (end >= from.as_secs()).then_some(UnixTime::from_secs(end))
+}
+
+/// A text that is no lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time span with its unit, such as 5y, 18mo or 90d")]
+pub(crate) struct LifetimeFault;
+
 /// A text that is no span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time span with its unit, such as 15m or 2h")]
@@ -47,6 +65,17 @@ mod tests {
     fn a_span_without_its_unit_is_no_span() {
         assert_eq!(parse_span("2h"), Ok(SignedDuration::from_hours(2)));
         assert_eq!(parse_span("2"), Err(SpanFault));
+    }
+
+    #[test]
+    fn a_lifetime_goes_by_the_calendar() {
+        let from = parse("2027-01-31T00:00:00Z").unwrap();
+        let end = |text| after(from, parse_lifetime(text).unwrap()).map(show);
+        assert_eq!(end("5y").as_deref(), Some("2032-01-31T00:00:00Z"));
+        assert_eq!(end("90d").as_deref(), Some("2027-05-01T00:00:00Z"));
+        assert_eq!(end("20s").as_deref(), Some("2027-01-31T00:00:20Z"));
+        assert_eq!(end("-1d"), None);
+        assert_eq!(parse_lifetime("5").err(), Some(LifetimeFault));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod progress;
 mod remedy;
 mod review;
 mod roles;
+mod root;
 mod secret;
 mod serve;
 mod status;
@@ -89,6 +90,8 @@ pub(crate) enum CommandError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Signer(#[from] SignerError),
+    #[error(transparent)]
+    Root(#[from] root::RootError),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -168,6 +171,7 @@ impl CommandError {
                 | FoundError::Envelope(_)
                 | FoundError::Store(_) => 1,
             },
+            Self::Root(error) => error.code(),
             Self::Publish(error) => match error {
                 PublishError::Store(_) | PublishError::Signer(_) => 5,
                 PublishError::Compile(_)
@@ -239,7 +243,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn dispatch(args: Args) -> Result<Answer, CommandError> {
     let state = args.state.as_path();
     match args.command {
-        Command::Init { listen, advertise, root_keys, root_threshold } => {
+        Command::Init { listen, advertise, root: Some(root), keys, .. } => {
+            let origin = Origin::Ceremony { root: root::founding(&root)?, keys: root::given(&keys)? };
+            init::run(state, listen, advertise, origin)
+        }
+        Command::Init { listen, advertise, root: None, root_keys, root_threshold, .. } => {
             let origin = Origin::Here { keys: root_keys, threshold: root_threshold };
             init::run(state, listen, advertise, origin)
         }
@@ -282,6 +290,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),
         Command::User(UserCommand::SignOut { name }) => user::sign_out(state, &name),
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
+        Command::Root(command) => root::run(state, command),
         Command::Serve { listen } => serve::run(state, listen, args.json),
         Command::Status => status::run(state),
     }

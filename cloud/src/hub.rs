@@ -39,7 +39,7 @@ use self::links::Links;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
-use crate::signer::Signer;
+use crate::signer::{Authority, Signer};
 use crate::store::{Standing, Store, StoreError};
 use crate::visibility::visible_devices;
 
@@ -83,6 +83,10 @@ impl Hub {
         Self { store, publisher, login, links: Links::default(), attempts: Attempts::new(), news, clock }
     }
 
+    pub(crate) fn signer(&self) -> &Arc<Signer> {
+        self.publisher.signer()
+    }
+
     /// Admits connections until the endpoint is closed.
     pub async fn serve(self: Arc<Self>, endpoint: Endpoint) {
         let places = Arc::new(Semaphore::new(VISITORS));
@@ -97,6 +101,19 @@ impl Hub {
             });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Takes notice of a root that was published, before it is asked for: passes and snapshots are signed under it from
+    /// here on, and new connections are proved with its hub key. Says which key that is, when it is another one.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or the keys of the newest root are not here.
+    pub async fn refresh(self: &Arc<Self>) -> Result<Arc<Authority>, PublishError> {
+        let hub = Arc::clone(self);
+        let refreshed = tokio::task::spawn_blocking(move || {
+            hub.store.read(|tx| hub.publisher.signer().refresh(tx).map_err(PublishError::from))
+        });
+        refreshed.await.unwrap_or_else(|_| Ok(self.publisher.signer().now()))
     }
 
     /// Signs what has grown old, and with `Affected::All` what an earlier version of this program compiled otherwise.

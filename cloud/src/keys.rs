@@ -19,8 +19,8 @@ use postern_protocol::trust::{Envelope, EnvelopeFault, PublicKey, Role, RoleKeys
 
 pub use self::exchange::{Exchange, ExchangeError};
 pub use self::file::{KeyFileError, make, read};
-pub(crate) use self::founding::ROOT_LIFETIME_S;
 pub use self::founding::{FoundError, Origin, Plan, found};
+pub(crate) use self::founding::{ROOT_LIFETIME_S, make_root_keys};
 
 /// The keys of a root that a running hub holds.
 #[derive(Debug)]
@@ -54,6 +54,42 @@ impl Keys {
             audit_ack: signers(Role::AuditAck)?,
             hub: hub(state, root)?,
         })
+    }
+}
+
+impl Keys {
+    /// What a hub in this directory lacks to sign under `root`, in words.
+    ///
+    /// # Errors
+    /// A [`KeyFileError`] other than that a key is not there.
+    pub fn missing(state: &Path, root: &Root) -> Result<Vec<String>, KeyFileError> {
+        let mut missing = Vec::new();
+        let mut note = |error: KeyFileError| match error {
+            KeyFileError::Unheld { role, needed, held, .. } => {
+                let named: Vec<String> =
+                    Purpose::Role(role).named(root).iter().map(PublicKey::fingerprint).collect();
+                missing.push(format!(
+                    "  {}: {held} of {needed} keys are here, of {}",
+                    role.word(),
+                    named.join(" ")
+                ));
+                Ok(())
+            }
+            KeyFileError::NoHub { .. } => {
+                let named: Vec<String> = root.hubs.iter().map(PublicKey::fingerprint).collect();
+                missing.push(format!("  {HUB}: none of {} is here", named.join(" ")));
+                Ok(())
+            }
+            other => Err(other),
+        };
+        for purpose in Purpose::ONLINE {
+            let lack = match purpose {
+                Purpose::Role(role) => Signers::load(state, root, role).err(),
+                Purpose::Hub => hub(state, root).err(),
+            };
+            lack.map_or(Ok(()), &mut note)?;
+        }
+        Ok(missing)
     }
 }
 

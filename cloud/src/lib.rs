@@ -3,6 +3,7 @@
 //! 1. [`fleet`] reads a declarative file into a [`model`], or refuses it with the place of every error.
 //! 2. [`diff`] says who gains and loses what; [`compile`] turns the model into the policy of one device.
 //! 3. [`publish`] signs what changed, with the [`keys`] that the newest root names ([`signer`]); [`store`] keeps model and snapshots in one transaction.
+//!    Roots are drawn up and signed away from all of that ([`ceremony`]).
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
 //!    everything that one user or device is concerned with.
@@ -12,6 +13,7 @@
 
 mod args;
 mod buckets;
+pub mod ceremony;
 mod chance;
 mod clock;
 mod commands;

@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Root, RootFault};
 
 use crate::keys::{KeyFileError, Keys};
@@ -44,6 +45,13 @@ pub enum SignerError {
     /// The state could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// For how many days a root holds on, when it is time to make the next one; none before that.
+#[must_use]
+pub fn days_left(root: &Root, now: UnixTime) -> Option<u64> {
+    let left = root.expires.secs_since(now);
+    (left < NOTICE_S).then_some(left / DAY_S)
 }
 
 impl Signer {
@@ -82,3 +90,7 @@ fn read(state: &Path, tx: &Tx<'_>) -> Result<Authority, SignerError> {
     let keys = Keys::load(state, &root)?;
     Ok(Authority { root, keys })
 }
+
+const DAY_S: u64 = 24 * 3600;
+/// Time enough to bring holders together.
+const NOTICE_S: u64 = 90 * DAY_S;

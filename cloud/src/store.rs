@@ -33,7 +33,7 @@ use postern_protocol::time::UnixTime;
 use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
-pub use self::devices::{DeviceState, Refused, Standing};
+pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
 pub use self::locks::{DeviceLock, LockKind, LockRule};

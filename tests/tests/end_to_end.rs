@@ -22,6 +22,7 @@ mod end_to_end {
     pub(crate) mod offline;
     pub(crate) mod peers;
     pub(crate) mod revocation;
+    pub(crate) mod roots;
     pub(crate) mod secrets;
     pub(crate) mod stage;
     pub(crate) mod step_up;

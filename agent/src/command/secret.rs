@@ -11,6 +11,7 @@ use postern_protocol::name::Name;
 
 use super::inspect::{either, keys, online, stored};
 use super::{Trouble, View, print, prompt};
+use crate::anchor::Anchor;
 use crate::control::{AskError, Request};
 use crate::daemon::StateDir;
 use crate::exit::Exit;
@@ -59,7 +60,8 @@ pub(super) fn remove(view: &View<'_>, name: Name) -> Result<Exit, Trouble> {
 /// The secrets of this device by its stored state.
 pub(super) fn secrets(view: &View<'_>) -> Result<Secrets, Trouble> {
     let (policy, clock) = stored(view)?;
-    let gate = Gate::new(Arc::new(clock));
+    let anchor = Anchor::new(store::peek(&view.config.state_dir)?.enrollment.root()?);
+    let gate = Gate::new(Arc::new(clock), anchor);
     if let Some(index) = policy.and_then(Arc::into_inner) {
         gate.install(index);
     }

@@ -15,12 +15,13 @@ use postern_protocol::name::Name;
 use postern_protocol::trust::LockTarget;
 use postern_protocol::wire::text::Text;
 
+use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::control::{Asked, Request, Response};
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::registry::Registry;
-use crate::report::{AuditLine, AuditReport, PolicyReport, SessionReport, StatusReport, Verdict};
+use crate::report::{AuditLine, AuditReport, PolicyReport, RootReport, SessionReport, StatusReport, Verdict};
 use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::sync::LinkStatus;
@@ -30,6 +31,7 @@ use crate::sync::LinkStatus;
 pub(super) struct Answers {
     pub(super) device: DeviceId,
     pub(super) keys: Arc<DeviceKeys>,
+    pub(super) anchor: Anchor,
     pub(super) boots: u32,
     pub(super) started: Instant,
     pub(super) listening: SocketAddr,
@@ -137,6 +139,7 @@ impl Answers {
             boots: self.boots,
             uptime_s: self.started.elapsed().as_secs(),
             listening: self.listening,
+            root: RootReport::of(&self.anchor.root(), clock.now()),
             policy: self.policy(),
             locks: self.locks(),
             hub: link.hub,

@@ -15,6 +15,7 @@ use postern_protocol::trust::{
 use postern_protocol::wire::control::Held;
 
 use super::*;
+use crate::anchor::Anchor;
 use crate::clock::Clock;
 
 const FLEET: FleetId = FleetId::new([1; 8]);
@@ -78,7 +79,7 @@ fn empty() -> Gate {
     pass_time(0);
     let clock = Clock::with(|| BootTime::from_millis(SINCE_NOW_S.get() * 1000), &memory);
     clock.linked(true);
-    Gate::new(Arc::new(clock))
+    Gate::new(Arc::new(clock), Anchor::new(root()))
 }
 
 thread_local! {

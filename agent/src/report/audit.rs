@@ -139,6 +139,15 @@ impl From<Row> for AuditLine {
             }
             Event::KeyChanged { key } => Self { detail: Some(format!("key {}", key.fingerprint())), ..line },
             Event::Retired { held } => Self { version: Some(held.version), ..line },
+            Event::RootTaken { version, epoch, cut } => Self {
+                version: Some(version.into()),
+                detail: Some(format!("epoch {epoch}")),
+                count: Some(cut),
+                ..line
+            },
+            Event::RootRefused { version, code } => {
+                Self { version: Some(version.into()), reason: Some(code.word().to_owned()), ..line }
+            }
         }
     }
 }

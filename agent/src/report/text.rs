@@ -4,8 +4,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
 
 use super::{
-    AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, SessionReport,
-    StatusReport, Verdict,
+    AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, RootReport,
+    SessionReport, StatusReport, Verdict,
 };
 use crate::secrets::{SecretReport, Source};
 
@@ -17,6 +17,9 @@ pub(crate) trait Shown {
 
 impl Shown for StatusReport {
     fn text(&self) -> String {
+        let RootReport { version, epoch, expires, expired } = self.root;
+        let state = if expired { "out of date: everything is denied" } else { "in force" };
+        let root = format!("version {version} (epoch {epoch}), {state}, until {}", time(expires));
         let policy = match &self.policy {
             None => "none: everything is denied".to_owned(),
             Some(policy) => summary(policy),
@@ -47,6 +50,7 @@ impl Shown for StatusReport {
             ("key", key),
             ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
             ("listening", self.listening.to_string()),
+            ("root", root),
             ("policy", policy),
             ("locks", locks),
             ("link", link),

@@ -1,4 +1,7 @@
-//! Who this device is: what the hub assigned at enrolment, and how the hub is recognised.
+//! Who this device is: what the hub assigned at enrolment, the root in force, and how the hub is recognised.
+//!
+//! Of the chain of roots only the newest is kept, together with its digest. It was accepted step by step from the root
+//! that the enrolment code pins; whoever could write another one here could as well write another device key.
 //!
 //! It is kept twice, in `policy.db` and as a plain file with a checksum, because a damaged database must not make
 //! a site visit necessary: with it the agent starts denied and asks its hub again.
@@ -24,22 +27,27 @@ pub(crate) struct Enrollment {
     pub(crate) hub_key: PublicKey,
     /// Where the hub listens, tried in order.
     pub(crate) hubs: Vec<SocketAddr>,
-    /// Digest of the first root's payload, from the enrolment code.
+    /// Digest of the payload of a root: the one in the enrolment code, and later that of the newest.
     pub(crate) pinned: Digest,
-    /// Roots from the first to the newest, as received.
+    /// Roots as received, among them the pinned one and those that follow it.
     pub(crate) roots: Vec<Vec<u8>>,
 }
 
 impl Enrollment {
-    /// Follows the chain of roots from the pinned first to the newest, verifying each again.
+    /// Follows the chain of roots from the pinned one to the newest, verifying each again.
     pub(crate) fn root(&self) -> Result<Root, RootFault> {
-        let mut roots = self.roots.iter();
-        let first = roots.next().map_or(&[][..], Vec::as_slice);
-        let mut root = Root::accept_first(first, &self.pinned)?;
-        for next in roots {
-            root = root.accept_next(next)?;
-        }
-        Ok(root)
+        Root::accept_chain(self.roots.iter().map(Vec::as_slice), &self.pinned)
+    }
+
+    /// The same device under a newer root, which the caller has verified: what went before is forgotten.
+    pub(crate) fn under(&self, root: Vec<u8>) -> Result<Self, RootFault> {
+        Ok(Self { pinned: Root::digest_of(&root)?, roots: vec![root], ..self.clone() })
+    }
+
+    /// Whether this speaks of the same device and knows a newer root than `other`.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        let version = |enrollment: &Self| enrollment.root().map(|root| root.version).ok();
+        self.device == other.device && version(self) > version(other)
     }
 
     /// Whose floor it is: versions of one device under one chain of roots.

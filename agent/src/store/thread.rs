@@ -15,7 +15,7 @@ use postern_protocol::time::UnixTime;
 
 use super::audit::AuditDb;
 use super::policy::{PolicyDb, Replaced, StoredLock};
-use super::{Databases, StoreError, floor, wipe};
+use super::{Databases, Enrollment, StoreError, floor, wipe};
 
 /// The way to the store's thread. Clones share it.
 #[derive(Clone, Debug)]
@@ -93,6 +93,23 @@ impl Store {
     /// Why it was not stored.
     pub(crate) async fn take_lock(&self, lock: StoredLock, instead_of: Replaced) -> Result<(), StoreError> {
         self.ask(|reply| Command::Run(Errand::TakeLock { lock, instead_of, reply })).await?
+    }
+
+    /// Stores who this device is and the root in force: the database first, then the plain copy.
+    ///
+    /// # Errors
+    /// Why nothing was stored.
+    pub(crate) async fn keep_enrollment(&self, enrollment: Enrollment) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Run(Errand::KeepEnrollment { enrollment: Box::new(enrollment), reply }))
+            .await?
+    }
+
+    /// The stored snapshot, as it was received.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(crate) async fn sealed(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ask(|reply| Command::Run(Errand::Sealed { reply })).await?
     }
 
     /// The audit row of the newest snapshot was written.
@@ -203,6 +220,13 @@ enum Errand {
         instead_of: Replaced,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    KeepEnrollment {
+        enrollment: Box<Enrollment>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Sealed {
+        reply: oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>,
+    },
     Settle,
     Note {
         note: Note,
@@ -282,6 +306,12 @@ impl Keeper {
                     self.databases.policy = None;
                 }
                 let _gone = reply.send(taken);
+            }
+            Errand::KeepEnrollment { enrollment, reply } => {
+                let _gone = reply.send(self.keep_enrollment(&enrollment));
+            }
+            Errand::Sealed { reply } => {
+                let _gone = reply.send(self.policy().and_then(|db| Ok(db.stored()?.sealed)));
             }
             Errand::Settle => self.quietly(PolicyDb::settle),
             Errand::Note { note, reply } => {
@@ -365,6 +395,11 @@ impl Keeper {
         }
     }
 
+    fn keep_enrollment(&mut self, enrollment: &Enrollment) -> Result<(), StoreError> {
+        self.policy()?.keep_enrollment(enrollment)?;
+        enrollment.write(&self.databases.dir)
+    }
+
     fn quietly(&mut self, change: impl FnOnce(&mut PolicyDb) -> Result<(), StoreError>) {
         if let Err(error) = self.policy().and_then(change) {
             tracing::warn!(%error, "a note in the policy database was not stored");
@@ -426,6 +461,8 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Locked { .. }
         | Event::Unlocked { .. }
         | Event::Alarm { .. }
+        | Event::RootTaken { .. }
+        | Event::RootRefused { .. }
         | Event::Enrolled { .. }
         | Event::KeyChanged { .. }
         | Event::Retired { .. } => None,

@@ -16,6 +16,7 @@
 //! What a hostile hub can have written is bounded: the snapshot that is in force already is acknowledged and nothing
 //! else, and refusals are recorded once, a few of them in an hour.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,8 @@ use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Floor, Index, LockPlace, Locks, SnapshotFault, Taken, Verified};
 use postern_protocol::session::agent::Outcome;
-use postern_protocol::trust::{Lock, LockFault, LockTarget, Timestamp};
-use postern_protocol::wire::control::{Held, NackCode};
+use postern_protocol::trust::{Lock, LockFault, LockTarget, PublicKey, Root, Timestamp};
+use postern_protocol::wire::control::{Held, NackCode, RootCode};
 use postern_protocol::wire::text::Text;
 
 use super::Parts;
@@ -36,20 +37,21 @@ use crate::store::{Replaced, StoredLock};
 /// Takes snapshots from received bytes to acknowledged policy.
 #[derive(Debug)]
 pub(crate) struct Activator {
-    parts: Parts,
+    pub(super) parts: Parts,
     /// What is locked, whatever the policy.
     locks: Locks,
     /// Whether the snapshot in force survives a restart.
     is_stored: bool,
     /// Whether the locks in force do.
     are_locks_stored: bool,
-    refusals: Refusals,
+    refusals: Refusals<Held, NackCode>,
+    pub(super) root_refusals: Refusals<u32, RootCode>,
 }
 
-/// Which refusals are recorded; pure.
-#[derive(Debug, Default)]
-struct Refusals {
-    last: Option<(Held, NackCode)>,
+/// Which refusals are recorded, by what was refused and why; pure.
+#[derive(Debug)]
+pub(super) struct Refusals<W, C> {
+    last: Option<(W, C)>,
     /// When the present hour began.
     began: Option<Instant>,
     rows: u32,
@@ -62,7 +64,8 @@ impl Activator {
         for lock in stored {
             locks.restore(lock.place, &lock.sealed);
         }
-        Self { parts, locks, is_stored: true, are_locks_stored: true, refusals: Refusals::default() }
+        let (refusals, root_refusals) = (Refusals::new(), Refusals::new());
+        Self { parts, locks, is_stored: true, are_locks_stored: true, refusals, root_refusals }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
@@ -139,7 +142,7 @@ impl Activator {
     /// Why it is not taken, or taken and not stored.
     pub(super) async fn lock(&mut self, sealed: Vec<u8>) -> Result<(u64, u32), (NackCode, Text)> {
         let refused = |fault: LockFault| (lock_nack(&fault), Text::clean(&fault.to_string()));
-        let lock = Lock::verify(&sealed, &self.parts.root, self.parts.device).map_err(refused)?;
+        let lock = Lock::verify(&sealed, &self.parts.anchor.root(), self.parts.device).map_err(refused)?;
         let taken = self.locks.handle_lock(&lock, self.cleared(lock.epoch)).map_err(refused)?;
         let place = LockPlace { epoch: lock.epoch, sequence: lock.sequence };
         let (row, instead_of, is_new) = match taken {
@@ -167,7 +170,7 @@ impl Activator {
 
     /// The highest sequence of a lock that is held and stored, or lifted by the policy in force, in the root's epoch.
     pub(super) fn highest_lock(&self) -> u64 {
-        let epoch = self.parts.root.policy_epoch;
+        let epoch = self.parts.anchor.root().policy_epoch;
         if self.are_locks_stored { self.locks.highest(epoch).max(self.cleared(epoch)) } else { 0 }
     }
 
@@ -189,7 +192,7 @@ impl Activator {
     pub(super) fn hear(&self, sealed: &[u8]) {
         let clock = self.parts.gate.clock();
         let Some(nonce) = clock.nonce() else { return };
-        match Timestamp::open(sealed, &self.parts.root, self.parts.device, nonce) {
+        match Timestamp::open(sealed, &self.parts.anchor.root(), self.parts.device, nonce) {
             Ok(timestamp) => {
                 if clock.hear(&timestamp).attested {
                     // Time may have stepped, and a window with it.
@@ -211,8 +214,20 @@ impl Activator {
         &self.parts.registry
     }
 
-    pub(super) const fn root_version(&self) -> u32 {
-        self.parts.root.version
+    pub(super) fn root_version(&self) -> u32 {
+        self.parts.anchor.root().version
+    }
+
+    /// By which keys a hub is recognised, and where hubs listen.
+    pub(super) fn hubs(&self) -> (Vec<PublicKey>, &[SocketAddr]) {
+        let (root, enrolled) = (self.parts.anchor.root(), &self.parts.enrollment);
+        let mut keys = root.hubs.clone();
+        if keys.is_empty() {
+            keys.push(enrolled.hub_key);
+        }
+        // The one that answered at enrolment first, as long as it is genuine.
+        keys.sort_by_key(|key| *key != enrolled.hub_key);
+        (keys, &enrolled.hubs)
     }
 
     /// Whether the snapshot at the floor is the one in force, and stored. Otherwise the hub must send it again.
@@ -223,7 +238,16 @@ impl Activator {
     }
 
     fn verify(&self, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
-        let Parts { root, device, keys, floor, .. } = &self.parts;
+        self.verify_under(&self.parts.anchor.root(), sealed)
+    }
+
+    /// Whether a snapshot would be accepted under `root`.
+    pub(super) fn holds_under(&self, root: &Root, sealed: &[u8]) -> bool {
+        self.verify_under(root, sealed).is_ok()
+    }
+
+    fn verify_under(&self, root: &Root, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
+        let Parts { device, keys, floor, .. } = &self.parts;
         keys.verify(sealed, root, *device, *floor)
     }
 
@@ -262,14 +286,19 @@ impl Activator {
     }
 }
 
-impl Refusals {
+impl<W: PartialEq, C: PartialEq> Refusals<W, C> {
+    const fn new() -> Self {
+        Self { last: None, began: None, rows: 0 }
+    }
+
     /// Whether this refusal differs from the last and the hour has a row left.
-    fn is_worth_a_row(&mut self, now: Instant, held: Held, code: NackCode) -> bool {
+    pub(super) fn is_worth_a_row(&mut self, now: Instant, what: W, code: C) -> bool {
         if self.began.is_none_or(|began| now.duration_since(began) >= HOUR) {
             *self = Self { last: None, began: Some(now), rows: 0 };
         }
-        let is_worth = self.last != Some((held, code)) && self.rows < REFUSALS;
-        self.last = Some((held, code));
+        let refusal = Some((what, code));
+        let is_worth = self.last != refusal && self.rows < REFUSALS;
+        self.last = refusal;
         self.rows += u32::from(is_worth);
         is_worth
     }
@@ -330,7 +359,7 @@ mod tests {
     fn a_hub_that_pushes_nonsense_for_ever_costs_a_few_rows_an_hour() {
         let began = Instant::now();
         let held = |version| Held { epoch: 1, version, digest: Digest::new([0; 32]) };
-        let mut refusals = Refusals::default();
+        let mut refusals = Refusals::new();
         assert!(refusals.is_worth_a_row(began, held(1), NackCode::Envelope));
         assert!(!refusals.is_worth_a_row(began, held(1), NackCode::Envelope), "the same again");
         assert!(refusals.is_worth_a_row(began, held(1), NackCode::Rollback), "another reason");

@@ -1,10 +1,10 @@
-//! Dials a hub: addresses in order, its key pinned.
+//! Dials a hub: addresses in order, its key among those that the root names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::registry::ALPNS_HUB;
-use postern_transport::quic::{BindError, Connection, Endpoint, Role, Settings};
+use postern_transport::quic::{BindError, ConnectError, Connection, Endpoint, Role, Settings};
 
 use super::link::LinkError;
 
@@ -15,10 +15,10 @@ pub(super) struct Dialled {
     pub(super) hub: SocketAddr,
 }
 
-/// Connects to the first hub that answers with the pinned key.
+/// Connects to the first hub that answers with a key of a genuine hub.
 pub(super) async fn dial(
     key: &SecretKey,
-    hub_key: PublicKey,
+    hub_keys: &[PublicKey],
     hubs: &[SocketAddr],
 ) -> Result<Dialled, LinkError> {
     let settings = Settings::control();
@@ -26,7 +26,7 @@ pub(super) async fn dial(
     for hub in hubs {
         // One socket per attempt and family: a wildcard socket picks the interface that leads to this hub.
         let endpoint = bind(*hub, key, &settings)?;
-        match endpoint.connect(*hub, hub_key, ALPNS_HUB, &settings).await {
+        match connect(&endpoint, *hub, hub_keys, &settings).await {
             Ok(connection) => return Ok(Dialled { endpoint, connection, hub: *hub }),
             Err(error) => {
                 tracing::debug!(%hub, %error, "a hub cannot be reached");
@@ -35,6 +35,22 @@ pub(super) async fn dial(
         }
     }
     Err(last)
+}
+
+/// Pins the first key; where the hub proves another one that is genuine too, pins that one.
+async fn connect(
+    endpoint: &Endpoint,
+    hub: SocketAddr,
+    hub_keys: &[PublicKey],
+    settings: &Settings,
+) -> Result<Connection, ConnectError> {
+    let Some(first) = hub_keys.first() else { return Err(ConnectError::NoProtocol) };
+    match endpoint.connect(hub, *first, ALPNS_HUB, settings).await {
+        Err(ConnectError::UnexpectedKey { found, .. }) if hub_keys.contains(&found) => {
+            endpoint.connect(hub, found, ALPNS_HUB, settings).await
+        }
+        connected => connected,
+    }
 }
 
 /// The local address from which `hub` is reached. Sends nothing.

@@ -81,7 +81,7 @@ pub(crate) async fn enroll(
     invitation: &Invitation,
     label: &str,
 ) -> Result<DeviceId, EnrollError> {
-    let dialled = dial(key, invitation.hub_key, &invitation.hubs).await?;
+    let dialled = dial(key, &[invitation.hub_key], &invitation.hubs).await?;
     let request = HubRequest::Enroll {
         secret: invitation.secret,
         label: Text::clean(label),

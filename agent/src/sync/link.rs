@@ -74,7 +74,8 @@ impl From<FrameFault> for LinkError {
 
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
-    let dialled = match dial(&uplink.keys.present(), uplink.hub_key, &uplink.hubs).await {
+    let (hub_keys, hubs) = uplink.activator.hubs();
+    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs).await {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
@@ -175,6 +176,10 @@ impl Talk {
             Some(Event::KeyWanted) => prepare_key(uplink),
             Some(Event::Timestamp { bytes }) => uplink.activator.hear(&bytes),
             Some(Event::Lock { bytes }) => self.sync.handle_lock(uplink.activator.lock(bytes).await),
+            Some(Event::Root(bytes)) => {
+                let outcome = uplink.activator.take_root(bytes).await;
+                self.sync.handle_root_outcome(outcome);
+            }
             Some(Event::UpToDate) | None => {}
         }
         Ok(())

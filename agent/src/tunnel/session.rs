@@ -4,7 +4,8 @@
 //! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
 //! 3. A later pass of the same user replaces the earlier one for new requests, and for live tunnels where it is at
 //!    least as good: so a second factor that is growing old is proved again without losing a tunnel.
-//! 4. A pass of another user is refused: a connection speaks for one person as long as it lives.
+//! 4. When a root came into force that does not vouch for the newest pass, the connection is closed with its tunnels.
+//! 5. A pass of another user is refused: a connection speaks for one person as long as it lives.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,8 @@ struct Known {
     subject: Arc<Subject>,
     /// The end of the one that lasts longest, by which a live tunnel may have been permitted.
     ends: UnixTime,
+    /// The newest as it was presented, to be judged again under a later root.
+    presented: (Vec<u8>, Proof),
 }
 
 /// Whose place the connection takes up. Held, never read: dropping it makes room.
@@ -66,6 +69,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         refused: AtomicU32::new(0),
     });
     let mut known = session.known.subscribe();
+    let mut roots = session.context.anchor.listen();
     let deadline = Instant::now() + PATIENCE;
     let mut is_known = false;
     let mut streams = JoinSet::new();
@@ -85,6 +89,10 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
                 }
             }
             changed = known.changed(), if !is_known => is_known = changed.is_ok() && session.is_member(),
+            Ok(()) = roots.changed() => if !session.holds() {
+                connection.close(CloseCode::Denied(Reason::BadPass).number(), b"the pass is not genuine any more");
+                break;
+            },
             () = &mut expired, if is_known => {
                 connection.close(CloseCode::Denied(Reason::BadPass).number(), b"the pass is over");
                 break;
@@ -146,13 +154,20 @@ impl Session {
     }
 
     async fn authenticate(&self, pass: &[u8], proof: Proof) -> Answer {
-        let taken = self.verify(pass, proof).and_then(|subject| self.take(Arc::new(subject)));
+        let taken =
+            self.verify(pass, proof).and_then(|subject| self.take(Arc::new(subject), (pass.to_vec(), proof)));
         match taken {
             Ok(subject) => self.welcome(&subject, pass),
             Err(NotKnown::Lost) => Answer::Failed(Failure::Internal),
             Err(NotKnown::NoRoom) => Answer::Failed(Failure::Busy),
             Err(fault @ (NotKnown::Pass(_) | NotKnown::AnotherUser)) => self.refuse(&fault).await,
         }
+    }
+
+    /// Whether the newest pass, if there is one, holds under the root of this moment.
+    fn holds(&self) -> bool {
+        let presented = self.known.borrow().as_ref().map(|known| known.presented.clone());
+        presented.is_none_or(|(pass, proof)| self.verify(&pass, proof).is_ok())
     }
 
     async fn refuse(&self, fault: &NotKnown) -> Answer {
@@ -197,7 +212,8 @@ impl Session {
         let presented = Presented { pass, proof, exporter: &exporter, peer_key: self.connection.peer_key() };
         let context = &self.context;
         let clock = context.gate.clock();
-        let authenticate = || Subject::authenticate(&presented, context.device, &context.root, clock.now());
+        let root = context.anchor.root();
+        let authenticate = || Subject::authenticate(&presented, context.device, &root, clock.now());
         match authenticate() {
             // Everything else about it holds. Where nobody has said what time it is, it is at least that late.
             Err(PassFault::NotYet { issued, .. }) if !clock.is_attested() => {
@@ -209,7 +225,7 @@ impl Session {
     }
 
     /// Makes a verified pass the newest of this connection, and that of its live tunnels where it is as good.
-    fn take(&self, subject: Arc<Subject>) -> Result<Arc<Subject>, NotKnown> {
+    fn take(&self, subject: Arc<Subject>, presented: (Vec<u8>, Proof)) -> Result<Arc<Subject>, NotKnown> {
         let mut taken = Ok(());
         // As one step: of two passes that come at once, the second is compared with the first.
         self.known.send_if_modified(|known| {
@@ -225,7 +241,7 @@ impl Session {
                 return false;
             }
             let ends = known.as_ref().map_or(subject.expires(), |known| known.ends.max(subject.expires()));
-            *known = Some(Known { subject: Arc::clone(&subject), ends });
+            *known = Some(Known { subject: Arc::clone(&subject), ends, presented: presented.clone() });
             true
         });
         taken?;

@@ -389,7 +389,9 @@ async fn sync(
                     Event::NextKey(next) => {
                         drop(shared.told.send(Told::NextKey(next, connection.peer_key())));
                     }
-                    Event::Moved(_)
+                    Event::RootTaken { .. }
+                    | Event::RootRefused { .. }
+                    | Event::Moved(_)
                     | Event::Asked
                     | Event::LockTaken { .. }
                     | Event::LockRefused { .. } => {}

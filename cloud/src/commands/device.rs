@@ -204,6 +204,11 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             .filter(|alarm| alarm.device == device.name)
             .map(|alarm| alarm.kind.word())
             .collect();
+        let root = match (device.root, &device.root_refused) {
+            (_, Some(refused)) => format!("refused {} ({})", refused.version, refused.code),
+            (Some(version), None) => version.to_string(),
+            (None, None) => "-".to_owned(),
+        };
         let shown =
             |version: Option<u64>| version.map_or_else(|| "-".to_owned(), |version| version.to_string());
         rows.push(vec![
@@ -214,6 +219,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             shown(latest),
             refused
                 .map_or_else(|| "-".to_owned(), |refused| format!("{} ({})", refused.version, refused.code)),
+            root,
             device.seen.map_or_else(|| "never".to_owned(), clock::show),
             if alarms.is_empty() { "-".to_owned() } else { alarms.join(",") },
             fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.to_string()),
@@ -226,6 +232,10 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "online": online,
             "applied": device.applied,
             "latest": latest,
+            "root": device.root,
+            "root_refused": device.root_refused.as_ref().map(|refused| json!({
+                "version": refused.version, "code": refused.code, "detail": refused.detail,
+            })),
             "refused": refused.map(|refused| json!({
                 "version": refused.version, "code": refused.code, "detail": refused.detail, "final": refused.is_final,
             })),
@@ -239,7 +249,8 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "decommissioned": device.retired,
         }));
     }
-    let header = ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "SEEN", "ALARMS", "KEY"];
+    let header =
+        ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "SEEN", "ALARMS", "KEY"];
     Ok(Answer { text: table(&header, rows), json: json!({ "devices": entries }) })
 }
 

@@ -75,7 +75,8 @@ async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<A
     let hub = hub::open(&store, signer, clock::now);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
-    let watcher = hub::Watcher::bind(Arc::clone(&hub), state).map_err(io("the hub's local socket"))?;
+    let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state)
+        .map_err(io("the hub's local socket"))?;
     announce(bound, json);
     let serving = tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
     let watching = tokio::spawn(watcher.run());

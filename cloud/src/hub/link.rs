@@ -3,8 +3,9 @@
 //! 1. The device is whoever enrolled the key of this connection; anybody else is told that the key is unknown.
 //! 2. Its hello is compared with what is published. A device that is ahead of this state (restored from a backup)
 //!    gets its policy again with a higher version.
-//! 3. Whenever something is published, the newest snapshot is offered; answers are stored.
-//! 4. Questions for the time are answered from what the link knows, and what is pushed is named first.
+//! 3. Roots after the one that it has are sent first, at most 64 over one link; then the link ends, and the next goes on.
+//! 4. Whenever something is published, the newest snapshot is offered; answers are stored.
+//! 5. Questions for the time are answered from what the link knows, and what is pushed is named first.
 //! 5. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
 //! A device may announce its next key: both are recognised until the next one greets, and from then on that one alone.
@@ -22,7 +23,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::FreshnessState;
-use postern_protocol::session::hub::{Event, HubSync, Published};
+use postern_protocol::session::hub::{Event, HubSync, Published, SealedRoot};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{NextKey, PublicKey};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
@@ -40,7 +41,7 @@ use crate::store::{AlarmKind, DeviceLock, StoreError, Tx};
 enum LinkEnd {
     /// The device broke a rule and is told so.
     Fault(ProtocolFault),
-    /// The connection is gone, or another one took over.
+    /// The connection is gone, or another one took over; or the device shall come again for more roots.
     Gone,
     /// The state could not be read or written.
     Failed(Failed),
@@ -65,7 +66,7 @@ pub(super) async fn run(
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
     };
-    let Greeted { device, id, newest, lock } = match greeted {
+    let Greeted { device, id, newest, lock, roots } = match greeted {
         Ok(Some(greeted)) => greeted,
         Ok(None) => return close(&connection, ProtocolFault::Unknown),
         Err(error) => {
@@ -78,6 +79,7 @@ pub(super) async fn run(
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
     newest.held.into_iter().for_each(|held| sync.handle_newest(held));
+    sync.handle_roots(roots);
     lock.sealed.into_iter().for_each(|sealed| sync.handle_lock(lock.sequence, sealed));
     let link = Link {
         hub: Arc::clone(&hub),
@@ -130,14 +132,18 @@ impl Hub {
                 tx.alarm(&device.name, kind, &detail, now)?;
                 tracing::warn!(device = %device.name, reason = kind.word(), "an alarm was raised");
             }
-            let applied = hello.held.filter(|_| hello.active).map(|held| held.version);
+            let epoch = self.publisher.signer().refresh(tx).map_err(PublishError::from)?.root.policy_epoch;
+            // Versions of an earlier epoch are worth nothing, and are numbers of their own.
+            let applied =
+                hello.held.filter(|held| hello.active && held.epoch == epoch).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
             self.links.take_over(&device.name, connection, applied.unwrap_or(0));
-            let newest = newest(tx, &device.name)?;
+            tx.root_known(&device.name, hello.root_version)?;
+            let (newest, roots) = (newest(tx, &device.name)?, roots_after(tx, hello.root_version)?);
             tx.lock_taken(&device.name, hello.locks)?;
             let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
-            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock }))
+            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock, roots }))
         })
     }
 
@@ -227,6 +233,8 @@ struct Greeted {
     id: DeviceId,
     newest: Newest,
     lock: DeviceLock,
+    /// The roots that follow its own.
+    roots: Vec<SealedRoot>,
 }
 
 /// What is newest for a device.
@@ -236,6 +244,12 @@ struct Newest {
     held: Option<Held>,
     /// What is pushed.
     offered: Option<Published>,
+}
+
+/// The roots that follow a version: one more than a link may carry, so that the link knows that there are more.
+fn roots_after(tx: &Tx<'_>, version: u32) -> Result<Vec<SealedRoot>, StoreError> {
+    let roots = tx.roots_after(version, limits::ROOT_CHAIN + 1)?;
+    Ok(roots.into_iter().map(|(version, bytes)| SealedRoot { version, bytes: bytes.into() }).collect())
 }
 
 struct Link {
@@ -262,6 +276,9 @@ impl Link {
             if let Err(end) = self.transmit().await {
                 return end;
             }
+            if self.sync.is_exhausted() {
+                return LinkEnd::Gone;
+            }
             let answer_by = self.answer_by;
             let outcome = tokio::select! {
                 (recv, received) = &mut next => {
@@ -285,7 +302,7 @@ impl Link {
 
     async fn transmit(&mut self) -> Result<(), LinkEnd> {
         while let Some(message) = self.next_message()? {
-            if matches!(message, HubMessage::Push { .. }) {
+            if matches!(message, HubMessage::Push { .. } | HubMessage::Root { .. }) {
                 self.answer_by = Some(Instant::now() + ANSWER);
             }
             let write = write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES);
@@ -330,6 +347,21 @@ impl Link {
                 self.hub.links.answered(&self.device, held.version);
                 self.note(move || {
                     hub.store.note(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
+                })
+                .await
+            }
+            Event::RootTaken { version } => {
+                self.answer_by = None;
+                tracing::info!(device = %device, version, "root taken");
+                self.note(move || hub.store.note(|tx| tx.root_taken(&device, version, now))).await?;
+                // A snapshot that was refused under the root before may be wanted now.
+                self.look().await
+            }
+            Event::RootRefused { version, code, detail } => {
+                self.answer_by = None;
+                tracing::warn!(device = %device, version, reason = code.word(), "root refused");
+                self.note(move || {
+                    hub.store.note(|tx| tx.root_refused(&device, version, code, detail.as_str(), now))
                 })
                 .await
             }
@@ -423,11 +455,12 @@ impl Link {
     /// Looks whether something newer is published.
     async fn look(&mut self) -> Result<(), LinkEnd> {
         let (hub, device, held) = (Arc::clone(&self.hub), self.device.clone(), self.sync.held());
-        let key = self.key;
+        let (key, known) = (self.key, self.sync.newest_root());
         let seen = blocking(move || {
             hub.store.read(|tx| {
                 let wanted = tx.rotation_wanted(&device, &key)?.ok_or(Refusal::UnknownKey)?;
                 let lock = tx.device_lock(&device, hub.publisher.epoch())?;
+                let roots = if tx.root_version()? > known { roots_after(tx, known)? } else { Vec::new() };
                 let term = tx.snapshot_term(&device)?;
                 // Most news is about other devices; their snapshots need not be read.
                 let newest = if term.is_some_and(|term| Some(term.held) != held) {
@@ -435,7 +468,7 @@ impl Link {
                 } else {
                     Newest::default()
                 };
-                Ok((wanted, lock, newest))
+                Ok((wanted, lock, roots, newest))
             })
         })
         .await;
@@ -443,10 +476,11 @@ impl Link {
         if matches!(seen, Err(Failed::Refused(_))) {
             return Err(LinkEnd::Fault(ProtocolFault::Unknown));
         }
-        let (wanted, lock, newest) = seen?;
+        let (wanted, lock, roots, newest) = seen?;
         if wanted {
             self.sync.handle_rotation_wanted();
         }
+        self.sync.handle_roots(roots);
         self.locked = lock.sequence;
         lock.sealed.into_iter().for_each(|sealed| self.sync.handle_lock(lock.sequence, sealed));
         newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));

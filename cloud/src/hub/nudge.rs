@@ -11,8 +11,13 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 
+use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::registry::ALPNS_HUB;
+use postern_transport::quic::{Endpoint, Settings};
+
 use super::{Hub, socket_path};
 use crate::publish::Affected;
+use crate::signer::days_left;
 
 /// Tells the hub of a state directory that something was published. Nobody need be listening.
 pub fn notify(state: &Path) {
@@ -35,6 +40,7 @@ pub fn is_running(state: &Path) -> bool {
 #[derive(Debug)]
 pub struct Watcher {
     hub: Arc<Hub>,
+    endpoint: Endpoint,
     listener: UnixListener,
 }
 
@@ -44,7 +50,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn bind(hub: Arc<Hub>, state: &Path) -> std::io::Result<Self> {
+    pub fn bind(hub: Arc<Hub>, endpoint: Endpoint, state: &Path) -> std::io::Result<Self> {
         let path = socket_path(state);
         match std::fs::remove_file(&path) {
             Ok(()) => {}
@@ -53,13 +59,15 @@ impl Watcher {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { hub, listener })
+        Ok(Self { hub, endpoint, listener })
     }
 
     /// Watches until dropped.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
+        let mut proved = self.hub.signer().now().keys.hub.public();
         let mut polls = tokio::time::interval(POLL);
         let mut renewals = tokio::time::interval(RENEWAL);
+        let mut days = tokio::time::interval(DAY);
         let (mut version, mut affected) = (None, Affected::All);
         loop {
             tokio::select! {
@@ -70,6 +78,7 @@ impl Watcher {
                         let said = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut line)).await;
                         // Whoever says nothing only looked whether a hub is here.
                         if !matches!(said, Ok(Ok(0))) {
+                            self.follow(&mut proved).await;
                             self.hub.news.publish();
                         }
                     }
@@ -78,7 +87,15 @@ impl Watcher {
                     if let Some(found) = self.data_version().await
                         && version.replace(found).is_some_and(|earlier| earlier != found)
                     {
+                        self.follow(&mut proved).await;
                         self.hub.news.publish();
+                    }
+                }
+                _ = days.tick() => {
+                    let (authority, now) = (self.hub.signer().now(), (self.hub.clock)());
+                    if let Some(days) = days_left(&authority.root, now) {
+                        let version = authority.root.version;
+                        tracing::warn!(version, days, "the root expires soon; `postern-cloud root rotate` begins the next");
                     }
                 }
                 _ = renewals.tick() => {
@@ -86,6 +103,26 @@ impl Watcher {
                         tracing::error!(%error, "old snapshots could not be renewed");
                     }
                 }
+            }
+        }
+    }
+
+    /// Follows a root that was published: its keys sign, and its hub key proves new connections.
+    async fn follow(&mut self, proved: &mut PublicKey) {
+        let before = self.hub.signer().now().root.version;
+        let authority = match self.hub.refresh().await {
+            Ok(authority) => authority,
+            Err(error) => return tracing::error!(%error, "nothing can be signed under the newest root"),
+        };
+        let (version, hub) = (authority.root.version, &authority.keys.hub);
+        if version != before {
+            tracing::info!(version, "a root is followed");
+        }
+        if hub.public() != *proved {
+            *proved = hub.public();
+            let alpns: Vec<Vec<u8>> = ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect();
+            if let Err(error) = self.endpoint.present(hub, &alpns, &Settings::hub()) {
+                tracing::error!(%error, "the new hub key cannot be used");
             }
         }
     }
@@ -99,5 +136,6 @@ impl Watcher {
 
 /// How late a publication is noticed whose nudge was lost.
 const POLL: Duration = Duration::from_secs(2);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How often snapshots are looked at for their age.
 const RENEWAL: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
-use postern_protocol::wire::control::NackCode;
+use postern_protocol::wire::control::{NackCode, RootCode};
 use postern_protocol::wire::invitation::Invitee;
 
 use super::people::{parse_name, public_key};
@@ -45,6 +45,21 @@ pub struct DeviceState {
     pub applied: Option<u64>,
     /// What it refused.
     pub refused: Option<Refused>,
+    /// The version of the root in force on it, as it says.
+    pub root: Option<u32>,
+    /// The root that it refused.
+    pub root_refused: Option<RootRefused>,
+}
+
+/// A root that a device refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootRefused {
+    /// The version.
+    pub version: u32,
+    /// The word of the reason.
+    pub code: String,
+    /// Details for people.
+    pub detail: String,
 }
 
 /// Whether a device gets its policy.
@@ -90,7 +105,8 @@ pub struct Refused {
 }
 
 const COLUMNS: &str = "name, id, key, online, seen, agent, addresses, applied, refused, refused_code, \
-                       refused_final, refused_detail, next_key, confirmed, retired, rotate";
+                       refused_final, refused_detail, next_key, confirmed, retired, rotate, root, root_refused, \
+                       root_refused_code, root_refused_detail";
 
 impl Tx<'_> {
     /// All devices that ever were in the model, by name.
@@ -234,7 +250,7 @@ impl Tx<'_> {
         self.sql.execute(
             "UPDATE device SET key = NULL, next_key = NULL, enrolled = NULL, confirmed = 1, retired = 0, rotate = 0,
              life = NULL, lives = x'', boots = 0, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
-             applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
+             root = NULL, root_refused = NULL, applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
              WHERE name = ?",
             [name.as_str()],
         )?;
@@ -302,6 +318,60 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes which root a device says that it has.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn root_known(&self, name: &Name, version: u32) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET root = ?1,
+             root_refused = CASE WHEN root_refused <= ?1 THEN NULL ELSE root_refused END WHERE name = ?2",
+            params![version, name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a device has put a root in force. What it refused before it refused under another root.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn root_taken(&self, name: &Name, version: u32, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET root = ?, root_refused = NULL, refused = NULL, seen = ? WHERE name = ?",
+            params![version, secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a device refused a root.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn root_refused(
+        &self,
+        name: &Name,
+        version: u32,
+        code: RootCode,
+        detail: &str,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET root_refused = ?, root_refused_code = ?, root_refused_detail = ?, seen = ?
+             WHERE name = ?",
+            params![version, code.word(), detail, secs(now), name.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets what is in force on devices, and what they refused: an epoch begins, and versions begin anew with it.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn epoch_begins(&self) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE device SET applied = NULL, refused = NULL", [])?;
+        Ok(())
+    }
+
     /// Notes what is in force on a device.
     ///
     /// # Errors
@@ -343,6 +413,7 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
     let (code, is_final): (Option<String>, Option<bool>) = (row.get(9)?, row.get(10)?);
     let detail: Option<String> = row.get(11)?;
     let (next_key, retired): (Option<Vec<u8>>, i64) = (row.get(12)?, row.get(14)?);
+    let (root_code, root_detail): (Option<String>, Option<String>) = (row.get(18)?, row.get(19)?);
     let version = |stored: i64| u64::try_from(stored).unwrap_or(0);
     Ok(DeviceState {
         name: parse_name(&name)?,
@@ -364,6 +435,12 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
             code: code.unwrap_or_default(),
             is_final: is_final.unwrap_or(false),
             detail: detail.unwrap_or_default(),
+        }),
+        root: row.get(16)?,
+        root_refused: row.get::<_, Option<u32>>(17)?.map(|version| RootRefused {
+            version,
+            code: root_code.unwrap_or_default(),
+            detail: root_detail.unwrap_or_default(),
         }),
     })
 }

@@ -177,4 +177,10 @@ CREATE TABLE device_lock (
     sealed   BLOB,
     applied  INTEGER NOT NULL
 ) STRICT;
+", "
+-- Which root is in force on a device, as it says, and which it refused.
+ALTER TABLE device ADD COLUMN root INTEGER;
+ALTER TABLE device ADD COLUMN root_refused INTEGER;
+ALTER TABLE device ADD COLUMN root_refused_code TEXT;
+ALTER TABLE device ADD COLUMN root_refused_detail TEXT;
 "];

@@ -32,6 +32,7 @@ mod publication;
 mod questions;
 mod removal;
 mod review;
+mod roots;
 mod samples;
 mod secrets;
 mod sign_in;

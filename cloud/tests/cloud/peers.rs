@@ -75,7 +75,7 @@ impl World {
         let endpoint = Endpoint::bind(plan.listen, &signer.now().keys.hub, role, &Settings::hub()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let hub: Arc<Hub> = hub::open(&store, signer, now);
-        tokio::spawn(Watcher::bind(Arc::clone(&hub), &state).unwrap().run());
+        tokio::spawn(Watcher::bind(Arc::clone(&hub), endpoint.clone(), &state).unwrap().run());
         tokio::spawn(hub.serve(endpoint.clone()));
         Self { store, state, address, hub_key, endpoint, _directory: directory }
     }
@@ -301,6 +301,7 @@ impl Link {
             let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
             match self.sync.handle_message(message).unwrap() {
                 Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
+                Some(Event::Root(_)) => panic!("a root came"),
                 Some(Event::UpToDate) => return None,
                 Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. }) | None => {}
             }
@@ -328,6 +329,7 @@ impl Link {
         loop {
             let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
             match self.sync.handle_message(message).unwrap() {
+                Some(Event::Root(_)) => panic!("a root came"),
                 Some(Event::Timestamp { bytes }) => {
                     let nonce = Nonce::new([nonce; 16]);
                     return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();

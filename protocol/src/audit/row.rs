@@ -9,7 +9,7 @@ use crate::name::Name;
 use crate::policy::{Kind, Origin, Reason, Target};
 use crate::time::UnixTime;
 use crate::trust::PublicKey;
-use crate::wire::control::{AlarmKind, Held, NackCode};
+use crate::wire::control::{AlarmKind, Held, NackCode, RootCode};
 use crate::wire::registry::{CloseCode, Failure};
 use crate::wire::text::Text;
 
@@ -156,6 +156,22 @@ pub enum Event {
         /// The highest sequence that it lifted.
         sequence: u64,
     },
+    /// A root came into force.
+    RootTaken {
+        /// Its version.
+        version: u32,
+        /// Its epoch of policy.
+        epoch: u32,
+        /// Tunnels that were cut because it does not vouch for the policy that was in force.
+        cut: u32,
+    },
+    /// A root was refused.
+    RootRefused {
+        /// The version that stays in force.
+        version: u32,
+        /// Why.
+        code: RootCode,
+    },
 }
 
 impl Event {
@@ -178,6 +194,8 @@ impl Event {
             Self::Enrolled { .. } => "enrolled",
             Self::KeyChanged { .. } => "key_changed",
             Self::Retired { .. } => "retired",
+            Self::RootTaken { .. } => "root_taken",
+            Self::RootRefused { .. } => "root_refused",
         }
     }
 
@@ -199,6 +217,8 @@ impl Event {
             | Self::Alarm { .. }
             | Self::Enrolled { .. }
             | Self::KeyChanged { .. }
+            | Self::RootTaken { .. }
+            | Self::RootRefused { .. }
             | Self::Retired { .. } => None,
         }
     }

@@ -59,6 +59,12 @@ impl Freshness {
     /// Worth nothing.
     pub const NEVER: Self = Self { fresh_until: UnixTime::EPOCH, offline_until: UnixTime::EPOCH };
 
+    /// The same, and worth nothing from `end` on: what a policy rests on, such as its root, may end before.
+    #[must_use]
+    pub fn until(self, end: UnixTime) -> Self {
+        Self { offline_until: self.offline_until.min(end), ..self }
+    }
+
     /// What the policy is worth in second `now`.
     #[must_use]
     pub fn state(&self, now: UnixTime) -> FreshnessState {
@@ -84,6 +90,12 @@ mod tests {
         assert_eq!(freshness.state(at(100)), FreshnessState::Stale);
         assert_eq!(freshness.state(at(199)), FreshnessState::Stale);
         assert_eq!(freshness.state(at(200)), FreshnessState::Expired);
+        let ended = freshness.until(at(150));
+        assert_eq!(
+            (ended.state(at(149)), ended.state(at(150))),
+            (FreshnessState::Stale, FreshnessState::Expired)
+        );
+        assert_eq!(freshness.until(at(250)), freshness);
         let spent = Freshness { fresh_until: at(300), offline_until: at(200) };
         assert_eq!(spent.state(at(250)), FreshnessState::Expired);
         assert_eq!(Freshness::ALWAYS.state(at(u64::MAX - 1)), FreshnessState::Fresh);

@@ -1,4 +1,4 @@
-//! The agent's end: assembles one push at a time and answers each that was completed.
+//! The agent's end: takes roots one by one, assembles one push at a time, and answers each that was completed.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use crate::limits;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
 
@@ -17,6 +17,10 @@ pub struct AgentSync {
     incoming: Option<Incoming>,
     /// A snapshot that was handed out and is not answered yet.
     judging: Option<(u64, Held)>,
+    /// Whether a root was handed out and is not answered yet.
+    judging_root: bool,
+    /// Roots that have come over this link.
+    roots: usize,
     answers: VecDeque<AgentMessage>,
 }
 
@@ -43,6 +47,27 @@ pub enum Event {
     Lock {
         /// The sealed lock.
         bytes: Vec<u8>,
+    },
+    /// A later root: verify it, put it in force, then report with [`AgentSync::handle_root_outcome`].
+    Root(Vec<u8>),
+}
+
+/// What became of a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootOutcome {
+    /// In force.
+    Taken {
+        /// Its version.
+        version: u32,
+    },
+    /// Refused.
+    Refused {
+        /// The version that stays in force.
+        version: u32,
+        /// Why.
+        code: RootCode,
+        /// Details for people.
+        detail: Text,
     },
 }
 
@@ -92,6 +117,7 @@ impl AgentSync {
             HubMessage::Timestamp { bytes } => Ok(Some(Event::Timestamp { bytes })),
             HubMessage::RotateKey => Ok(Some(Event::KeyWanted)),
             HubMessage::Lock { bytes } => Ok(Some(Event::Lock { bytes })),
+            HubMessage::Root { bytes } => self.take_root(bytes),
         }
     }
 
@@ -101,6 +127,19 @@ impl AgentSync {
         self.answers.push_back(match outcome {
             Outcome::Applied { held, cut } => AgentMessage::Ack { nonce, held, cut },
             Outcome::Refused { code, detail } => AgentMessage::Nack { nonce, held, code, detail },
+        });
+    }
+
+    /// Reports what became of the root.
+    pub fn handle_root_outcome(&mut self, outcome: RootOutcome) {
+        if !std::mem::take(&mut self.judging_root) {
+            return;
+        }
+        self.answers.push_back(match outcome {
+            RootOutcome::Taken { version } => AgentMessage::RootTaken { version },
+            RootOutcome::Refused { version, code, detail } => {
+                AgentMessage::RootRefused { version, code, detail }
+            }
         });
     }
 
@@ -149,6 +188,19 @@ impl AgentSync {
         self.answers.pop_front()
     }
 
+    fn take_root(&mut self, bytes: Vec<u8>) -> Result<Option<Event>, ProtocolFault> {
+        if bytes.len() > ROOT_SEALED_BYTES {
+            return Err(ProtocolFault::Oversize);
+        }
+        // Each costs signature checks and a write to flash; a hub that has more to say says it over the next link.
+        if self.judging_root || self.roots == limits::ROOT_CHAIN {
+            return Err(ProtocolFault::Unexpected);
+        }
+        self.roots += 1;
+        self.judging_root = true;
+        Ok(Some(Event::Root(bytes)))
+    }
+
     fn begin(&mut self, nonce: u64, held: Held, bytes: u32) -> Result<Option<Event>, ProtocolFault> {
         let expected = usize::try_from(bytes).map_err(|_| ProtocolFault::Oversize)?;
         // Refused before a byte is reserved for it.
@@ -184,6 +236,8 @@ impl AgentSync {
 
 /// Bytes of a sealed snapshot: payload, frame and signatures.
 const SEALED_BYTES: usize = limits::SNAPSHOT_BYTES + OVERHEAD;
+/// Bytes of a sealed root.
+const ROOT_SEALED_BYTES: usize = limits::ROOT_BYTES + OVERHEAD;
 
 #[cfg(test)]
 mod tests;

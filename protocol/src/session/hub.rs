@@ -1,11 +1,12 @@
-//! The hub's end: pushes the newest snapshot until the agent holds or refuses it.
+//! The hub's end: sends later roots one by one, then pushes the newest snapshot until the agent holds or refuses it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{CHUNK_BYTES, ROOT_CHAIN};
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::text::Text;
 
@@ -35,6 +36,7 @@ pub struct HubSync {
     locked: u64,
     /// A sealed lock that must go out before the next push.
     lock: Option<Vec<u8>>,
+    roots: Roots,
 }
 
 /// Whether the agent is asked for a new key; once on each link is enough.
@@ -43,6 +45,30 @@ enum Rotation {
     NotWanted,
     Wanted,
     Asked,
+}
+
+/// The roots on their way to one agent.
+#[derive(Debug)]
+struct Roots {
+    /// The version in force there.
+    version: u32,
+    /// Those that follow it, in order, and are not sent yet.
+    waiting: VecDeque<SealedRoot>,
+    /// One is sent and not answered.
+    is_asked: bool,
+    /// How many were sent over this link.
+    sent: usize,
+    /// One was refused: it would be refused again, so the next link tries.
+    is_refused: bool,
+}
+
+/// A sealed root, shared by every link that sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRoot {
+    /// Its version.
+    pub version: u32,
+    /// The sealed bytes.
+    pub bytes: Arc<[u8]>,
 }
 
 /// What a timestamp must say; the caller knows the rest, signs and sends it.
@@ -112,6 +138,20 @@ pub enum Event {
         /// Details for people.
         detail: Text,
     },
+    /// The agent has put a root in force. A snapshot that it refused before may be accepted now.
+    RootTaken {
+        /// Its version.
+        version: u32,
+    },
+    /// The agent refused a root.
+    RootRefused {
+        /// The version that it refused.
+        version: u32,
+        /// Why.
+        code: RootCode,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 #[derive(Debug)]
@@ -141,11 +181,37 @@ impl HubSync {
             rotation: Rotation::NotWanted,
             locked: hello.locks,
             lock: None,
+            roots: Roots {
+                version: hello.root_version,
+                waiting: VecDeque::new(),
+                is_asked: false,
+                sent: 0,
+                is_refused: false,
+            },
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
         }
         sync
+    }
+
+    /// Takes notice of roots that follow the one in force on the agent, in order. Those that are known, and those behind
+    /// a gap, are ignored.
+    pub fn handle_roots(&mut self, roots: impl IntoIterator<Item = SealedRoot>) {
+        for root in roots {
+            let asked = self.roots.version.saturating_add(self.roots.is_asked.into());
+            let last = self.roots.waiting.back().map_or(asked, |root| root.version);
+            if !self.roots.is_refused && last.checked_add(1) == Some(root.version) {
+                self.roots.waiting.push_back(root);
+            }
+        }
+        // A snapshot may need the root that is on its way; one that is not wholly sent begins again after it.
+        if !self.roots.waiting.is_empty()
+            && let Some(push) = self.push.take_if(|push| !push.is_sent())
+            && self.pending.is_none()
+        {
+            self.pending = Some(push.published);
+        }
     }
 
     /// Takes notice of a newer snapshot. Older ones and those already held, pushed or refused are ignored.
@@ -224,6 +290,20 @@ impl HubSync {
             }
             AgentMessage::LockTaken { sequence, cut } => Ok(Event::LockTaken { sequence, cut }),
             AgentMessage::LockRefused { code, detail } => Ok(Event::LockRefused { code, detail }),
+            AgentMessage::RootTaken { version } => {
+                self.root_answered(version)?;
+                self.roots.version = version;
+                // It was refused under another root.
+                self.refused = None;
+                Ok(Event::RootTaken { version })
+            }
+            AgentMessage::RootRefused { version, code, detail } => {
+                let refused = version.saturating_add(1);
+                self.root_answered(refused)?;
+                self.roots.is_refused = true;
+                self.roots.waiting.clear();
+                Ok(Event::RootRefused { version: refused, code, detail })
+            }
         }
     }
 
@@ -231,6 +311,10 @@ impl HubSync {
     /// answer to a question, or the name of what is pushed next, for the last question. An agent that never asked is
     /// told nothing.
     pub fn poll_naming(&mut self) -> Option<Naming> {
+        // A key that signs timestamps may be one of those that are on their way.
+        if self.roots.is_asked || !self.roots.waiting.is_empty() {
+            return None;
+        }
         let nonce = self.asked?;
         let announces = self.push.is_none() && self.pending.is_some();
         if !announces && !self.owes_time {
@@ -245,6 +329,15 @@ impl HubSync {
 
     /// The next message for the agent.
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
+        // Roots first: a lock or snapshot of a later epoch or key is worth nothing without them.
+        if self.roots.is_asked || self.is_exhausted() {
+            return None;
+        }
+        if let Some(root) = self.roots.waiting.pop_front() {
+            self.roots.is_asked = true;
+            self.roots.sent += 1;
+            return Some(HubMessage::Root { bytes: root.bytes.to_vec() });
+        }
         if let Some(bytes) = self.lock.take() {
             return Some(HubMessage::Lock { bytes });
         }
@@ -261,6 +354,25 @@ impl HubSync {
             self.rotation = Rotation::Asked;
             HubMessage::RotateKey
         })
+    }
+
+    /// Whether this link has carried as many roots as one may, and more are waiting: the next link goes on.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        !self.roots.is_asked && self.roots.sent >= ROOT_CHAIN && !self.roots.waiting.is_empty()
+    }
+
+    /// The version of the newest root that the agent has, or will have when this link has sent what it knows.
+    #[must_use]
+    pub fn newest_root(&self) -> u32 {
+        let asked = self.roots.version.saturating_add(self.roots.is_asked.into());
+        self.roots.waiting.back().map_or(asked, |root| root.version)
+    }
+
+    /// The version of the root in force on the agent, as far as this link has heard.
+    #[must_use]
+    pub const fn root_version(&self) -> u32 {
+        self.roots.version
     }
 
     /// What the agent holds in force, as far as this link has heard.
@@ -299,6 +411,15 @@ impl HubSync {
         *offset = Some(from + chunk.len());
         let offset = u32::try_from(from).unwrap_or(u32::MAX);
         Some(HubMessage::Chunk { nonce: *nonce, offset, bytes: chunk.to_vec() })
+    }
+
+    /// An answer about the root that was sent, of this version.
+    fn root_answered(&mut self, version: u32) -> Result<(), ProtocolFault> {
+        let is_next = self.roots.version.checked_add(1) == Some(version);
+        if !std::mem::take(&mut self.roots.is_asked) || !is_next {
+            return Err(ProtocolFault::Unexpected);
+        }
+        Ok(())
     }
 
     fn answered(&mut self, nonce: u64, held: Held) -> Result<(), ProtocolFault> {

@@ -1,10 +1,12 @@
 //! Agent and hub: synchronisation of policy on one long-lived stream.
 //!
 //! 1. The agent's [`Hello`] says what it holds.
-//! 2. The hub answers [`HubMessage::UpToDate`], or pushes: [`HubMessage::Push`], then [`HubMessage::Chunk`]s.
-//! 3. The agent verifies, stores, activates, and answers [`AgentMessage::Ack`] or [`AgentMessage::Nack`].
-//! 4. Once in the course of a link the agent sends [`AgentMessage::SealingKey`], to which its secrets are sealed.
-//! 5. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
+//! 2. Later roots come first, one by one ([`HubMessage::Root`]), each after the answer to the one before. At most
+//!    [`limits::ROOT_CHAIN`](crate::limits::ROOT_CHAIN) go over one link; it ends then, and the next one goes on.
+//! 3. The hub answers [`HubMessage::UpToDate`], or pushes: [`HubMessage::Push`], then [`HubMessage::Chunk`]s.
+//! 4. The agent verifies, stores, activates, and answers [`AgentMessage::Ack`] or [`AgentMessage::Nack`].
+//! 5. Once in the course of a link the agent sends [`AgentMessage::SealingKey`], to which its secrets are sealed.
+//! 6. Whenever something newer is published the hub pushes again; an unfinished push is dropped by the next one.
 //!
 //! Beside this, each by itself and at any time:
 //!
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::text::Text;
 use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
-use crate::trust::{Digest, NextKey, Nonce};
+use crate::trust::{Digest, NextKey, Nonce, RootFault};
 
 /// What the agent holds, at the beginning of every link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +104,11 @@ pub enum HubMessage {
         /// At most [`limits::LOCK_BYTES`](crate::limits::LOCK_BYTES) and the envelope around them.
         bytes: Vec<u8>,
     },
+    /// The root that follows the one in force.
+    Root {
+        /// Sealed; at most [`limits::ROOT_BYTES`](crate::limits::ROOT_BYTES) of payload.
+        bytes: Vec<u8>,
+    },
 }
 
 /// From agent to hub.
@@ -163,6 +170,20 @@ pub enum AgentMessage {
         /// Details for people.
         detail: Text,
     },
+    /// The root that was sent is in force.
+    RootTaken {
+        /// Its version.
+        version: u32,
+    },
+    /// The root that was sent is not accepted; the one before stays in force.
+    RootRefused {
+        /// The version in force.
+        version: u32,
+        /// Why.
+        code: RootCode,
+        /// Details for people.
+        detail: Text,
+    },
 }
 
 /// What an agent raises an alarm about. New kinds are added at the end.
@@ -191,6 +212,48 @@ impl AlarmKind {
             Self::Equivocation => "equivocation",
             Self::Freeze => "freeze",
             Self::Budget => "budget",
+        }
+    }
+}
+
+/// Why an agent refused a root. New codes are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootCode {
+    /// Frame, signatures of the old or the new holders, or encoding.
+    Envelope,
+    /// Another installation.
+    Fleet,
+    /// Not the version that follows.
+    Version,
+    /// The epoch went back.
+    Epoch,
+    /// Roles, thresholds or keys.
+    Form,
+}
+
+impl RootCode {
+    /// The word in logs and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::Fleet => "fleet",
+            Self::Version => "version",
+            Self::Epoch => "epoch",
+            Self::Form => "form",
+        }
+    }
+}
+
+impl From<&RootFault> for RootCode {
+    fn from(fault: &RootFault) -> Self {
+        match fault {
+            RootFault::Envelope(_) | RootFault::Digest { .. } => Self::Envelope,
+            RootFault::Fleet { .. } => Self::Fleet,
+            RootFault::Version { .. } => Self::Version,
+            RootFault::Epoch { .. } => Self::Epoch,
+            RootFault::Roles { .. } | RootFault::SharedKey { .. } | RootFault::Hubs => Self::Form,
         }
     }
 }

@@ -89,14 +89,23 @@ fn enumeration(name: &str) -> String {
     let table = samples::TABLES.iter().find(|table| table.name == name);
     let table = table.unwrap_or_else(|| panic!("no table `{name}`"));
     let unit = |name: &str| name.chars().next().is_some_and(char::is_lowercase);
-    let second =
-        if ["Role", "Kind", "Method", "Invitee", "NackCode", "Refusal", "FreshnessState", "AlarmKind"]
-            .contains(&name)
-        {
-            "meaning"
-        } else {
-            "fields"
-        };
+    let second = if [
+        "Role",
+        "Kind",
+        "Method",
+        "Invitee",
+        "NackCode",
+        "RootCode",
+        "Refusal",
+        "FreshnessState",
+        "AlarmKind",
+    ]
+    .contains(&name)
+    {
+        "meaning"
+    } else {
+        "fields"
+    };
     rows(
         &format!("number | variant | {second}"),
         table.variants.iter().zip(0..).map(|((name, fields), number)| {

@@ -6,7 +6,7 @@ use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
 use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
 use postern_protocol::trust::{NextKey, Nonce, Proof};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
@@ -56,6 +56,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::Timestamp { .. } => "Timestamp", "bytes: bytes, a sealed timestamp";
     HubMessage::RotateKey => "RotateKey", "";
     HubMessage::Lock { .. } => "Lock", "bytes: bytes, a sealed lock";
+    HubMessage::Root { .. } => "Root", "bytes: bytes";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -67,6 +68,8 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::NextKey(_) => "NextKey", "next key, section 4.8";
     AgentMessage::LockTaken { .. } => "LockTaken", "sequence: u64; cut: u32";
     AgentMessage::LockRefused { .. } => "LockRefused", "code: nack code; detail: text";
+    AgentMessage::RootTaken { .. } => "RootTaken", "version: u32";
+    AgentMessage::RootRefused { .. } => "RootRefused", "version: u32; code: root code; detail: text";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -84,6 +87,8 @@ table!(EVENT, event, Event {
     Event::Retired { .. } => "retired", "held: held";
     Event::Locked { .. } => "locked", "sequence: u64; device: bool; users: u16; categories: u16; cut: u32";
     Event::Unlocked { .. } => "unlocked", "sequence: u64";
+    Event::RootTaken { .. } => "root_taken", "version: u32; epoch: u32; cut: u32";
+    Event::RootRefused { .. } => "root_refused", "version: u32, the one that stays; code: root code";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -277,6 +282,11 @@ pub(crate) fn sync() -> Vec<Sample> {
             None,
         )
     };
+    let root_refused = AgentMessage::RootRefused {
+        version: 1,
+        code: RootCode::Version,
+        detail: text("root version 4, version 2 must follow"),
+    };
     let nack = AgentMessage::Nack {
         nonce: 9,
         held: held(),
@@ -289,6 +299,7 @@ pub(crate) fn sync() -> Vec<Sample> {
         down("push", "Three bytes follow.", HubMessage::Push { nonce: 9, held: held(), bytes: 3 }),
         down("chunk", "All of them.", HubMessage::Chunk { nonce: 9, offset: 0, bytes: vec![1, 2, 3] }),
         down("rotate-key", "Somebody asks for a new device key.", HubMessage::RotateKey),
+        down("root", "The next root.", HubMessage::Root { bytes: vec![1, 2, 3] }),
         up("ack", "In force; two tunnels were cut.", AgentMessage::Ack { nonce: 9, held: held(), cut: 2 }),
         up("nack", "Refused.", nack),
         up("moved", "The agent is reachable elsewhere.", AgentMessage::Moved { addresses: addresses() }),
@@ -312,6 +323,8 @@ pub(crate) fn sync() -> Vec<Sample> {
             "Lifted before.",
             AgentMessage::LockRefused { code: NackCode::Rollback, detail: text("lock 2 is lifted") },
         ),
+        up("root-taken", "The root is in force.", AgentMessage::RootTaken { version: 2 }),
+        up("root-refused", "The root before it stays.", root_refused),
     ]
 }
 
@@ -410,5 +423,7 @@ pub(crate) fn audit() -> Vec<Sample> {
             Event::Locked { sequence: 2, device: false, users: 2, categories: 0, cut: 1 },
         ),
         one("row-unlocked", "A snapshot lifted it.", Event::Unlocked { sequence: 2 }),
+        one("row-root-taken", "A root came into force.", Event::RootTaken { version: 2, epoch: 2, cut: 3 }),
+        one("row-root-refused", "One was refused.", Event::RootRefused { version: 2, code: RootCode::Epoch }),
     ]
 }

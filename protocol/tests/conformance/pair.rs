@@ -185,6 +185,9 @@ impl Pair {
                 | hub::Event::LockTaken { .. }
                 | hub::Event::LockRefused { .. },
             ) => {}
+            Ok(event @ (hub::Event::RootTaken { .. } | hub::Event::RootRefused { .. })) => {
+                panic!("seed {}: no root was sent, {event:?} came", self.seed)
+            }
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
                 assert_eq!(code, NackCode::Rollback, "seed {}", self.seed);
@@ -209,6 +212,7 @@ impl Pair {
                 let time = self.now + self.chance.below(200);
                 self.at(time, Step::Judged(self.link, held, bytes));
             }
+            Ok(Some(agent::Event::Root(_))) => panic!("seed {}: a root came", self.seed),
             Err(fault) => panic!("seed {}: {fault}", self.seed),
         }
     }

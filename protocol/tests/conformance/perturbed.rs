@@ -7,7 +7,9 @@ use postern_protocol::policy::{FreshnessState, Kind, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Channel, Digest, NextKey, Nonce, Proof, PublicKey, SecretKey, Signature};
 use postern_protocol::wire::codec::{self, CodecFault};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode};
+use postern_protocol::wire::control::{
+    AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode, RootCode,
+};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
@@ -274,6 +276,7 @@ proptest! {
             HubMessage::Push { nonce, held, bytes: number },
             HubMessage::Chunk { nonce, offset: number, bytes: chunk },
             HubMessage::Timestamp { bytes: bytes.clone() },
+            HubMessage::Root { bytes: bytes.clone() },
             HubMessage::RotateKey,
             HubMessage::Lock { bytes },
         ] {
@@ -282,6 +285,8 @@ proptest! {
         for message in [
             AgentMessage::Ack { nonce, held, cut: number },
             AgentMessage::Nack { nonce, held, code, detail: detail.clone() },
+            AgentMessage::RootTaken { version: number },
+            AgentMessage::RootRefused { version: number, code: RootCode::Fleet, detail: detail.clone() },
             AgentMessage::Moved { addresses },
             AgentMessage::SealingKey(announcement()),
             AgentMessage::TimeRequest { nonce: Nonce::new(question) },

@@ -19,7 +19,7 @@ use postern_protocol::trust::{
     Timestamp,
 };
 use postern_protocol::wire::codec::{self, CodecFault};
-use postern_protocol::wire::control::{AlarmKind, Held, NackCode};
+use postern_protocol::wire::control::{AlarmKind, Held, NackCode, RootCode};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::text::Text;
@@ -128,6 +128,13 @@ table!(NACK_CODE, nack_code, NackCode {
     NackCode::Storage => "storage", "it could not be stored; transient";
     NackCode::Transfer => "transfer", "the bytes did not match the announcement; transient";
 });
+table!(ROOT_CODE, root_code, RootCode {
+    RootCode::Envelope => "envelope", "frame, signatures of the old or the new holders, or encoding";
+    RootCode::Fleet => "fleet", "another fleet";
+    RootCode::Version => "version", "not the version that follows";
+    RootCode::Epoch => "epoch", "an epoch below that of the root in force";
+    RootCode::Form => "form", "roles, thresholds or keys";
+});
 
 /// Every enumeration of the wire.
 pub(crate) const TABLES: &[&Table] = &[
@@ -147,6 +154,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &NACK_CODE,
     &FRESHNESS_STATE,
     &ALARM_KIND,
+    &ROOT_CODE,
 ];
 
 /// Every golden value, in the order of the files.
@@ -534,6 +542,19 @@ fn enumerations() -> Vec<Sample> {
     {
         let sample = plain::<_, 2>("numbers", name, "What an alarm is about.", value);
         samples.push(one(sample, &ALARM_KIND, alarm_kind(value)));
+    }
+    for (value, name) in [
+        (RootCode::Envelope, "root-code-envelope"),
+        (RootCode::Fleet, "root-code-fleet"),
+        (RootCode::Version, "root-code-version"),
+        (RootCode::Epoch, "root-code-epoch"),
+        (RootCode::Form, "root-code-form"),
+    ] {
+        samples.push(one(
+            plain::<_, 2>("numbers", name, "Why a root is refused.", &value),
+            &ROOT_CODE,
+            root_code(&value),
+        ));
     }
     samples
 }

@@ -120,6 +120,10 @@ pub fn sync_agent(bytes: &[u8]) {
                 sync.handle_outcome(outcome);
                 assert!(sync.poll_transmit().is_some());
             }
+            Ok(Some(agent::Event::Root(_))) => {
+                sync.handle_root_outcome(agent::RootOutcome::Taken { version: 2 });
+                assert!(sync.poll_transmit().is_some());
+            }
             Ok(
                 Some(
                     agent::Event::UpToDate

@@ -367,7 +367,9 @@ async fn sync(
                     | Event::SealingKey(_)
                     | Event::NextKey(_)
                     | Event::LockTaken { .. }
-                    | Event::LockRefused { .. } => {}
+                    | Event::LockRefused { .. }
+                    | Event::RootTaken { .. }
+                    | Event::RootRefused { .. } => {}
                 }
             }
             changed = changes.changed() => {

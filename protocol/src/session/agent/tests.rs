@@ -130,3 +130,41 @@ fn a_timestamp_is_handed_out_as_it_came_also_within_a_push() {
     let offered = agent.handle_message(HubMessage::Chunk { nonce: 1, offset: 0, bytes: bytes.clone() });
     assert_eq!(offered, Ok(Some(Event::Offered { held, bytes })));
 }
+
+fn root(byte: u8) -> HubMessage {
+    HubMessage::Root { bytes: vec![byte; 4] }
+}
+
+#[test]
+fn roots_come_one_by_one_and_each_is_answered() {
+    let mut agent = AgentSync::new();
+    assert_eq!(agent.handle_message(root(2)), Ok(Some(Event::Root(vec![2; 4]))));
+    assert_eq!(agent.poll_transmit(), None);
+    agent.handle_root_outcome(RootOutcome::Taken { version: 2 });
+    agent.handle_root_outcome(RootOutcome::Taken { version: 3 });
+    assert_eq!(agent.poll_transmit(), Some(AgentMessage::RootTaken { version: 2 }));
+    assert_eq!(agent.poll_transmit(), None, "what was not asked is not answered");
+    assert_eq!(agent.handle_message(root(3)), Ok(Some(Event::Root(vec![3; 4]))));
+    assert_eq!(agent.handle_message(root(4)), Err(ProtocolFault::Unexpected));
+}
+
+#[test]
+fn a_refused_root_is_answered_with_the_version_that_stays() {
+    let mut agent = AgentSync::new();
+    agent.handle_message(root(2)).unwrap();
+    let (code, detail) = (RootCode::Version, Text::clean("a gap"));
+    agent.handle_root_outcome(RootOutcome::Refused { version: 1, code, detail: detail.clone() });
+    assert_eq!(agent.poll_transmit(), Some(AgentMessage::RootRefused { version: 1, code, detail }));
+}
+
+#[test]
+fn a_hub_that_sends_roots_without_end_or_too_large_ones_loses_its_link() {
+    let mut agent = AgentSync::new();
+    for version in 0..64 {
+        assert_eq!(agent.handle_message(root(version)), Ok(Some(Event::Root(vec![version; 4]))));
+        agent.handle_root_outcome(RootOutcome::Taken { version: version.into() });
+    }
+    assert_eq!(agent.handle_message(root(64)), Err(ProtocolFault::Unexpected));
+    let bytes = vec![0; ROOT_SEALED_BYTES + 1];
+    assert_eq!(AgentSync::new().handle_message(HubMessage::Root { bytes }), Err(ProtocolFault::Oversize));
+}

@@ -224,7 +224,6 @@ fn what_is_newest_is_named_although_it_is_not_pushed() {
     hub.handle_newest(held(3));
     let nonce = ask(&mut hub, 1);
     assert_eq!(hub.poll_naming(), Some(Naming { nonce, held: Some(held(5)) }));
-    assert_eq!(drain(&mut hub), [HubMessage::UpToDate]);
 }
 
 #[test]
@@ -233,4 +232,104 @@ fn an_alarm_is_handed_on() {
     let (kind, detail) = (AlarmKind::Freeze, Text::clean("version 7"));
     let alarm = AgentMessage::Alarm { kind, detail: detail.clone() };
     assert_eq!(hub.handle_message(alarm), Ok(Event::Alarm { kind, detail }));
+}
+
+fn roots(versions: std::ops::RangeInclusive<u32>) -> impl Iterator<Item = SealedRoot> {
+    versions.map(|version| SealedRoot { version, bytes: version.to_le_bytes().as_slice().into() })
+}
+
+fn root(version: u32) -> HubMessage {
+    HubMessage::Root { bytes: version.to_le_bytes().to_vec() }
+}
+
+fn taken(version: u32) -> AgentMessage {
+    AgentMessage::RootTaken { version }
+}
+
+#[test]
+fn later_roots_go_one_by_one_before_any_snapshot() {
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
+    hub.handle_roots(roots(2..=3));
+    assert_eq!((drain(&mut hub), hub.newest_root()), (vec![root(2)], 3));
+    assert_eq!(hub.handle_message(taken(2)), Ok(Event::RootTaken { version: 2 }));
+    assert_eq!(drain(&mut hub), [root(3)]);
+    assert_eq!(hub.handle_message(taken(3)), Ok(Event::RootTaken { version: 3 }));
+    assert_eq!((hub.root_version(), drain(&mut hub)), (3, vec![push(1, 5, 3), chunk(1, 0, 3)]));
+}
+
+#[test]
+fn an_agent_with_nothing_but_a_root_to_take_is_told_afterwards_that_it_is_up_to_date() {
+    let mut hub = HubSync::new(&hello(Some(held(5)), true), Some(published(5, 3)), 1);
+    hub.handle_roots(roots(2..=2));
+    assert_eq!(drain(&mut hub), [root(2)]);
+    hub.handle_message(taken(2)).unwrap();
+    assert_eq!(drain(&mut hub), [HubMessage::UpToDate]);
+}
+
+#[test]
+fn a_push_that_is_not_wholly_sent_begins_again_after_the_root() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 2 * CHUNK_BYTES)), 1);
+    assert!(hub.poll_transmit().is_some() && hub.poll_transmit().is_some());
+    hub.handle_roots(roots(2..=2));
+    assert_eq!(drain(&mut hub), [root(2)]);
+    hub.handle_message(taken(2)).unwrap();
+    assert_eq!(hub.poll_transmit(), Some(push(2, 1, u32::try_from(2 * CHUNK_BYTES).unwrap())));
+}
+
+#[test]
+fn roots_that_are_known_or_leave_a_gap_are_not_sent() {
+    let mut hub = HubSync::new(&Hello { root_version: 3, ..hello(Some(held(5)), true) }, None, 1);
+    hub.handle_roots(roots(1..=3));
+    hub.handle_roots(roots(5..=6));
+    assert_eq!(drain(&mut hub), [HubMessage::UpToDate]);
+    hub.handle_roots(roots(4..=4));
+    hub.handle_roots(roots(4..=5));
+    assert_eq!(drain(&mut hub), [root(4)]);
+    hub.handle_roots(roots(4..=5));
+    hub.handle_message(taken(4)).unwrap();
+    assert_eq!(drain(&mut hub), [root(5)]);
+    hub.handle_message(taken(5)).unwrap();
+    assert_eq!(drain(&mut hub), []);
+}
+
+#[test]
+fn after_sixty_four_roots_the_link_is_exhausted_and_the_next_one_goes_on() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    hub.handle_roots(roots(2..=71));
+    for version in 2..=65 {
+        assert_eq!((drain(&mut hub), hub.is_exhausted()), (vec![root(version)], false));
+        hub.handle_message(taken(version)).unwrap();
+    }
+    assert_eq!((drain(&mut hub), hub.is_exhausted()), (vec![], true));
+    let later = Hello { root_version: 65, ..hello(None, false) };
+    let mut hub = HubSync::new(&later, Some(published(1, 3)), 1);
+    hub.handle_roots(roots(66..=71));
+    for version in 66..=71 {
+        assert_eq!(drain(&mut hub), [root(version)]);
+        hub.handle_message(taken(version)).unwrap();
+    }
+    assert_eq!((drain(&mut hub).len(), hub.is_exhausted()), (2, false));
+}
+
+#[test]
+fn a_refused_root_stops_the_chain_and_not_the_policy() {
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
+    hub.handle_roots(roots(2..=4));
+    assert_eq!(drain(&mut hub), [root(2)]);
+    let (code, detail) = (RootCode::Envelope, Text::clean("too few"));
+    let refused = AgentMessage::RootRefused { version: 1, code, detail: detail.clone() };
+    assert_eq!(hub.handle_message(refused), Ok(Event::RootRefused { version: 2, code, detail }));
+    hub.handle_roots(roots(2..=4));
+    assert_eq!(drain(&mut hub), [push(1, 5, 3), chunk(1, 0, 3)]);
+}
+
+#[test]
+fn an_answer_to_no_root_or_about_another_is_a_fault() {
+    let unexpected = Err(ProtocolFault::Unexpected);
+    let mut hub = HubSync::new(&hello(None, false), None, 1);
+    assert_eq!(hub.handle_message(taken(2)), unexpected);
+    hub.handle_roots(roots(2..=2));
+    assert_eq!(hub.handle_message(taken(2)), unexpected, "before it was sent");
+    assert_eq!(drain(&mut hub), [root(2)]);
+    assert_eq!(hub.handle_message(taken(3)), unexpected);
 }
