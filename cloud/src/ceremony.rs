@@ -153,10 +153,10 @@ impl RootFile {
         let public = key.public();
         let is_holder = |root: &Root| root.role(Role::Root).is_ok_and(|role| role.keys.contains(&public));
         if !is_holder(&self.root()?) && !self.previous()?.as_ref().is_some_and(is_holder) {
-            return Err(RootFileFault::Stranger(public.fingerprint()));
+            return Err(RootFileFault::Stranger(public.fingerprint().to_string()));
         }
         let sealed = Envelope::countersign::<Root>(&self.sealed, key).map_err(|fault| match fault {
-            EnvelopeFault::Order => RootFileFault::Signed(public.fingerprint()),
+            EnvelopeFault::Order => RootFileFault::Signed(public.fingerprint().to_string()),
             other => RootFileFault::Envelope(other),
         })?;
         Ok(Self { previous: self.previous.clone(), sealed })
@@ -292,7 +292,7 @@ fn apply(root: &mut Root, change: Change) -> Result<(), ChangeFault> {
         }
     };
     let Some(keys) = keys else { return Ok(()) };
-    let (purpose, shown) = (purpose.word(), key.fingerprint());
+    let (purpose, shown) = (purpose.word(), key.fingerprint().to_string());
     match (keys.binary_search(&key), adds) {
         (Ok(_), true) => return Err(ChangeFault::Present { purpose, key: shown }),
         (Err(_), false) => return Err(ChangeFault::Absent { purpose, key: shown }),

@@ -67,7 +67,7 @@ impl Keys {
         let mut note = |error: KeyFileError| match error {
             KeyFileError::Unheld { role, needed, held, .. } => {
                 let named: Vec<String> =
-                    Purpose::Role(role).named(root).iter().map(PublicKey::fingerprint).collect();
+                    Purpose::Role(role).named(root).iter().map(|key| key.fingerprint().to_string()).collect();
                 missing.push(format!(
                     "  {}: {held} of {needed} keys are here, of {}",
                     role.word(),
@@ -76,7 +76,7 @@ impl Keys {
                 Ok(())
             }
             KeyFileError::NoHub { .. } => {
-                let named: Vec<String> = root.hubs.iter().map(PublicKey::fingerprint).collect();
+                let named: Vec<String> = root.hubs.iter().map(|key| key.fingerprint().to_string()).collect();
                 missing.push(format!("  {HUB}: none of {} is here", named.join(" ")));
                 Ok(())
             }

@@ -113,7 +113,9 @@ impl AuditDb {
                 | Event::KeyChanged { .. }
                 | Event::Retired { .. }
                 | Event::Locked { .. }
-                | Event::Unlocked { .. } => {}
+                | Event::Unlocked { .. }
+                | Event::RootTaken { .. }
+                | Event::RootRefused { .. } => {}
             }
         }
         Ok(None)

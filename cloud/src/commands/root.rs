@@ -87,7 +87,7 @@ pub(super) fn run(state: &Path, command: RootCommand) -> Result<Answer, CommandE
 /// Only the public half is printed, on a line of its own: what is redirected into a file can be given as a key.
 fn new_key(file: &Path) -> Result<Answer, CommandError> {
     let public = keys::make(file)?.public();
-    let json = json!({ "file": file, "public": public, "fingerprint": public.fingerprint() });
+    let json = json!({ "file": file, "public": public, "fingerprint": public.fingerprint().to_string() });
     Ok(Answer { text: format!("{public}\n"), json })
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use postern_protocol::trust::{PublicKey, Role};
+use postern_protocol::trust::Role;
 
 use super::{Answer, CommandError, RootError, read};
 use crate::ceremony::{RootFile, RootFileFault, Tally, differences};
@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path) -> Result<Answer, CommandError> {
     let mut text = meaning(&file).map_err(fault)?;
     for tally in &state.0 {
         let of = if tally.is_old { "before" } else { "new" };
-        let signed: Vec<String> = tally.signed.iter().map(PublicKey::fingerprint).collect();
+        let signed: Vec<String> = tally.signed.iter().map(|key| key.fingerprint().to_string()).collect();
         let (count, needed) = (tally.signed.len(), tally.needed);
         let by = if signed.is_empty() { String::new() } else { format!(": {}", signed.join(", ")) };
         let _infallible = writeln!(text, "Signatures ({of} root): {count} of {needed}{by}");
@@ -87,7 +87,8 @@ pub(super) fn meaning(file: &RootFile) -> Result<String, RootFileFault> {
         clock::show(root.expires)
     );
     for purpose in std::iter::once(Purpose::Role(Role::Root)).chain(Purpose::ONLINE) {
-        let keys: Vec<String> = purpose.named(&root).iter().map(PublicKey::fingerprint).collect();
+        let keys: Vec<String> =
+            purpose.named(&root).iter().map(|key| key.fingerprint().to_string()).collect();
         let rule = match purpose {
             Purpose::Hub => "any".to_owned(),
             Purpose::Role(role) => root
