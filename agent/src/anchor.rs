@@ -20,6 +20,14 @@ impl Anchor {
         Self(watch::Sender::new(Arc::new(root)))
     }
 
+    /// A root that names nobody and never ends, for tests of what does not look at it.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        let fleet = postern_protocol::id::FleetId::new([0; 8]);
+        let (roles, hubs) = (Vec::new(), Vec::new());
+        Self::new(Root { fleet, version: 1, expires: UnixTime::MAX, policy_epoch: 1, roles, hubs })
+    }
+
     /// The root of this moment.
     pub(crate) fn root(&self) -> Arc<Root> {
         Arc::clone(&self.0.borrow())

@@ -234,7 +234,8 @@ mod tests {
 
     fn secrets(local: Sealed) -> Secrets {
         let memory = Memory { time: UnixTime::EPOCH, spent: None, root_version: 1 };
-        Secrets::new(keyring(1, 1), Arc::new(Gate::new(Arc::new(Clock::new(&memory)))), local)
+        let gate = Gate::new(Arc::new(Clock::new(&memory)), crate::anchor::Anchor::of_nobody());
+        Secrets::new(keyring(1, 1), Arc::new(gate), local)
     }
 
     fn name(text: &str) -> Name {

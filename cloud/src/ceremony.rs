@@ -102,7 +102,7 @@ impl RootFile {
     /// The first [`RootFileFault`].
     pub fn parse(text: &str) -> Result<Self, RootFileFault> {
         let mut lines = text.lines().map(str::trim_end).zip(1..);
-        if !lines.next().is_some_and(|(line, _)| line == HEAD) {
+        if lines.next().is_none_or(|(line, _)| line != HEAD) {
             return Err(RootFileFault::Head);
         }
         let (mut previous, mut sealed) = (None, None);
@@ -157,7 +157,12 @@ impl RootFile {
         }
         let sealed = Envelope::countersign::<Root>(&self.sealed, key).map_err(|fault| match fault {
             EnvelopeFault::Order => RootFileFault::Signed(public.fingerprint().to_string()),
-            other => RootFileFault::Envelope(other),
+            other @ (EnvelopeFault::TooLarge { .. }
+            | EnvelopeFault::Frame
+            | EnvelopeFault::Format { .. }
+            | EnvelopeFault::Domain { .. }
+            | EnvelopeFault::Threshold { .. }
+            | EnvelopeFault::Codec(_)) => RootFileFault::Envelope(other),
         })?;
         Ok(Self { previous: self.previous.clone(), sealed })
     }

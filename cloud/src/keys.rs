@@ -80,7 +80,11 @@ impl Keys {
                 missing.push(format!("  {HUB}: none of {} is here", named.join(" ")));
                 Ok(())
             }
-            other => Err(other),
+            error @ (KeyFileError::Io { .. }
+            | KeyFileError::Exposed { .. }
+            | KeyFileError::NotPlain { .. }
+            | KeyFileError::Malformed { .. }
+            | KeyFileError::Key(_)) => Err(error),
         };
         for purpose in Purpose::ONLINE {
             let lack = match purpose {

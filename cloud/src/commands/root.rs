@@ -122,9 +122,13 @@ fn read(path: &Path) -> Result<RootFile, CommandError> {
 
 /// Writes a root file that must not be there yet.
 fn write(path: &Path, file: &RootFile) -> Result<(), CommandError> {
-    let io = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => CommandError::Exists(path.to_owned()),
-        _ => CommandError::Io { what: "the root file", error },
+    let io = |error: std::io::Error| {
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        if exists {
+            CommandError::Exists(path.to_owned())
+        } else {
+            CommandError::Io { what: "the root file", error }
+        }
     };
     let mut out = std::fs::File::options().write(true).create_new(true).open(path).map_err(io)?;
     out.write_all(file.to_string().as_bytes()).and_then(|()| out.sync_all()).map_err(io)

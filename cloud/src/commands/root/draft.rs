@@ -69,7 +69,7 @@ pub(super) fn rotate(state: &Path, plan: &RootRotate) -> Result<Answer, CommandE
                 .map_err(|fault: RootFault| made(from, RootFileFault::Root { previous: false, fault }))?;
             (sealed, root)
         }
-        None => super::super::open(state)?.read(|tx| stored(tx))?,
+        None => super::super::open(state)?.read(stored)?,
     };
     let next = ceremony::next(&root, &changes(plan)?, expires(&plan.lifetime)?, clock::now())
         .map_err(RootError::from)?;
