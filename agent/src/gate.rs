@@ -136,6 +136,7 @@ impl Gate {
         let reading = self.clock.reading();
         // Nobody knows how fresh the policy will be at another time.
         let (now, freshness) = at.map_or((reading.now, reading.opening), |at| (at, Freshness::ALWAYS));
+        let freshness = freshness.until(self.anchor.expires());
         explain_under(self.policy.borrow().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }
 
