@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Ask, Circumstances, Denial, Explanation, Freshness, Index, Locks, Permit, decide, explain,
+    Ask, Circumstances, Denial, Explanation, Freshness, FreshnessState, Index, Locks, Permit, decide, explain,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
@@ -136,6 +136,9 @@ impl Gate {
         let reading = self.clock.reading();
         // Nobody knows how fresh the policy will be at another time.
         let (now, freshness) = at.map_or((reading.now, reading.opening), |at| (at, Freshness::ALWAYS));
+        // The edge of what is fresh moves on with each word of the cloud: it is no end that people should be told.
+        let is_fresh = freshness.state(now) == FreshnessState::Fresh;
+        let freshness = if is_fresh { Freshness::ALWAYS } else { freshness };
         let freshness = freshness.until(self.anchor.expires());
         explain_under(self.policy.borrow().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }

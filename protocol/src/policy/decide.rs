@@ -78,7 +78,8 @@ impl Permit {
         self.until
     }
 
-    /// The first second in which it is over although the cloud confirms the policy again and again: what people are told.
+    /// The first second in which it is over: what people are told. While the policy is fresh, that is without the end of its
+    /// freshness, which moves on with each word of the cloud.
     #[must_use]
     pub const fn ends(&self) -> UnixTime {
         self.ends
@@ -197,8 +198,8 @@ pub(super) struct Yes<'a> {
     index: &'a Arc<Index>,
     service: u32,
     pub(super) grant: u32,
-    until: UnixTime,
-    pub(super) ends: UnixTime,
+    pub(super) until: UnixTime,
+    ends: UnixTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,7 +271,9 @@ pub(super) fn judge<'a>(
         return Err(No { reason: Reason::SiteLocked, rule: Some(Rule::Grant(grant)) });
     }
     let bound = snapshot.expires.min(prohibited_from).min(facts.pass_expires);
-    let (until, ends) = (until.min(freshness.offline_until).min(bound), ends.min(bound));
+    let until = until.min(freshness.offline_until).min(bound);
+    // Without a word of the cloud the end of the budget is an end; with one, its edge moves on.
+    let ends = if freshness.fresh_until <= now { until } else { ends.min(bound) };
     let limits = index.service(service).ok_or(Reason::NoGrant)?;
     let room = circumstances.open_on_service < u32::from(limits.tunnels)
         && circumstances.open_by_user < u32::from(snapshot.limits.tunnels_per_user)

@@ -112,7 +112,7 @@ pub fn explain(
     let ask = index.ask(hypothesis.user, service);
     let used = match judge(policy, &facts, &ask, circumstances) {
         Ok(yes) => {
-            explanation.until = Some(yes.ends);
+            explanation.until = Some(yes.until);
             Some(Rule::Grant(yes.grant))
         }
         Err(No { reason, rule }) => {

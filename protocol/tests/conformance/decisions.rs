@@ -328,7 +328,7 @@ proptest! {
             prop_assert_eq!(said.denied, decided.clone().err().map(|(reason, _)| reason));
             let ask = index.ask(user_id(q.user), &service_name(q.service));
             let permit = decide(Some(&index), &subject(&q), &ask, &circumstances(&q)).ok();
-            prop_assert_eq!(said.until, permit.as_ref().map(|permit| permit.ends()));
+            prop_assert_eq!(said.until, permit.as_ref().map(|permit| permit.until()));
             prop_assert!(permit.is_none_or(|permit| permit.until() <= permit.ends()));
             let used: Vec<&str> =
                 said.chains.iter().filter(|chain| chain.used).map(|chain| chain.origin.name().as_str()).collect();

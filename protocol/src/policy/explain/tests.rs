@@ -150,7 +150,7 @@ fn it_agrees_with_the_decision_at_every_moment() {
                 let explained = explain(Some(&index), &hypothesis(second_factor_at), service, &circumstances);
                 let expected = (
                     decided.as_ref().err().map(|no| no.reason()),
-                    decided.as_ref().ok().map(|yes| yes.ends()),
+                    decided.as_ref().ok().map(|yes| yes.until()),
                 );
                 assert_eq!(
                     (explained.denied, explained.until),
