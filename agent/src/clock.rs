@@ -2,7 +2,7 @@
 //!
 //! 1. Time is what was attested, plus `CLOCK_BOOTTIME`, which counts through suspend and which nobody can set. Without an
 //!    attestation it is a lower bound.
-//! 2. Whoever changes something here wakes [`Clock::changed`]; the daemon then stores, records and decides again.
+//! 2. Whoever changes something here wakes [`Clock::changes`]; the daemon then stores, records and decides again.
 //! 3. The system's wall clock is shown to people and decides nothing.
 //!
 //! Deliberately absent: rules. They are those of [`FreshnessWatch`].

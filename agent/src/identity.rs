@@ -54,7 +54,7 @@ impl Keys {
     /// Verifies a snapshot for the key or, while that is announced, for its successor.
     ///
     /// # Errors
-    /// As [`verify`].
+    /// As [`verify()`].
     pub(crate) fn verify(
         &self,
         sealed: &[u8],
