@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Ask, Category, Circumstances, Freshness, DeviceLimits, FreshnessRule, Expectation, Grant, Index, Kind, Origin, Service, Snapshot,
-    Target, User, decide, verify,
+    Ask, Category, Circumstances, DeviceLimits, Expectation, Freshness, FreshnessRule, Grant, Index, Kind,
+    Origin, Service, Snapshot, Target, User, decide, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
 use postern_protocol::trust::{
-    Digest, Envelope, Factor, Method, Narrowing, Pass, Proof, Role, RoleKeys, Root, SecretKey, Signed, Subject,
+    Digest, Envelope, Factor, Method, Narrowing, Pass, Proof, Role, RoleKeys, Root, SecretKey, Signed,
+    Subject,
 };
 
 use super::{Peer, category_name, group_name, role_name, service_name};
@@ -135,6 +136,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         issued: at(0),
         expires: at(END),
         assigned: true,
+        retired: false,
         limits: DeviceLimits { tunnels: 8, tunnels_per_user: 8 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: (0..size.services).map(service).collect::<Result<_, _>>()?,
@@ -188,7 +190,15 @@ fn user(number: u16, id: UserId) -> Result<User, Mishap> {
 fn subject(root: &Root, number: u16, user: UserId) -> Result<Subject, Mishap> {
     let secret = user_key(number)?;
     let factors = vec![Factor { method: Method::Password, at: at(0) }];
-    let pass = Pass { fleet: FLEET, user, key: secret.public(), factors, issued: at(0), expires: at(END), narrow: Narrowing::NONE };
+    let pass = Pass {
+        fleet: FLEET,
+        user,
+        key: secret.public(),
+        factors,
+        issued: at(0),
+        expires: at(END),
+        narrow: Narrowing::NONE,
+    };
     let pass = Envelope::seal(&pass, &[&key(IDENTITY)?]).map_err(Mishap::of("a pass"))?;
     let exporter = [7; 32];
     let proof = Proof::sign(&secret, &exporter, DEVICE, &pass);
@@ -203,7 +213,14 @@ fn root() -> Result<Root, Mishap> {
         version: 1,
         expires: at(END),
         policy_epoch: 1,
-        roles: vec![role(Role::Root, ROOT)?, role(Role::Policy, POLICY)?, role(Role::Identity, IDENTITY)?],
+        roles: vec![
+            role(Role::Root, ROOT)?,
+            role(Role::Policy, POLICY)?,
+            role(Role::Identity, IDENTITY)?,
+            role(Role::Timestamp, TIMESTAMP)?,
+            role(Role::Lock, LOCK)?,
+            role(Role::AuditAck, AUDIT_ACK)?,
+        ],
         hubs: vec![key(HUB)?.public()],
     };
     let sealed = Envelope::seal(&root, &[&key(ROOT)?]).map_err(Mishap::of("a root"))?;
@@ -238,12 +255,21 @@ const fn at(secs: u64) -> UnixTime {
 pub const RESOLVED: &str = "postern, subject and service resolved";
 /// The row from user id and service name.
 pub const FROM_ID: &str = "postern, from user id and service name";
-const CALM: Circumstances = Circumstances { now: at(1000), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
+const CALM: Circumstances = Circumstances {
+    now: at(1000),
+    freshness: Freshness::ALWAYS,
+    open: 0,
+    open_by_user: 0,
+    open_on_service: 0,
+};
 const END: u64 = 10_000;
 const FLEET: FleetId = FleetId::new([0xf1; 8]);
 const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);
 const ROOT: u8 = 1;
 const POLICY: u8 = 2;
+const TIMESTAMP: u8 = 105;
+const LOCK: u8 = 106;
+const AUDIT_ACK: u8 = 107;
 const IDENTITY: u8 = 3;
 const HUB: u8 = 4;
 const DEVICE_KEY: u8 = 10;
