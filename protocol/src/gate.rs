@@ -1,7 +1,9 @@
 //! What flows inside of a permitted stream: one state machine for each protocol whose access has levels.
 //!
 //! 1. [`rfb`]: a screen (VNC), fully or only to look at.
+//! 2. [`http`]: web pages (HTTP/1.1), request by request.
 //!
 //! A gate knows nothing of users and policy: it is told a mode and keeps to it, whatever either peer sends.
 
+pub mod http;
 pub mod rfb;
