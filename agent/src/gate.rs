@@ -40,6 +40,8 @@ pub(crate) struct Counts {
     pub(crate) user: u32,
     /// Open on the same service.
     pub(crate) service: u32,
+    /// Those of them that may touch.
+    pub(crate) writers: u32,
 }
 
 /// What is decided about.
@@ -165,6 +167,7 @@ impl Gate {
             open: counts.device,
             open_by_user: counts.user,
             open_on_service: counts.service,
+            writers_on_service: counts.writers,
         }
     }
 }
@@ -182,6 +185,6 @@ pub(crate) fn explain_under(
 ) -> Explanation {
     let used = |age| UnixTime::from_secs(now.as_secs().saturating_sub(age));
     let hypothesis = Hypothesis { user, second_factor_at: second_factor_age_s.map(used), only: None };
-    let circumstances = Circumstances { now, freshness, open: 0, open_by_user: 0, open_on_service: 0 };
+    let circumstances = Circumstances::alone(now, freshness);
     explain(policy, &hypothesis, service, &circumstances)
 }

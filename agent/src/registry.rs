@@ -175,7 +175,7 @@ impl Registry {
                 subject: Arc::clone(caller.subject),
                 connection: caller.connection,
                 service: service.clone(),
-                kind: permit.service().kind,
+                kind: permit.service().kind(),
                 target: permit.target(),
                 peer: caller.peer,
                 since: gate.clock().now(),
@@ -298,7 +298,7 @@ impl Live {
         let Some(entry) = self.tunnels.get(&order) else { return false };
         let counts = self.counts(order, entry.subject.user(), &entry.service);
         let code = match gate.decide(&entry.subject, entry.service.as_str(), counts, Stage::Live) {
-            Ok(permit) if permit.service().kind == entry.kind && permit.target() == entry.target => {
+            Ok(permit) if permit.service().kind() == entry.kind && permit.target() == entry.target => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
                     entry.until = permit.until();
                     entry.leash.rule(Ruling::Permitted(permit));

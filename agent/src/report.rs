@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
-use postern_protocol::policy::{Explanation, Index, Kind, Origin, Reason};
+use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
@@ -236,6 +236,9 @@ pub(crate) struct Verdict {
     pub(crate) lifted_by: Option<String>,
     /// Until when the permit would hold.
     pub(crate) until: Option<UnixTime>,
+    /// What the permit would let do.
+    #[serde(default)]
+    pub(crate) mode: Option<Mode>,
     /// Every grant of the user that contains the service.
     pub(crate) grants: Vec<GrantReport>,
     /// Every prohibition of the user that contains the service.
@@ -264,6 +267,8 @@ pub(crate) struct GrantReport {
     pub(crate) needs_case: bool,
     /// Whether it holds while the policy is stale.
     pub(crate) offline_ok: bool,
+    /// What may be done, before the service narrows it.
+    pub(crate) mode: Mode,
     /// The active case that it rests on.
     pub(crate) case: Option<String>,
     /// Its first failing condition.
@@ -312,7 +317,7 @@ impl PolicyReport {
                 .iter()
                 .map(|service| ServiceReport {
                     name: service.name.to_string(),
-                    kind: service.kind,
+                    kind: service.kind(),
                     target: service.target.into(),
                     tunnels: service.tunnels,
                     idle_s: service.idle_s,
@@ -362,6 +367,7 @@ impl From<Explanation> for Verdict {
             next_step,
             lifted_by: denied.map(|reason| reason.lifter().describe().to_owned()),
             until: explanation.until,
+            mode: explanation.mode,
             grants: explanation.chains.into_iter().map(GrantReport::from).collect(),
             prohibitions: explanation.prohibitions.into_iter().map(ProhibitionReport::from).collect(),
             locks: explanation.locks,
@@ -380,6 +386,7 @@ impl From<Chain> for GrantReport {
             second_factor_s,
             needs_case,
             offline_ok,
+            mode,
             case,
             fails,
         } = chain;
@@ -393,6 +400,7 @@ impl From<Chain> for GrantReport {
             second_factor_s,
             needs_case,
             offline_ok,
+            mode,
             case,
             fails,
         }

@@ -136,13 +136,10 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
             only: None,
         },
         service.as_str(),
-        &Circumstances {
-            now: question.at,
-            freshness: if question.offline { cut_off(freshness, question.at) } else { Freshness::ALWAYS },
-            open: 0,
-            open_by_user: 0,
-            open_on_service: 0,
-        },
+        &Circumstances::alone(
+            question.at,
+            if question.offline { cut_off(freshness, question.at) } else { Freshness::ALWAYS },
+        ),
     );
     let found = endpoints.iter().find(|endpoint| endpoint.name == *service);
     let remedies = found.map(|endpoint| remedies(model, user, device, endpoint, question.at, &judgement));

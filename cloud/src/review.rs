@@ -135,20 +135,14 @@ struct Inquiry<'a> {
 impl Inquiry<'_> {
     fn grants<'n>(&self, users: impl IntoIterator<Item = &'n Name>) -> Result<Vec<Granted>, ExplainError> {
         let index = self.trial.index(self.compiler, self.device, self.at)?;
-        let now = Circumstances {
-            now: self.at,
-            freshness: Freshness::ALWAYS,
-            open: 0,
-            open_by_user: 0,
-            open_on_service: 0,
-        };
+        let now = Circumstances::alone(self.at, Freshness::ALWAYS);
         let mut grants = Vec::new();
         for user in users {
             let id = Trial::id(self.supposed, user);
             let hypothesis = Hypothesis { user: id, second_factor_at: Some(self.at), only: None };
             for service in &index.snapshot().services {
                 let judgement = explain(Some(&index), &hypothesis, service.name.as_str(), &now);
-                let granted = |chain| self.granted(user, &service.name, service.kind, chain, &judgement);
+                let granted = |chain| self.granted(user, &service.name, service.kind(), chain, &judgement);
                 grants.extend(judgement.chains.iter().map(granted));
             }
         }

@@ -3,7 +3,8 @@
 //! 1. [`rfb`]: a screen (VNC), fully or only to look at.
 //! 2. [`http`]: web pages (HTTP/1.1), request by request.
 //!
-//! A gate knows nothing of users and policy: it is told a mode and keeps to it, whatever either peer sends.
+//! A gate knows nothing of users, grants and time: it is told a mode and the rules of its service and keeps to them,
+//! whatever either peer sends.
 
 pub mod http;
 pub mod rfb;

@@ -42,6 +42,20 @@ pub const SERVICES: usize = 2048;
 pub const CATEGORIES: usize = 512;
 /// Services named by one category.
 pub const CATEGORY_SERVICES: usize = SERVICES;
+/// Bytes of a [`Pattern`](crate::policy::Pattern) of paths.
+pub const PATTERN_BYTES: usize = 192;
+/// Rows of what one HTTP service allows.
+pub const ALLOWS: usize = 64;
+/// Keys of a query that one such row names.
+pub const QUERY_KEYS: usize = 32;
+/// Keys of one machine's web server.
+pub const PINS: usize = 4;
+/// Paths of one WebSocket service.
+pub const WEBSOCKET_PATHS: usize = 16;
+/// Subprotocols of one WebSocket service.
+pub const SUBPROTOCOLS: usize = 16;
+/// Bytes of one WebSocket message that a policy can allow.
+pub const WEBSOCKET_BYTES: usize = 16 * 1024 * 1024;
 /// Distinct origins of one snapshot.
 pub const ORIGINS: usize = 8192;
 /// Grants of one snapshot.

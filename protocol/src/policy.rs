@@ -12,6 +12,7 @@ pub mod explain;
 pub mod freshness;
 pub mod index;
 pub mod locks;
+pub mod mode;
 pub mod reason;
 pub mod snapshot;
 pub mod verify;
@@ -23,8 +24,14 @@ pub use explain::{Explanation, explain};
 pub use freshness::{Freshness, FreshnessRule, FreshnessState};
 pub use index::{Ask, Index};
 pub use locks::{LockPlace, Locks, Taken};
+pub use mode::Mode;
 pub use reason::Reason;
+pub use snapshot::rules::{
+    Allow, Credential, HttpRules, Methods, PathLog, Pattern, PatternFault, Scheme, Upstream, VncRules,
+    WebsocketRules,
+};
 pub use snapshot::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot, Target, User,
+    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Rules, Secret, Service, Snapshot, Target,
+    User,
 };
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

@@ -75,7 +75,24 @@ const APART: &[(&str, &[&str])] = &[
     ("cloud/src/compile", &["crate::store", "crate::hub", "crate::publish", "crate::login"]),
     ("protocol/src/trust", &["crate::policy", "crate::session"]),
     ("protocol/src/policy", &["crate::session"]),
-    ("protocol/src/gate", &["crate::policy", "crate::session", "crate::trust", "crate::audit"]),
+    // A gate is told a mode and the rules of a service; who may use it is decided elsewhere.
+    (
+        "protocol/src/gate",
+        &[
+            "crate::policy::decide",
+            "crate::policy::explain",
+            "crate::policy::index",
+            "crate::policy::verify",
+            "crate::policy::Permit",
+            "crate::policy::Index",
+            "crate::policy::Snapshot",
+            "crate::policy::Service",
+            "crate::policy::Grant",
+            "crate::session",
+            "crate::trust",
+            "crate::audit",
+        ],
+    ),
 ];
 
 const CRATES: &[&str] = &["protocol", "transport", "agent", "client", "cloud"];

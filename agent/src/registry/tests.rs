@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Origin, Service, Snapshot, Target,
-    User, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Rules, Service, Snapshot,
+    Target, User, verify,
 };
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::BootTime;
@@ -116,11 +116,12 @@ fn confirm(gate: &Gate) {
 fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
     let service = |name: &str| Service {
         name: name.parse().unwrap(),
-        kind: Kind::Http,
         target: Target { ip: [192, 168, 1, 1].into(), port: 80 },
         tunnels: 10,
         idle_s: 10,
         duration_s: 10,
+        view_only: false,
+        rules: Rules::whole(Kind::Http),
     };
     let grant = |user| Grant {
         user,
@@ -130,6 +131,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         second_factor_s: None,
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         origin: 0,
     };
     let mut snapshot = Snapshot {
@@ -258,7 +260,7 @@ async fn a_smaller_limit_cuts_the_youngest_tunnels() {
 async fn another_target_or_kind_behind_the_same_name_cuts() {
     for change in [
         (|snapshot: &mut Snapshot| snapshot.services[0].target.port = 81) as fn(&mut Snapshot),
-        |snapshot| snapshot.services[0].kind = Kind::Vnc,
+        |snapshot| snapshot.services[0].rules = Rules::whole(Kind::Vnc),
         |snapshot| snapshot.users[0].disabled = true,
     ] {
         let (gate, registry) = (gate(|_| {}), Registry::new(10));

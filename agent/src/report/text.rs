@@ -1,5 +1,6 @@
 //! Reports as text: aligned columns without frames, so that they read well and can be cut by other programs.
 
+use postern_protocol::policy::Mode;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
 
@@ -133,8 +134,9 @@ impl Shown for Verdict {
                 format!("denied ({reason}): {why}; {next} (can be lifted by: {lifter})\n")
             }
             (_, _, _, _) => {
+                let mode = self.mode.and_then(Mode::remark).map(|mode| format!(" {mode}"));
                 let until = self.until.map(|until| format!(" until {}", time(until)));
-                format!("permitted{}\n", until.unwrap_or_default())
+                format!("permitted{}{}\n", mode.unwrap_or_default(), until.unwrap_or_default())
             }
         };
         for target in &self.locks {
@@ -189,6 +191,9 @@ fn chain(grant: &GrantReport) -> String {
         (Some(case), _) => conditions.push_str(&format!(", by service case `{case}`")),
         (None, true) => conditions.push_str(", needs an active service case"),
         (None, false) => {}
+    }
+    if let Some(mode) = grant.mode.remark() {
+        conditions.push_str(&format!(", {mode}"));
     }
     if grant.offline_ok {
         conditions.push_str(", also without the cloud");
@@ -334,6 +339,7 @@ mod tests {
             second_factor_s: Some(28_800),
             needs_case: false,
             offline_ok: true,
+            mode: Mode::Full { clipboard: false },
             case: None,
             fails: None,
         };
@@ -341,8 +347,10 @@ mod tests {
                       cloud: holds\n";
         assert_eq!(chain(&grant), marked);
         grant.offline_ok = false;
+        grant.mode = Mode::ViewOnly;
         grant.fails = Some("policy_stale".to_owned());
-        let other = "* entry `loan` grants category `screen`, needs a second factor not older than 8h: fails: policy_stale\n";
+        let other = "* entry `loan` grants category `screen`, needs a second factor not older than 8h, to look only: fails: \
+                     policy_stale\n";
         assert_eq!(chain(&grant), other);
     }
 

@@ -75,7 +75,8 @@ pub(super) async fn run(
             return record(session, closed(&tunnel, code)).await;
         }
     };
-    let accepted = Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind, until: permit.ends() };
+    let accepted =
+        Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind(), until: permit.ends() };
     let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
@@ -108,7 +109,7 @@ async fn connect(
     mut permit: Permit,
     send: &SendStream,
 ) -> Result<(TcpStream, Permit), NotOpened> {
-    if permit.service().kind == Kind::Vpn {
+    if permit.service().kind() == Kind::Vpn {
         return Err(NotOpened::Failed(Failure::Unsupported));
     }
     let mut again = None;
@@ -157,7 +158,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
         tunnel: tunnel.id,
         user: permit.user(),
         service: service.name.clone(),
-        kind: service.kind,
+        kind: service.kind(),
         target: service.target,
         origin: permit.origin().cloned(),
         version: permit.floor().version,

@@ -45,7 +45,7 @@ fn list_now(context: &Context, subject: &Subject) -> Answer {
                     View::Nothing => return Answer::Denied(denial.reason()),
                 },
             };
-        entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind, blocked, until });
+        entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind(), blocked, until });
     }
     Answer::Services(entries)
 }

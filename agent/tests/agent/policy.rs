@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Service, Snapshot, Target,
-    User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Mode, Origin, Prohibition, Rules, Service,
+    Snapshot, Target, User,
 };
 use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
@@ -189,6 +189,7 @@ impl Policy {
             second_factor_s: None,
             needs_case: false,
             offline_ok: false,
+            mode: Mode::Full { clipboard: false },
             origin: 0,
         });
         policy
@@ -197,11 +198,12 @@ impl Policy {
     pub(crate) fn service(&mut self, name: &str, kind: Kind, machine: SocketAddr) {
         self.snapshot.services.push(Service {
             name: name.parse().unwrap(),
-            kind,
             target: Target { ip: machine.ip(), port: machine.port() },
             tunnels: 1000,
             idle_s: 600,
             duration_s: 36_000,
+            view_only: false,
+            rules: Rules::whole(kind),
         });
         self.snapshot.services.sort_by(|a, b| a.name.cmp(&b.name));
     }

@@ -1,6 +1,6 @@
 //! Tunnels that are permitted, and their twins that are not.
 
-use postern_protocol::policy::{Grant, Kind, Reason};
+use postern_protocol::policy::{Grant, Kind, Mode, Reason};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::{Answer, Request};
 
@@ -81,6 +81,7 @@ async fn a_second_factor_opens_what_a_password_alone_does_not() {
         second_factor_s: Some(600),
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         origin: 0,
     };
     world.policy.grant(grant);

@@ -8,7 +8,8 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Secret, Service, Snapshot, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Rules, Secret, Service,
+    Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
@@ -267,11 +268,12 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         let needed = endpoints.filter(|(_, position)| position.is_some());
         let service = |(endpoint, _): (&Endpoint<'_>, _)| Service {
             name: endpoint.name.clone(),
-            kind: endpoint.service.kind,
             target: endpoint.service.target,
             tunnels: endpoint.service.tunnels,
             idle_s: endpoint.service.idle_s,
             duration_s: endpoint.service.duration_s,
+            view_only: false,
+            rules: Rules::whole(endpoint.service.kind),
         };
         needed.map(service).collect()
     }
@@ -318,6 +320,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             second_factor_s: rule.source.second_factor_s,
             needs_case: rule.source.needs_case,
             offline_ok: rule.source.offline,
+            mode: Mode::Full { clipboard: false },
             origin: self.origin(rule.source)?,
         })
     }
@@ -394,6 +397,7 @@ mod tests {
             second_factor_s: None,
             needs_case: false,
             offline_ok: false,
+            mode: Mode::ViewOnly,
             origin: 0,
         };
         let case = Case { name: label(), services: Vec::new(), not_before, not_after };

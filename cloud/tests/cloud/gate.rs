@@ -167,7 +167,7 @@ impl Gate {
         freshness: Freshness,
     ) -> Result<(), Reason> {
         let subject = self.subject(user, now, second_factor_at);
-        let circumstances = Circumstances { now, freshness, open: 0, open_by_user: 0, open_on_service: 0 };
+        let circumstances = Circumstances::alone(now, freshness);
         let ask = index.ask(subject.user(), service);
         decide(Some(index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
     }

@@ -43,9 +43,11 @@ mod tight;
 pub mod version;
 mod viewer;
 
+#[doc(no_inline)]
+pub use crate::policy::Mode;
 pub use config::{Config, OneTime, Sharing, ViewerSecurity};
 pub use fault::{End, Fault, Outcome, SecurityTypes, Side};
-pub use message::{Counters, Mode, Tally};
+pub use message::{Counters, Tally};
 pub use password::{CHALLENGE_BYTES, Challenge, Password};
 pub use screen::{PixelFormat, Screen};
 pub use session::{Action, Actions, Gate, SESSION_BYTES};

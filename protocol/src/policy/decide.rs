@@ -4,11 +4,15 @@
 //! 2. Does a prohibition of the caller contain the service now? It beats every grant.
 //! 3. Of the caller's grants that contain the service: does one hold now, with all of *its own* conditions?
 //! 4. Is the whole device locked?
-//! 5. Is there room for one more tunnel?
+//! 5. Is there room for one more tunnel, and a seat if it may touch a screen?
 //!
 //! Conditions belong to the grant that is used: a window, second factor or case is never borrowed from another grant.
-//! If several grants hold, the one that holds longest is used. If none holds, the denial names the grant that came
-//! furthest, because that is the one the caller can do something about.
+//! If several grants hold, the one with the widest mode is used, and of these the one that holds longest. Where it ends a
+//! tunnel is decided again, so that a narrower grant that holds longer takes over in place; rights of two grants are never
+//! united. If none holds, the denial names the grant that came furthest, because that is the one the caller can do something
+//! about.
+//!
+//! A mode is that of the grant, narrowed by the service and by the caller's own wish.
 //!
 //! Absent on purpose: any default. Every path that is not spelled out ends in a denial.
 
@@ -17,8 +21,9 @@ use std::sync::Arc;
 
 use super::freshness::Freshness;
 use super::index::{Ask, Caller, Index};
+use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Category, Grant, Origin, Service};
+use super::snapshot::{Case, Category, Grant, Origin, Rules, Service};
 use super::verify::Floor;
 use crate::id::UserId;
 use crate::name::Name;
@@ -38,6 +43,16 @@ pub struct Circumstances {
     pub open_by_user: u32,
     /// Other tunnels open on this service.
     pub open_on_service: u32,
+    /// Those of them that may touch.
+    pub writers_on_service: u32,
+}
+
+impl Circumstances {
+    /// Nobody else has a tunnel.
+    #[must_use]
+    pub const fn alone(now: UnixTime, freshness: Freshness) -> Self {
+        Self { now, freshness, open: 0, open_by_user: 0, open_on_service: 0, writers_on_service: 0 }
+    }
 }
 
 /// Proof that [`decide`] said yes. Private fields, one constructor: every path that moves bytes demands one.
@@ -47,6 +62,7 @@ pub struct Permit {
     user: UserId,
     service: u32,
     grant: u32,
+    mode: Mode,
     until: UnixTime,
     ends: UnixTime,
 }
@@ -70,6 +86,12 @@ impl Permit {
     #[must_use]
     pub fn target(&self) -> SocketAddr {
         self.service().target.into()
+    }
+
+    /// What may be done: the mode of the grant that was used, narrowed by the service and by the wish.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The first second in which this permit must be decided again.
@@ -170,8 +192,8 @@ pub fn decide(
         only: subject.services(),
     };
     match judge(policy, &facts, ask, circumstances) {
-        Ok(Yes { index, service, grant, until, ends }) => {
-            Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, until, ends })
+        Ok(Yes { index, service, grant, mode, until, ends }) => {
+            Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, mode, until, ends })
         }
         Err(No { reason, rule }) => {
             let rule = rule.and_then(|rule| Some((Arc::clone(policy?), rule)));
@@ -198,6 +220,7 @@ pub(super) struct Yes<'a> {
     index: &'a Arc<Index>,
     service: u32,
     pub(super) grant: u32,
+    pub(super) mode: Mode,
     pub(super) until: UnixTime,
     ends: UnixTime,
 }
@@ -266,7 +289,10 @@ pub(super) fn judge<'a>(
     } else {
         next_prohibition(index, caller, service, now)?
     };
-    let (grant, Lasting { until, ends }) = choose(index, facts, caller, service, circumstances)?;
+    let asked = index.service(service).ok_or(Reason::NoGrant)?;
+    let widest = if ask.view_only { Mode::ViewOnly } else { asked.widest() };
+    let Chosen { grant, mode, lasting } = choose(index, facts, caller, (service, widest), circumstances)?;
+    let Lasting { until, ends } = lasting;
     if index.is_site_locked() {
         return Err(No { reason: Reason::SiteLocked, rule: Some(Rule::Grant(grant)) });
     }
@@ -274,12 +300,12 @@ pub(super) fn judge<'a>(
     let until = until.min(freshness.offline_until).min(bound);
     // Without a word of the cloud the end of the budget is an end; with one, its edge moves on.
     let ends = if freshness.fresh_until <= now { until } else { ends.min(bound) };
-    let limits = index.service(service).ok_or(Reason::NoGrant)?;
-    let room = circumstances.open_on_service < u32::from(limits.tunnels)
+    let room = circumstances.open_on_service < u32::from(asked.tunnels)
         && circumstances.open_by_user < u32::from(snapshot.limits.tunnels_per_user)
-        && circumstances.open < u32::from(snapshot.limits.tunnels);
+        && circumstances.open < u32::from(snapshot.limits.tunnels)
+        && has_seat(asked, mode, circumstances.writers_on_service);
     if room {
-        Ok(Yes { index, service, grant, until, ends })
+        Ok(Yes { index, service, grant, mode, until, ends })
     } else {
         Err(No { reason: Reason::Concurrency, rule: Some(Rule::Grant(grant)) })
     }
@@ -305,29 +331,51 @@ fn next_prohibition(index: &Index, caller: &Caller, service: u32, now: UnixTime)
     Ok(next)
 }
 
-/// Of the grants that contain the service: the one that holds longest, or the reason of the one that came furthest.
+/// Whether one more tunnel of this mode may touch: two people at one screen would each move the other's pointer.
+fn has_seat(service: &Service, mode: Mode, writers: u32) -> bool {
+    match &service.rules {
+        Rules::Vnc(rules) => !mode.touches() || writers < u32::from(rules.writers),
+        Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => true,
+    }
+}
+
+/// The grant that is used.
+#[derive(Clone, Copy, Debug)]
+struct Chosen {
+    grant: u32,
+    mode: Mode,
+    lasting: Lasting,
+}
+
+/// Of the grants that contain the service: the widest, and of these the one that holds longest, or the reason of the one
+/// that came furthest.
 #[inline(always)] // has one caller; a call of its own costs a tenth of a decision
 fn choose(
     index: &Index,
     facts: &Facts<'_>,
     caller: &Caller,
-    service: u32,
+    (service, widest): (u32, Mode),
     circumstances: &Circumstances,
-) -> Result<(u32, Lasting), No> {
+) -> Result<Chosen, No> {
     let Circumstances { now, freshness, .. } = *circumstances;
-    let mut best: Option<(u32, Lasting)> = None;
+    let mut best: Option<Chosen> = None;
     let mut nearest = No::from(Reason::NoGrant);
     // Looked up once, by the first grant that demands it: there may be many grants and many cases.
     let mut case: Option<Option<UnixTime>> = None;
     for (ix, grant) in index.grants_for(caller, service) {
         let case_end = || *case.get_or_insert_with(|| active_case(index, service, now).map(Case::end));
         match holds(grant, facts, case_end, freshness, now) {
-            // Nothing holds longer, and of those that hold as long the first is used.
-            Ok(lasting) if freshness.offline_until <= lasting.until => return Ok((ix, lasting)),
-            Ok(lasting) if best.is_none_or(|(_, longest)| longest.until < lasting.until) => {
-                best = Some((ix, lasting));
+            Ok(lasting) => {
+                let mode = grant.mode.narrower(widest);
+                let found = Chosen { grant: ix, mode, lasting };
+                // Nothing is wider or holds longer, and of those that are alike the first is used.
+                if mode == widest && freshness.offline_until <= lasting.until {
+                    return Ok(found);
+                }
+                if best.is_none_or(|best| (best.mode, best.lasting.until) < (mode, lasting.until)) {
+                    best = Some(found);
+                }
             }
-            Ok(_) => {}
             // Any grant comes further than none.
             Err(reason) if nearest.rule.is_none() || reason > nearest.reason => {
                 nearest = No { reason, rule: Some(Rule::Grant(ix)) };

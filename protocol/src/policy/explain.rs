@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::decide::{Circumstances, Facts, No, Rule, active_case, holds, judge};
 use super::index::Index;
+use super::mode::Mode;
 use super::reason::Reason;
 use super::snapshot::{Case, Grant, Origin, Prohibition};
 use crate::id::UserId;
@@ -34,6 +35,8 @@ pub struct Explanation {
     pub denied: Option<Reason>,
     /// Until when the permit would hold.
     pub until: Option<UnixTime>,
+    /// What the permit would let do.
+    pub mode: Option<Mode>,
     /// Every grant of the user that contains the service.
     pub chains: Vec<Chain>,
     /// Every prohibition of the user that contains the service: those in force beat all grants.
@@ -62,6 +65,8 @@ pub struct Chain {
     pub needs_case: bool,
     /// Whether it holds while the policy is stale.
     pub offline_ok: bool,
+    /// What may be done, before the service narrows it.
+    pub mode: Mode,
     /// The active case that it rests on, if it demands one and there is one.
     pub case: Option<String>,
     /// Its first failing condition; none when it holds.
@@ -102,6 +107,7 @@ pub fn explain(
     let mut explanation = Explanation {
         denied: None,
         until: None,
+        mode: None,
         chains: Vec::new(),
         prohibitions: Vec::new(),
         locks: Vec::new(),
@@ -113,6 +119,7 @@ pub fn explain(
     let used = match judge(policy, &facts, &ask, circumstances) {
         Ok(yes) => {
             explanation.until = Some(yes.until);
+            explanation.mode = Some(yes.mode);
             Some(Rule::Grant(yes.grant))
         }
         Err(No { reason, rule }) => {
@@ -167,6 +174,7 @@ fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) ->
         second_factor_s: grant.second_factor_s,
         needs_case: grant.needs_case,
         offline_ok: grant.offline_ok,
+        mode: grant.mode,
         case: case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
         fails: verdict.fails,
     })

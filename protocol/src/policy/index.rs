@@ -67,17 +67,25 @@ pub(super) struct Caller {
 // A caller is read in one go; a second line of the cache would cost every decision.
 const _: () = assert!(size_of::<Caller>() == 64);
 
-/// A user and a service looked up in one index. It is bound to that index: another one denies it.
+/// A user and a service looked up in one index, and the wish to look only. It is bound to that index: another one denies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
     pub(super) index: IndexTag,
     pub(super) user: Option<u32>,
     pub(super) service: Option<u32>,
+    /// Whether the caller asks for looking only, whatever is granted.
+    pub(super) view_only: bool,
 }
 
 impl Ask {
     /// What is asked of a device without policy: nobody, for nothing.
-    pub const NOTHING: Self = Self { index: IndexTag(0), user: None, service: None };
+    pub const NOTHING: Self = Self { index: IndexTag(0), user: None, service: None, view_only: false };
+
+    /// The same, with the wish to look only or without it.
+    #[must_use]
+    pub const fn wishing(self, view_only: bool) -> Self {
+        Self { view_only, ..self }
+    }
 }
 
 /// The first eight bytes of the snapshot's digest: tells one index from another without keeping it alive.
@@ -144,13 +152,14 @@ impl Index {
         self.site_locked
     }
 
-    /// Looks a user and a service up.
+    /// Looks a user and a service up, for all that is granted; see [`Ask::wishing`].
     #[must_use]
     pub fn ask(&self, user: UserId, service: &str) -> Ask {
         Ask {
             index: self.tag(),
             user: self.users.get(&user).copied(),
             service: self.services.get(service).copied(),
+            view_only: false,
         }
     }
 

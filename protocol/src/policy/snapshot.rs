@@ -5,6 +5,7 @@
 //! replaced; there are no patches.
 
 mod form;
+pub mod rules;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::freshness::FreshnessRule;
+use super::mode::Mode;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
@@ -19,6 +21,7 @@ use crate::time::UnixTime;
 use crate::trust::{Domain, PublicKey, Signed};
 
 pub use self::form::FormFault;
+pub use self::rules::{Kind, Rules};
 
 /// All policy for one device at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,36 +83,6 @@ pub struct DeviceLimits {
     pub tunnels_per_user: u16,
 }
 
-/// What a service speaks. New kinds are added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Flows to granted addresses of the machine network.
-    Vpn,
-    /// Remote framebuffer (RFC 6143).
-    Vnc,
-    /// HTTP/1.1 (RFC 9112).
-    Http,
-    /// WebSocket (RFC 6455); never implied by HTTP.
-    Websocket,
-}
-
-impl Kind {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Vpn, Self::Vnc, Self::Http, Self::Websocket];
-
-    /// The word in files, logs and JSON.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Vpn => "vpn",
-            Self::Vnc => "vnc",
-            Self::Http => "http",
-            Self::Websocket => "websocket",
-        }
-    }
-}
-
 /// Where a service lives on the machine network. It comes from a signed snapshot and from nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
@@ -131,8 +104,6 @@ impl From<Target> for SocketAddr {
 pub struct Service {
     /// Its name, unique on the device.
     pub name: Name,
-    /// What it speaks.
-    pub kind: Kind,
     /// Where it is.
     pub target: Target,
     /// Tunnels open at the same time; zero allows none.
@@ -141,6 +112,24 @@ pub struct Service {
     pub idle_s: u32,
     /// Seconds after which a tunnel ends in any case; not zero.
     pub duration_s: u32,
+    /// Whether everybody looks and nobody touches, whatever a grant says.
+    pub view_only: bool,
+    /// What it speaks, and what its gate lets through.
+    pub rules: Rules,
+}
+
+impl Service {
+    /// What it speaks.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.rules.kind()
+    }
+
+    /// The widest mode that a tunnel to it can have.
+    #[must_use]
+    pub const fn widest(&self) -> Mode {
+        if self.view_only { Mode::ViewOnly } else { Mode::WIDEST }
+    }
 }
 
 /// A selection of services.
@@ -248,6 +237,8 @@ pub struct Grant {
     pub needs_case: bool,
     /// Holds also while the policy is stale, for as long as the device's budget lasts.
     pub offline_ok: bool,
+    /// What may be done through its tunnels; a service that everybody only looks at narrows it.
+    pub mode: Mode,
     /// Position in [`Snapshot::origins`].
     pub origin: u32,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
 use super::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Index, Kind, Origin, Prohibition, Service, Snapshot,
-    Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Index, Mode, Origin, Prohibition, Rules,
+    Service, Snapshot, Target, User, VncRules,
 };
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
@@ -57,13 +57,14 @@ pub(super) fn expectation(root: &Root) -> Expectation<'_> {
 
 /// Two services, one category for each and one for both; Alice and Bob; no grants yet.
 pub(super) fn snapshot() -> Snapshot {
-    let service = |name: &str, kind, port| Service {
+    let service = |name: &str, rules, port| Service {
         name: name.parse().unwrap(),
-        kind,
         target: Target { ip: [192, 168, 0, 10].into(), port },
         tunnels: 2,
         idle_s: 600,
         duration_s: 3600,
+        view_only: false,
+        rules,
     };
     let category =
         |name: &str, services: &[u32]| Category { name: name.parse().unwrap(), services: services.to_vec() };
@@ -74,6 +75,7 @@ pub(super) fn snapshot() -> Snapshot {
         role: "Engineer".parse().unwrap(),
         group: None,
     };
+    let screen = Rules::Vnc(VncRules { password: None, writers: 2 });
     Snapshot {
         fleet: FLEET,
         device: DEVICE,
@@ -87,7 +89,7 @@ pub(super) fn snapshot() -> Snapshot {
         retired: false,
         limits: DeviceLimits { tunnels: 4, tunnels_per_user: 3 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
-        services: vec![service("hmi", Kind::Vnc, 5900), service("web", Kind::Http, 80)],
+        services: vec![service("hmi", screen, 5900), service("web", Rules::Http(HttpRules::whole()), 80)],
         categories: vec![category("all", &[0, 1]), category("hmi", &[0]), category("web", &[1])],
         users: vec![user(ALICE, 20), user(BOB, 21)],
         origins: vec![origin("First"), origin("Second")],
@@ -108,6 +110,7 @@ pub(super) const fn grant() -> Grant {
         second_factor_s: None,
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         origin: 0,
     }
 }

@@ -9,7 +9,7 @@ use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Circumstances, Expectation, Freshness, Index, Locks, Reason, Snapshot, decide, explain, verify,
+    Circumstances, Expectation, Freshness, Index, Locks, Mode, Reason, Snapshot, decide, explain, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
@@ -30,10 +30,14 @@ fn window() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
         .prop_map(|(from, span)| (from, span.map(|span| from.unwrap_or(0) + span)))
 }
 
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::ViewOnly), any::<bool>().prop_map(|clipboard| Mode::Full { clipboard })]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
-    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.4));
+    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.4), mode());
     (0..6u8, 0..3u8, 0..3u8, window(), option::weighted(0.3, 0..8u32), flags).prop_map(
-        |(assignment, user, category, (from, until), factor_s, (needs_case, offline_ok))| Rule {
+        |(assignment, user, category, (from, until), factor_s, (needs_case, offline_ok, mode))| Rule {
             assignment,
             user,
             category,
@@ -42,6 +46,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             factor_s,
             needs_case,
             offline_ok,
+            mode,
         },
     )
 }
@@ -64,15 +69,24 @@ fn visits() -> impl Strategy<Value = Vec<Visit>> {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let things = (vec(0..4u8, 2..10), vec((0..3u8, 0..4u8), 4..16));
+    let things = (vec(0..4u8, 2..10), vec((0..3u8, 0..4u8), 4..16), vec(0..4u8, 0..2), 0..4u16);
     let people = vec((0..3u8, proptest::bool::weighted(0.1)), 2..10);
     let rules = (vec(rule(), 0..16), vec(ban(), 0..3), visits());
     (proptest::bool::weighted(0.95), 10..24u64, 0..8u16, things, people, rules).prop_map(
-        |(assigned, expires, tunnels, (services, contents), users, (rules, bans, visits))| World {
+        |(
+            assigned,
+            expires,
+            tunnels,
+            (services, contents, looked_at, writers),
+            users,
+            (rules, bans, visits),
+        )| World {
             assigned,
             expires,
             tunnels,
             services,
+            looked_at,
+            writers,
             contents,
             users,
             rules,
@@ -85,15 +99,18 @@ fn world() -> impl Strategy<Value = World> {
 fn question() -> impl Strategy<Value = Question> {
     let who = (0..3u8, proptest::bool::weighted(0.05));
     let word = (option::weighted(0.3, 0..16u64), option::weighted(0.2, 0..20u64));
-    (who, 0..5u8, 0..14u64, 6..40u64, option::of(0..16u64), 0..3u16, word).prop_map(
-        |((user, other_key), service, now, pass_expires, factor_at, open, (fresh, offline))| Question {
+    let tunnels = (0..3u16, 0..3u16, proptest::bool::weighted(0.2));
+    (who, 0..5u8, 0..14u64, 6..40u64, option::of(0..16u64), tunnels, word).prop_map(
+        |((user, other_key), service, now, pass_expires, factor_at, tunnels, (fresh, offline))| Question {
             user,
             key: if other_key { 99 } else { 100 + user },
             service,
             now,
             pass_expires,
             factor_at,
-            open,
+            open: tunnels.0,
+            writing: tunnels.0.min(tunnels.1),
+            view_only: tunnels.2,
             fresh_until: fresh.unwrap_or(u64::MAX),
             offline_until: offline.unwrap_or(u64::MAX),
         },
@@ -148,14 +165,19 @@ fn circumstances(q: &Question) -> Circumstances {
         open: q.open.into(),
         open_by_user: q.open.into(),
         open_on_service: q.open.into(),
+        writers_on_service: q.writing.into(),
     }
 }
 
-/// The end of the permit, or the reason and, where a grant or prohibition was in play, the name of its origin.
-fn answer(index: &Arc<Index>, q: &Question, subject: &Subject) -> Result<u64, (Reason, Option<String>)> {
-    let ask = index.ask(user_id(q.user), &service_name(q.service));
+/// What may be done and the end of the permit, or the reason and, where a grant or prohibition was in play, the name of its origin.
+fn answer(
+    index: &Arc<Index>,
+    q: &Question,
+    subject: &Subject,
+) -> Result<(Mode, u64), (Reason, Option<String>)> {
+    let ask = index.ask(user_id(q.user), &service_name(q.service)).wishing(q.view_only);
     decide(Some(index), subject, &ask, &circumstances(q))
-        .map(|permit| permit.until().as_secs())
+        .map(|permit| (permit.mode(), permit.until().as_secs()))
         .map_err(|no| (no.reason(), no.origin().map(|origin| origin.name().to_string())))
 }
 
@@ -164,7 +186,7 @@ fn asked(questions: Vec<Question>) -> Vec<(Question, Subject)> {
     questions.into_iter().map(|q| (q, subject(&q))).collect()
 }
 
-/// Fails when `less` permits something that `more` refuses or permits for a shorter time.
+/// Fails when `less` permits something that `more` refuses, or permits for less or for a shorter time.
 fn permits_no_more(
     less: &Snapshot,
     more: &Arc<Index>,
@@ -172,12 +194,24 @@ fn permits_no_more(
 ) -> Result<(), TestCaseError> {
     let less = index(less);
     for (q, subject) in asked {
-        if let Ok(until) = answer(&less, q, subject) {
-            let longest = answer(more, q, subject);
-            prop_assert!(longest.as_ref().is_ok_and(|longer| *longer >= until), "{:?}: {:?}", q, longest);
+        if let Ok(found) = answer(&less, q, subject) {
+            let wider = wider_or_seated(more, q, subject, found);
+            prop_assert!(wider, "{:?}: {:?} and {:?}", q, found, answer(more, q, subject));
         }
     }
     Ok(())
+}
+
+/// Whether `more` permits at least what was found. Whoever has a wider grant may find every seat taken; asked to look only, as
+/// the narrower grant does, it permits that.
+fn wider_or_seated(more: &Arc<Index>, q: &Question, subject: &Subject, found: (Mode, u64)) -> bool {
+    match answer(more, q, subject) {
+        Ok(most) => most >= found,
+        Err((Reason::Concurrency, _)) if found.0 == Mode::ViewOnly => {
+            answer(more, &Question { view_only: true, ..*q }, subject).is_ok_and(|most| most >= found)
+        }
+        Err(_) => false,
+    }
 }
 
 proptest! {
@@ -255,9 +289,9 @@ proptest! {
             let locked = Arc::new(Index::clone(&whole).under(&locks));
             for q in &questions {
                 let subject = subject(q);
-                if let Ok(until) = answer(&locked, q, &subject) {
-                    let longest = answer(&before, q, &subject);
-                    prop_assert!(longest.as_ref().is_ok_and(|longer| *longer >= until), "{:?}: {:?}", q, longest);
+                if let Ok(found) = answer(&locked, q, &subject) {
+                    let most = answer(&before, q, &subject);
+                    prop_assert!(wider_or_seated(&before, q, &subject, found), "{:?}: {:?}", q, most);
                 }
             }
             before = locked;
@@ -284,9 +318,9 @@ proptest! {
             let (part, whole) = (answer(&index, &q, &narrowed), answer(&index, &q, &subject(&q)));
             let named = only.iter().any(|name| name.as_str() == service_name(q.service));
             match part {
-                Ok(until) => {
+                Ok(found) => {
                     prop_assert!(named, "{:?}", q);
-                    prop_assert_eq!(whole, Ok(until), "{:?}", q);
+                    prop_assert_eq!(whole, Ok(found), "{:?}", q);
                 }
                 // What it names is judged as by the whole pass.
                 Err(_) if named => prop_assert_eq!(part, whole, "{:?}", q),
@@ -320,7 +354,7 @@ proptest! {
     fn explain_agrees_with_decide(world in world(), questions in vec(question(), 10)) {
         let index = index(&world.assemble());
         for q in questions {
-            let q = Question { key: 100 + q.user, pass_expires: u64::MAX, ..q };
+            let q = Question { key: 100 + q.user, pass_expires: u64::MAX, view_only: false, ..q };
             let decided = answer(&index, &q, &subject(&q));
             let hypothesis =
                 Hypothesis { user: user_id(q.user), second_factor_at: q.factor_at.map(UnixTime::from_secs), only: None };
@@ -329,6 +363,7 @@ proptest! {
             let ask = index.ask(user_id(q.user), &service_name(q.service));
             let permit = decide(Some(&index), &subject(&q), &ask, &circumstances(&q)).ok();
             prop_assert_eq!(said.until, permit.as_ref().map(|permit| permit.until()));
+            prop_assert_eq!(said.mode, permit.as_ref().map(|permit| permit.mode()));
             prop_assert!(permit.is_none_or(|permit| permit.until() <= permit.ends()));
             let used: Vec<&str> =
                 said.chains.iter().filter(|chain| chain.used).map(|chain| chain.origin.name().as_str()).collect();
@@ -350,6 +385,7 @@ proptest! {
 fn the_random_worlds_reach_every_answer() {
     let mut runner = TestRunner::deterministic();
     let (mut reasons, mut permitted, mut banned, mut by_case) = (BTreeSet::new(), 0, 0, 0);
+    let (mut looking, mut unseated, mut shorter) = (0, 0, 0);
     for _ in 0..400 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let unbanned = World { bans: Vec::new(), ..world.clone() };
@@ -358,6 +394,11 @@ fn the_random_worlds_reach_every_answer() {
             let answer = world.judge(&q);
             reasons.insert(answer.err());
             permitted += u32::from(answer.is_ok());
+            looking += u32::from(answer.is_ok_and(|(mode, _)| mode == Mode::ViewOnly) && !q.view_only);
+            let alone = world.judge(&Question { writing: 0, ..q });
+            unseated += u32::from(answer == Err(Reason::Concurrency) && alone.is_ok());
+            let asked = world.judge(&Question { view_only: true, ..q });
+            shorter += u32::from(matches!((answer, asked), (Ok((_, end)), Ok((_, later))) if end < later));
             banned += u32::from(answer == Err(Reason::NoGrant) && unbanned.judge(&q).is_ok());
             by_case += u32::from(answer.is_ok() && caseless.judge(&q) == Err(Reason::CaseInactive));
         }
@@ -367,8 +408,12 @@ fn the_random_worlds_reach_every_answer() {
         Reason::ALL.iter().filter(decided).filter(|reason| !reasons.contains(&Some(**reason))).collect();
     // Nobody asks a device without policy here, and approvals and locks have no rows yet.
     assert_eq!(missing, [&Reason::NoPolicy, &Reason::ApprovalPending, &Reason::SiteLocked]);
-    let found = format!("of 8,000: {permitted} permitted, {by_case} of them by a case; {banned} banned");
+    let found = format!(
+        "of 8,000: {permitted} permitted, {by_case} of them by a case, {looking} to look only, {shorter} for less \
+         time than to look only; {banned} banned, {unseated} without a seat"
+    );
     assert!(permitted > 400 && by_case > 20 && banned > 50, "{found}");
+    assert!(looking > 50 && shorter > 10 && unseated > 10, "{found}");
 }
 
 /// Reverses and rotates: cheap, and no element keeps its neighbour on the same side.

@@ -92,6 +92,8 @@ fn enumeration(name: &str) -> String {
     let second = if [
         "Role",
         "Kind",
+        "Scheme",
+        "PathLog",
         "Method",
         "Invitee",
         "NackCode",
@@ -217,6 +219,13 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("PROHIBITIONS", limits::PROHIBITIONS, "prohibitions of a snapshot"),
     ("CASES", limits::CASES, "cases of a snapshot"),
     ("SECRETS", limits::SECRETS, "secrets of a snapshot"),
+    ("PATTERN_BYTES", limits::PATTERN_BYTES, "bytes of a pattern of paths"),
+    ("ALLOWS", limits::ALLOWS, "rows of what an HTTP service allows"),
+    ("QUERY_KEYS", limits::QUERY_KEYS, "keys of a query in one such row"),
+    ("PINS", limits::PINS, "keys of a machine's web server"),
+    ("WEBSOCKET_PATHS", limits::WEBSOCKET_PATHS, "paths of a WebSocket service"),
+    ("SUBPROTOCOLS", limits::SUBPROTOCOLS, "subprotocols of a WebSocket service"),
+    ("WEBSOCKET_BYTES", limits::WEBSOCKET_BYTES, "bytes of a WebSocket message"),
     ("SEALED_SECRET_BYTES", limits::SEALED_SECRET_BYTES, "bytes of a sealed secret"),
     ("SECRET_BYTES", limits::SECRET_BYTES, "bytes of a secret before it is sealed"),
 ];

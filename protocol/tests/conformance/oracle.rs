@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Reason, Service, Snapshot,
-    Target, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Prohibition, Reason, Rules,
+    Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
 
@@ -26,6 +26,7 @@ pub(crate) struct Rule {
     pub(crate) factor_s: Option<u32>,
     pub(crate) needs_case: bool,
     pub(crate) offline_ok: bool,
+    pub(crate) mode: Mode,
 }
 
 /// A prohibition by names: entry, user, category and its window.
@@ -54,6 +55,10 @@ pub(crate) struct World {
     pub(crate) expires: u64,
     pub(crate) tunnels: u16,
     pub(crate) services: Vec<u8>,
+    /// Services that everybody only looks at.
+    pub(crate) looked_at: Vec<u8>,
+    /// Who may touch at once; services of even numbers are screens.
+    pub(crate) writers: u16,
     /// Category and one service of it.
     pub(crate) contents: Vec<(u8, u8)>,
     /// User and whether disabled.
@@ -74,6 +79,9 @@ pub(crate) struct Question {
     pub(crate) pass_expires: u64,
     pub(crate) factor_at: Option<u64>,
     pub(crate) open: u16,
+    /// How many of the open ones may touch.
+    pub(crate) writing: u16,
+    pub(crate) view_only: bool,
     pub(crate) fresh_until: u64,
     pub(crate) offline_until: u64,
 }
@@ -84,6 +92,11 @@ pub(crate) fn user_id(user: u8) -> UserId {
 
 pub(crate) fn service_name(service: u8) -> String {
     format!("service-{service}")
+}
+
+/// Services of even numbers are screens, all others are web pages.
+const fn is_screen(service: u8) -> bool {
+    service.is_multiple_of(2)
 }
 
 /// Where a rule comes from: by its number another kind of origin.
@@ -130,6 +143,7 @@ impl World {
                     second_factor_s: rule.factor_s,
                     needs_case: rule.needs_case,
                     offline_ok: rule.offline_ok,
+                    mode: rule.mode,
                     origin: place(&origins, &origin(rule.assignment))?,
                 })
             })
@@ -205,17 +219,22 @@ impl World {
     fn service(&self, service: u8) -> Service {
         Service {
             name: name(&service_name(service)),
-            kind: Kind::Http,
             target: Target { ip: [10, 0, 0, service].into(), port: 80 },
             tunnels: 100,
             idle_s: 1,
             duration_s: 1,
+            view_only: self.looked_at.contains(&service),
+            rules: if is_screen(service) {
+                Rules::Vnc(VncRules { password: None, writers: self.writers })
+            } else {
+                Rules::Http(HttpRules::whole())
+            },
         }
     }
 
-    /// The last second for which the question is answered yes without interruption by one rule and, where the rule
-    /// demands one, one case, plus one; or why not.
-    pub(crate) fn judge(&self, q: &Question) -> Result<u64, Reason> {
+    /// What may be done, and the last second for which the question is answered yes without interruption by one rule of the
+    /// widest mode and, where the rule demands one, one case, plus one; or why not.
+    pub(crate) fn judge(&self, q: &Question) -> Result<(Mode, u64), Reason> {
         let disabled =
             self.users.iter().rev().find(|(user, _)| *user == q.user).map(|(_, disabled)| *disabled);
         let mut refusals = BTreeSet::new();
@@ -257,15 +276,23 @@ impl World {
                 .filter_map(|case| ends(&case))
                 .max()
         };
-        match chains.iter().filter_map(|rule| end(rule)).max() {
+        match chains.iter().filter_map(|rule| Some((self.mode(rule, q), end(rule)?))).max() {
             Some(_) if q.open >= self.tunnels => Err(Reason::Concurrency),
-            Some(until) => Ok(until),
+            Some((Mode::Full { .. }, _)) if is_screen(q.service) && q.writing >= self.writers => {
+                Err(Reason::Concurrency)
+            }
+            Some(best) => Ok(best),
             None => Err(chains
                 .iter()
                 .filter_map(|rule| first_lack(rule, None, q, q.now))
                 .max()
                 .unwrap_or(Reason::NoGrant)),
         }
+    }
+
+    /// What one rule lets do in this question.
+    fn mode(&self, rule: &Rule, q: &Question) -> Mode {
+        if q.view_only || self.looked_at.contains(&q.service) { Mode::ViewOnly } else { rule.mode }
     }
 
     /// Whether the user is kept from the service in one second.

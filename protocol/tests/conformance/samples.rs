@@ -8,9 +8,11 @@ use postern_protocol::audit::Row;
 use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
+use postern_protocol::policy::snapshot::rules;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, FreshnessState, Grant, Kind, Origin, Prohibition, Secret,
-    Service, Snapshot, Target, User,
+    Allow, Case, Category, Credential, DeviceLimits, FreshnessRule, FreshnessState, Grant, HttpRules, Kind,
+    Methods, Mode, Origin, PathLog, Prohibition, Rules, Scheme, Secret, Service, Snapshot, Target, Upstream,
+    User, VncRules, WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
@@ -73,6 +75,25 @@ table!(KIND, kind, Kind {
     Kind::Vnc => "vnc", "remote framebuffer (RFC 6143)";
     Kind::Http => "http", "HTTP/1.1 (RFC 9112)";
     Kind::Websocket => "websocket", "WebSocket (RFC 6455)";
+});
+table!(RULES, rules_variant, Rules {
+    Rules::Vpn => "vpn", "none";
+    Rules::Vnc(_) => "vnc", "password: option of name; writers: u16";
+    Rules::Http(_) => "http", "upstream; start: text; allow: list of allow; credential: option of credential; identity: bool; log: path log";
+    Rules::Websocket(_) => "websocket", "upstream; paths: list of pattern; subprotocols: list of text; origin: option of text; frame_bytes: u32; message_bytes: u32";
+});
+table!(MODE, mode, Mode {
+    Mode::ViewOnly => "view_only", "none";
+    Mode::Full { .. } => "full", "clipboard: bool";
+});
+table!(SCHEME, scheme, Scheme {
+    Scheme::Basic => "basic", "RFC 7617";
+    Scheme::Digest => "digest", "RFC 7616";
+});
+table!(PATH_LOG, path_log, PathLog {
+    PathLog::Full => "full", "the whole path";
+    PathLog::Prefix => "prefix", "its first segment";
+    PathLog::None => "none", "nothing";
 });
 table!(ORIGIN, origin_variant, Origin {
     Origin::Assignment { .. } => "assignment", "assignment: label; role: label; group: option of label";
@@ -146,6 +167,10 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::AGENT_MESSAGE,
     &messages::EVENT,
     &KIND,
+    &RULES,
+    &MODE,
+    &SCHEME,
+    &PATH_LOG,
     &ORIGIN,
     &METHOD,
     &ROLE,
@@ -224,13 +249,14 @@ pub(crate) fn origin() -> Origin {
 
 /// A snapshot with at least one of everything.
 pub(crate) fn snapshot() -> Snapshot {
-    let service = |label: &str, kind, ip: &str, port| Service {
+    let service = |label: &str, rules, ip: &str, port| Service {
         name: name(label),
-        kind,
         target: Target { ip: ip.parse().unwrap(), port },
         tunnels: 4,
         idle_s: 900,
         duration_s: 28_800,
+        view_only: false,
+        rules,
     };
     let mut keys = vec![key(20).public(), key(22).public()];
     keys.sort();
@@ -248,12 +274,14 @@ pub(crate) fn snapshot() -> Snapshot {
         limits: DeviceLimits { tunnels: 64, tunnels_per_user: 8 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![
-            service("hmi", Kind::Vnc, "192.168.0.10", 5900),
-            service("web", Kind::Http, "fd00::10", 80),
+            service("hmi", Rules::Vnc(screen()), "192.168.0.10", 5900),
+            Service { view_only: true, ..service("live", Rules::Websocket(live()), "192.168.0.10", 9001) },
+            service("plc", Rules::Vpn, "192.168.0.11", 102),
+            service("web", Rules::Http(pages()), "fd00::10", 443),
         ],
         categories: vec![
-            Category { name: name("all"), services: vec![0, 1] },
-            Category { name: name("web"), services: vec![1] },
+            Category { name: name("all"), services: vec![0, 1, 2, 3] },
+            Category { name: name("web"), services: vec![3] },
         ],
         users: vec![User { id: ALICE, keys, disabled: false, passes_from: ISSUED }],
         origins: origins(),
@@ -266,6 +294,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 second_factor_s: Some(900),
                 needs_case: true,
                 offline_ok: true,
+                mode: Mode::ViewOnly,
                 origin: 1,
             },
             Grant {
@@ -276,6 +305,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 second_factor_s: None,
                 needs_case: false,
                 offline_ok: false,
+                mode: Mode::Full { clipboard: true },
                 origin: 2,
             },
         ],
@@ -293,6 +323,45 @@ pub(crate) fn snapshot() -> Snapshot {
             not_after: Some(ISSUED.saturating_add(1800)),
         }],
         secrets: vec![Secret { name: name("hmi"), sealed: sealed_secret() }],
+    }
+}
+
+/// A screen with a password and one seat.
+pub(crate) fn screen() -> VncRules {
+    VncRules { password: Some(name("hmi")), writers: 1 }
+}
+
+/// A web server with TLS, a login and some of its paths.
+pub(crate) fn pages() -> HttpRules {
+    let allow = |path: &str, methods, query| Allow { path: path.parse().unwrap(), methods, query };
+    let posting = Methods::of([rules::Method::Get, rules::Method::Post]).unwrap();
+    HttpRules {
+        upstream: Upstream { host: Some(text("panel.local")), tls: Some(vec![[0x11; 32], [0x22; 32]]) },
+        start: text("/dashboard"),
+        allow: vec![
+            allow("/api/*/values", posting, Some(vec![text("id"), text("unit")])),
+            allow("/dashboard", Methods::READ, Some(Vec::new())),
+            allow("/static/**", Methods::READ, None),
+        ],
+        credential: Some(Credential {
+            scheme: Scheme::Digest,
+            user: text("service"),
+            secret: name("web-login"),
+        }),
+        identity: true,
+        log: PathLog::Prefix,
+    }
+}
+
+/// Live values over WebSocket.
+pub(crate) fn live() -> WebsocketRules {
+    WebsocketRules {
+        upstream: Upstream::PLAIN,
+        paths: vec!["/live".parse().unwrap()],
+        subprotocols: vec![text("mqtt")],
+        origin: Some(text("http://panel.local")),
+        frame_bytes: 65_536,
+        message_bytes: 262_144,
     }
 }
 
@@ -470,6 +539,28 @@ fn enumerations() -> Vec<Sample> {
     {
         let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Where a rule comes from.", value);
         samples.push(one(sample, &ORIGIN, origin_variant(value)));
+    }
+    let rules = [Rules::Vpn, Rules::Vnc(screen()), Rules::Http(pages()), Rules::Websocket(live())];
+    for (value, name) in rules.iter().zip(["rules-vpn", "rules-vnc", "rules-http", "rules-websocket"]) {
+        let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Rules of a service.", value);
+        samples.push(one(sample, &RULES, rules_variant(value)));
+    }
+    for (value, name) in
+        [(Mode::ViewOnly, "mode-view-only"), (Mode::Full { clipboard: true }, "mode-full-with-clipboard")]
+    {
+        samples.push(one(plain::<_, 3>("numbers", name, "A mode.", &value), &MODE, mode(&value)));
+    }
+    for (value, name) in [(Scheme::Basic, "scheme-basic"), (Scheme::Digest, "scheme-digest")] {
+        let sample = plain::<_, 2>("numbers", name, "How a gate logs in.", &value);
+        samples.push(one(sample, &SCHEME, scheme(&value)));
+    }
+    for (value, name) in [
+        (PathLog::Full, "path-log-full"),
+        (PathLog::Prefix, "path-log-prefix"),
+        (PathLog::None, "path-log-none"),
+    ] {
+        let sample = plain::<_, 2>("numbers", name, "How much of a path is recorded.", &value);
+        samples.push(one(sample, &PATH_LOG, path_log(&value)));
     }
     for (value, name) in [(Method::Password, "method-password"), (Method::Totp, "method-totp")] {
         samples.push(one(

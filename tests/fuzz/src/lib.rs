@@ -194,8 +194,7 @@ pub fn snapshot(bytes: &[u8]) {
         let index = Arc::new(Index::build(verified));
         let policy = index.snapshot().clone();
         let now = policy.issued;
-        let circumstances =
-            Circumstances { now, freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 };
+        let circumstances = Circumstances::alone(now, Freshness::ALWAYS);
         let subject = subject(now);
         for service in policy.services.iter().take(4) {
             let ask = index.ask(ALICE, service.name.as_str());

@@ -31,13 +31,7 @@ pub fn decisions(rounds: u32) -> Result<Grid, Mishap> {
     let content = Content { bystanders: 999, services: 2000, categories: 50, grants: 8, ..target() };
     let index = bench.authority.index(&bench.sealed(&content)?, bench.to)?;
     let subject = bench.subject()?;
-    let circumstances = Circumstances {
-        now: now(),
-        freshness: Freshness::ALWAYS,
-        open: 0,
-        open_by_user: 0,
-        open_on_service: 0,
-    };
+    let circumstances = Circumstances::alone(now(), Freshness::ALWAYS);
     let names: Vec<String> = (0..content.services).map(service_name).collect();
     let asks: Vec<Ask> = names.iter().map(|name| index.ask(ENGINEER, name)).collect();
     let yes = asks.iter().filter(|ask| decide(Some(&index), &subject, ask, &circumstances).is_ok()).count();

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Origin, Service, Snapshot,
-    Target, User, Verified, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode, Origin, Rules, Service,
+    Snapshot, Target, User, Verified, verify,
 };
 use postern_protocol::session::hub::Naming;
 use postern_protocol::time::UnixTime;
@@ -316,13 +316,16 @@ const fn grant(user: u32, category: u32) -> Grant {
         second_factor_s: None,
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         origin: 0,
     }
 }
 
 fn service(number: u16, target: Target) -> Result<Service, Mishap> {
     let name = text(&service_name(number))?;
-    Ok(Service { name, kind: Kind::Vnc, target, tunnels: 1024, idle_s: 86_400, duration_s: 86_400 })
+    let rules = Rules::whole(Kind::Vnc);
+    let (tunnels, idle_s, duration_s) = (1024, 86_400, 86_400);
+    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only: false, rules })
 }
 
 /// What the names of services begin with.

@@ -82,7 +82,7 @@ impl Decision {
     fn circumstances(&self) -> Circumstances {
         let Open { on_device: open, by_user: open_by_user, on_service: open_on_service } = self.open;
         let Self { now, freshness, .. } = *self;
-        Circumstances { now, freshness, open, open_by_user, open_on_service }
+        Circumstances { now, freshness, open, open_by_user, open_on_service, writers_on_service: 0 }
     }
 
     pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {

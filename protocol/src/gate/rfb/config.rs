@@ -1,7 +1,7 @@
 //! What a shell decides before a session begins.
 
-use super::message::Mode;
 use super::password::{Challenge, Password};
+use crate::policy::Mode;
 
 /// How a session begins.
 #[derive(Debug)]

@@ -11,10 +11,11 @@ use super::encoding;
 use super::fault::Fault;
 use super::inbox::Outbox;
 use super::message::{
-    CUT_TEXT, CUT_TEXT_BYTES, CUT_TEXT_HEADER, Counters, KEY_EVENT, Mode, POINTER_EVENT, SET_ENCODINGS,
-    SET_PIXEL_FORMAT, Tally, UPDATE_REQUEST, wanted,
+    CUT_TEXT, CUT_TEXT_BYTES, CUT_TEXT_HEADER, Counters, KEY_EVENT, POINTER_EVENT, SET_ENCODINGS,
+    SET_PIXEL_FORMAT, Tally, UPDATE_REQUEST, permits, wanted,
 };
 use super::pressed::Pressed;
+use crate::policy::Mode;
 
 /// The state machine behind [`Actions`](super::Actions).
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Filter {
     pub(super) fn handle_mode(&mut self, mode: Mode, out: &mut Outbox) {
         self.mode = mode;
         if let Some(&kind) = self.held.first() {
-            self.permitted &= mode.permits(kind);
+            self.permitted &= permits(mode, kind);
             self.forgo();
         }
         if !mode.touches() {
@@ -116,7 +117,7 @@ impl Filter {
                 Err(_) if !run.is_empty() => break,
                 Err(fault) => return Err(fault),
             };
-            self.permitted = rest.first().is_some_and(|kind| self.mode.permits(*kind));
+            self.permitted = rest.first().is_some_and(|kind| permits(self.mode, *kind));
             if self.doomed(rest) {
                 self.counters.cut_texts.dropped += 1;
                 self.skip = want;

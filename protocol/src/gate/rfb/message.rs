@@ -1,18 +1,7 @@
 //! The viewer's messages: which exist, how long each is, and which mode lets it through (RFC 6143, section 7.5).
 
 use super::fault::Fault;
-
-/// What the access of this session lets a viewer do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Look and touch.
-    Full {
-        /// Whether the viewer may also put text into the machine's clipboard.
-        clipboard: bool,
-    },
-    /// Look, but not touch: keys, pointer and clipboard are dropped.
-    ViewOnly,
-}
+use crate::policy::Mode;
 
 /// How many messages of one kind were let through and how many were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,28 +50,11 @@ pub const CUT_TEXT_BYTES: usize = 64 * 1024;
 /// Bytes that a viewer may send before its turn.
 pub const EARLY_BYTES: usize = 1024;
 
-impl Mode {
-    /// Whether messages of this type may reach the machine.
-    pub(super) const fn permits(self, kind: u8) -> bool {
-        match self {
-            Self::Full { clipboard } => clipboard || kind != CUT_TEXT,
-            Self::ViewOnly => !matches!(kind, KEY_EVENT | POINTER_EVENT | CUT_TEXT),
-        }
-    }
-
-    /// The one of two modes that lets less through.
-    pub(super) const fn narrower(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Full { clipboard: left }, Self::Full { clipboard: right }) => {
-                Self::Full { clipboard: left && right }
-            }
-            (Self::ViewOnly, _) | (_, Self::ViewOnly) => Self::ViewOnly,
-        }
-    }
-
-    /// Whether keys and pointer reach the machine.
-    pub(super) const fn touches(self) -> bool {
-        matches!(self, Self::Full { .. })
+/// Whether messages of this type may reach the machine.
+pub(super) const fn permits(mode: Mode, kind: u8) -> bool {
+    match mode {
+        Mode::Full { clipboard } => clipboard || kind != CUT_TEXT,
+        Mode::ViewOnly => !matches!(kind, KEY_EVENT | POINTER_EVENT | CUT_TEXT),
     }
 }
 
@@ -157,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_mode_permits_what_it_says() {
-        let permitted = |mode: Mode| [0, 2, 3, 4, 5, 6].map(|kind| mode.permits(kind));
+        let permitted = |mode: Mode| [0, 2, 3, 4, 5, 6].map(|kind| permits(mode, kind));
         assert_eq!(permitted(Mode::Full { clipboard: true }), [true; 6]);
         assert_eq!(permitted(Mode::Full { clipboard: false }), [true, true, true, true, true, false]);
         assert_eq!(permitted(Mode::ViewOnly), [true, true, true, false, false, false]);

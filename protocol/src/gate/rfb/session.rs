@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use crate::policy::Mode;
 use crate::wire::text::Text;
 
 use super::config::{Config, Sharing};
 use super::fault::{End, Fault, Outcome};
 use super::filter::Filter;
 use super::inbox::Outbox;
-use super::message::{Counters, EARLY_BYTES, Mode};
+use super::message::{Counters, EARLY_BYTES};
 use super::screen::Screen;
 use super::server::{Event, Server};
 use super::viewer::Viewer;

@@ -1,8 +1,9 @@
+use super::super::snapshot::Kind;
 use super::super::world::{
     ALICE, BOB, DEVICE, FLEET, at, case, grant, granting, index, narrowed, prohibition, public, snapshot,
     subject, subject_until,
 };
-use super::super::{Case, DeviceLimits, Locks, Prohibition, Snapshot};
+use super::super::{Case, DeviceLimits, Locks, Prohibition, Snapshot, VncRules};
 use super::*;
 use crate::trust::{Lock, LockTarget};
 
@@ -10,7 +11,7 @@ use crate::trust::{Lock, LockTarget};
 type Verdict = Result<(u64, String), (Reason, Option<String>)>;
 
 fn idle(now: u64) -> Circumstances {
-    Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
+    Circumstances::alone(at(now), Freshness::ALWAYS)
 }
 
 fn verdict(index: &Arc<Index>, subject: &Subject, service: &str, circumstances: &Circumstances) -> Verdict {
@@ -357,9 +358,107 @@ fn as_many_tunnels_as_allowed_and_not_one_more() {
         (4, 2, 1, full.clone()),
         (u32::MAX, u32::MAX, u32::MAX, full),
     ] {
-        let busy =
-            Circumstances { now: at(1), freshness: Freshness::ALWAYS, open, open_by_user, open_on_service };
+        let busy = Circumstances { open, open_by_user, open_on_service, ..idle(1) };
         assert_eq!(verdict(&index, &alice, "hmi", &busy), expected, "{busy:?}");
+    }
+}
+
+const LOOK: Mode = Mode::ViewOnly;
+const TOUCH: Mode = Mode::Full { clipboard: false };
+const ALL: Mode = Mode::Full { clipboard: true };
+
+/// What Alice may do on the screen, until when and because of which grant, with this wish.
+fn modes(
+    index: &Arc<Index>,
+    view_only: bool,
+    circumstances: &Circumstances,
+) -> Result<(Mode, u64, String), Reason> {
+    let ask = index.ask(ALICE, "hmi").wishing(view_only);
+    let permit = decide(Some(index), &subject(ALICE, 20, None), &ask, circumstances);
+    let said = |permit: Permit| {
+        (permit.mode(), permit.until().as_secs(), permit.origin().unwrap().name().to_string())
+    };
+    permit.map(said).map_err(|denial| denial.reason())
+}
+
+fn may(mode: Mode, until: u64, assignment: &str) -> Result<(Mode, u64, String), Reason> {
+    Ok((mode, until, assignment.to_owned()))
+}
+
+#[test]
+fn a_permit_has_the_mode_of_its_grant() {
+    for mode in [LOOK, TOUCH, ALL] {
+        let index = granting(&[Grant { mode, ..grant() }]);
+        assert_eq!(modes(&index, false, &idle(1)), may(mode, 9_000, "First"), "{mode}");
+    }
+}
+
+#[test]
+fn the_service_and_the_wish_narrow_a_mode_and_widen_none() {
+    for mode in [LOOK, TOUCH, ALL] {
+        let mut policy = Snapshot { grants: vec![Grant { mode, ..grant() }], ..snapshot() };
+        assert_eq!(modes(&index(&policy), true, &idle(1)), may(LOOK, 9_000, "First"), "{mode}");
+        policy.services[0].view_only = true;
+        for wish in [false, true] {
+            assert_eq!(modes(&index(&policy), wish, &idle(1)), may(LOOK, 9_000, "First"), "{mode}");
+        }
+        // Another service says nothing about this one.
+        policy.services[0].view_only = false;
+        policy.services[1].view_only = true;
+        assert_eq!(modes(&index(&policy), false, &idle(1)), may(mode, 9_000, "First"), "{mode}");
+    }
+}
+
+#[test]
+fn of_several_grants_the_widest_is_used_and_then_the_longest() {
+    let look = Grant { mode: LOOK, ..grant() };
+    let touch = Grant { category: 0, mode: TOUCH, not_after: Some(at(200)), origin: 1, ..grant() };
+    let both = granting(&[look, touch]);
+    assert_eq!(modes(&both, false, &idle(199)), may(TOUCH, 200, "Second"));
+    // Where the wide one ends, the narrow one goes on.
+    assert_eq!(modes(&both, false, &idle(200)), may(LOOK, 9_000, "First"));
+    // Whoever only wants to look has the longer one.
+    assert_eq!(modes(&both, true, &idle(199)), may(LOOK, 9_000, "First"));
+    let longer = Grant { mode: TOUCH, not_after: Some(at(300)), ..grant() };
+    assert_eq!(modes(&granting(&[longer, touch]), false, &idle(199)), may(TOUCH, 300, "First"));
+    let all = Grant { mode: ALL, not_after: Some(at(100)), ..grant() };
+    assert_eq!(modes(&granting(&[all, touch]), false, &idle(99)), may(ALL, 100, "First"));
+}
+
+#[test]
+fn rights_of_two_grants_are_never_united() {
+    // One touches with a second factor that the caller does not have, the other only looks.
+    let touch = Grant { category: 0, mode: ALL, second_factor_s: Some(300), origin: 1, ..grant() };
+    let look = Grant { mode: LOOK, ..grant() };
+    assert_eq!(modes(&granting(&[touch, look]), false, &idle(1)), may(LOOK, 9_000, "First"));
+    assert_eq!(modes(&granting(&[touch]), false, &idle(1)), Err(Reason::SecondFactorRequired));
+    assert_eq!(modes(&granting(&[touch]), true, &idle(1)), Err(Reason::SecondFactorRequired));
+}
+
+#[test]
+fn a_screen_has_seats_for_those_who_touch_and_none_for_those_who_look() {
+    // The screen has two seats.
+    let look = granting(&[Grant { mode: LOOK, ..grant() }]);
+    let touch = granting(&[grant()]);
+    let seated = |writers_on_service| Circumstances { writers_on_service, ..idle(1) };
+    assert_eq!(modes(&touch, false, &seated(1)), may(TOUCH, 9_000, "First"));
+    assert_eq!(modes(&touch, false, &seated(2)), Err(Reason::Concurrency));
+    assert_eq!(modes(&touch, true, &seated(2)), may(LOOK, 9_000, "First"));
+    assert_eq!(modes(&look, false, &seated(2)), may(LOOK, 9_000, "First"));
+    let denied = verdict(&touch, &subject(ALICE, 20, None), "hmi", &seated(2));
+    assert_eq!(denied, no_because_of(Reason::Concurrency, "First"));
+}
+
+#[test]
+fn a_screen_without_seats_lets_everybody_look_and_other_kinds_have_no_seats() {
+    let mut policy = Snapshot { grants: vec![grant()], ..snapshot() };
+    policy.services[0].rules = Rules::Vnc(VncRules { password: None, writers: 0 });
+    assert_eq!(modes(&index(&policy), false, &idle(1)), Err(Reason::Concurrency));
+    assert_eq!(modes(&index(&policy), true, &idle(1)), may(LOOK, 9_000, "First"));
+    let crowd = Circumstances { writers_on_service: u32::MAX, ..idle(1) };
+    for kind in [Kind::Vpn, Kind::Http, Kind::Websocket] {
+        policy.services[0].rules = Rules::whole(kind);
+        assert_eq!(modes(&index(&policy), false, &crowd), may(TOUCH, 9_000, "First"), "{kind:?}");
     }
 }
 

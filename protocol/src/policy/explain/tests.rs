@@ -6,7 +6,7 @@ use super::*;
 use crate::trust::Lock;
 
 fn idle(now: u64) -> Circumstances {
-    Circumstances { now: at(now), freshness: Freshness::ALWAYS, open: 0, open_by_user: 0, open_on_service: 0 }
+    Circumstances::alone(at(now), Freshness::ALWAYS)
 }
 
 fn hypothesis(second_factor_at: Option<u64>) -> Hypothesis<'static> {
@@ -32,6 +32,7 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         second_factor_s: None,
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         case: None,
         fails: None,
     };
@@ -42,6 +43,7 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         Explanation {
             denied: None,
             until: Some(at(390)),
+            mode: Some(Mode::Full { clipboard: false }),
             chains: vec![second.clone(), first.clone()],
             prohibitions: Vec::new(),
             locks: Vec::new(),
@@ -53,6 +55,7 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         Explanation {
             denied: Some(Reason::SecondFactorRequired),
             until: None,
+            mode: None,
             chains: vec![refused, first],
             prohibitions: Vec::new(),
             locks: Vec::new(),
@@ -65,6 +68,7 @@ fn without_policy_user_or_service_there_is_no_chain() {
     let nothing = |denied| Explanation {
         denied: Some(denied),
         until: None,
+        mode: None,
         chains: Vec::new(),
         prohibitions: Vec::new(),
         locks: Vec::new(),
@@ -120,6 +124,22 @@ fn a_chain_names_the_case_that_it_rests_on_if_it_demands_one() {
     assert_eq!(said(60), (Some(90), vec![(false, None, expired), (true, named("C-1"), None)]));
     let inactive = Some(Reason::CaseInactive);
     assert_eq!(said(90), (None, vec![(false, None, expired), (true, None, inactive)]));
+}
+
+#[test]
+fn it_says_the_mode_of_each_grant_and_of_the_permit() {
+    let look = Grant { category: 0, mode: Mode::ViewOnly, not_after: Some(at(50)), origin: 1, ..grant() };
+    let mut policy = Snapshot { grants: vec![look, grant()], ..snapshot() };
+    let said = |policy: &Snapshot| {
+        let said = explain(Some(&index(policy)), &hypothesis(None), "hmi", &idle(1));
+        (said.mode, said.chains.iter().map(|chain| (chain.used, chain.mode)).collect::<Vec<_>>())
+    };
+    let touch = Mode::Full { clipboard: false };
+    assert_eq!(said(&policy), (Some(touch), vec![(false, Mode::ViewOnly), (true, touch)]));
+    policy.services[0].view_only = true;
+    assert_eq!(said(&policy), (Some(Mode::ViewOnly), vec![(false, Mode::ViewOnly), (true, touch)]));
+    policy.grants.clear();
+    assert_eq!(said(&policy), (None, vec![]));
 }
 
 #[test]

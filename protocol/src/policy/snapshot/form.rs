@@ -147,7 +147,7 @@ impl Service {
             (0, _, _) => zero("port"),
             (_, 0, _) => zero("idle_s"),
             (_, _, 0) => zero("duration_s"),
-            (_, _, _) => Ok(()),
+            (_, _, _) => self.rules.check_form(),
         }
     }
 }
@@ -195,7 +195,7 @@ fn window(list: &'static str, from: Option<UnixTime>, until: Option<UnixTime>) -
     }
 }
 
-fn count(list: &'static str, found: usize, limit: usize) -> Result<(), FormFault> {
+pub(super) fn count(list: &'static str, found: usize, limit: usize) -> Result<(), FormFault> {
     if found > limit { Err(FormFault::Count { list, found, limit }) } else { Ok(()) }
 }
 
@@ -204,7 +204,11 @@ fn empty<T>(list: &'static str, entries: &[T]) -> Result<(), FormFault> {
     if entries.is_empty() { Ok(()) } else { Err(FormFault::Unassigned { list }) }
 }
 
-fn ascending<T>(list: &'static str, entries: &[T], below: impl Fn(&T, &T) -> bool) -> Result<(), FormFault> {
+pub(super) fn ascending<T>(
+    list: &'static str,
+    entries: &[T],
+    below: impl Fn(&T, &T) -> bool,
+) -> Result<(), FormFault> {
     let ordered = entries.windows(2).all(|pair| matches!(pair, [a, b] if below(a, b)));
     if ordered { Ok(()) } else { Err(FormFault::Order { list }) }
 }

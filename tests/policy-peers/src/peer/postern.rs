@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Ask, Category, Circumstances, DeviceLimits, Expectation, Freshness, FreshnessRule, Grant, Index, Kind,
-    Origin, Service, Snapshot, Target, User, decide, verify,
+    Ask, Category, Circumstances, DeviceLimits, Expectation, Freshness, FreshnessRule, Grant, Index, Kind, Mode,
+    Origin, Rules, Service, Snapshot, Target, User, decide, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
@@ -168,6 +168,7 @@ fn grant(user: u16, category: u16, origin: u32) -> Grant {
         second_factor_s: None,
         needs_case: false,
         offline_ok: false,
+        mode: Mode::Full { clipboard: false },
         origin,
     }
 }
@@ -175,7 +176,9 @@ fn grant(user: u16, category: u16, origin: u32) -> Grant {
 fn service(number: u16) -> Result<Service, Mishap> {
     let target = Target { ip: Ipv4Addr::new(192, 168, 0, 10).into(), port: 5900 };
     let name = text(&service_name(number))?;
-    Ok(Service { name, kind: Kind::Vnc, target, tunnels: 8, idle_s: 600, duration_s: 3600 })
+    let rules = Rules::whole(Kind::Vnc);
+    let (tunnels, idle_s, duration_s) = (8, 600, 3600);
+    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only: false, rules })
 }
 
 fn category(world: &World, number: u16) -> Result<Category, Mishap> {
@@ -255,13 +258,7 @@ const fn at(secs: u64) -> UnixTime {
 pub const RESOLVED: &str = "postern, subject and service resolved";
 /// The row from user id and service name.
 pub const FROM_ID: &str = "postern, from user id and service name";
-const CALM: Circumstances = Circumstances {
-    now: at(1000),
-    freshness: Freshness::ALWAYS,
-    open: 0,
-    open_by_user: 0,
-    open_on_service: 0,
-};
+const CALM: Circumstances = Circumstances::alone(at(1000), Freshness::ALWAYS);
 const END: u64 = 10_000;
 const FLEET: FleetId = FleetId::new([0xf1; 8]);
 const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);

@@ -1,0 +1,193 @@
+//! Paths of a web server, as a pattern. What a request's path is compared with is in [`crate::gate`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::PATTERN_BYTES;
+
+/// One or many paths: `/` and segments between `/`, each literal or `*` (exactly one segment); a last segment `**` is zero or
+/// more segments.
+///
+/// | pattern | matches | and not |
+/// | --- | --- | --- |
+/// | `/` | `/` | `/a` |
+/// | `/**` | every path | |
+/// | `/static/**` | `/static`, `/static/`, `/static/a/b` | `/statically` |
+/// | `/api/*/values` | `/api/7/values` | `/api/values`, `/api/7/8/values` |
+///
+/// Literals are in normal form, so that no path can be written in two ways of which one is allowed: visible ASCII without
+/// `%`, `;`, `\`, `?`, `#`, and no `.`, `..` or empty segment. A last `/` is kept: `/a/` is another path than `/a`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(Box<str>);
+
+/// A pattern that cannot be accepted, with the rule that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternFault {
+    /// More bytes than allowed.
+    #[error("has {found} bytes, at most {limit} are allowed")]
+    TooLong {
+        /// Bytes seen.
+        found: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// It does not begin with `/`.
+    #[error("must begin with `/`")]
+    BadStart,
+    /// A character that a path in normal form does not have.
+    #[error("contains {0:?}; only visible ASCII without `%`, `;`, `\\`, `?` and `#` is allowed")]
+    BadCharacter(char),
+    /// `//`: servers differ in whether that is `/`.
+    #[error("contains an empty segment")]
+    EmptySegment,
+    /// `.` or `..`: the path is another than it says.
+    #[error("contains a segment `.` or `..`")]
+    Dots,
+    /// A `*` that is only a part of a segment.
+    #[error("contains `*` beside other characters; a segment is literal, `*` or, as the last, `**`")]
+    PartOfSegment,
+    /// `**` that is not the last segment.
+    #[error("contains `**` before its end")]
+    EarlyRest,
+}
+
+impl Pattern {
+    /// `/**`: every path.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self("/**".into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands between the `/`; an empty one at the end of a pattern that ends in `/`.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').skip(1)
+    }
+
+    fn check(text: &str) -> Result<(), PatternFault> {
+        if text.len() > PATTERN_BYTES {
+            return Err(PatternFault::TooLong { found: text.len(), limit: PATTERN_BYTES });
+        }
+        let rest = text.strip_prefix('/').ok_or(PatternFault::BadStart)?;
+        let strange = |c: char| !c.is_ascii_graphic() || matches!(c, '%' | ';' | '\\' | '?' | '#');
+        if let Some(bad) = text.chars().find(|c| strange(*c)) {
+            return Err(PatternFault::BadCharacter(bad));
+        }
+        let mut segments = rest.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            let is_last = segments.peek().is_none();
+            match segment {
+                "" if is_last => {}
+                "" => return Err(PatternFault::EmptySegment),
+                "." | ".." => return Err(PatternFault::Dots),
+                "**" if !is_last => return Err(PatternFault::EarlyRest),
+                "*" | "**" => {}
+                literal if literal.contains('*') => return Err(PatternFault::PartOfSegment),
+                _literal => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = PatternFault;
+
+    fn try_from(text: String) -> Result<Self, PatternFault> {
+        Self::check(&text)?;
+        Ok(Self(text.into_boxed_str()))
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = PatternFault;
+
+    fn from_str(text: &str) -> Result<Self, PatternFault> {
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.into()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_in_normal_form_are_accepted() {
+        let longest = format!("/{}", "a".repeat(PATTERN_BYTES - 1));
+        for good in [
+            "/",
+            "/**",
+            "/*",
+            "/a",
+            "/a/",
+            "/static/**",
+            "/api/*/values",
+            "/a.b/~c!$&'()+,=:@",
+            "/...",
+            &longest,
+        ] {
+            assert_eq!(good.parse::<Pattern>().map(String::from), Ok(good.to_owned()));
+        }
+        let segments =
+            |text: &str| text.parse::<Pattern>().unwrap().segments().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(segments("/"), [""]);
+        assert_eq!(segments("/a/*/"), ["a", "*", ""]);
+        assert_eq!(segments("/static/**"), ["static", "**"]);
+    }
+
+    #[test]
+    fn patterns_that_could_mean_two_things_are_refused() {
+        let long = format!("/{}", "a".repeat(PATTERN_BYTES));
+        for (bad, fault) in [
+            ("", PatternFault::BadStart),
+            ("a", PatternFault::BadStart),
+            ("*", PatternFault::BadStart),
+            ("//", PatternFault::EmptySegment),
+            ("/a//b", PatternFault::EmptySegment),
+            ("/.", PatternFault::Dots),
+            ("/a/../b", PatternFault::Dots),
+            ("/a%2e", PatternFault::BadCharacter('%')),
+            ("/a;v=1", PatternFault::BadCharacter(';')),
+            ("/a\\b", PatternFault::BadCharacter('\\')),
+            ("/a?b", PatternFault::BadCharacter('?')),
+            ("/a#b", PatternFault::BadCharacter('#')),
+            ("/a b", PatternFault::BadCharacter(' ')),
+            ("/a\n", PatternFault::BadCharacter('\n')),
+            ("/ü", PatternFault::BadCharacter('ü')),
+            ("/a*", PatternFault::PartOfSegment),
+            ("/***", PatternFault::PartOfSegment),
+            ("/**/a", PatternFault::EarlyRest),
+            ("/**/", PatternFault::EarlyRest),
+            (&long, PatternFault::TooLong { found: PATTERN_BYTES + 1, limit: PATTERN_BYTES }),
+        ] {
+            assert_eq!(bad.parse::<Pattern>(), Err(fault), "{bad:?}");
+        }
+    }
+}
