@@ -2,9 +2,11 @@
 //!
 //! 1. [`rfb`]: a screen (VNC), fully or only to look at.
 //! 2. [`http`]: web pages (HTTP/1.1), request by request.
+//! 3. [`websocket`]: live connections of web pages, frame by frame.
 //!
 //! A gate knows nothing of users, grants and time: it is told a mode and the rules of its service and keeps to them,
 //! whatever either peer sends.
 
 pub mod http;
 pub mod rfb;
+pub mod websocket;

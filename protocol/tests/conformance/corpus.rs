@@ -12,6 +12,7 @@ use crate::probes::{FLEET, PROBES, fixed_root};
 use crate::rfb;
 use crate::samples::{self, Sample};
 use crate::vectors::blessing;
+use crate::web;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus")
@@ -43,7 +44,7 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
             seeds.insert((*target, name.to_owned()), bytes);
         }
     }
-    for (target, name, bytes) in rfb::seeds() {
+    for (target, name, bytes) in rfb::seeds().into_iter().chain(web::seeds()) {
         seeds.insert((target, name.to_owned()), bytes);
     }
     for (name, text) in [

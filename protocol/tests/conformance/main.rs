@@ -32,3 +32,5 @@ mod vectors;
 mod watch;
 #[cfg(test)]
 mod weak_keys;
+#[cfg(test)]
+mod web;

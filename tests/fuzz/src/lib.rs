@@ -5,6 +5,7 @@
 //!    signed: so the steps behind the signature are reached as well.
 //! 3. A probe of synchronisation reads the bytes as a sequence of messages and drives one end with them.
 //! 4. A probe of the VNC gate compares it with a slow reference, in two segmentations.
+//! 5. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
 //!
 //! The same file is compiled into the tests of `postern-protocol`, which replay the corpus.
 
@@ -37,8 +38,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub mod rfb;
+pub mod web;
 
 pub use rfb::{rfb_client, rfb_handshake};
+pub use web::{http_request, http_target, websocket_frames};
 
 /// What a target does with its bytes.
 pub type Probe = fn(&[u8]);
@@ -63,6 +66,9 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("text", text),
     ("rfb_client", rfb_client),
     ("rfb_handshake", rfb_handshake),
+    ("http_request", http_request),
+    ("http_target", http_target),
+    ("websocket_frames", websocket_frames),
 ];
 
 /// The installation of all fixed values.
