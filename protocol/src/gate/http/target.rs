@@ -52,16 +52,6 @@ impl<'a> Target<'a> {
     pub const fn query(&self) -> Option<&'a str> {
         self.query
     }
-
-    /// Whether every key of the query is one of `keys`. A query that some machines split at `;` as well is not.
-    pub fn asks_only<K: AsRef<str>>(&self, keys: &[K]) -> bool {
-        let Some(query) = self.query else { return true };
-        let known = |pair: &str| {
-            let key = pair.split_once('=').map_or(pair, |(key, _value)| key);
-            keys.iter().any(|known| known.as_ref() == key)
-        };
-        !query.contains(';') && query.split('&').filter(|pair| !pair.is_empty()).all(known)
-    }
 }
 
 fn check_path(path: &str) -> Result<(), TargetFault> {
@@ -134,7 +124,7 @@ fn escaped(tail: &[u8]) -> Result<(u8, &[u8]), TargetFault> {
 }
 
 /// What stands in a segment for itself.
-pub(super) fn is_plain(byte: u8) -> bool {
+fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()+,:=@[]|^".contains(&byte)
 }
 

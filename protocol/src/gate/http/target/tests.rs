@@ -101,15 +101,3 @@ fn a_target_has_so_many_bytes_and_no_more() {
     assert_eq!(Target::parse(&longest).unwrap().path(), longest);
     assert_eq!(fault(&(longest + "a")), TargetFault::TooLong { found: 4097 });
 }
-
-#[test]
-fn a_query_asks_only_for_the_keys_that_are_listed() {
-    let asks = |text: &str, keys: &[&str]| Target::parse(text).unwrap().asks_only(keys);
-    for text in ["/a", "/a?", "/a?&", "/a?id", "/a?id=1", "/a?id=1&id=2&lang=", "/a?id=x?y=/z"] {
-        assert!(asks(text, &["id", "lang"]), "{text}");
-    }
-    for text in ["/a?ID=1", "/a?id=1&x=2", "/a?%69d=1", "/a?=1", "/a?id=1;x=2", "/a?id[]=1", "/a?+id=1"] {
-        assert!(!asks(text, &["id", "lang"]), "{text}");
-    }
-    assert!(asks("/a", &[]) && !asks("/a?id=1", &[]));
-}
