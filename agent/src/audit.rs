@@ -4,13 +4,19 @@
 //! 2. [`Auditor::denied`] writes the first of identical denials at once and counts the others; after a minute one
 //!    row stands for them. Kinds of denial beyond a bound for the minute or the hour share one row for each reason
 //!    and hour. A stranger who knocks all day costs a few rows an hour, not a full trail, which would shut the gate.
+//! 3. [`Auditor::owe`] is for what has happened already and waits for no disk: the row follows as soon as the trail takes
+//!    it, with the time at which it happened.
 //!
 //! Deliberately absent: log lines (those are for operators and may be lost) and deletion.
+
+mod owed;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::UserId;
@@ -22,12 +28,15 @@ use postern_protocol::wire::text::Text;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
+use self::owed::Owed;
+
 /// Writes audit rows. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Auditor {
     store: Store,
     clock: Arc<Clock>,
     denials: Arc<Mutex<Denials>>,
+    owed: watch::Sender<Owed>,
 }
 
 /// One denial, as it is recorded.
@@ -88,7 +97,7 @@ struct Counted {
 impl Auditor {
     /// An auditor that writes to `store` and dates its rows with `clock`.
     pub(crate) fn new(store: Store, clock: Arc<Clock>) -> Self {
-        Self { store, clock, denials: Arc::default() }
+        Self { store, clock, denials: Arc::default(), owed: watch::Sender::default() }
     }
 
     /// Writes one row and waits until it is durable.
@@ -116,8 +125,9 @@ impl Auditor {
         }
     }
 
-    /// Writes all counts, before the agent ends.
+    /// Writes all counts and what is owed, before the agent ends.
     pub(crate) async fn finish(&self) {
+        self.paid().await;
         let due = self.lock().take();
         for Counted { request, more } in due {
             self.write(request, more).await;

@@ -116,6 +116,7 @@ async fn serve(
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
     tasks.spawn(housekeeping(core.clone()));
     tasks.spawn(keep_time(core.clone()));
+    tasks.spawn(core.auditor.clone().pay());
     tasks.spawn(sync::run(uplink));
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
     systemd::ready("the gate stands");
@@ -226,7 +227,7 @@ async fn resume(activator: &mut Activator, auditor: &Auditor, boot: &Boot) {
         tracing::error!(%error, "the start was not recorded; no tunnel is opened until the trail can be written");
     }
     if let Some(owed) = boot.owed {
-        activator.settle(owed).await;
+        activator.settle(owed);
     }
 }
 

@@ -30,7 +30,7 @@ use postern_protocol::wire::codec::CodecFault;
 
 pub(crate) use self::enrollment::Enrollment;
 pub(crate) use self::policy::{Replaced, StoredLock};
-pub(crate) use self::thread::{Store, start};
+pub(crate) use self::thread::{Pending, Store, start};
 pub(crate) use self::wipe::everything as wipe_everything;
 
 use self::audit::AuditDb;

@@ -14,6 +14,7 @@ mod chain;
 mod dial;
 mod enroll;
 mod link;
+mod storing;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +121,14 @@ pub(crate) async fn run(mut uplink: Uplink) {
         }
         let delay = backoff.delay(random());
         tracing::info!(%error, retry_ms = delay.as_millis(), "the link to the hub is down");
-        tokio::time::sleep(delay).await;
+        let mut pause = std::pin::pin!(tokio::time::sleep(delay));
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                // The hub hears of it with the next hello.
+                told = uplink.activator.told() => drop(uplink.activator.handle_told(told)),
+            }
+        }
     }
 }
 

@@ -16,6 +16,9 @@ mod enrolment;
 #[path = "agent/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "agent/hanging.rs"]
+mod hanging;
+#[cfg(test)]
 #[path = "agent/hub.rs"]
 mod hub;
 #[cfg(test)]

@@ -137,9 +137,16 @@ impl PolicyDb {
         transaction.commit().map_err(sqlite)
     }
 
-    /// The owed audit row was written.
-    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        self.0.execute("DELETE FROM owed", []).map(drop).map_err(sqlite)
+    /// The audit row of this snapshot was written. That of a later one is still owed.
+    pub(super) fn settle(&mut self, floor: Floor) -> Result<(), StoreError> {
+        let Floor { epoch, version, digest } = floor;
+        self.0
+            .execute(
+                "DELETE FROM owed WHERE epoch = ?1 AND version = ?2 AND digest = ?3",
+                params![epoch, version.cast_signed(), digest.as_bytes().as_slice()],
+            )
+            .map(drop)
+            .map_err(sqlite)
     }
 
     /// Counts a start, and debits it: what follows may be without a word of the cloud.

@@ -89,7 +89,12 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
     assert_eq!((booted.floor, booted.owed), (Some(floor(u64::MAX)), Some(floor(u64::MAX))));
     assert_eq!(booted.boots, 2);
     let store = start(databases);
-    store.settle().await;
+    store.settle(floor(8)).await;
+    store.close().await;
+    assert_eq!(peek(dir.path()).unwrap().owed, Some(floor(u64::MAX)), "that was another one");
+    let (databases, _) = boot(dir.path(), LIMIT).unwrap();
+    let store = start(databases);
+    store.settle(floor(u64::MAX)).await;
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().owed, None);
 }

@@ -1,6 +1,7 @@
 //! The store's own thread: commands come over a bounded channel, audit rows that wait together are committed together.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ pub(crate) struct Store {
     commands: mpsc::Sender<Command>,
     fill: Fill,
 }
+
+/// What waits for the disk.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// How full the trail is, readable at any time.
 #[derive(Clone, Debug)]
@@ -73,48 +77,41 @@ impl Store {
     /// and of earlier ones, in one transaction, then the floor file. With `retired`, nothing of earlier snapshots is left
     /// on the disk afterwards.
     ///
+    /// It takes its place in the queue at once; what is returned waits until it is durable.
+    ///
     /// # Errors
     /// Why nothing was stored.
-    pub(crate) async fn install(
+    pub(crate) fn install(
         &self,
         floor: Floor,
         sealed: Vec<u8>,
         time: UnixTime,
         cleared: u64,
         retired: bool,
-    ) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::Install { floor, sealed, time, cleared, retired, reply }))
-            .await?
+    ) -> Pending {
+        self.begin(|reply| Errand::Install { floor, sealed, time, cleared, retired, reply })
     }
 
-    /// Stores a verified lock in place of those that it contains.
+    /// Stores a verified lock in place of those that it contains, as [`install`](Self::install) does.
     ///
     /// # Errors
     /// Why it was not stored.
-    pub(crate) async fn take_lock(&self, lock: StoredLock, instead_of: Replaced) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::TakeLock { lock, instead_of, reply })).await?
+    pub(crate) fn take_lock(&self, lock: StoredLock, instead_of: Replaced) -> Pending {
+        self.begin(|reply| Errand::TakeLock { lock, instead_of, reply })
     }
 
-    /// Stores who this device is and the root in force: the database first, then the plain copy.
+    /// Stores who this device is and the root in force: the database first, then the plain copy. As
+    /// [`install`](Self::install) does.
     ///
     /// # Errors
     /// Why nothing was stored.
-    pub(crate) async fn keep_enrollment(&self, enrollment: Enrollment) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::KeepEnrollment { enrollment: Box::new(enrollment), reply }))
-            .await?
+    pub(crate) fn keep_enrollment(&self, enrollment: Enrollment) -> Pending {
+        self.begin(|reply| Errand::KeepEnrollment { enrollment: Box::new(enrollment), reply })
     }
 
-    /// The stored snapshot, as it was received.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    pub(crate) async fn sealed(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.ask(|reply| Command::Run(Errand::Sealed { reply })).await?
-    }
-
-    /// The audit row of the newest snapshot was written.
-    pub(crate) async fn settle(&self) {
-        let _closed = self.commands.send(Command::Run(Errand::Settle)).await;
+    /// The audit row of this snapshot was written.
+    pub(crate) async fn settle(&self, floor: Floor) {
+        let _closed = self.commands.send(Command::Run(Errand::Settle { floor })).await;
     }
 
     /// Remembers what time it is at least, and what is spent of the budget; returns when that is durable.
@@ -172,6 +169,19 @@ impl Store {
         &self.fill
     }
 
+    /// Puts an errand in the queue now, whoever waits for it and for how long. A full queue refuses.
+    fn begin(&self, errand: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Errand) -> Pending {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.commands.try_send(Command::Run(errand(reply))).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        });
+        Box::pin(async move {
+            queued?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| StoreError::Closed)?;
@@ -224,10 +234,9 @@ enum Errand {
         enrollment: Box<Enrollment>,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
-    Sealed {
-        reply: oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>,
+    Settle {
+        floor: Floor,
     },
-    Settle,
     Note {
         note: Note,
         reply: oneshot::Sender<Result<(), StoreError>>,
@@ -310,10 +319,7 @@ impl Keeper {
             Errand::KeepEnrollment { enrollment, reply } => {
                 let _gone = reply.send(self.keep_enrollment(&enrollment));
             }
-            Errand::Sealed { reply } => {
-                let _gone = reply.send(self.policy().and_then(|db| Ok(db.stored()?.sealed)));
-            }
-            Errand::Settle => self.quietly(PolicyDb::settle),
+            Errand::Settle { floor } => self.quietly(|db| db.settle(floor)),
             Errand::Note { note, reply } => {
                 let _gone = reply.send(self.policy().and_then(|db| db.note(note)));
             }

@@ -8,10 +8,14 @@
 //!
 //! A snapshot that does not verify leaves the earlier one in force, and its tunnels alone. One that verifies and cannot
 //! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
-//! alive, and neither must one that hangs. It is reported as not stored, and asked for again with the next link.
+//! alive, and neither must one that hangs. It is reported as not stored, acknowledged when it is stored after all, and
+//! asked for again with the next link otherwise.
 //!
 //! A lock goes the same way, in the other order of caution: it is in force at once, under the policy of this moment and
 //! of every later one, and ends only by a snapshot that lifts it.
+//!
+//! Nothing here waits for the disk for longer than a quarter of a second; what became of a write is taken up with
+//! [`Activator::handle_told`], and rows about what is in force are owed to the trail until it takes them.
 //!
 //! What a hostile hub can have written is bounded: the snapshot that is in force already is acknowledged and nothing
 //! else, and refusals are recorded once, a few of them in an hour.
@@ -24,15 +28,16 @@ use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Floor, Index, LockPlace, Locks, SnapshotFault, Taken, Verified};
 use postern_protocol::session::agent::Outcome;
-use postern_protocol::trust::{Lock, LockFault, LockTarget, PublicKey, Root, Timestamp};
+use postern_protocol::trust::{Lock, LockFault, LockTarget, PublicKey, Timestamp};
 use postern_protocol::wire::control::{Held, NackCode, RootCode};
 use postern_protocol::wire::text::Text;
 
 use super::Parts;
 use super::link::held;
+use super::storing::{Activated, Locked, Object, Storing, Told};
 use crate::gate::Gate;
 use crate::registry::Registry;
-use crate::store::{Replaced, StoredLock};
+use crate::store::{Replaced, StoreError, StoredLock};
 
 /// Takes snapshots from received bytes to acknowledged policy.
 #[derive(Debug)]
@@ -42,10 +47,24 @@ pub(crate) struct Activator {
     locks: Locks,
     /// Whether the snapshot in force survives a restart.
     is_stored: bool,
-    /// Whether the locks in force do.
-    are_locks_stored: bool,
+    /// The highest lock in force that does not, and is not on its way to the disk.
+    unstored_lock: Option<LockPlace>,
+    /// What is on its way there.
+    pub(super) storing: Storing,
     refusals: Refusals<Held, NackCode>,
     pub(super) root_refusals: Refusals<u32, RootCode>,
+}
+
+/// What became of a lock, for the hub: its sequence and the tunnels that it cut, or why it was refused.
+pub(super) type LockOutcome = Result<(u64, u32), (NackCode, Text)>;
+
+/// What the hub is to hear.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// About a snapshot.
+    Policy(Held, Outcome),
+    /// About a lock.
+    Lock(LockOutcome),
 }
 
 /// Which refusals are recorded, by what was refused and why; pure.
@@ -65,7 +84,8 @@ impl Activator {
             locks.restore(lock.place, &lock.sealed);
         }
         let (refusals, root_refusals) = (Refusals::new(), Refusals::new());
-        Self { parts, locks, is_stored: true, are_locks_stored: true, refusals, root_refusals }
+        let storing = Storing::default();
+        Self { parts, locks, is_stored: true, unstored_lock: None, storing, refusals, root_refusals }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
@@ -82,96 +102,162 @@ impl Activator {
     }
 
     /// Writes the audit row that a power cut between activation and record has left owing.
-    pub(crate) async fn settle(&self, owed: Floor) {
-        self.record(owed, 0).await;
+    pub(crate) fn settle(&self, owed: Floor) {
+        self.parts.auditor.owe(Event::PolicyApplied { held: held(owed), cut: 0 });
     }
 
-    /// Puts a pushed snapshot in force.
-    pub(super) async fn activate(&mut self, claimed: Held, sealed: Vec<u8>) -> Outcome {
+    /// Puts a pushed snapshot in force. None when what became of it is told later.
+    pub(super) async fn activate(&mut self, claimed: Held, sealed: Vec<u8>) -> Option<Outcome> {
         let verified = match self.verify(&sealed) {
             Ok(verified) if held(verified.floor()) == claimed => verified,
             Ok(_other) => {
-                return self.refuse(claimed, NackCode::Transfer, "another snapshot than was announced").await;
+                let detail = "another snapshot than was announced";
+                return Some(self.refuse(claimed, NackCode::Transfer, detail));
             }
-            Err(fault) => return self.refuse(claimed, nack(&fault), &fault.to_string()).await,
+            Err(fault) => return Some(self.refuse(claimed, nack(&fault), &fault.to_string())),
         };
-        let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
-        let retired = verified.snapshot().retired;
+        let floor = verified.floor();
         if self.is_active() && self.parts.floor == Some(floor) {
-            return Outcome::Applied { held: claimed, cut: 0 };
+            return Some(Outcome::Applied { cut: 0 });
         }
-        let cleared = verified.snapshot().locks_cleared;
-        let store = self.parts.store.clone();
-        let time = self.parts.gate.clock().now().max(verified.snapshot().issued);
-        let mut storing = std::pin::pin!(store.install(floor, sealed, time, cleared, retired));
+        // The link before this one has brought it.
+        if self.storing.has_policy(&floor) {
+            return Some(self.refuse(claimed, NackCode::Storage, LATE));
+        }
+        let snapshot = verified.snapshot();
+        let (addressed, retired, cleared) = (snapshot.device_key, snapshot.retired, snapshot.locks_cleared);
+        let time = self.parts.gate.clock().now().max(snapshot.issued);
+        let has_room = self.storing.has_room_for_policy();
+        let mut write = has_room.then(|| self.parts.store.install(floor, sealed, time, cleared, retired));
         // A disk that hangs must not keep a withdrawn right alive.
-        let stored = tokio::time::timeout(STORING, &mut storing).await.ok();
+        let stored = match &mut write {
+            Some(write) => tokio::time::timeout(STORING, write).await.ok(),
+            None => Some(Err(StoreError::Busy)),
+        };
         self.parts.floor = Some(floor);
-        let lifted = self.locks.handle_snapshot(floor.epoch, cleared);
+        let lifted = self.locks.handle_snapshot(floor.epoch, cleared).map(|place| place.sequence);
         self.parts.gate.install(Index::build(verified).under(&self.locks));
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
-        let stored = match stored {
-            Some(stored) => stored,
-            None => storing.await,
-        };
-        self.is_stored = stored.is_ok();
+        let activated = Activated { held: claimed, floor, addressed, retired, cut, lifted };
+        match (stored, write) {
+            (None, Some(write)) => {
+                self.is_stored = false;
+                self.storing.follow(Object::Policy(activated), write);
+                None
+            }
+            (stored, _) => Some(self.stored(activated, stored.unwrap_or(Err(StoreError::Busy)))),
+        }
+    }
+
+    /// A snapshot that is in force was stored, or not.
+    fn stored(&mut self, activated: Activated, stored: Result<(), StoreError>) -> Outcome {
+        let Activated { held, floor, addressed, retired, cut, lifted } = activated;
+        if self.parts.floor == Some(floor) {
+            self.is_stored = stored.is_ok();
+        }
         if let Err(error) = stored {
-            return self.refuse(claimed, NackCode::Storage, &error.to_string()).await;
+            return self.refuse(held, NackCode::Storage, &error.to_string());
         }
         // What is stored is for this key: from here on the other one is of the past, also after a power cut.
         let rekeyed = self.parts.keys.settle(&addressed);
-        self.record(floor, cut).await;
+        let auditor = &self.parts.auditor;
+        auditor.owe(Event::PolicyApplied { held, cut });
         if rekeyed {
-            self.note(Event::KeyChanged { key: addressed }).await;
+            auditor.owe(Event::KeyChanged { key: addressed });
         }
         if retired {
-            self.note(Event::Retired { held: claimed }).await;
+            auditor.owe(Event::Retired { held });
         }
-        if let Some(lifted) = lifted {
+        if let Some(sequence) = lifted {
             tracing::info!(version = floor.version, "locks were lifted");
-            self.note(Event::Unlocked { sequence: lifted.sequence }).await;
+            auditor.owe(Event::Unlocked { sequence });
         }
-        Outcome::Applied { held: claimed, cut }
+        Outcome::Applied { cut }
     }
 
-    /// Puts a lock in force: at once, then stored, then recorded. Returns its sequence and how many tunnels it cut.
+    /// Puts a lock in force, at once; then it is stored and recorded. None when what became of it is told later,
+    /// otherwise its sequence and how many tunnels it cut.
     ///
     /// # Errors
     /// Why it is not taken, or taken and not stored.
-    pub(super) async fn lock(&mut self, sealed: Vec<u8>) -> Result<(u64, u32), (NackCode, Text)> {
-        let refused = |fault: LockFault| (lock_nack(&fault), Text::clean(&fault.to_string()));
-        let lock = Lock::verify(&sealed, &self.parts.anchor.root(), self.parts.device).map_err(refused)?;
-        let taken = self.locks.handle_lock(&lock, self.cleared(lock.epoch)).map_err(refused)?;
+    pub(super) fn lock(&mut self, sealed: Vec<u8>) -> Option<LockOutcome> {
+        let refused = |fault: LockFault| Some(Err((lock_nack(&fault), Text::clean(&fault.to_string()))));
+        let lock = match Lock::verify(&sealed, &self.parts.anchor.root(), self.parts.device) {
+            Ok(lock) => lock,
+            Err(fault) => return refused(fault),
+        };
+        let taken = match self.locks.handle_lock(&lock, self.cleared(lock.epoch)) {
+            Ok(taken) => taken,
+            Err(fault) => return refused(fault),
+        };
         let place = LockPlace { epoch: lock.epoch, sequence: lock.sequence };
         let (row, instead_of, is_new) = match taken {
             // In force for long, and stored unless the disk failed.
-            Taken::Known if self.are_locks_stored => return Ok((lock.sequence, 0)),
+            Taken::Known if self.are_locks_stored() => return Some(Ok((lock.sequence, 0))),
             Taken::Known => (StoredLock { place, sealed }, Replaced::These(Vec::new()), false),
             Taken::Held { instead_of } => (StoredLock { place, sealed }, Replaced::These(instead_of), true),
             Taken::Collapsed(place) => (StoredLock { place, sealed: Vec::new() }, Replaced::All, true),
         };
-        self.parts.gate.lock(&self.locks);
-        // As after a snapshot: no await stands here.
-        let cut = self.parts.registry.judge(&self.parts.gate);
-        let stored = self.parts.store.take_lock(row, instead_of).await;
-        self.are_locks_stored = stored.is_ok();
-        if let Err(error) = stored {
-            tracing::error!(%error, "a lock is in force and could not be stored");
-            return Err((NackCode::Storage, Text::clean(&error.to_string())));
-        }
+        let mut cut = 0;
         if is_new {
+            self.parts.gate.lock(&self.locks);
+            // As after a snapshot: no await stands here.
+            cut = self.parts.registry.judge(&self.parts.gate);
             tracing::warn!(cut, "a lock came into force");
-            self.note(locked(&lock, cut)).await;
+            self.parts.auditor.owe(locked(&lock, cut));
         }
-        Ok((lock.sequence, cut))
+        if !self.storing.has_room_for_lock() {
+            self.unstored_lock = self.unstored_lock.max(Some(place));
+            return Some(Err((NackCode::Storage, Text::clean(LATE))));
+        }
+        let write = self.parts.store.take_lock(row, instead_of);
+        self.storing.follow(Object::Lock(Locked { place, cut }), write);
+        None
+    }
+
+    /// Takes up what became of a write; what the hub is to hear of it.
+    pub(super) fn handle_told(&mut self, told: Told) -> Option<Answer> {
+        match told {
+            Told::Late(Object::Policy(activated)) => {
+                Some(Answer::Policy(activated.held, self.refuse(activated.held, NackCode::Storage, LATE)))
+            }
+            Told::Done(Object::Policy(activated), stored) => {
+                Some(Answer::Policy(activated.held, self.stored(activated, stored)))
+            }
+            Told::Late(Object::Lock(_)) => Some(Answer::Lock(Err((NackCode::Storage, Text::clean(LATE))))),
+            Told::Done(Object::Lock(Locked { place, cut }), Ok(())) => {
+                // The newest lock says all that those before it said.
+                self.unstored_lock = self.unstored_lock.filter(|unstored| *unstored > place);
+                Some(Answer::Lock(Ok((place.sequence, cut))))
+            }
+            Told::Done(Object::Lock(Locked { place, .. }), Err(error)) => {
+                tracing::error!(%error, "a lock is in force and could not be stored");
+                self.unstored_lock = self.unstored_lock.max(Some(place));
+                Some(Answer::Lock(Err((NackCode::Storage, Text::clean(&error.to_string())))))
+            }
+            Told::Done(Object::Root(version), Err(error)) => {
+                tracing::error!(%error, version, "the new root was not stored; the hub sends it again after a restart");
+                None
+            }
+            Told::Late(Object::Root(_)) | Told::Done(Object::Root(_), Ok(())) => None,
+        }
+    }
+
+    /// The next news of what is on its way to the disk.
+    pub(super) async fn told(&mut self) -> Told {
+        self.storing.next().await
     }
 
     /// The highest sequence of a lock that is held and stored, or lifted by the policy in force, in the root's epoch.
     pub(super) fn highest_lock(&self) -> u64 {
         let epoch = self.parts.anchor.root().policy_epoch;
-        if self.are_locks_stored { self.locks.highest(epoch).max(self.cleared(epoch)) } else { 0 }
+        if self.are_locks_stored() { self.locks.highest(epoch).max(self.cleared(epoch)) } else { 0 }
+    }
+
+    const fn are_locks_stored(&self) -> bool {
+        self.unstored_lock.is_none() && !self.storing.has_lock()
     }
 
     /// Up to which sequence of an epoch the policy in force lifts locks.
@@ -238,49 +324,16 @@ impl Activator {
     }
 
     fn verify(&self, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
-        self.verify_under(&self.parts.anchor.root(), sealed)
+        let Parts { device, keys, floor, anchor, .. } = &self.parts;
+        keys.verify(sealed, &anchor.root(), *device, *floor)
     }
 
-    /// Whether a snapshot would be accepted under `root`.
-    pub(super) fn holds_under(&self, root: &Root, sealed: &[u8]) -> bool {
-        self.verify_under(root, sealed).is_ok()
-    }
-
-    fn verify_under(&self, root: &Root, sealed: &[u8]) -> Result<Verified, SnapshotFault> {
-        let Parts { device, keys, floor, .. } = &self.parts;
-        keys.verify(sealed, root, *device, *floor)
-    }
-
-    async fn record(&self, floor: Floor, cut: u32) {
-        let event = Event::PolicyApplied { held: held(floor), cut };
-        match self.parts.auditor.record(event).await {
-            Ok(()) => {
-                self.parts.store.settle().await;
-            }
-            // A revocation must not wait for a disk; the row stays owed and is written at the next boot.
-            Err(error) => {
-                tracing::error!(%error, version = floor.version, "a policy change was not recorded yet")
-            }
-        }
-    }
-
-    /// Records what follows from a snapshot that is in force.
-    async fn note(&self, event: Event) {
-        let word = event.word();
-        if let Err(error) = self.parts.auditor.record(event).await {
-            tracing::error!(%error, event = word, "a change was not recorded");
-        }
-    }
-
-    async fn refuse(&mut self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
+    fn refuse(&mut self, claimed: Held, code: NackCode, detail: &str) -> Outcome {
         self.parts.gate.clock().refused(claimed, code);
         let (version, code_word) = (claimed.version, code.word());
         if self.refusals.is_worth_a_row(Instant::now(), claimed, code) {
             tracing::warn!(version, code = code_word, reason = detail, "a policy was refused");
-            let event = Event::PolicyRefused { held: claimed, code };
-            if let Err(error) = self.parts.auditor.record(event).await {
-                tracing::error!(%error, version, "a refused policy was not recorded");
-            }
+            self.parts.auditor.owe(Event::PolicyRefused { held: claimed, code });
         }
         Outcome::Refused { code, detail: Text::clean(detail) }
     }
@@ -345,6 +398,8 @@ const fn nack(fault: &SnapshotFault) -> NackCode {
 
 /// A commit takes 5 to 50 ms on flash; after this the policy comes into force before it is stored.
 const STORING: Duration = Duration::from_millis(250);
+/// What the hub is told meanwhile.
+const LATE: &str = "in force; the disk has not taken it yet";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Refusals that are recorded in an hour.
 const REFUSALS: u32 = 16;

@@ -4,35 +4,35 @@
 //! 2. Swap it. From here on nothing is believed for a key that it does not name.
 //! 3. Judge the policy in force by it: of another epoch it is worthless at once, and so is one that a retired key
 //!    signed. Then decide every live tunnel again; connections look at their passes by themselves.
-//! 4. Store it, then record it.
+//! 4. Have it stored and recorded. Nothing here waits for that: a disk that hangs must not keep a stolen key alive.
 //!
-//! A root that cannot be stored is in force all the same, for as long as the agent runs: a full disk must not keep a
-//! stolen key alive. After a restart the hub sends it again. An expired root is taken like any other, because the one
+//! A root that cannot be stored is in force all the same, for as long as the agent runs: neither must a full disk. After a
+//! restart the hub sends it again. An expired root is taken like any other, because the one
 //! that follows it can be reached over it only.
 
 use std::time::Instant;
 
 use postern_protocol::audit::Event;
 use postern_protocol::session::agent::RootOutcome;
-use postern_protocol::trust::{Role, Root, RootFault};
+use postern_protocol::trust::RootFault;
 use postern_protocol::wire::control::RootCode;
 use postern_protocol::wire::text::Text;
 
 use super::activate::Activator;
+use super::storing::Object;
 
 impl Activator {
     /// Puts the root that follows in force.
-    pub(super) async fn take_root(&mut self, sealed: Vec<u8>) -> RootOutcome {
+    pub(super) fn take_root(&mut self, sealed: Vec<u8>) -> RootOutcome {
         let before = self.parts.anchor.root();
         let next = match before.accept_next(&sealed) {
             Ok(next) => next,
-            Err(fault) => return self.refuse_root(before.version, &fault).await,
+            Err(fault) => return self.refuse_root(before.version, &fault),
         };
         let (version, epoch) = (next.version, next.policy_epoch);
-        let same_signers = before.role(Role::Policy) == next.role(Role::Policy);
-        self.parts.anchor.replace(next.clone());
-        let vouched =
-            if epoch != before.policy_epoch { false } else { same_signers || self.vouched(&next).await };
+        let vouched = self.parts.gate.policy().is_some_and(|index| index.holds_under(&next));
+        self.parts.anchor.replace(next);
+        // From memory: nothing is awaited before a policy is withdrawn that a thief may have signed.
         if !vouched {
             self.parts.gate.withdraw();
         }
@@ -40,45 +40,28 @@ impl Activator {
         let cut = self.parts.registry.judge(&self.parts.gate);
         self.parts.gate.clock().learn_root(version);
         tracing::info!(version, epoch, cut, "a root came into force");
-        self.keep(sealed).await;
-        if let Err(error) = self.parts.auditor.record(Event::RootTaken { version, epoch, cut }).await {
-            tracing::error!(%error, version, "a new root was not recorded");
-        }
+        self.keep(version, sealed);
+        self.parts.auditor.owe(Event::RootTaken { version, epoch, cut });
         RootOutcome::Taken { version }
     }
 
-    /// Whether the stored snapshot, which is the one in force unless the disk is full, holds under `root`.
-    async fn vouched(&self, root: &Root) -> bool {
-        match self.parts.store.sealed().await {
-            Ok(Some(sealed)) => self.holds_under(root, &sealed),
-            Ok(None) => false,
-            Err(error) => {
-                tracing::error!(%error, "the stored policy cannot be judged under the new root");
-                false
-            }
-        }
-    }
-
-    async fn keep(&mut self, sealed: Vec<u8>) {
+    fn keep(&mut self, version: u32, sealed: Vec<u8>) {
         match self.parts.enrollment.under(sealed) {
             Ok(enrollment) => {
                 self.parts.enrollment = enrollment.clone();
-                if let Err(error) = self.parts.store.keep_enrollment(enrollment).await {
-                    tracing::error!(%error, "the new root was not stored; the hub sends it again after a restart");
-                }
+                let write = self.parts.store.keep_enrollment(enrollment);
+                self.storing.follow(Object::Root(version), write);
             }
             // It was parsed a moment ago.
             Err(fault) => tracing::error!(error = %fault, "the new root has no digest"),
         }
     }
 
-    async fn refuse_root(&mut self, version: u32, fault: &RootFault) -> RootOutcome {
+    fn refuse_root(&mut self, version: u32, fault: &RootFault) -> RootOutcome {
         let (code, detail) = (RootCode::from(fault), Text::clean(&fault.to_string()));
         if self.root_refusals.is_worth_a_row(Instant::now(), version, code) {
             tracing::warn!(version, code = code.word(), reason = detail.as_str(), "a root was refused");
-            if let Err(error) = self.parts.auditor.record(Event::RootRefused { version, code }).await {
-                tracing::error!(%error, version, "a refused root was not recorded");
-            }
+            self.parts.auditor.owe(Event::RootRefused { version, code });
         }
         RootOutcome::Refused { version, code, detail }
     }

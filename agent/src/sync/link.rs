@@ -18,6 +18,7 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{BindError, ConnectError, ConnectionEnd, RecvStream, SendStream, StreamFault};
 
 use super::Uplink;
+use super::activate::Answer;
 use super::dial::{Dialled, dial, source_towards};
 use crate::clock::Clock;
 
@@ -136,6 +137,7 @@ async fn converse(
                 }
                 talk.take(message, uplink).await?;
             }
+            told = uplink.activator.told() => talk.answer(uplink.activator.handle_told(told)),
             // A hub that does not know this device hears nothing of its next key.
             _changed = rekeyed.changed(), if answered => announce(uplink, &key, &mut talk.sync),
             // The registry and the clock live as long as the agent.
@@ -170,19 +172,30 @@ impl Talk {
         }
         match self.sync.handle_message(message).map_err(LinkError::Protocol)? {
             Some(Event::Offered { held, bytes }) => {
-                let outcome = uplink.activator.activate(held, bytes).await;
-                self.sync.handle_outcome(outcome);
+                if let Some(outcome) = uplink.activator.activate(held, bytes).await {
+                    self.sync.handle_outcome(held, outcome);
+                }
             }
             Some(Event::KeyWanted) => prepare_key(uplink),
             Some(Event::Timestamp { bytes }) => uplink.activator.hear(&bytes),
-            Some(Event::Lock { bytes }) => self.sync.handle_lock(uplink.activator.lock(bytes).await),
-            Some(Event::Root(bytes)) => {
-                let outcome = uplink.activator.take_root(bytes).await;
-                self.sync.handle_root_outcome(outcome);
+            Some(Event::Lock { bytes }) => {
+                if let Some(outcome) = uplink.activator.lock(bytes) {
+                    self.sync.handle_lock(outcome);
+                }
             }
+            Some(Event::Root(bytes)) => self.sync.handle_root_outcome(uplink.activator.take_root(bytes)),
             Some(Event::UpToDate) | None => {}
         }
         Ok(())
+    }
+
+    /// Says what became of something that was put in force before.
+    fn answer(&mut self, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Policy(held, outcome)) => self.sync.handle_outcome(held, outcome),
+            Some(Answer::Lock(outcome)) => self.sync.handle_lock(outcome),
+            None => {}
+        }
     }
 
     /// Reports alarms that the hub was not told yet.

@@ -10,13 +10,13 @@ use postern_protocol::session::hub::{Event, HubSync, Naming, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::Announcement;
 use postern_protocol::trust::{Digest, NextKey, PublicKey, Timestamp};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode};
+use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::policy::{DEVICE, FLEET, Policy, hub_key, now, root, sealed_timestamp};
 use crate::world::GENEROUS;
@@ -37,6 +37,10 @@ pub(crate) enum Told {
     LockRefused(NackCode),
     /// With the key of the link that says so.
     NextKey(NextKey, PublicKey),
+    /// A root is in force.
+    RootTaken(u32),
+    /// A root was refused; the version that stays in force.
+    RootRefused(u32, RootCode),
 }
 
 /// What the hub says about time and news, whatever is true.
@@ -63,7 +67,7 @@ struct Shared {
     newest: watch::Sender<Option<Published>>,
     told: mpsc::UnboundedSender<Told>,
     /// Sent on the present link as it is.
-    locks: watch::Sender<Option<Vec<u8>>>,
+    raw: broadcast::Sender<HubMessage>,
     /// Pushed whatever the agent says that it holds: a hub that replays.
     stubborn: Mutex<Option<Published>>,
     /// What an enrolment is answered with.
@@ -94,7 +98,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             newest: newest.clone(),
             told: tell,
-            locks: watch::Sender::new(None),
+            raw: broadcast::Sender::new(16),
             stubborn: Mutex::new(None),
             roots,
             pinned,
@@ -201,7 +205,27 @@ impl Hub {
 
     /// Sends a lock, whatever it is.
     pub(crate) fn lock(&mut self, sealed: Vec<u8>) {
-        self.shared.locks.send_replace(Some(sealed));
+        self.send(HubMessage::Lock { bytes: sealed });
+    }
+
+    /// Sends a message on the present link, whatever it is.
+    pub(crate) fn send(&mut self, message: HubMessage) {
+        self.shared.raw.send(message).unwrap();
+    }
+
+    /// Sends a root, whatever it is; the version that is in force then and is named from now on, or why it is refused.
+    pub(crate) async fn root(&mut self, sealed: Vec<u8>) -> Result<u32, (u32, RootCode)> {
+        self.send(HubMessage::Root { bytes: sealed });
+        loop {
+            let told = self.told().await;
+            if let Told::RootTaken(version) = told {
+                self.shared.stories.lock().unwrap().root_version = Some(version);
+                return Ok(version);
+            }
+            if let Told::RootRefused(version, code) = told {
+                return Err((version, code));
+            }
+        }
     }
 
     /// The sequence of the next lock that comes into force, and the tunnels that it cuts.
@@ -215,7 +239,9 @@ impl Hub {
                 | Told::Refused(..)
                 | Told::Announced(_)
                 | Told::Alarm(_)
-                | Told::NextKey(..) => {}
+                | Told::NextKey(..)
+                | Told::RootTaken(_)
+                | Told::RootRefused(..) => {}
             }
         }
     }
@@ -231,7 +257,9 @@ impl Hub {
                 | Told::Refused(..)
                 | Told::Announced(_)
                 | Told::Alarm(_)
-                | Told::NextKey(..) => {}
+                | Told::NextKey(..)
+                | Told::RootTaken(_)
+                | Told::RootRefused(..) => {}
             }
         }
     }
@@ -265,8 +293,23 @@ impl Hub {
                 | Told::Announced(_)
                 | Told::Alarm(_)
                 | Told::NextKey(..)
+                | Told::RootTaken(_)
+                | Told::RootRefused(..)
                 | Told::Locked(..)
                 | Told::LockRefused(_) => {}
+            }
+        }
+    }
+
+    /// What is applied next, also when its disk was slow.
+    pub(crate) async fn stored(&mut self) -> Held {
+        loop {
+            let told = self.told().await;
+            if let Told::Applied(held) = told {
+                return held;
+            }
+            if let Told::Refused(held, code) = told {
+                assert_eq!(code, NackCode::Storage, "{held:?}");
             }
         }
     }
@@ -280,6 +323,8 @@ impl Hub {
                 | Told::Announced(_)
                 | Told::Alarm(_)
                 | Told::NextKey(..)
+                | Told::RootTaken(_)
+                | Told::RootRefused(..)
                 | Told::Locked(..)
                 | Told::LockRefused(_) => {}
             }
@@ -344,7 +389,7 @@ async fn sync(
     shared: &Shared,
 ) {
     let mut newest = shared.newest.subscribe();
-    let mut locks = shared.locks.subscribe();
+    let mut raw = shared.raw.subscribe();
     let published = newest.borrow_and_update().clone();
     let mut fresh = hello.clone();
     let _gone = shared.told.send(Told::Hello(hello));
@@ -374,12 +419,8 @@ async fn sync(
             message = heard.recv() => {
                 let Some(message) = message else { return connection.close(0, b"over") };
                 // Beside the hub's state machine, which would send no replay.
-                if let AgentMessage::LockTaken { sequence, cut } = message {
-                    drop(shared.told.send(Told::Locked(sequence, cut)));
-                    continue;
-                }
-                if let AgentMessage::LockRefused { code, .. } = message {
-                    drop(shared.told.send(Told::LockRefused(code)));
+                if let Some(told) = beside(&message) {
+                    drop(shared.told.send(told));
                     continue;
                 }
                 match sync.handle_message(message).unwrap() {
@@ -398,10 +439,9 @@ async fn sync(
                     Event::Alarm { kind, .. } => drop(shared.told.send(Told::Alarm(kind))),
                 }
             }
-            changed = locks.changed() => {
-                if changed.is_err() { return }
-                let bytes = locks.borrow_and_update().clone().unwrap();
-                if write_frame(&mut send, &HubMessage::Lock { bytes }, limits::SYNC_FRAME_BYTES).await.is_err() {
+            message = raw.recv() => {
+                let Ok(message) = message else { return };
+                if write_frame(&mut send, &message, limits::SYNC_FRAME_BYTES).await.is_err() {
                     return;
                 }
             }
@@ -416,6 +456,23 @@ async fn sync(
             }
         }
     }
+}
+
+/// What is told of a message that the hub's state machine does not see.
+fn beside(message: &AgentMessage) -> Option<Told> {
+    if let AgentMessage::LockTaken { sequence, cut } = message {
+        return Some(Told::Locked(*sequence, *cut));
+    }
+    if let AgentMessage::LockRefused { code, .. } = message {
+        return Some(Told::LockRefused(*code));
+    }
+    if let AgentMessage::RootTaken { version } = message {
+        return Some(Told::RootTaken(*version));
+    }
+    if let AgentMessage::RootRefused { version, code, .. } = message {
+        return Some(Told::RootRefused(*version, *code));
+    }
+    None
 }
 
 /// What goes out next: the time and the name of what is pushed go before it.

@@ -46,8 +46,31 @@ pub(crate) fn now() -> UnixTime {
 
 /// The first root, sealed, and the digest that an enrolment code pins.
 pub(crate) fn root() -> (Vec<u8>, Digest) {
+    let sealed = seal_root(&first_root());
+    let digest = Digest::of(&[Envelope::parse(&sealed, limits::ROOT_BYTES).unwrap().payload()]);
+    (sealed, digest)
+}
+
+/// The root of `version`, sealed: the first one with changes.
+pub(crate) fn later_root(version: u32, change: impl FnOnce(&mut Root)) -> Vec<u8> {
+    let mut root = Root { version, ..first_root() };
+    change(&mut root);
+    seal_root(&root)
+}
+
+/// Gives a role to one other key.
+pub(crate) fn hand_over(root: &mut Root, role: Role, seed: u8) {
+    let keys = root.roles.iter_mut().find(|keys| keys.role == role).unwrap();
+    keys.keys = vec![secret(seed).public()];
+}
+
+fn seal_root(root: &Root) -> Vec<u8> {
+    Envelope::seal(root, &[&secret(ROOT_SEED)]).unwrap()
+}
+
+fn first_root() -> Root {
     let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![secret(seed).public()] };
-    let root = Root {
+    Root {
         fleet: FLEET,
         version: 1,
         expires: UnixTime::from_secs(4_000_000_000),
@@ -61,10 +84,7 @@ pub(crate) fn root() -> (Vec<u8>, Digest) {
             role(Role::AuditAck, AUDIT_ACK_SEED),
         ],
         hubs: vec![hub_key().public()],
-    };
-    let sealed = Envelope::seal(&root, &[&secret(ROOT_SEED)]).unwrap();
-    let digest = Digest::of(&[Envelope::parse(&sealed, limits::ROOT_BYTES).unwrap().payload()]);
-    (sealed, digest)
+    }
 }
 
 /// A pass for `user` with the key of `seed`, and a second factor when `with_totp`.

@@ -257,7 +257,7 @@ impl Agent {
         let caller = world.dial(&self.key).await;
         let (mut send, recv) = caller.connection.open_bi().await.unwrap();
         write_frame(&mut send, &HubRequest::Sync(hello), limits::FRAME_BYTES).await.unwrap();
-        Link { caller, send, recv, sync: AgentSync::new() }
+        Link { caller, send, recv, sync: AgentSync::new(), last: None }
     }
 
     /// Takes the next push: verifies it, keeps it, acknowledges it.
@@ -271,7 +271,7 @@ impl Agent {
         let floor = Some(self.policy.floor());
         self.policy = check(&self.key, self.device, &self.root, floor, bytes).unwrap();
         assert_eq!(self.held(), held);
-        link.report(Outcome::Applied { held, cut: 0 }).await;
+        link.report(held, Outcome::Applied { cut: 0 }).await;
         held.version
     }
 }
@@ -292,6 +292,8 @@ pub(crate) struct Link {
     pub(crate) send: SendStream,
     recv: RecvStream,
     sync: AgentSync,
+    /// The last push that was complete.
+    last: Option<Held>,
 }
 
 impl Link {
@@ -300,7 +302,10 @@ impl Link {
         loop {
             let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
             match self.sync.handle_message(message).unwrap() {
-                Some(Event::Offered { held, bytes }) => return Some((held, bytes)),
+                Some(Event::Offered { held, bytes }) => {
+                    self.last = Some(held);
+                    return Some((held, bytes));
+                }
                 Some(Event::Root(_)) => panic!("a root came"),
                 Some(Event::UpToDate) => return None,
                 Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. }) | None => {}
@@ -381,7 +386,8 @@ impl Link {
     }
 
     pub(crate) async fn refuse(&mut self, code: NackCode) {
-        self.report(Outcome::Refused { code, detail: Text::clean("no") }).await;
+        let held = self.last.expect("a push");
+        self.report(held, Outcome::Refused { code, detail: Text::clean("no") }).await;
     }
 
     /// Announces a sealing key, whoever has signed it.
@@ -390,8 +396,8 @@ impl Link {
         self.transmit().await;
     }
 
-    async fn report(&mut self, outcome: Outcome) {
-        self.sync.handle_outcome(outcome);
+    async fn report(&mut self, held: Held, outcome: Outcome) {
+        self.sync.handle_outcome(held, outcome);
         self.transmit().await;
     }
 

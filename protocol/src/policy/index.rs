@@ -24,13 +24,15 @@ use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
 use crate::time::UnixTime;
-use crate::trust::PublicKey;
+use crate::trust::{PublicKey, Role, Root};
 
 /// A snapshot ready for decisions; built once for each activation, shared, never changed.
 #[derive(Clone, Debug)]
 pub struct Index {
     snapshot: Snapshot,
     floor: Floor,
+    /// Every key whose signature over the snapshot holds.
+    signers: Vec<PublicKey>,
     users: HashMap<UserId, u32, BuildHasherDefault<IdHasher>>,
     services: HashMap<Name, u32>,
     /// One for each user, in the same order.
@@ -97,7 +99,7 @@ impl Index {
     #[must_use]
     pub fn build(verified: Verified) -> Self {
         let floor = verified.floor();
-        let snapshot = verified.into_snapshot();
+        let (snapshot, signers) = verified.into_parts();
         let count = snapshot.services.len();
         let categories = Membership::of(count, snapshot.categories.iter().map(|it| it.services.as_slice()));
         let cases = Membership::of(count, snapshot.cases.iter().map(|case| case.services.as_slice()));
@@ -110,6 +112,7 @@ impl Index {
         Self {
             snapshot,
             floor,
+            signers,
             users,
             services,
             callers,
@@ -139,6 +142,17 @@ impl Index {
         self.site_locked = locks.deny_device();
         self.locks = locks.clone();
         self
+    }
+
+    /// Whether the snapshot would be accepted under a root that follows the one under which it was: of its epoch, and
+    /// signed by enough keys of its policy role. Asked from memory, so a disk that hangs cannot keep it in force.
+    #[must_use]
+    pub fn holds_under(&self, root: &Root) -> bool {
+        let Ok(role) = root.role(Role::Policy) else { return false };
+        let signed = role.keys.iter().filter(|key| self.signers.contains(key)).count();
+        self.snapshot.fleet == root.fleet
+            && self.snapshot.epoch == root.policy_epoch
+            && signed >= role.needed()
     }
 
     /// What is locked.

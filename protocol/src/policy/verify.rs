@@ -6,8 +6,8 @@
 
 use super::snapshot::{FormFault, Snapshot};
 use crate::id::{DeviceId, FleetId};
-use crate::limits;
-use crate::trust::{Digest, Envelope, EnvelopeFault, PublicKey, Role, Root, RootFault};
+use crate::trust::{Digest, Envelope, EnvelopeFault, PublicKey, Role, Root, RootFault, Signed};
+use crate::wire::codec;
 
 /// What this device will take a snapshot for.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ pub struct Floor {
 pub struct Verified {
     snapshot: Snapshot,
     digest: Digest,
+    signers: Vec<PublicKey>,
 }
 
 impl Verified {
@@ -59,8 +60,9 @@ impl Verified {
         Floor { epoch: self.snapshot.epoch, version: self.snapshot.version, digest: self.digest }
     }
 
-    pub(super) fn into_snapshot(self) -> Snapshot {
-        self.snapshot
+    /// The snapshot, and every key whose signature over it holds: those of the role first, then those outside it.
+    pub(super) fn into_parts(self) -> (Snapshot, Vec<PublicKey>) {
+        (self.snapshot, self.signers)
     }
 }
 
@@ -124,10 +126,14 @@ pub enum SnapshotFault {
 /// # Errors
 /// The [`SnapshotFault`] of the first step that fails.
 pub fn verify(bytes: &[u8], expected: &Expectation<'_>) -> Result<Verified, SnapshotFault> {
-    // 1 to 8. Size, frame, domain, keys in role, threshold, signatures, exact decoding, canonical form.
+    // 1 to 6. Size, frame, domain, keys in role, threshold, signatures.
     let role = expected.root.role(Role::Policy)?;
-    let snapshot: Snapshot = Envelope::open(bytes, role)?;
-    let digest = Digest::of(&[Envelope::parse(bytes, limits::SNAPSHOT_BYTES)?.payload()]);
+    let envelope = Envelope::parse(bytes, Snapshot::MAX_BYTES)?;
+    let mut signers = envelope.verify(Snapshot::DOMAIN, role)?;
+    // 7, 8. Exact decoding, canonical form.
+    let snapshot: Snapshot =
+        codec::decode(envelope.payload(), Snapshot::MAX_BYTES).map_err(EnvelopeFault::Codec)?;
+    let digest = Digest::of(&[envelope.payload()]);
     // 9. This installation.
     if snapshot.fleet != expected.root.fleet {
         return Err(SnapshotFault::Fleet { found: snapshot.fleet, expected: expected.root.fleet });
@@ -155,7 +161,9 @@ pub fn verify(bytes: &[u8], expected: &Expectation<'_>) -> Result<Verified, Snap
     }
     // 14. Order, counts, references, values.
     snapshot.check_form()?;
-    Ok(Verified { snapshot, digest })
+    // What a later root with other keys will be asked about.
+    signers.extend(envelope.others(Snapshot::DOMAIN, role));
+    Ok(Verified { snapshot, digest, signers })
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct AgentSync {
     incoming: Option<Incoming>,
     /// A snapshot that was handed out and is not answered yet.
     judging: Option<(u64, Held)>,
+    /// One that was reported as not stored, and may be stored yet.
+    unstored: Option<(u64, Held)>,
     /// Whether a root was handed out and is not answered yet.
     judging_root: bool,
     /// Roots that have come over this link.
@@ -76,12 +78,10 @@ pub enum RootOutcome {
 pub enum Outcome {
     /// In force.
     Applied {
-        /// What is in force now.
-        held: Held,
         /// Tunnels that were cut by it.
         cut: u32,
     },
-    /// Refused.
+    /// Refused, or in force and not stored.
     Refused {
         /// Why.
         code: NackCode,
@@ -121,12 +121,23 @@ impl AgentSync {
         }
     }
 
-    /// Reports what became of the offered snapshot.
-    pub fn handle_outcome(&mut self, outcome: Outcome) {
-        let Some((nonce, held)) = self.judging.take() else { return };
+    /// Reports what became of the snapshot that was offered as `held`. One that was reported as not stored may be reported
+    /// as applied later, once. What this link did not offer is not answered.
+    pub fn handle_outcome(&mut self, held: Held, outcome: Outcome) {
+        let is_it = |offered: &mut (u64, Held)| offered.1 == held;
         self.answers.push_back(match outcome {
-            Outcome::Applied { held, cut } => AgentMessage::Ack { nonce, held, cut },
-            Outcome::Refused { code, detail } => AgentMessage::Nack { nonce, held, code, detail },
+            Outcome::Applied { cut } => {
+                let offered = self.judging.take_if(is_it).or_else(|| self.unstored.take_if(is_it));
+                let Some((nonce, held)) = offered else { return };
+                AgentMessage::Ack { nonce, held, cut }
+            }
+            Outcome::Refused { code, detail } => {
+                let Some((nonce, held)) = self.judging.take_if(is_it) else { return };
+                if code == NackCode::Storage {
+                    self.unstored = Some((nonce, held));
+                }
+                AgentMessage::Nack { nonce, held, code, detail }
+            }
         });
     }
 

@@ -21,6 +21,8 @@ pub struct HubSync {
     push: Option<Push>,
     /// Refused for its content: not tried again on this link.
     refused: Option<Held>,
+    /// The last push that the agent could not store: it may do so yet.
+    unstored: Option<(u64, Held)>,
     /// The newest published snapshot, whether or not the agent will have it: what timestamps name.
     newest: Option<Held>,
     /// The last question for the time.
@@ -172,6 +174,7 @@ impl HubSync {
             pending: None,
             push: None,
             refused: None,
+            unstored: None,
             newest: None,
             asked: None,
             owes_time: false,
@@ -261,13 +264,18 @@ impl HubSync {
     pub fn handle_message(&mut self, message: AgentMessage) -> Result<Event, ProtocolFault> {
         match message {
             AgentMessage::Ack { nonce, held, cut } => {
-                self.answered(nonce, held)?;
+                if self.unstored.take_if(|unstored| *unstored == (nonce, held)).is_none() {
+                    self.answered(nonce, held)?;
+                }
                 self.held = Some(held);
                 Ok(Event::Applied { held, cut })
             }
             AgentMessage::Nack { nonce, held, code, detail } => {
                 self.answered(nonce, held)?;
                 self.refused = Some(held);
+                if code == NackCode::Storage {
+                    self.unstored = Some((nonce, held));
+                }
                 Ok(Event::Refused { held, code, detail })
             }
             AgentMessage::Moved { addresses } => Ok(Event::Moved(addresses)),

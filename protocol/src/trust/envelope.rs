@@ -277,18 +277,20 @@ impl<'a> Envelope<'a> {
         Ok(codec::decode(envelope.payload, T::MAX_BYTES)?) // 7, 8
     }
 
-    /// Steps 3 to 6: domain, keys in role, threshold of distinct keys, signatures over the received bytes.
+    /// Steps 3 to 6: domain, keys in role, threshold of distinct keys, signatures over the received bytes. Returns the
+    /// keys of the role that have signed.
     ///
     /// # Errors
     /// [`EnvelopeFault::Domain`] or [`EnvelopeFault::Threshold`].
-    pub fn verify(&self, domain: Domain, role: &RoleKeys) -> Result<(), EnvelopeFault> {
+    pub fn verify(&self, domain: Domain, role: &RoleKeys) -> Result<Vec<PublicKey>, EnvelopeFault> {
         // 3. An object of another kind proves nothing here, whoever signed it.
         if self.domain != domain.number() {
             return Err(EnvelopeFault::Domain { found: self.domain, expected: domain.number() });
         }
-        let threshold = usize::from(role.threshold).max(1); // a threshold of zero would accept unsigned bytes
-        let valid = self.signers(domain, role).count();
-        if valid < threshold { Err(EnvelopeFault::Threshold { valid, threshold }) } else { Ok(()) }
+        let threshold = role.needed();
+        let signers: Vec<PublicKey> = self.signers(domain, role).collect();
+        let valid = signers.len();
+        if valid < threshold { Err(EnvelopeFault::Threshold { valid, threshold }) } else { Ok(signers) }
     }
 
     /// The keys of `role` whose signature in `domain` holds.
@@ -299,6 +301,19 @@ impl<'a> Envelope<'a> {
             let key = role.keys.iter().find(|key| key.as_bytes() == *bytes)?;
             key.verifies(&signed, signature).then_some(*key)
         })
+    }
+
+    /// The keys outside `role` whose signature in `domain` holds. They count for nothing until a later root gives the
+    /// role to them.
+    pub fn others(&self, domain: Domain, role: &RoleKeys) -> Vec<PublicKey> {
+        let outside = |bytes: &[u8; 32]| role.keys.iter().all(|key| key.as_bytes() != bytes);
+        let mut others = self.signatures.iter().filter(|(bytes, _)| outside(bytes)).peekable();
+        // Hardly any object has such signatures, and this copies all of it.
+        let signed = others.peek().map(|_| domain.signed_bytes(self.payload)).unwrap_or_default();
+        let holds = |(bytes, signature): &(&[u8; 32], Signature)| {
+            PublicKey::new(**bytes).ok().filter(|key| key.verifies(&signed, signature))
+        };
+        others.filter_map(holds).collect()
     }
 
     /// The payload, which means nothing before [`Envelope::verify`].

@@ -67,6 +67,14 @@ pub struct RoleKeys {
     pub keys: Vec<PublicKey>,
 }
 
+impl RoleKeys {
+    /// How many keys must sign: at least one, because a threshold of zero would accept unsigned bytes.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        usize::from(self.threshold).max(1)
+    }
+}
+
 /// One version of the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
@@ -242,8 +250,7 @@ impl Root {
     pub fn signed_by(&self, bytes: &[u8]) -> Result<(Vec<PublicKey>, usize), RootFault> {
         let role = self.role(Role::Root)?;
         let envelope = Envelope::parse(bytes, limits::ROOT_BYTES)?;
-        let needed = usize::from(role.threshold).max(1);
-        Ok((envelope.signers(Domain::Root, role).collect(), needed))
+        Ok((envelope.signers(Domain::Root, role).collect(), role.needed()))
     }
 
     /// The digest of a sealed root's payload, by which it is pinned.

@@ -228,11 +228,11 @@ impl Pair {
                 self.floor = Some(held);
                 self.active = true;
                 self.applied.push(held.version);
-                Outcome::Applied { held, cut: 0 }
+                Outcome::Applied { cut: 0 }
             }
         };
         if link == self.link {
-            self.agent.handle_outcome(outcome);
+            self.agent.handle_outcome(held, outcome);
         }
     }
 

@@ -119,11 +119,11 @@ pub fn sync_agent(bytes: &[u8]) {
                 assert_eq!(bytes.len(), announced);
                 let code = NackCode::Envelope;
                 let outcome = if bytes.len().is_multiple_of(2) {
-                    agent::Outcome::Applied { held, cut: 0 }
+                    agent::Outcome::Applied { cut: 0 }
                 } else {
                     agent::Outcome::Refused { code, detail: Text::clean("fuzz") }
                 };
-                sync.handle_outcome(outcome);
+                sync.handle_outcome(held, outcome);
                 assert!(sync.poll_transmit().is_some());
             }
             Ok(Some(agent::Event::Root(_))) => {

@@ -1,7 +1,12 @@
 use std::hash::BuildHasher as _;
 
-use super::super::world::{ALICE, BOB, case, grant, granting, index, prohibition, public, snapshot};
+use super::super::verify::verify;
+use super::super::world::{
+    ALICE, BOB, case, expectation, grant, granting, index, key, prohibition, public, root, snapshot,
+};
 use super::*;
+use crate::id::FleetId;
+use crate::trust::{Envelope, RoleKeys};
 
 #[test]
 fn users_and_services_are_found_by_what_they_are_called() {
@@ -104,4 +109,49 @@ fn ids_that_differ_in_one_byte_spread_over_the_table() {
         }
         assert!(low.len() > 200, "byte {byte} beside {others}: {} places of 1024", low.len());
     }
+}
+
+#[test]
+fn a_policy_holds_under_a_later_root_exactly_when_it_would_be_accepted_under_it() {
+    let role = |threshold, seeds: &[u8]| {
+        let mut keys: Vec<PublicKey> = seeds.iter().map(|seed| key(*seed).public()).collect();
+        keys.sort();
+        RoleKeys { role: Role::Policy, threshold, keys }
+    };
+    let under = |threshold, seeds: &[u8]| {
+        let mut root = root();
+        root.roles[1] = role(threshold, seeds);
+        root
+    };
+    // 2 is the key of the role; 30 signs along and gets into the role later; 31 never signed.
+    let bytes = Envelope::seal(&snapshot(), &[&key(2), &key(30)]).unwrap();
+    let index = Index::build(verify(&bytes, &expectation(&root())).unwrap());
+    let cases = [
+        ("the same keys", under(1, &[2]), true),
+        ("a key beside it", under(1, &[2, 31]), true),
+        ("its key is gone", under(1, &[31]), false),
+        ("a key that signed along", under(1, &[30]), true),
+        ("two that have signed", under(2, &[2, 30]), true),
+        ("two of which one has signed", under(2, &[2, 31]), false),
+        ("a higher epoch", Root { policy_epoch: 2, ..root() }, false),
+        ("another fleet", Root { fleet: FleetId::new([9; 8]), ..root() }, false),
+        ("no such role", Root { roles: Vec::new(), ..root() }, false),
+    ];
+    for (what, next, holds) in cases {
+        assert_eq!(index.holds_under(&next), holds, "{what}");
+        assert_eq!(verify(&bytes, &expectation(&next)).is_ok(), holds, "{what}");
+    }
+}
+
+#[test]
+fn a_signature_that_does_not_hold_vouches_under_no_root() {
+    let mut bytes = Envelope::seal(&snapshot(), &[&key(2), &key(30)]).unwrap();
+    let foreign = key(30).public();
+    let place = bytes.windows(32).rposition(|window| window == foreign.as_bytes()).unwrap();
+    bytes[place + 32] ^= 1;
+    let index = Index::build(verify(&bytes, &expectation(&root())).unwrap());
+    let mut next = root();
+    next.roles[1].keys = vec![foreign];
+    assert!(!index.holds_under(&next));
+    assert!(index.holds_under(&root()));
 }

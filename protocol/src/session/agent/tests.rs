@@ -27,9 +27,9 @@ fn a_complete_push_is_offered_and_its_outcome_answered() {
     let offered = Event::Offered { held: held(5), bytes: b"abcdef".to_vec() };
     assert_eq!(agent.handle_message(chunk(1, 3, b"def")), Ok(Some(offered)));
     assert_eq!(agent.poll_transmit(), None);
-    agent.handle_outcome(Outcome::Applied { held: held(5), cut: 2 });
+    agent.handle_outcome(held(5), Outcome::Applied { cut: 2 });
     assert_eq!(agent.poll_transmit(), Some(AgentMessage::Ack { nonce: 1, held: held(5), cut: 2 }));
-    agent.handle_outcome(Outcome::Applied { held: held(5), cut: 2 });
+    agent.handle_outcome(held(5), Outcome::Applied { cut: 2 });
     assert_eq!(agent.poll_transmit(), None);
 }
 
@@ -38,8 +38,31 @@ fn a_refusal_names_the_push_that_was_refused() {
     let mut agent = half();
     agent.handle_message(chunk(1, 3, b"def")).unwrap();
     let (code, detail) = (NackCode::Rollback, Text::clean("older"));
-    agent.handle_outcome(Outcome::Refused { code, detail: detail.clone() });
+    agent.handle_outcome(held(5), Outcome::Refused { code, detail: detail.clone() });
     assert_eq!(agent.poll_transmit(), Some(AgentMessage::Nack { nonce: 1, held: held(5), code, detail }));
+}
+
+#[test]
+fn a_snapshot_that_was_not_stored_in_time_is_acknowledged_once_when_it_is() {
+    let mut agent = half();
+    agent.handle_message(chunk(1, 3, b"def")).unwrap();
+    agent.handle_outcome(held(4), Outcome::Applied { cut: 0 });
+    assert_eq!(agent.poll_transmit(), None, "of another link");
+    let (code, detail) = (NackCode::Storage, Text::clean("the disk hangs"));
+    agent.handle_outcome(held(5), Outcome::Refused { code, detail: detail.clone() });
+    agent.handle_outcome(held(5), Outcome::Refused { code, detail: detail.clone() });
+    assert_eq!(agent.poll_transmit(), Some(AgentMessage::Nack { nonce: 1, held: held(5), code, detail }));
+    assert_eq!(agent.poll_transmit(), None);
+    // The next one is offered meanwhile, and not answered yet.
+    agent.handle_message(push(2, 6, 1)).unwrap();
+    agent.handle_message(chunk(2, 0, b"x")).unwrap();
+    for _ in 0..2 {
+        agent.handle_outcome(held(5), Outcome::Applied { cut: 3 });
+    }
+    agent.handle_outcome(held(6), Outcome::Applied { cut: 1 });
+    assert_eq!(agent.poll_transmit(), Some(AgentMessage::Ack { nonce: 1, held: held(5), cut: 3 }));
+    assert_eq!(agent.poll_transmit(), Some(AgentMessage::Ack { nonce: 2, held: held(6), cut: 1 }));
+    assert_eq!(agent.poll_transmit(), None);
 }
 
 #[test]

@@ -132,6 +132,31 @@ fn a_refused_version_is_not_tried_again_but_a_higher_one_is() {
 }
 
 #[test]
+fn what_could_not_be_stored_delays_nothing_and_is_acknowledged_once_when_it_is() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(drain(&mut hub).len(), 2);
+    let (code, detail) = (NackCode::Storage, Text::clean("the disk hangs"));
+    let nack = AgentMessage::Nack { nonce: 1, held: held(1), code, detail: detail.clone() };
+    assert_eq!(hub.handle_message(nack), Ok(Event::Refused { held: held(1), code, detail }));
+    hub.handle_published(published(2, 3));
+    assert_eq!(drain(&mut hub), [push(2, 2, 3), chunk(2, 0, 3)]);
+    assert_eq!(hub.handle_message(ack(1, held(2))), Err(ProtocolFault::Unexpected), "another snapshot");
+    assert_eq!(hub.handle_message(ack(1, held(1))), Ok(Event::Applied { held: held(1), cut: 0 }));
+    assert_eq!(hub.held(), Some(held(1)));
+    assert_eq!(hub.handle_message(ack(1, held(1))), Err(ProtocolFault::Unexpected), "once");
+    assert_eq!(hub.handle_message(ack(2, held(2))), Ok(Event::Applied { held: held(2), cut: 0 }));
+}
+
+#[test]
+fn what_was_refused_for_its_content_is_not_acknowledged_later() {
+    let mut hub = HubSync::new(&hello(None, false), Some(published(1, 3)), 1);
+    assert_eq!(drain(&mut hub).len(), 2);
+    let (code, detail) = (NackCode::Form, Text::clean("because"));
+    hub.handle_message(AgentMessage::Nack { nonce: 1, held: held(1), code, detail }).unwrap();
+    assert_eq!(hub.handle_message(ack(1, held(1))), Err(ProtocolFault::Unexpected));
+}
+
+#[test]
 fn two_stories_under_one_version_are_brought_to_light() {
     let other = Held { digest: Digest::of(&[b"another story"]), ..held(5) };
     let mut hub = HubSync::new(&hello(Some(other), true), Some(published(5, 3)), 1);
