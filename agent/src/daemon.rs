@@ -180,6 +180,7 @@ impl Core {
             gate: Arc::clone(&self.gate),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
+            secrets: Arc::clone(&self.secrets),
             guard: Guard::new(config, hubs),
             members,
             strangers,

@@ -3,6 +3,7 @@
 //! Times are seconds since 1970 in JSON and RFC 3339 in text. Reasons are words in JSON and sentences in text.
 
 mod audit;
+mod gate;
 mod text;
 
 use std::net::SocketAddr;

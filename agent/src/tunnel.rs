@@ -3,7 +3,8 @@
 //! 1. [`serve`] admits connections, a bounded number of strangers among them.
 //! 2. `session` reads one request per stream; before a pass was accepted every request is answered `bad_pass`.
 //! 3. `open` takes one request through decide, record, guard, dial and accept, in this order.
-//! 4. `stream` carries bytes under a permit until either end, a limit or the registry says stop.
+//! 4. `stream` carries bytes under a permit until either end, a limit or the registry says stop; `vnc` does the same and
+//!    reads what the viewer says.
 //!
 //! A panic in a task ends that task: its tunnel leaves the registry and its sockets close. Deliberately absent:
 //! queues that wait for capacity, and addresses from clients.
@@ -13,6 +14,7 @@ mod services;
 mod session;
 mod stream;
 mod target;
+mod vnc;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::config::Caps;
 use crate::gate::Gate;
 use crate::logging::Limiter;
 use crate::registry::Registry;
+use crate::secrets::Secrets;
 
 pub(crate) use self::target::Guard;
 
@@ -46,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     /// The trail.
     pub(crate) auditor: Auditor,
+    /// What opens machines.
+    pub(crate) secrets: Arc<Secrets>,
     /// Which targets may be dialled.
     pub(crate) guard: Guard,
     /// Places for connections that are signed in.

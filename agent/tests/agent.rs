@@ -31,6 +31,9 @@ mod locks;
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]
+#[path = "agent/panel.rs"]
+mod panel;
+#[cfg(test)]
 #[path = "agent/passes.rs"]
 mod passes;
 #[cfg(test)]
@@ -54,6 +57,9 @@ mod tuf;
 #[cfg(test)]
 #[path = "agent/tunnels.rs"]
 mod tunnels;
+#[cfg(test)]
+#[path = "agent/vnc.rs"]
+mod vnc;
 #[cfg(test)]
 #[path = "agent/world.rs"]
 mod world;

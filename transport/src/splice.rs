@@ -102,6 +102,16 @@ impl Meter {
         self.started.elapsed()
     }
 
+    /// Counts bytes that the stream has taken. For those who write to it beside the copy loop, as gates do.
+    pub fn count_sent(&self, bytes: usize) {
+        self.count(&self.sent, bytes);
+    }
+
+    /// Counts bytes that the local socket has taken, as [`count_sent`](Self::count_sent).
+    pub fn count_received(&self, bytes: usize) {
+        self.count(&self.received, bytes);
+    }
+
     fn count(&self, direction: &AtomicU64, bytes: usize) {
         direction.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.active_ms.store(self.elapsed_ms(), Ordering::Relaxed);
@@ -162,8 +172,12 @@ pub enum SpliceFault {
     Stream(#[from] StreamFault),
 }
 
-/// Local bytes to the stream, until the local side ends.
-async fn forward_local<R: AsyncRead + Unpin>(
+/// Local bytes to the stream, until the local side ends; the stream is finished then. One direction of [`splice`], for
+/// gates that let it pass unread. Cancelling it loses what is in hand.
+///
+/// # Errors
+/// [`SpliceFault`].
+pub async fn forward_local<R: AsyncRead + Unpin>(
     reader: &mut R,
     send: &mut SendStream,
     meter: &Meter,
@@ -189,7 +203,7 @@ async fn forward_local<R: AsyncRead + Unpin>(
         let chunk = own_sized(buffer, size);
         size = adapt(size, bytes);
         send.write_chunk(chunk).await?;
-        meter.count(&meter.sent, bytes);
+        meter.count_sent(bytes);
     }
 }
 
@@ -204,7 +218,7 @@ async fn forward_stream<W: AsyncWrite + Unpin>(
         let mut rest = chunks.get_mut(..count).unwrap_or_default();
         while !rest.is_empty() {
             let written = write_some(writer, rest).await.map_err(SpliceFault::Local)?;
-            meter.count(&meter.received, written);
+            meter.count_received(written);
             rest = advance(rest, written);
         }
         // Does nothing on a socket; standard output keeps bytes back without it.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use postern_protocol::audit::{Event, Row};
+use postern_protocol::audit::{Event, GateCounts, Row};
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::policy::{Kind, Origin};
 use postern_protocol::time::UnixTime;
@@ -59,6 +59,9 @@ pub(crate) struct AuditLine {
     /// Seconds that a tunnel was open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<u64>,
+    /// What the gate let through and dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gate: Option<GateCounts>,
     /// Who used the local control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<u32>,
@@ -112,12 +115,13 @@ impl From<Row> for AuditLine {
             Event::Failed { tunnel, failure } => {
                 Self { tunnel: Some(tunnel), reason: Some(failure.word().to_owned()), ..line }
             }
-            Event::Closed { tunnel, code, to_machine, to_client, seconds } => Self {
+            Event::Closed { tunnel, code, to_machine, to_client, seconds, gate } => Self {
                 tunnel: Some(tunnel),
                 reason: Some(CloseCode::from_number(code).word().to_owned()),
                 to_machine: Some(to_machine),
                 to_client: Some(to_client),
                 seconds: Some(seconds),
+                gate,
                 ..line
             },
             Event::Control { uid, command } => {

@@ -6,7 +6,7 @@ use postern_protocol::trust::LockTarget;
 
 use super::{
     AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, RootReport,
-    SessionReport, StatusReport, Verdict,
+    SessionReport, StatusReport, Verdict, gate,
 };
 use crate::secrets::{SecretReport, Source};
 
@@ -273,6 +273,7 @@ fn details(line: &AuditLine) -> String {
         line.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),
         line.to_client.map(|bytes| format!("{bytes} bytes to the client")),
         line.seconds.map(|seconds| format!("{seconds} s")),
+        line.gate.map(gate::text),
         line.uid.map(|uid| format!("uid {uid}")),
         line.detail.clone(),
     ];

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use postern_protocol::audit::Event;
+use postern_protocol::audit::{Event, GateCounts};
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Denial, Kind, Permit, Reason};
 use postern_protocol::trust::Subject;
@@ -19,7 +19,7 @@ use postern_transport::framed::write_frame;
 use postern_transport::quic::{RecvStream, SendStream};
 
 use super::session::{Session, reply};
-use super::{PATIENCE, stream};
+use super::{PATIENCE, stream, vnc};
 use crate::audit::DeniedRequest;
 use crate::registry::{Admitted, Caller, Refused};
 
@@ -72,7 +72,7 @@ pub(super) async fn run(
                 }
             };
             reply(&mut send, &mut recv, &answer).await;
-            return record(session, closed(&tunnel, code)).await;
+            return record(session, closed(&tunnel, code, None)).await;
         }
     };
     let accepted =
@@ -81,19 +81,27 @@ pub(super) async fn run(
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
         tunnel.leave();
-        return record(session, closed(&tunnel, CloseCode::Failed(Failure::Broken))).await;
+        return record(session, closed(&tunnel, CloseCode::Failed(Failure::Broken), None)).await;
     }
     let (user, version) = (permit.user(), permit.floor().version);
     if let Some(suppressed) = context.traffic.admit() {
         tracing::info!(tunnel = %tunnel.id, %user, %service, version, suppressed, "a tunnel was opened");
     }
-    let code = stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await;
+    let (code, gate) = match permit.service().kind {
+        Kind::Vnc => {
+            let (code, counts) = vnc::carry(permit, &tunnel, machine, context, (&mut send, &mut recv)).await;
+            (code, Some(counts))
+        }
+        Kind::Vpn | Kind::Http | Kind::Websocket => {
+            (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None)
+        }
+    };
     tunnel.leave();
     if let Some(suppressed) = context.traffic.admit() {
         let reason = code.word();
         tracing::info!(tunnel = %tunnel.id, %user, %service, reason, suppressed, "a tunnel was closed");
     }
-    record(session, closed(&tunnel, code)).await;
+    record(session, closed(&tunnel, code, gate)).await;
 }
 
 /// Why there is no connection to the machine.
@@ -166,13 +174,14 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
     }
 }
 
-fn closed(tunnel: &Admitted, code: CloseCode) -> Event {
+fn closed(tunnel: &Admitted, code: CloseCode, gate: Option<GateCounts>) -> Event {
     Event::Closed {
         tunnel: tunnel.id,
         code: code.number(),
         to_machine: tunnel.meter.received(),
         to_client: tunnel.meter.sent(),
         seconds: tunnel.meter.elapsed().as_secs(),
+        gate,
     }
 }
 

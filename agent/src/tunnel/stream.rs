@@ -59,7 +59,7 @@ async fn copy(
 }
 
 /// Waits until a limit of the permit is reached.
-async fn exhausted(permit: &Permit, meter: &Meter) -> Failure {
+pub(super) async fn exhausted(permit: &Permit, meter: &Meter) -> Failure {
     let idle = Duration::from_secs(permit.service().idle_s.into());
     let duration = Duration::from_secs(permit.service().duration_s.into());
     loop {

@@ -81,7 +81,7 @@ async fn a_damaged_trail_is_set_aside_and_a_new_one_begins() {
 async fn a_full_trail_opens_nothing_and_live_tunnels_go_on() {
     let world = World::start_with("[audit]\nsize_kib = 256").await;
     let client = world.client().await;
-    let mut live = client.tunnel("hmi").await;
+    let mut live = client.tunnel("live").await;
     live.echo(b"open").await;
     let mut permitted = 1;
     let answer = loop {
@@ -167,7 +167,7 @@ async fn a_full_disk_opens_nothing_still_cuts_what_is_withdrawn_and_heals_when_t
     agent.start().await;
     assert_eq!(hub.applied().await.version, 2);
     let client = Client::signed_in(&agent, USER, 1).await;
-    let mut live = client.tunnel("hmi").await;
+    let mut live = client.tunnel("live").await;
     let ballast = disk.0.join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}

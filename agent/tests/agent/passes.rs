@@ -80,14 +80,14 @@ async fn a_narrowed_sign_in_lists_and_opens_what_it_names_and_takes_no_tunnel_th
     let client = Client::stranger(&world.agent).await;
     let whole = usual(|_| ());
     assert!(matches!(client.authenticate(&whole).await, Answer::Welcome { .. }));
-    let mut open = client.tunnel("hmi").await;
+    let mut open = client.tunnel("live").await;
     assert!(matches!(client.authenticate(&only(&["secret", "web"])).await, Answer::Welcome { .. }));
     // It names a service that nothing grants: naming is no grant.
     let Answer::Services(listed) = client.services().await else { panic!("no list") };
     let listed: Vec<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(listed, ["web"]);
     client.tunnel("web").await.echo(b"named").await;
-    for service in ["hmi", "secret"] {
+    for service in ["live", "secret"] {
         assert_eq!(client.open(service).await.answer, Answer::Denied(Reason::NoGrant), "{service}");
     }
     open.echo(b"permitted by the pass of before").await;

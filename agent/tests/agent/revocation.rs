@@ -22,7 +22,7 @@ async fn every_tunnel_under_load_ends_within_a_second_of_the_new_policy_and_says
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..10 {
         let client = world.client().await;
-        for service in ["hmi", "live", "web"] {
+        for service in ["live", "web", "web"] {
             let mut tunnel = client.tunnel(service).await;
             readers.spawn(async move {
                 let end = tunnel.drain().await;
@@ -80,7 +80,7 @@ async fn a_service_that_moves_elsewhere_ends_the_tunnels_to_its_old_place() {
     let mut world = World::start().await;
     let elsewhere = Machine::echo().await;
     let client = world.client().await;
-    let (mut moved, mut stays) = (client.tunnel("web").await, client.tunnel("hmi").await);
+    let (mut moved, mut stays) = (client.tunnel("web").await, client.tunnel("live").await);
     world.policy.snapshot.services[3].target.port = elsewhere.addr().port();
     world.publish(3).await;
     assert_eq!(moved.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
@@ -106,7 +106,7 @@ async fn a_tunnel_ends_at_the_edge_of_its_window() {
 async fn a_prohibition_that_arrives_ends_the_tunnels_to_its_services_and_no_others() {
     let mut world = World::start().await;
     let client = world.client().await;
-    let (mut prohibited, mut other) = (client.tunnel("web").await, client.tunnel("hmi").await);
+    let (mut prohibited, mut other) = (client.tunnel("web").await, client.tunnel("live").await);
     let mut not_looking = client.tunnel("web").await;
     let allowed = world.policy.clone();
     world.policy.prohibit_web(None, None);

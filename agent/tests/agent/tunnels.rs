@@ -10,23 +10,20 @@ use crate::policy::USER;
 use crate::world::{World, other_user};
 
 #[tokio::test]
-async fn all_three_kinds_carry_bytes_both_ways_and_close_by_halves() {
+async fn pages_and_live_values_pass_both_ways_and_close_by_halves() {
     let world = World::start().await;
     let client = world.client().await;
-    for service in ["hmi", "live", "web"] {
+    for service in ["live", "web"] {
         let mut tunnel = client.tunnel(service).await;
         tunnel.echo(b"ping").await;
         tunnel.echo(&vec![7; 300_000]).await;
         tunnel.send.finish().unwrap();
         assert_eq!(tunnel.drain().await, Ok(0), "{service}");
     }
-    let trail = world.agent.trail_with("closed", 3).await;
+    let trail = world.agent.trail_with("closed", 2).await;
     let words: Vec<&str> =
         trail.iter().map(|(event, _)| event.as_str()).filter(|event| *event != "started").collect();
-    assert_eq!(
-        words,
-        ["policy_applied", "permitted", "closed", "permitted", "closed", "permitted", "closed"]
-    );
+    assert_eq!(words, ["policy_applied", "permitted", "closed", "permitted", "closed"]);
     let rows = world.agent.json(&["audit", "list"]).await;
     let closed = rows.as_array().unwrap().last().unwrap().clone();
     assert_eq!((closed["to_machine"].as_u64(), closed["to_client"].as_u64()), (Some(300_004), Some(300_004)));
@@ -140,7 +137,7 @@ async fn the_last_place_of_a_service_is_given_once_and_again_when_it_is_free() {
     let client = world.client().await;
     let mut first = client.tunnel("web").await;
     assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::Concurrency));
-    client.tunnel("hmi").await.echo(b"another service").await;
+    client.tunnel("live").await.echo(b"another service").await;
     first.send.finish().unwrap();
     assert_eq!(first.drain().await, Ok(0));
     world.agent.trail_with("closed", 1).await;
@@ -158,14 +155,14 @@ async fn the_cap_of_the_device_refuses_what_the_policy_would_permit() {
 #[tokio::test]
 async fn an_idle_tunnel_and_an_old_tunnel_end_with_their_reason() {
     let mut world = World::start().await;
-    for (name, idle_s, duration_s) in [("hmi", 1, 100), ("web", 100, 1)] {
+    for (name, idle_s, duration_s) in [("live", 1, 100), ("web", 100, 1)] {
         let service = world.policy.snapshot.services.iter_mut().find(|service| service.name.as_str() == name);
         let service = service.unwrap();
         (service.idle_s, service.duration_s) = (idle_s, duration_s);
     }
     world.publish(3).await;
     let client = world.client().await;
-    let (mut idle, mut old) = (client.tunnel("hmi").await, client.tunnel("web").await);
+    let (mut idle, mut old) = (client.tunnel("live").await, client.tunnel("web").await);
     let reset = postern_transport::quic::StreamFault::Reset;
     assert_eq!(idle.drain().await, Err(reset(Failure::Idle.number().into())));
     assert_eq!(old.drain().await, Err(reset(Failure::Duration.number().into())));

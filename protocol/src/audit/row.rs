@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::rfb::{Mode, Tally};
 use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
 use crate::policy::{Kind, Origin, Reason, Target};
@@ -106,6 +107,8 @@ pub enum Event {
         to_client: u64,
         /// Seconds it was open.
         seconds: u64,
+        /// What a gate that understands the service saw in it; none of a plain tunnel, or one that never carried a byte.
+        gate: Option<GateCounts>,
     },
     /// Somebody used the local control to change something.
     Control {
@@ -171,6 +174,27 @@ pub enum Event {
         version: u32,
         /// Why.
         code: RootCode,
+    },
+}
+
+/// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateCounts {
+    /// A VNC session.
+    Vnc {
+        /// What the viewer might do at first.
+        began: Mode,
+        /// What it might do in the end.
+        ended: Mode,
+        /// Keys that went down or up.
+        keys: Tally,
+        /// Movements and buttons of the pointer.
+        pointers: Tally,
+        /// Texts for the machine's clipboard.
+        cut_texts: Tally,
+        /// Keys and pointers that the gate released because the viewer might not touch any more, or had left.
+        released: u64,
     },
 }
 

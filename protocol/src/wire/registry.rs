@@ -122,6 +122,12 @@ numbers! {
         Ended = 110, "ended", "the operator ended the tunnel", "ask the operator before you open it again";
         /// An error inside the agent or hub.
         Internal = 111, "internal", "an internal error", "report it with the log of the device";
+        /// A secret that the machine asks for is not on the device, or does not open there.
+        Secret = 112, "secret", "the machine's password is not stored on the device", "set it at the device with `postern-agent secret set`";
+        /// The machine did not let the device in, or speaks no protocol that the gate knows.
+        Login = 113, "login", "the device could not log in to the machine", "check the machine's password on the device and what the machine speaks";
+        /// What the client's program said is nothing that the gate lets through.
+        NotUnderstood = 114, "not_understood", "the program on your side sent what the gate does not let through", "use another program or turn off its extensions";
     }
 }
 

@@ -1,7 +1,8 @@
 //! One value of every message and audit event, and the tables that `docs/wire.md` shows of them.
 
-use postern_protocol::audit::Event;
 use postern_protocol::audit::row::ROW_BYTES;
+use postern_protocol::audit::{Event, GateCounts};
+use postern_protocol::gate::rfb::{Mode, Tally};
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
 use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
@@ -79,7 +80,7 @@ table!(EVENT, event, Event {
     Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; origin: option of origin; version: u64; peer: socket address";
     Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
-    Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64";
+    Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; gate: option of gate counts";
     Event::Control { .. } => "control", "uid: u32; command: text";
     Event::Alarm { .. } => "alarm", "kind: alarm kind; detail: text";
     Event::Enrolled { .. } => "enrolled", "device: id; key: key";
@@ -373,6 +374,22 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 1_000,
         to_client: 5_000_000_000,
         seconds: 90,
+        gate: None,
+    };
+    let looked_on = Event::Closed {
+        tunnel: TUNNEL,
+        code: CloseCode::Done.number(),
+        to_machine: 42_000,
+        to_client: 900_000,
+        seconds: 600,
+        gate: Some(GateCounts::Vnc {
+            began: Mode::Full { clipboard: false },
+            ended: Mode::ViewOnly,
+            keys: Tally { forwarded: 24, dropped: 2 },
+            pointers: Tally { forwarded: 310, dropped: 57 },
+            cut_texts: Tally { forwarded: 0, dropped: 1 },
+            released: 1,
+        }),
     };
     vec![
         one(
@@ -400,6 +417,7 @@ pub(crate) fn audit() -> Vec<Sample> {
             Event::Failed { tunnel: TUNNEL, failure: Failure::Refused },
         ),
         one("row-closed", "A tunnel was revoked.", closed),
+        one("row-closed-vnc", "A viewer left whose access had been narrowed to looking.", looked_on),
         one(
             "row-control",
             "Somebody used local control.",

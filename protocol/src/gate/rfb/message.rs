@@ -1,10 +1,12 @@
 //! The viewer's messages: which exist, how long each is, and which mode lets it through (RFC 6143, section 7.5).
 
+use serde::{Deserialize, Serialize};
+
 use super::fault::Fault;
 use crate::policy::Mode;
 
 /// How many messages of one kind were let through and how many were dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Let through.
     pub forwarded: u64,

@@ -1,0 +1,70 @@
+//! What a gate let through and dropped, in words.
+
+use postern_protocol::audit::GateCounts;
+use postern_protocol::gate::rfb::{Mode, Tally};
+
+/// The counts without those of what did not happen.
+pub(super) fn text(counts: GateCounts) -> String {
+    match counts {
+        GateCounts::Vnc { began, ended, keys, pointers, cut_texts, released } => {
+            let mut parts = vec![mode(began).to_owned()];
+            if ended != began {
+                parts.push(format!("then {}", mode(ended)));
+            }
+            parts.extend(tally(keys, "keys"));
+            parts.extend(tally(pointers, "pointer events"));
+            parts.extend(tally(cut_texts, "clipboard texts"));
+            parts.extend((released > 0).then(|| format!("{released} released")));
+            parts.join(", ")
+        }
+    }
+}
+
+fn tally(tally: Tally, what: &str) -> Option<String> {
+    match (tally.forwarded, tally.dropped) {
+        (0, 0) => None,
+        (forwarded, 0) => Some(format!("{forwarded} {what}")),
+        (forwarded, dropped) => Some(format!("{forwarded} {what} ({dropped} more dropped)")),
+    }
+}
+
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::ViewOnly => "view only",
+        Mode::Full { clipboard: false } => "full",
+        Mode::Full { clipboard: true } => "full with clipboard",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_reads_as_its_modes_and_what_passed_and_what_did_not() {
+        let none = Tally::default();
+        let mut counts = GateCounts::Vnc {
+            began: Mode::Full { clipboard: true },
+            ended: Mode::ViewOnly,
+            keys: Tally { forwarded: 24, dropped: 2 },
+            pointers: Tally { forwarded: 310, dropped: 0 },
+            cut_texts: Tally { forwarded: 0, dropped: 1 },
+            released: 1,
+        };
+        assert_eq!(
+            text(counts),
+            "full with clipboard, then view only, 24 keys (2 more dropped), 310 pointer events, \
+             0 clipboard texts (1 more dropped), 1 released"
+        );
+        let looked = Mode::ViewOnly;
+        counts = GateCounts::Vnc {
+            began: looked,
+            ended: looked,
+            keys: none,
+            pointers: none,
+            cut_texts: none,
+            released: 0,
+        };
+        assert_eq!(text(counts), "view only");
+    }
+}
