@@ -1,15 +1,15 @@
 //! What a gate let through and dropped, in words.
 
 use postern_protocol::audit::GateCounts;
-use postern_protocol::gate::rfb::{Mode, Tally};
+use postern_protocol::gate::rfb::Tally;
 
 /// The counts without those of what did not happen.
 pub(super) fn text(counts: GateCounts) -> String {
     match counts {
         GateCounts::Vnc { began, ended, keys, pointers, cut_texts, released } => {
-            let mut parts = vec![mode(began).to_owned()];
+            let mut parts = vec![began.words().to_owned()];
             if ended != began {
-                parts.push(format!("then {}", mode(ended)));
+                parts.push(format!("then {ended}"));
             }
             parts.extend(tally(keys, "keys"));
             parts.extend(tally(pointers, "pointer events"));
@@ -28,16 +28,10 @@ fn tally(tally: Tally, what: &str) -> Option<String> {
     }
 }
 
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::ViewOnly => "view only",
-        Mode::Full { clipboard: false } => "full",
-        Mode::Full { clipboard: true } => "full with clipboard",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use postern_protocol::policy::Mode;
+
     use super::*;
 
     #[test]
@@ -53,7 +47,7 @@ mod tests {
         };
         assert_eq!(
             text(counts),
-            "full with clipboard, then view only, 24 keys (2 more dropped), 310 pointer events, \
+            "full, with clipboard, then view only, 24 keys (2 more dropped), 310 pointer events, \
              0 clipboard texts (1 more dropped), 1 released"
         );
         let looked = Mode::ViewOnly;

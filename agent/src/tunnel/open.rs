@@ -87,7 +87,7 @@ pub(super) async fn run(
     if let Some(suppressed) = context.traffic.admit() {
         tracing::info!(tunnel = %tunnel.id, %user, %service, version, suppressed, "a tunnel was opened");
     }
-    let (code, gate) = match permit.service().kind {
+    let (code, gate) = match permit.service().kind() {
         Kind::Vnc => {
             let (code, counts) = vnc::carry(permit, &tunnel, machine, context, (&mut send, &mut recv)).await;
             (code, Some(counts))

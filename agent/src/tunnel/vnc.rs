@@ -23,9 +23,10 @@ use tokio::sync::watch;
 
 use postern_protocol::audit::GateCounts;
 use postern_protocol::gate::rfb::{
-    Config, Counters, End as GateEnd, Fault, Gate, Mode, Outcome, Password, Sharing, Side, ViewerSecurity,
+    Config, Counters, End as GateEnd, Fault, Gate, Outcome, Password, Sharing, Side, ViewerSecurity,
 };
-use postern_protocol::policy::Permit;
+
+use postern_protocol::policy::{Mode, Permit, Rules, VncRules};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, StreamFault};
@@ -45,7 +46,7 @@ pub(super) async fn carry(
     stream: (&mut SendStream, &mut RecvStream),
 ) -> (CloseCode, GateCounts) {
     let (send, recv) = stream;
-    let mode = mode(&permit);
+    let mode = permit.mode();
     let (password, missing) = match password(&permit, &context.secrets) {
         Ok(password) => (password, None),
         Err(error) => (None, Some(End::NoSecret(error))),
@@ -65,7 +66,7 @@ pub(super) async fn carry(
                     ruling = tunnel.leash.ruling() => match ruling {
                         Ruling::Permitted(newer) => {
                             permit = newer;
-                            modes.send_replace(self::mode(&permit));
+                            modes.send_replace(permit.mode());
                         }
                         Ruling::Cut(code) => break End::Cut(code),
                     },
@@ -84,14 +85,16 @@ pub(super) async fn carry(
     (code, viewing.counts(mode))
 }
 
-/// What the viewer may do under a permit.
-const fn mode(_permit: &Permit) -> Mode {
-    Mode::Full { clipboard: true }
-}
-
 /// What opens the machine, if the service names something.
-fn password(_permit: &Permit, _secrets: &Secrets) -> Result<Option<Password>, SecretError> {
-    Ok(None)
+fn password(permit: &Permit, secrets: &Secrets) -> Result<Option<Password>, SecretError> {
+    match &permit.service().rules {
+        Rules::Vnc(VncRules { password: Some(name), .. }) => {
+            Ok(Some(Password::new(secrets.reveal(name)?.reveal())))
+        }
+        Rules::Vnc(VncRules { password: None, .. }) | Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => {
+            Ok(None)
+        }
+    }
 }
 
 /// The session as the agent sees it.

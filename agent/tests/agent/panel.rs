@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use postern_protocol::gate::rfb::Password;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::client::Tunnel;
@@ -46,7 +46,11 @@ pub(crate) struct Panel {
 
 impl Panel {
     pub(crate) async fn start(door: Door) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // What the kernel keeps for a panel that reads nothing; accepted connections inherit it.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(16).unwrap();
         let addr = listener.local_addr().unwrap();
         let (tell, heard) = unbounded_channel();
         let (listen, listening) = tokio::sync::watch::channel(!matches!(door, Door::Deaf));

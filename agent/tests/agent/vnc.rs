@@ -1,6 +1,6 @@
 //! VNC through the gate: what reaches the machine, what does not, and what the viewer reads when it is over.
 
-use postern_protocol::policy::Reason;
+use postern_protocol::policy::{Mode, Reason, Rules, VncRules};
 use postern_protocol::wire::registry::Failure;
 use postern_transport::quic::StreamFault;
 
@@ -8,11 +8,12 @@ use crate::client::Client;
 use crate::panel::{Door, Heard, Panel, Viewer, cut_text, key, pointer};
 use crate::world::World;
 
-/// A world whose `hmi` is a panel with this door.
+/// A world whose `hmi` is a panel with this door, and in which everything may be done there.
 async fn world(door: Door) -> (World, Panel) {
     let panel = Panel::start(door).await;
     let mut world = World::start().await;
     world.policy.snapshot.services[0].target.port = panel.addr().port();
+    world.policy.snapshot.grants[0].mode = Mode::WIDEST;
     world.publish(3).await;
     (world, panel)
 }
@@ -162,16 +163,174 @@ async fn an_idle_session_ends_with_its_reason_and_so_does_one_that_nobody_begins
 async fn a_machine_that_takes_nothing_does_not_keep_a_cut_waiting() {
     let (mut world, mut panel) = world(Door::Deaf).await;
     let mut viewer = at_the_screen(&world.client().await, &mut panel).await;
-    // More than the kernel keeps for a program that does not read.
-    let flood = cut_text(&"x".repeat(60_000));
-    let flooding = async { while viewer.tunnel.send.write_all(&flood).await.is_ok() {} };
-    let _full = tokio::time::timeout(std::time::Duration::from_millis(500), flooding).await;
+    flood(&mut viewer).await;
     world.policy.revoke();
     world.publish(4).await;
     assert_eq!(viewer.tunnel.drain().await, reset(Reason::Revoked));
     assert_eq!(closed(&world).await["reason"], "revoked");
     panel.listen();
     while let Heard::Message(message) = panel.heard().await {
-        assert_eq!(message, flood, "whole messages only");
+        assert_eq!(message.len(), 60_008, "whole messages only");
     }
+}
+
+/// Sends more than the kernel keeps for a program that does not read.
+async fn flood(viewer: &mut Viewer) {
+    let text = cut_text(&"x".repeat(60_000));
+    // Everything on the way is full once nothing is taken any more.
+    let stuck = std::time::Duration::from_secs(1);
+    for _ in 0..2_000 {
+        match tokio::time::timeout(stuck, viewer.tunnel.send.write_all(&text)).await {
+            Ok(written) => written.unwrap(),
+            Err(_full) => return,
+        }
+    }
+    panic!("the panel takes everything");
+}
+
+/// The rules of the service `hmi`.
+fn rules(world: &mut World) -> &mut VncRules {
+    match &mut world.policy.snapshot.services[0].rules {
+        Rules::Vnc(rules) => rules,
+        Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => panic!("`hmi` is a screen"),
+    }
+}
+
+fn dropped(count: u64) -> serde_json::Value {
+    serde_json::json!({ "forwarded": 0, "dropped": count })
+}
+
+#[tokio::test]
+async fn nothing_of_what_a_view_only_viewer_does_reaches_the_machine_and_the_picture_goes_on() {
+    let (mut world, mut panel) = world(Door::Open).await;
+    world.policy.snapshot.grants[0].mode = Mode::ViewOnly;
+    world.publish(4).await;
+    let mut viewer = at_the_screen(&world.client().await, &mut panel).await;
+    let input = [&key(1, 65)[..], &pointer(1), &cut_text("4711"), &key(0, 65), &pointer(0)].concat();
+    viewer.say(&input).await;
+    assert_eq!(viewer.look().await, 1);
+    for byte in input {
+        viewer.say(&[byte]).await;
+    }
+    assert_eq!(viewer.look().await, 2);
+    viewer.tunnel.send.finish().unwrap();
+    let look = Heard::Message(vec![3, 0, 0, 0, 0, 0, 0, 4, 0, 3]);
+    assert_eq!(
+        [panel.heard().await, panel.heard().await, panel.heard().await],
+        [look.clone(), look, Heard::Left]
+    );
+    let row = closed(&world).await;
+    assert_eq!(
+        row["gate"]["vnc"],
+        serde_json::json!({
+            "began": "view_only", "ended": "view_only", "released": 0,
+            "keys": dropped(4), "pointers": dropped(4), "cut_texts": dropped(2),
+        })
+    );
+    let list = world.agent.run(&["audit", "list"]).await.out;
+    let words = "view only, 0 keys (4 more dropped), 0 pointer events (4 more dropped), 0 clipboard texts (2 more dropped)";
+    assert!(list.contains(words), "{list}");
+}
+
+#[tokio::test]
+async fn the_clipboard_is_a_right_of_its_own() {
+    let (mut world, mut panel) = world(Door::Open).await;
+    world.policy.snapshot.grants[0].mode = Mode::Full { clipboard: false };
+    world.publish(4).await;
+    let mut viewer = at_the_screen(&world.client().await, &mut panel).await;
+    viewer.say(&[&cut_text("4711")[..], &key(1, 65), &key(0, 65)].concat()).await;
+    assert_eq!((panel.message().await, panel.message().await), (key(1, 65).to_vec(), key(0, 65).to_vec()));
+}
+
+#[tokio::test]
+async fn full_becomes_view_only_and_full_again_on_the_live_session_within_a_second() {
+    let (mut world, mut panel) = world(Door::Open).await;
+    let mut viewer = at_the_screen(&world.client().await, &mut panel).await;
+    let mut pictures = 0;
+    for (version, mode) in [(4, Mode::ViewOnly), (5, Mode::WIDEST), (6, Mode::ViewOnly)] {
+        if mode == Mode::ViewOnly {
+            viewer.say(&[&pointer(1)[..], &key(1, 65)].concat()).await;
+            assert_eq!(
+                (panel.message().await, panel.message().await),
+                (pointer(1).to_vec(), key(1, 65).to_vec())
+            );
+        }
+        world.policy.snapshot.grants[0].mode = mode;
+        world.hub.publish(world.policy.seal(version));
+        assert_eq!(world.hub.applied().await.version, version);
+        let applied = std::time::Instant::now();
+        if mode == Mode::ViewOnly {
+            // A jog button does not stay pressed.
+            assert_eq!(
+                (panel.message().await, panel.message().await),
+                (key(0, 65).to_vec(), pointer(0).to_vec())
+            );
+            viewer.say(&[&pointer(1)[..], &key(1, 66), &cut_text("4711")].concat()).await;
+        } else {
+            viewer.say(&key(1, 67)).await;
+            assert_eq!(panel.message().await, key(1, 67), "what was dropped before does not come back");
+            viewer.say(&key(0, 67)).await;
+            assert_eq!(panel.message().await, key(0, 67));
+        }
+        assert!(applied.elapsed() < std::time::Duration::from_secs(1), "{:?}", applied.elapsed());
+        pictures += 1;
+        assert_eq!(viewer.look().await, pictures, "the session is the same");
+    }
+    viewer.tunnel.send.finish().unwrap();
+    assert_eq!(viewer.tunnel.drain().await, Ok(0));
+    let counts = &closed(&world).await["gate"]["vnc"];
+    assert_eq!(counts["began"], serde_json::json!({ "full": { "clipboard": true } }));
+    assert_eq!((&counts["ended"], &counts["released"]), (&"view_only".into(), &4.into()));
+    assert_eq!(counts["keys"], serde_json::json!({ "forwarded": 4, "dropped": 2 }));
+    assert_eq!((&counts["pointers"]["dropped"], &counts["cut_texts"]), (&2.into(), &dropped(2)));
+}
+
+#[tokio::test]
+async fn a_machine_that_takes_nothing_does_not_keep_a_narrower_mode_waiting() {
+    let (mut world, mut panel) = world(Door::Deaf).await;
+    let mut viewer = at_the_screen(&world.client().await, &mut panel).await;
+    flood(&mut viewer).await;
+    world.policy.snapshot.grants[0].mode = Mode::ViewOnly;
+    world.publish(4).await;
+    let applied = std::time::Instant::now();
+    assert_eq!(viewer.tunnel.drain().await, reset(Reason::ViewOnly));
+    assert!(applied.elapsed() < std::time::Duration::from_secs(1), "{:?}", applied.elapsed());
+    panel.listen();
+    while let Heard::Message(message) = panel.heard().await {
+        assert_eq!(message.len(), 60_008, "whole messages only");
+    }
+}
+
+#[tokio::test]
+async fn the_device_logs_in_with_the_secret_that_the_service_names_and_the_viewer_needs_none() {
+    let (mut world, mut panel) = world(Door::Password("moulding")).await;
+    rules(&mut world).password = Some("panel".parse().unwrap());
+    world.publish(4).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("hmi").await;
+    assert_eq!(
+        Viewer::refused(&mut tunnel).await,
+        "the machine's password `panel` is not stored on the device; set it there: `postern-agent secret set panel`"
+    );
+    assert_eq!(closed(&world).await["reason"], "secret");
+    assert_eq!(panel.heard().await, Heard::Left);
+
+    set_secret(&world, "wrong").await;
+    let mut tunnel = client.tunnel("hmi").await;
+    assert_eq!(
+        Viewer::refused(&mut tunnel).await,
+        "the machine did not accept the stored password: wrong password"
+    );
+    world.agent.trail_with("closed", 2).await;
+    assert_eq!(closed(&world).await["reason"], "login");
+    assert_eq!(panel.heard().await, Heard::Left);
+
+    set_secret(&world, "moulding").await;
+    let mut viewer = at_the_screen(&client, &mut panel).await;
+    assert_eq!(viewer.look().await, 1);
+}
+
+async fn set_secret(world: &World, secret: &str) {
+    let done = world.agent.feed(&["secret", "set", "panel", "--stdin"], secret).await;
+    assert_eq!(done.code, 0, "{done:?}");
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::rfb::{Mode, Tally};
+use crate::gate::rfb::Tally;
 use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
-use crate::policy::{Kind, Origin, Reason, Target};
+use crate::policy::{Kind, Mode, Origin, Reason, Target};
 use crate::time::UnixTime;
 use crate::trust::PublicKey;
 use crate::wire::control::{AlarmKind, Held, NackCode, RootCode};

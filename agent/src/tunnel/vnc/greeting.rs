@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-use postern_protocol::gate::rfb::{Action, Mode, Outcome};
+use postern_protocol::gate::rfb::{Action, Outcome};
+use postern_protocol::policy::Mode;
 use postern_transport::quic::{RecvStream, SendStream};
 use postern_transport::splice::Meter;
 

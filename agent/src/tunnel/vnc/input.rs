@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
 
-use postern_protocol::gate::rfb::{Action, Mode, Outcome};
-use postern_protocol::policy::Reason;
+use postern_protocol::gate::rfb::{Action, Outcome};
+use postern_protocol::policy::{Mode, Reason};
 use postern_protocol::wire::registry::CloseCode;
 use postern_transport::quic::RecvStream;
 use postern_transport::splice::Meter;
@@ -103,18 +103,10 @@ impl Way<'_, '_> {
 
 /// Waits until a narrower mode has been in force for so long that nothing judged by `mode` may go on.
 async fn outdated(mut modes: watch::Receiver<Mode>, mode: Mode) {
-    if modes.wait_for(|newer| narrows(mode, *newer)).await.is_err() {
+    if modes.wait_for(|newer| *newer < mode).await.is_err() {
         return std::future::pending().await;
     }
     tokio::time::sleep(NARROWED_WITHIN).await;
-}
-
-const fn narrows(from: Mode, to: Mode) -> bool {
-    match (from, to) {
-        (Mode::Full { .. }, Mode::ViewOnly) => true,
-        (Mode::Full { clipboard: from }, Mode::Full { clipboard: to }) => from && !to,
-        (Mode::ViewOnly, _) => false,
-    }
 }
 
 /// Bytes taken from the stream at once: one packet, so that little is judged ahead of what the machine takes.
