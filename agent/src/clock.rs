@@ -88,6 +88,11 @@ impl Clock {
         self.change(|watch, now| watch.handle_root(version, now));
     }
 
+    /// The highest lock that is in force, or lifted by the policy in force, is this one.
+    pub(crate) fn learn_locks(&self, highest: u64) {
+        self.change(|watch, now| watch.handle_locks(highest, now));
+    }
+
     /// A pass was verified that was signed at `issued`.
     pub(crate) fn learn_pass(&self, issued: UnixTime) {
         self.change(|watch, now| watch.handle_signed(issued, now));

@@ -18,6 +18,7 @@ pub mod alarm;
 mod budget;
 pub mod freshness;
 pub mod hub;
+mod missing;
 pub mod timekeeper;
 
 pub use budget::CHUNK_S;

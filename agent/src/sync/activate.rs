@@ -97,6 +97,7 @@ impl Activator {
         let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
         self.locks.handle_snapshot(floor.epoch, verified.snapshot().locks_cleared);
         self.parts.gate.install(Index::build(verified).under(&self.locks));
+        self.parts.gate.clock().learn_locks(self.highest_in_force());
         self.parts.keys.settle(&addressed);
         Ok(floor)
     }
@@ -140,6 +141,7 @@ impl Activator {
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
+        self.parts.gate.clock().learn_locks(self.highest_in_force());
         let activated = Activated { held: claimed, floor, addressed, retired, cut, lifted };
         match (stored, write) {
             (None, Some(write)) => {
@@ -206,6 +208,7 @@ impl Activator {
             // As after a snapshot: no await stands here.
             cut = self.parts.registry.judge(&self.parts.gate);
             tracing::warn!(cut, "a lock came into force");
+            self.parts.gate.clock().learn_locks(self.highest_in_force());
             self.parts.auditor.owe(locked(&lock, cut));
         }
         if !self.storing.has_room_for_lock() {
@@ -252,8 +255,13 @@ impl Activator {
 
     /// The highest sequence of a lock that is held and stored, or lifted by the policy in force, in the root's epoch.
     pub(super) fn highest_lock(&self) -> u64 {
+        if self.are_locks_stored() { self.highest_in_force() } else { 0 }
+    }
+
+    /// The same, stored or not.
+    pub(super) fn highest_in_force(&self) -> u64 {
         let epoch = self.parts.anchor.root().policy_epoch;
-        if self.are_locks_stored() { self.locks.highest(epoch).max(self.cleared(epoch)) } else { 0 }
+        self.locks.highest(epoch).max(self.cleared(epoch))
     }
 
     const fn are_locks_stored(&self) -> bool {

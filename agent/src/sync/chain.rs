@@ -39,6 +39,7 @@ impl Activator {
         // Also where the policy stays: its end may be that of the root.
         let cut = self.parts.registry.judge(&self.parts.gate);
         self.parts.gate.clock().learn_root(version);
+        self.parts.gate.clock().learn_locks(self.highest_in_force());
         tracing::info!(version, epoch, cut, "a root came into force");
         self.keep(version, sealed);
         self.parts.auditor.owe(Event::RootTaken { version, epoch, cut });

@@ -54,6 +54,8 @@ pub(crate) struct Stories {
     pub(crate) newest: Option<Held>,
     /// The version of the root instead of 1.
     pub(crate) root_version: Option<u32>,
+    /// The sequence of the newest lock.
+    pub(crate) lock: u64,
 }
 
 pub(crate) struct Hub {
@@ -489,7 +491,7 @@ fn next(sync: &mut HubSync, shared: &Shared) -> Option<HubMessage> {
             time: stories.time.unwrap_or_else(now),
             root_version: stories.root_version.unwrap_or(1),
             held: stories.newest.or(held),
-            lock: 0,
+            lock: stories.lock,
         };
         return Some(HubMessage::Timestamp { bytes: sealed_timestamp(&timestamp) });
     }

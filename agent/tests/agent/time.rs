@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postern_protocol::policy::{FreshnessRule, FreshnessState, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::Digest;
+use postern_protocol::trust::{Digest, LockTarget};
 use postern_protocol::wire::control::{AlarmKind, Held};
 use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
@@ -13,7 +13,7 @@ use postern_transport::quic::StreamFault;
 use crate::client::Client;
 use crate::hub::{Hub, Stories};
 use crate::machine::Machine;
-use crate::policy::{Policy, USER};
+use crate::policy::{Policy, USER, lock};
 use crate::world::{Agent, GENEROUS, World};
 
 const STALE: Answer = Answer::Denied(Reason::PolicyStale);
@@ -134,18 +134,30 @@ async fn a_hub_that_names_older_or_other_policy_refreshes_nothing_and_is_reporte
 }
 
 #[tokio::test]
-async fn a_hub_that_names_a_policy_or_root_and_withholds_it_is_reported_after_half_a_minute() {
+async fn a_hub_that_names_a_policy_root_or_lock_and_withholds_it_is_reported_after_half_a_minute() {
     let newest = Some(Held { epoch: 1, version: 99, digest: Digest::of(&[b"withheld"]) });
     let policy = Stories { newest, ..Stories::default() };
     let root = Stories { root_version: Some(2), ..Stories::default() };
-    let (mut policy, mut root) = tokio::join!(world(BRIEF, false, policy), world(BRIEF, false, root));
-    for world in [&mut policy, &mut root] {
+    let lock = Stories { lock: 1, ..Stories::default() };
+    let (mut policy, mut root, mut lock) =
+        tokio::join!(world(BRIEF, false, policy), world(BRIEF, false, root), world(BRIEF, false, lock));
+    for world in [&mut policy, &mut root, &mut lock] {
         assert_eq!(world.client().await.open("web").await.answer, STALE);
         assert_eq!(world.hub.alarm_within(GENEROUS * 2).await, AlarmKind::Freeze);
         world.hub.tell(Stories::default());
         until(&world.agent, FreshnessState::Fresh).await;
         world.client().await.tunnel("web").await.echo(b"hello").await;
     }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_named_and_comes_leaves_the_rest_fresh() {
+    let mut world = world(BRIEF, false, Stories { lock: 1, ..Stories::default() }).await;
+    until(&world.agent, FreshnessState::Stale).await;
+    world.hub.lock(lock(1, &[LockTarget::Category("elsewhere".parse().unwrap())]));
+    assert_eq!(world.hub.locked().await, (1, 0));
+    until(&world.agent, FreshnessState::Fresh).await;
+    world.client().await.tunnel("web").await.echo(b"hello").await;
 }
 
 #[tokio::test]

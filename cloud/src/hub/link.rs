@@ -80,13 +80,14 @@ pub(super) async fn run(
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
     newest.held.into_iter().for_each(|held| sync.handle_newest(held));
     sync.handle_roots(roots);
+    let locked = lock.named();
     lock.sealed.into_iter().for_each(|sealed| sync.handle_lock(lock.sequence, sealed));
     let link = Link {
         hub: Arc::clone(&hub),
         device: device.clone(),
         id,
         key: connection.peer_key(),
-        locked: lock.sequence,
+        locked,
         send,
         sync,
         answer_by: None,
@@ -258,7 +259,7 @@ struct Link {
     id: DeviceId,
     /// The key of this connection.
     key: PublicKey,
-    /// The highest lock that was signed for it: timestamps name it.
+    /// The newest lock for it: timestamps name it.
     locked: u64,
     send: SendStream,
     sync: HubSync,
@@ -481,7 +482,7 @@ impl Link {
             self.sync.handle_rotation_wanted();
         }
         self.sync.handle_roots(roots);
-        self.locked = lock.sequence;
+        self.locked = lock.named();
         lock.sealed.into_iter().for_each(|sealed| self.sync.handle_lock(lock.sequence, sealed));
         newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));
         newest.offered.into_iter().for_each(|published| self.sync.handle_published(published));

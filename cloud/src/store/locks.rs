@@ -71,6 +71,13 @@ pub struct DeviceLock {
 }
 
 impl DeviceLock {
+    /// What a timestamp names: the newest that the device can be given. What is neither lifted nor kept, because its
+    /// target is gone, must not make a device wait that never had it.
+    #[must_use]
+    pub const fn named(&self) -> u64 {
+        if self.sealed.is_some() { self.sequence } else { self.cleared }
+    }
+
     /// Whether the device holds the newest.
     #[must_use]
     pub const fn is_applied(&self) -> bool {
@@ -152,14 +159,6 @@ impl Tx<'_> {
         Ok(found.unwrap_or_else(|| DeviceLock { epoch, ..DeviceLock::default() }))
     }
 
-    /// The sequence of the newest lock of a device in an epoch: what a timestamp names. 0 before the first.
-    ///
-    /// # Errors
-    /// A [`StoreError`].
-    pub fn lock_sequence(&self, device: &Name, epoch: u32) -> Result<u64, StoreError> {
-        self.device_lock(device, epoch).map(|lock| lock.sequence)
-    }
-
     /// Keeps what was signed for a device.
     ///
     /// # Errors
@@ -206,4 +205,23 @@ fn rule(row: &Row<'_>) -> Result<LockRule, StoreError> {
         who: row.get(4)?,
         at: time(row.get(5)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_timestamp_names_can_be_given_to_a_device_that_has_nothing() {
+        let lock = |sequence, cleared, sealed: Option<&[u8]>| DeviceLock {
+            sequence,
+            cleared,
+            sealed: sealed.map(<[u8]>::to_vec),
+            ..DeviceLock::default()
+        };
+        assert_eq!(DeviceLock::default().named(), 0);
+        assert_eq!(lock(7, 3, Some(b"newest")).named(), 7, "it is sent");
+        assert_eq!(lock(7, 7, None).named(), 7, "the snapshot says so");
+        assert_eq!(lock(7, 3, None).named(), 3, "its target is gone; nobody can send it");
+    }
 }

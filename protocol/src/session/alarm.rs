@@ -40,6 +40,11 @@ pub enum Cause {
         /// The version named.
         version: u32,
     },
+    /// A newer lock was named and did not come.
+    MissingLock {
+        /// The sequence named.
+        sequence: u64,
+    },
     /// The budget for work without the cloud is used up.
     Spent {
         /// The whole budget in seconds.
@@ -54,7 +59,9 @@ impl Cause {
         match self {
             Self::OlderPolicy { .. } | Self::OlderRoot { .. } => AlarmKind::Rollback,
             Self::Equivocation { .. } => AlarmKind::Equivocation,
-            Self::MissingPolicy { .. } | Self::MissingRoot { .. } => AlarmKind::Freeze,
+            Self::MissingPolicy { .. } | Self::MissingRoot { .. } | Self::MissingLock { .. } => {
+                AlarmKind::Freeze
+            }
             Self::Spent { .. } => AlarmKind::Budget,
         }
     }
@@ -95,6 +102,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::MissingRoot { version } => write!(f, "root version {version} was named and did not come"),
+            Self::MissingLock { sequence } => write!(f, "lock {sequence} was named and did not come"),
             Self::Spent { total_s } => write!(f, "{total_s} s without a word of the cloud are used up"),
         }
     }

@@ -9,7 +9,8 @@
 //! 4. A policy that no timestamp has named is *unconfirmed*: what is opened under it is judged as if it were stale, and
 //!    what is live keeps the freshness that the policy before it had earned. So a stolen policy key alone opens nothing
 //!    on a device that hears its cloud, except what is marked for work without it.
-//! 5. A name that is older, other, or newer and does not come, refreshes nothing and raises an alarm.
+//! 5. A name that is older, other, or newer and does not come, refreshes nothing and raises an alarm; so does a lock or root
+//!    that is named and withheld.
 //! 6. [`poll_note`](FreshnessWatch::poll_note) says what must survive a power cut. While the policy is fresh that is
 //!    nothing.
 //!
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use super::alarm::{Alarms, Cause};
 use super::budget::Budget;
+use super::missing::{Missing, Names};
 use super::timekeeper::Timekeeper;
 use crate::policy::{Freshness, FreshnessRule, FreshnessState};
 use crate::time::{BootTime, UnixTime};
@@ -34,6 +36,8 @@ pub struct FreshnessWatch {
     alarms: Alarms,
     in_force: Option<(Held, FreshnessRule)>,
     root_version: u32,
+    /// The highest lock in force, or lifted by the policy in force, in the root's epoch.
+    locks: u64,
     /// When the question was asked whose answer refreshed last.
     refreshed: Option<BootTime>,
     /// Until when what is live is fresh.
@@ -42,7 +46,7 @@ pub struct FreshnessWatch {
     confirmed: bool,
     /// What the last timestamp named, and when the question was asked, if it was an answer.
     word: Option<(Held, Option<BootTime>)>,
-    missing: Option<Missing>,
+    missing: Missing,
     link: Link,
     is_busy: bool,
     question: Option<Question>,
@@ -108,18 +112,6 @@ struct Question {
     answered: bool,
 }
 
-/// What was named and is not here.
-#[derive(Clone, Copy, Debug)]
-struct Missing {
-    held: Option<Held>,
-    root: Option<u32>,
-    /// When it was named first.
-    since: BootTime,
-    /// When it is overdue; none while the link is down.
-    due: Option<BootTime>,
-    is_reported: bool,
-}
-
 /// What is stored, and what waits for it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Notes {
@@ -152,11 +144,12 @@ impl FreshnessWatch {
             alarms: Alarms::default(),
             in_force: None,
             root_version: memory.root_version,
+            locks: 0,
             refreshed: None,
             fresh_until: None,
             confirmed: false,
             word: None,
-            missing: None,
+            missing: Missing::default(),
             link: Link::Untried,
             is_busy: false,
             question: None,
@@ -188,12 +181,16 @@ impl FreshnessWatch {
                 }
             }
         }
-        self.came(|missing| missing.held.filter(|named| order(named) > order(&held)), |missing| missing.root);
+        self.missing.handle_came(|names| Names {
+            policy: names.policy.filter(|named| order(named) > order(&held)),
+            ..names
+        });
     }
 
     /// A pushed policy was refused. What was named is not withheld then.
     pub fn handle_refused(&mut self, claimed: Held, code: NackCode, now: BootTime) {
-        self.came(|missing| missing.held.filter(|named| *named != claimed), |missing| missing.root);
+        let left = |names: Names| Names { policy: names.policy.filter(|named| *named != claimed), ..names };
+        self.missing.handle_came(left);
         let Some((held, _)) = self.in_force else { return };
         match code {
             NackCode::Rollback => self.alarms.raise(Cause::OlderPolicy { found: Some(claimed), held }, now),
@@ -212,8 +209,19 @@ impl FreshnessWatch {
     /// A root is in force. The keys of its timestamp role may be others, so the cloud is asked again at once.
     pub fn handle_root(&mut self, version: u32, now: BootTime) {
         self.root_version = version;
-        self.came(|missing| missing.held, |missing| missing.root.filter(|named| *named > version));
+        let left = |names: Names| Names { root: names.root.filter(|named| *named > version), ..names };
+        self.missing.handle_came(left);
         self.next_question = self.next_question.min(now);
+    }
+
+    /// The highest sequence of a lock that is in force, or lifted by the policy in force, in the root's epoch. One that was
+    /// named and came makes the cloud be asked again at once: the answer that named it refreshed nothing.
+    pub fn handle_locks(&mut self, highest: u64, now: BootTime) {
+        self.locks = highest;
+        let left = |names: Names| Names { lock: names.lock.filter(|named| *named > highest), ..names };
+        if self.missing.handle_came(left) {
+            self.next_question = self.next_question.min(now);
+        }
     }
 
     /// The link came up or went down.
@@ -222,9 +230,7 @@ impl FreshnessWatch {
         // The next answer is to a question of the next link.
         self.question = None;
         self.next_question = now;
-        if let Some(missing) = &mut self.missing {
-            missing.due = is_up.then(|| now.after(DELIVERY));
-        }
+        self.missing.handle_link(is_up, now);
     }
 
     /// Tunnels are live, or none is any more. After a while without any the cloud is asked at once.
@@ -238,11 +244,7 @@ impl FreshnessWatch {
 
     /// A part of what is being pushed came. Something large over a slow link is not withheld.
     pub fn handle_progress(&mut self, now: BootTime) {
-        if let Some(missing) = &mut self.missing
-            && now.since(missing.since) <= DELIVERY_AT_MOST
-        {
-            missing.due = missing.due.map(|_| now.after(DELIVERY));
-        }
+        self.missing.handle_progress(now);
     }
 
     /// Something was verified that was signed at `issued`.
@@ -329,15 +331,8 @@ impl FreshnessWatch {
 
     /// The next alarm to record and report. What became overdue by now raises one.
     pub fn poll_alarm(&mut self, now: BootTime) -> Option<Cause> {
-        if let Some(missing) = &mut self.missing
-            && missing.due.is_some_and(|due| due <= now)
-            && !std::mem::replace(&mut missing.is_reported, true)
-        {
-            if let Some(named) = missing.held {
-                self.alarms.raise(Cause::MissingPolicy { named }, now);
-            } else if let Some(version) = missing.root {
-                self.alarms.raise(Cause::MissingRoot { version }, now);
-            }
+        if let Some(cause) = self.missing.poll_overdue(now) {
+            self.alarms.raise(cause, now);
         }
         if let Some((_, FreshnessRule { offline_s: total_s @ 1.., .. })) = self.in_force
             && self.budget.spent() >= total_s
@@ -353,10 +348,9 @@ impl FreshnessWatch {
     #[must_use]
     pub fn poll_timeout(&self, now: BootTime) -> Option<BootTime> {
         let (_, rule) = self.in_force?;
-        let overdue = self.missing.filter(|missing| !missing.is_reported).and_then(|missing| missing.due);
         let due = self.budget.due(self.fresh_until);
         let end = self.budget.end(rule.offline_s, self.fresh_until, now);
-        let edges = [overdue, self.fresh_until, Some(due), Some(end), self.notes.retry];
+        let edges = [self.missing.due(), self.fresh_until, Some(due), Some(end), self.notes.retry];
         edges.into_iter().flatten().filter(|edge| *edge > now).min()
     }
 
@@ -392,7 +386,7 @@ impl FreshnessWatch {
             Link::Untried => true,
             Link::Up => {
                 let is_asking = self.question.is_none_or(|question| !question.answered);
-                is_asking || !self.confirmed || self.missing.is_some_and(|missing| !missing.is_reported)
+                is_asking || !self.confirmed || self.missing.is_awaited()
             }
             Link::Down => false,
         };
@@ -419,7 +413,7 @@ impl FreshnessWatch {
         end.since(self.fresh_until.unwrap_or(now).max(now)).as_secs()
     }
 
-    /// What a timestamp says about policy and root; whether it confirmed or refreshed what is in force.
+    /// What a timestamp says about policy, root and locks; whether it confirmed or refreshed what is in force.
     fn take_names(&mut self, timestamp: &Timestamp, answers: Option<BootTime>, now: BootTime) -> bool {
         let newer_root = (timestamp.root_version > self.root_version).then_some(timestamp.root_version);
         if timestamp.root_version < self.root_version {
@@ -429,23 +423,28 @@ impl FreshnessWatch {
             }
             return false;
         }
+        let newer_lock = (timestamp.lock > self.locks).then_some(timestamp.lock);
+        // A newer root may have taken the keys away by which a policy, or this very timestamp, was signed; and what a lock
+        // denies that is withheld must not stay open for as long as the rest is confirmed.
+        let beside = Names { policy: None, root: newer_root, lock: newer_lock };
+        let word = timestamp.held.filter(|_| beside.is_empty()).map(|named| (named, answers));
+        let is_linked = self.link == Link::Up;
         let Some((held, _)) = self.in_force else {
-            self.word = timestamp.held.map(|named| (named, answers));
+            self.word = word;
             return false;
         };
         match timestamp.held {
             Some(named) if order(&named) > order(&held) => {
-                self.word = Some((named, answers));
-                self.miss(Some(named), newer_root, now);
+                self.word = word;
+                self.missing.handle_named(Names { policy: Some(named), ..beside }, is_linked, now);
                 false
             }
-            // A newer root may have taken the keys away by which this policy, or this very timestamp, was signed.
-            Some(named) if named == held && newer_root.is_some() => {
-                self.miss(None, newer_root, now);
+            Some(named) if named == held && !beside.is_empty() => {
+                self.missing.handle_named(beside, is_linked, now);
                 false
             }
             Some(named) if named == held => {
-                self.missing = None;
+                self.missing.handle_complete();
                 match answers {
                     Some(asked) => self.refresh(asked),
                     None => self.confirmed = true,
@@ -476,26 +475,6 @@ impl FreshnessWatch {
         self.notes.wanted |= self.budget.handle_refresh();
     }
 
-    /// Something was named that is not here. The countdown begins with the first word of it.
-    fn miss(&mut self, held: Option<Held>, root: Option<u32>, now: BootTime) {
-        let due = (self.link == Link::Up).then(|| now.after(DELIVERY));
-        let begun = Missing { held, root, since: now, due, is_reported: false };
-        let missing = self.missing.unwrap_or(begun);
-        self.missing = Some(Missing { held: held.or(missing.held), root: root.or(missing.root), ..missing });
-    }
-
-    /// Keeps of what is missing what did not come yet.
-    fn came(
-        &mut self,
-        held: impl FnOnce(&Missing) -> Option<Held>,
-        root: impl FnOnce(&Missing) -> Option<u32>,
-    ) {
-        self.missing = self.missing.and_then(|missing| {
-            let left = Missing { held: held(&missing), root: root(&missing), ..missing };
-            (left.held.is_some() || left.root.is_some()).then_some(left)
-        });
-    }
-
     fn interval(&self) -> Duration {
         let window = self.in_force.map_or(IDLE * 3, |(_, rule)| window(&rule));
         (window / 3).min(if self.is_busy { BUSY } else { IDLE }).max(Duration::from_secs(1))
@@ -518,10 +497,6 @@ const BUSY: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(300);
 /// Tunnels that come and go do not ask more often than this.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Within this what was named must come, or a part of it.
-const DELIVERY: Duration = Duration::from_secs(30);
-/// A snapshot of 512 KiB over a link of 28 kbit/s.
-const DELIVERY_AT_MOST: Duration = Duration::from_secs(180);
 /// A disk that refuses a note is asked again after this.
 const RETRY: Duration = Duration::from_secs(60);
 const NOTED_STEP_S: u64 = 60;

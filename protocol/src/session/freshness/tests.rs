@@ -83,6 +83,62 @@ fn a_device_is_stale_until_it_has_heard_and_then_fresh_for_its_window() {
     assert_eq!(watch.reading(boot(10)).live.offline_until, at(BOOTED + 910 + 3600));
 }
 
+/// As [`hear`], and the cloud names a lock.
+fn hear_lock(watch: &mut FreshnessWatch, second: u64, version: u64, lock: u64) -> Heard {
+    let nonce = ask(watch, second);
+    let timestamp = Timestamp { lock, ..told(nonce, BOOTED + second, version) };
+    watch.handle_timestamp(&timestamp, boot(second))
+}
+
+#[test]
+fn a_lock_that_is_named_and_withheld_raises_freeze_and_nothing_is_refreshed_until_it_comes() {
+    let named = Heard { attested: true, refreshed: false };
+    let mut watch = fresh();
+    assert_eq!(hear_lock(&mut watch, 310, 5, 3), named);
+    assert_eq!(watch.poll_alarm(boot(339)), None);
+    assert_eq!(watch.poll_timeout(boot(339)), Some(boot(340)));
+    assert_eq!(watch.poll_alarm(boot(340)), Some(Cause::MissingLock { sequence: 3 }));
+    assert_eq!(watch.poll_alarm(boot(341)), None, "once");
+    assert_eq!(hear_lock(&mut watch, 610, 5, 3), named);
+    assert_eq!((states(&watch, 909), states(&watch, 910)), (FRESH, STALE), "counted from second 10");
+    // An older one is not the one; the one that comes has the cloud asked again at once.
+    watch.handle_locks(2, boot(911));
+    assert_eq!(watch.poll_question(boot(909), || Some(nonce(1))), None);
+    watch.handle_locks(3, boot(912));
+    assert_eq!(hear_lock(&mut watch, 912, 5, 3), Heard { attested: true, refreshed: true });
+    assert_eq!(states(&watch, 912), FRESH);
+}
+
+#[test]
+fn a_lock_that_comes_in_time_raises_nothing_and_one_that_is_lifted_is_not_awaited() {
+    let mut watch = fresh();
+    assert_eq!(hear_lock(&mut watch, 310, 5, 3), Heard { attested: true, refreshed: false });
+    assert!(!watch.awaits_word(boot(311)), "what is fresh stays fresh");
+    watch.handle_locks(4, boot(320));
+    assert_eq!(hear_lock(&mut watch, 320, 5, 4), Heard { attested: true, refreshed: true });
+    assert_eq!(hear_lock(&mut watch, 620, 5, 2), Heard { attested: true, refreshed: true }, "it holds more");
+    assert_eq!((watch.poll_alarm(boot(2000)), states(&watch, 1519)), (None, FRESH));
+}
+
+#[test]
+fn a_policy_that_comes_while_a_lock_is_withheld_is_not_confirmed() {
+    let mut watch = fresh();
+    assert_eq!(hear_lock(&mut watch, 310, 6, 3), Heard { attested: true, refreshed: false });
+    watch.handle_installed(held(6), RULE, at(BOOTED), boot(311));
+    assert!(!watch.is_confirmed());
+    assert_eq!(watch.poll_alarm(boot(340)), Some(Cause::MissingLock { sequence: 3 }));
+    watch.handle_locks(3, boot(341));
+    assert_eq!(hear_lock(&mut watch, 341, 6, 3), Heard { attested: true, refreshed: true });
+}
+
+#[test]
+fn a_thief_s_lock_that_never_existed_holds_a_device_stale_until_the_next_genuine_word() {
+    let mut watch = fresh();
+    assert_eq!(hear_lock(&mut watch, 310, 5, u64::MAX), Heard { attested: true, refreshed: false });
+    assert_eq!(hear_lock(&mut watch, 610, 5, 0), Heard { attested: true, refreshed: true });
+    assert_eq!(watch.poll_alarm(boot(900)), None);
+}
+
 #[test]
 fn without_a_policy_nothing_is_worth_anything() {
     let memory = Memory { time: at(5), spent: Some(600), root_version: 1 };
