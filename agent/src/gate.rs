@@ -2,7 +2,8 @@
 //!
 //! 1. It starts empty: no policy denies everything.
 //! 2. [`Gate::install`] swaps in the index of a verified snapshot; the old one lives on only in permits.
-//! 3. [`Gate::decide`] answers one request under the policy of this moment.
+//! 3. [`Gate::decide`] answers one request under the policy of this moment. A live tunnel for which no seat is left is
+//!    narrowed to looking and not refused.
 //!
 //! Deliberately absent: any other way to change policy. Whoever holds an index of a verified snapshot can replace
 //! it; nobody can edit it.
@@ -15,7 +16,8 @@ use tokio::sync::watch;
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Ask, Circumstances, Denial, Explanation, Freshness, FreshnessState, Index, Locks, Permit, decide, explain,
+    Ask, Circumstances, Denial, Explanation, Freshness, FreshnessState, Index, Locks, Permit, Reason, decide,
+    explain,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
@@ -42,6 +44,15 @@ pub(crate) struct Counts {
     pub(crate) service: u32,
     /// Those of them that may touch.
     pub(crate) writers: u32,
+}
+
+/// What a caller wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted<'a> {
+    /// The service's name.
+    pub(crate) service: &'a str,
+    /// Whether to look only, whatever is granted.
+    pub(crate) view_only: bool,
 }
 
 /// What is decided about.
@@ -88,16 +99,24 @@ impl Gate {
     pub(crate) fn decide(
         &self,
         subject: &Subject,
-        service: &str,
+        wanted: Wanted<'_>,
         counts: Counts,
         stage: Stage,
     ) -> Result<Permit, Denial> {
         let policy = self.policy.borrow();
+        let circumstances = self.circumstances(counts, stage);
         let Some(index) = policy.as_ref() else {
-            return decide(None, subject, &Ask::NOTHING, &self.circumstances(counts, stage));
+            return decide(None, subject, &Ask::NOTHING, &circumstances);
         };
-        let ask = index.ask(subject.user(), service);
-        decide(Some(index), subject, &ask, &self.circumstances(counts, stage))
+        let ask = index.ask(subject.user(), wanted.service).wishing(wanted.view_only);
+        let decided = decide(Some(index), subject, &ask, &circumstances);
+        match &decided {
+            // No seat is left: a tunnel that is live goes on looking. One that is to be opened may ask for that.
+            Err(denial) if stage == Stage::Live && denial.reason() == Reason::Concurrency => {
+                decide(Some(index), subject, &ask.wishing(true), &circumstances)
+            }
+            Ok(_) | Err(_) => decided,
+        }
     }
 
     /// Waits until the cloud has confirmed the policy, for as long as a word of it may come any moment and two seconds at

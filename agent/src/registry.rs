@@ -3,7 +3,8 @@
 //! 1. [`Registry::admit`] decides and registers under one lock, so that no tunnel slips through between a decision
 //!    under the old snapshot and the moment when the new one looks at the live tunnels.
 //! 2. [`Registry::judge`] decides all of them again, oldest first; only older tunnels count against a limit.
-//! 3. A tunnel that is permitted again is handed its new [`Permit`]; the old one, and the snapshot behind it, go.
+//! 3. A tunnel that is permitted again is handed its new [`Permit`], whose mode may be another; the old one, and the
+//!    snapshot behind it, go. Whoever has a seat at a screen keeps it before those who have none, however old they are.
 //! 4. A tunnel that is not permitted is removed here first and told to stop. It is never looked at again: a right
 //!    that comes back opens new tunnels and revives no old one.
 //! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
@@ -21,13 +22,13 @@ use tokio::sync::{Notify, watch};
 
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Permit, Reason};
+use postern_protocol::policy::{Denial, Kind, Mode, Permit, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::splice::Meter;
 
-use crate::gate::{Counts, Gate, Stage};
+use crate::gate::{Counts, Gate, Stage, Wanted};
 
 pub(crate) use self::leash::{Leash, Ruling};
 
@@ -60,8 +61,11 @@ struct Entry {
     subject: Arc<Subject>,
     connection: usize,
     service: Name,
+    /// Whether the caller wished to look only.
+    view_only: bool,
     kind: Kind,
     target: SocketAddr,
+    mode: Mode,
     peer: SocketAddr,
     since: UnixTime,
     until: UnixTime,
@@ -121,6 +125,8 @@ pub(crate) struct Session {
     pub(crate) kind: Kind,
     /// Where the caller is.
     pub(crate) peer: SocketAddr,
+    /// What it may do.
+    pub(crate) mode: Mode,
     /// When it was admitted.
     pub(crate) since: UnixTime,
     /// When it is decided again.
@@ -152,22 +158,24 @@ impl Registry {
         gate: &Gate,
         caller: &Caller<'_>,
         service: &Name,
-    ) -> Result<(Admitted, Permit), Refused> {
+        view_only: bool,
+    ) -> Result<(Admitted, Arc<Permit>), Refused> {
         let id = tunnel_id()?;
         let mut live = self.lock();
         if live.closing {
             return Err(Refused::Failed(Failure::Shutdown));
         }
-        let counts = live.counts(u64::MAX, caller.subject.user(), service);
-        let permit =
-            gate.decide(caller.subject, service.as_str(), counts, Stage::Opening).map_err(Refused::Denied)?;
+        let counts = live.counts(None, caller.subject.user(), service);
+        let wanted = Wanted { service: service.as_str(), view_only };
+        let permit = gate.decide(caller.subject, wanted, counts, Stage::Opening).map_err(Refused::Denied)?;
+        let permit = Arc::new(permit);
         if counts.device >= u32::from(self.cap) {
             return Err(Refused::Failed(Failure::Busy));
         }
         let order = live.next;
         live.next = live.next.wrapping_add(1);
         live.unfinished += 1;
-        let (leash, meter) = (Arc::new(Leash::new()), Arc::new(Meter::new()));
+        let (leash, meter) = (Arc::new(Leash::new(Arc::clone(&permit))), Arc::new(Meter::new()));
         live.tunnels.insert(
             order,
             Entry {
@@ -175,8 +183,10 @@ impl Registry {
                 subject: Arc::clone(caller.subject),
                 connection: caller.connection,
                 service: service.clone(),
+                view_only,
                 kind: permit.service().kind(),
                 target: permit.target(),
+                mode: permit.mode(),
                 peer: caller.peer,
                 since: gate.clock().now(),
                 until: permit.until(),
@@ -268,7 +278,7 @@ impl Registry {
 
     /// How a listing would count for a user and a service.
     pub(crate) fn counts(&self, user: UserId, service: &Name) -> Counts {
-        self.lock().counts(u64::MAX, user, service)
+        self.lock().counts(None, user, service)
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
@@ -277,13 +287,22 @@ impl Registry {
 }
 
 impl Live {
-    /// Tunnels admitted before `order`.
-    fn counts(&self, order: u64, user: UserId, service: &Name) -> Counts {
+    /// Tunnels admitted before this one, all for none. Of seats also those that younger tunnels have, if this one has none:
+    /// nobody loses the pointer in the middle of a movement because somebody who only looked may now touch.
+    fn counts(&self, order: Option<u64>, user: UserId, service: &Name) -> Counts {
         let mut counts = Counts::default();
-        for entry in self.tunnels.range(..order).map(|(_, entry)| entry) {
-            counts.device += 1;
-            counts.user += u32::from(entry.subject.user() == user);
-            counts.service += u32::from(entry.service == *service);
+        let seated =
+            order.and_then(|order| self.tunnels.get(&order)).is_some_and(|entry| entry.mode.touches());
+        for (other, entry) in &self.tunnels {
+            let older = order.is_none_or(|order| *other < order);
+            let counted = older || (!seated && order != Some(*other));
+            let on_service = entry.service == *service;
+            counts.writers += u32::from(counted && on_service && entry.mode.touches());
+            if older {
+                counts.device += 1;
+                counts.user += u32::from(entry.subject.user() == user);
+                counts.service += u32::from(on_service);
+            }
         }
         counts
     }
@@ -296,12 +315,13 @@ impl Live {
     /// Decides one live tunnel again. Returns whether it was stopped.
     fn judge_one(&mut self, order: u64, gate: &Gate) -> bool {
         let Some(entry) = self.tunnels.get(&order) else { return false };
-        let counts = self.counts(order, entry.subject.user(), &entry.service);
-        let code = match gate.decide(&entry.subject, entry.service.as_str(), counts, Stage::Live) {
+        let counts = self.counts(Some(order), entry.subject.user(), &entry.service);
+        let wanted = Wanted { service: entry.service.as_str(), view_only: entry.view_only };
+        let code = match gate.decide(&entry.subject, wanted, counts, Stage::Live) {
             Ok(permit) if permit.service().kind() == entry.kind && permit.target() == entry.target => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
-                    entry.until = permit.until();
-                    entry.leash.rule(Ruling::Permitted(permit));
+                    (entry.until, entry.mode) = (permit.until(), permit.mode());
+                    entry.leash.rule(Ruling::Permitted(Arc::new(permit)));
                 }
                 return false;
             }
@@ -324,6 +344,7 @@ impl Entry {
             user: self.subject.user(),
             service: self.service.clone(),
             kind: self.kind,
+            mode: self.mode,
             peer: self.peer,
             since: self.since,
             until: self.until,

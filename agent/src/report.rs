@@ -188,6 +188,8 @@ pub(crate) struct ServiceReport {
     pub(crate) idle_s: u32,
     /// Longest duration.
     pub(crate) duration_s: u32,
+    /// Whether everybody only looks.
+    pub(crate) view_only: bool,
 }
 
 /// One access category.
@@ -210,6 +212,8 @@ pub(crate) struct SessionReport {
     pub(crate) service: String,
     /// What it speaks.
     pub(crate) kind: Kind,
+    /// What it may do.
+    pub(crate) mode: Mode,
     /// Where the caller is.
     pub(crate) peer: SocketAddr,
     /// When it was opened.
@@ -323,6 +327,7 @@ impl PolicyReport {
                     tunnels: service.tunnels,
                     idle_s: service.idle_s,
                     duration_s: service.duration_s,
+                    view_only: service.view_only,
                 })
                 .collect(),
             categories: snapshot
@@ -339,9 +344,9 @@ impl PolicyReport {
 
 impl From<Session> for SessionReport {
     fn from(session: Session) -> Self {
-        let Session { id, user, service, kind, peer, since, until, to_machine, to_client } = session;
+        let Session { id, user, service, kind, mode, peer, since, until, to_machine, to_client } = session;
         let service = service.to_string();
-        Self { tunnel: id, user, service, kind, peer, since, until, to_machine, to_client }
+        Self { tunnel: id, user, service, kind, mode, peer, since, until, to_machine, to_client }
     }
 }
 

@@ -121,6 +121,9 @@ pub(crate) struct ConnectArgs {
     /// Opens the browser or a VNC viewer as well
     #[arg(long, conflicts_with = "stdio")]
     pub(crate) open: bool,
+    /// Looks only: nothing that you do reaches the machine, whatever you are granted
+    #[arg(long)]
+    pub(crate) view_only: bool,
     /// Ends after the first local connection
     #[arg(long, conflicts_with = "stdio")]
     pub(crate) once: bool,

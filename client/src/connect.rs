@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::ServiceEntry;
 
@@ -38,7 +38,7 @@ use self::place::Place;
 use self::vigil::{Ends, Vigil};
 
 use crate::args::ConnectArgs;
-use crate::device::{DeviceError, DeviceLink, Opened};
+use crate::device::{DeviceError, DeviceLink, Opened, Wanted};
 use crate::directory::{self, Known};
 use crate::exit::Exit;
 use crate::interrupt::unless_interrupted;
@@ -54,13 +54,14 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     let about = |error: DeviceError| Problem::from(error).about(&subject);
     let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
     let names = (known.entry.name.clone(), args.service.clone());
+    let wanted = Wanted { service: args.service.clone(), view_only: args.view_only };
     let mut vigil = Vigil::new(identity, profile, screen, names);
     let outcome = if args.stdio {
-        over_standard_streams(&link, &args.service, &mut vigil).await
+        over_standard_streams(&link, &wanted, &mut vigil).await
     } else {
-        match usable(&link, &args.service, &mut vigil).await {
-            Ok(kind) => {
-                let session = Session { args, kind, subject: &subject, screen };
+        match usable(&link, &wanted, &mut vigil).await {
+            Ok((kind, mode)) => {
+                let session = Session { args, wanted: &wanted, kind, mode, subject: &subject, screen };
                 return session.listen(Keeper::new(vigil, known, profile), link).await;
             }
             Err(problem) => Err(problem),
@@ -72,10 +73,10 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
 
 async fn over_standard_streams(
     link: &DeviceLink,
-    service: &Name,
+    wanted: &Wanted,
     vigil: &mut Vigil<'_>,
 ) -> Result<Exit, Problem> {
-    let opened = open(link, service, vigil).await?;
+    let opened = open(link, wanted, vigil).await?;
     let ends = vigil.ends();
     tokio::select! {
         carried = carry::standard_streams(opened, ends) => carried.map(|()| Exit::Done),
@@ -85,12 +86,12 @@ async fn over_standard_streams(
 }
 
 /// Opens a tunnel, after a step-up where the device wants a second factor and a person can be asked for it.
-async fn open(link: &DeviceLink, service: &Name, vigil: &mut Vigil<'_>) -> Result<Opened, Problem> {
-    match link.open(service).await.map_err(Problem::from) {
+async fn open(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<Opened, Problem> {
+    match link.open(wanted).await.map_err(Problem::from) {
         Err(problem) if problem.wants_second_factor() => {
             unless_interrupted(async {
                 vigil.step_up(link, problem).await?;
-                Ok(link.open(service).await?)
+                Ok(link.open(wanted).await?)
             })
             .await
         }
@@ -132,29 +133,32 @@ async fn dial(
     Ok((link, known))
 }
 
-/// What a service speaks, if it would open now; otherwise the device's own refusal.
-async fn usable(link: &DeviceLink, service: &Name, vigil: &mut Vigil<'_>) -> Result<Kind, Problem> {
+/// What a service speaks and what may be done there, if it would open now; otherwise the device's own refusal.
+async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<(Kind, Mode), Problem> {
     let services = link.services().await?;
-    let listed = services.iter().find(|entry| entry.name == *service);
-    if let Some(ServiceEntry { kind, blocked: None, .. }) = listed
+    let listed = services.iter().find(|entry| entry.name == wanted.service);
+    if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, .. }) = listed
         && *kind != Kind::Vpn
     {
-        return Ok(*kind);
+        let wish = if wanted.view_only { Mode::ViewOnly } else { Mode::WIDEST };
+        return Ok((*kind, mode.narrower(wish)));
     }
-    let mut opened = open(link, service, vigil).await?;
+    let mut opened = open(link, wanted, vigil).await?;
     // It may have been granted just now, or opened by a second factor.
     opened.send.reset(0);
     opened.recv.stop(0);
     match opened.kind {
         Kind::Vpn => Err(Problem::failed(Failure::Unsupported)),
-        kind @ (Kind::Vnc | Kind::Http | Kind::Websocket) => Ok(kind),
+        kind @ (Kind::Vnc | Kind::Http | Kind::Websocket) => Ok((kind, opened.mode)),
     }
 }
 
 /// One listener and what is said about it.
 struct Session<'a> {
     args: &'a ConnectArgs,
+    wanted: &'a Wanted,
     kind: Kind,
+    mode: Mode,
     subject: &'a str,
     screen: &'a Screen,
 }
@@ -200,8 +204,8 @@ impl Session<'_> {
                 accepted = listener.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
                     Ok((socket, _)) => {
                         accepting = !self.args.once;
-                        let service = self.args.service.clone();
-                        tunnels.spawn(carry::local_socket(socket, states.clone(), service, ends.clone()));
+                        let wanted = self.wanted.clone();
+                        tunnels.spawn(carry::local_socket(socket, states.clone(), wanted, ends.clone()));
                     }
                     // Out of file descriptors: they come back when a connection ends.
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
@@ -223,12 +227,16 @@ impl Session<'_> {
             device: device.as_str(),
             service: self.args.service.as_str(),
             kind: self.kind,
+            mode: self.mode,
             url: &place.url,
             address: place.addr,
         });
         self.screen.say(&place.url);
         if let Some(hint) = &place.hint {
             self.screen.say(hint);
+        }
+        if !self.mode.touches() {
+            self.screen.note("you may look but not touch");
         }
     }
 }
@@ -238,6 +246,7 @@ struct ConnectAnswer<'a> {
     device: &'a str,
     service: &'a str,
     kind: Kind,
+    mode: Mode,
     url: &'a str,
     address: SocketAddr,
 }

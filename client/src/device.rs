@@ -11,7 +11,7 @@ use std::time::Duration;
 use postern_protocol::id::{DeviceId, TunnelId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::policy::{Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
@@ -79,10 +79,13 @@ impl DeviceLink {
     }
 
     /// Opens a tunnel.
-    pub(crate) async fn open(&self, service: &Name) -> Result<Opened, DeviceError> {
-        let (answer, send, recv) = self.ask(&Request::Open { service: service.clone() }).await?;
+    pub(crate) async fn open(&self, wanted: &Wanted) -> Result<Opened, DeviceError> {
+        let Wanted { service, view_only } = wanted.clone();
+        let (answer, send, recv) = self.ask(&Request::Open { service, view_only }).await?;
         match answer {
-            Answer::Accepted { tunnel, kind, until } => Ok(Opened { tunnel, kind, until, send, recv }),
+            Answer::Accepted { tunnel, kind, mode, until, start: _ } => {
+                Ok(Opened { tunnel, kind, mode, until, send, recv })
+            }
             answer @ (Answer::Welcome { .. }
             | Answer::Services(_)
             | Answer::Denied(_)
@@ -113,6 +116,15 @@ impl DeviceLink {
     }
 }
 
+/// What a tunnel is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The service's name on the device.
+    pub(crate) service: Name,
+    /// Whether to look only, whatever is granted.
+    pub(crate) view_only: bool,
+}
+
 /// A tunnel that the device has opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -120,6 +132,8 @@ pub(crate) struct Opened {
     pub(crate) tunnel: TunnelId,
     /// What the service speaks.
     pub(crate) kind: Kind,
+    /// What may be done at first.
+    pub(crate) mode: Mode,
     /// When the device decides about it again.
     pub(crate) until: UnixTime,
     /// Bytes to the service.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::tunnel::ServiceEntry;
 
 use crate::args::DeviceRef;
@@ -35,7 +35,7 @@ pub(crate) async fn run(wanted: &DeviceRef, profile: &Profile, screen: &Screen) 
         ));
     }
     let rows: Vec<Vec<String>> = services.iter().map(row).collect();
-    screen.list(&["SERVICE", "KIND", "UNTIL", "ACCESS"], &rows);
+    screen.list(&["SERVICE", "KIND", "MODE", "UNTIL", "ACCESS"], &rows);
     Ok(Exit::Done)
 }
 
@@ -44,13 +44,15 @@ fn row(entry: &ServiceEntry) -> Vec<String> {
         .blocked
         .map_or_else(|| "open".to_owned(), |reason| format!("{}: {}", reason.sentence(), reason.next_step()));
     let until = entry.until.map(clock::local).unwrap_or_default();
-    vec![entry.name.to_string(), entry.kind.word().to_owned(), until, access]
+    let mode = entry.mode.map(|mode| mode.to_string()).unwrap_or_default();
+    vec![entry.name.to_string(), entry.kind.word().to_owned(), mode, until, access]
 }
 
 fn service(entry: &ServiceEntry) -> ServiceAnswer<'_> {
     ServiceAnswer {
         name: entry.name.as_str(),
         kind: entry.kind,
+        mode: entry.mode,
         blocked: entry.blocked.map(|reason| reason.word()),
         until: entry.until.map(clock::rfc3339),
     }
@@ -66,6 +68,7 @@ struct Services<'a> {
 struct ServiceAnswer<'a> {
     name: &'a str,
     kind: Kind,
+    mode: Option<Mode>,
     blocked: Option<&'static str>,
     until: Option<String>,
 }

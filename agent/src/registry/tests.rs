@@ -3,7 +3,7 @@ use std::sync::Arc;
 use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::policy::{
     Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Rules, Service, Snapshot,
-    Target, User, verify,
+    Target, User, VncRules, verify,
 };
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::BootTime;
@@ -193,7 +193,7 @@ fn open_as(
     caller: &Caller<'_>,
     service: &str,
 ) -> Result<Admitted, Reason> {
-    match registry.admit(gate, caller, &service.parse().unwrap()) {
+    match registry.admit(gate, caller, &service.parse().unwrap(), false) {
         Ok((admitted, _permit)) => Ok(admitted),
         Err(Refused::Denied(denial)) => Err(denial.reason()),
         Err(Refused::Failed(failure)) => panic!("{failure}"),
@@ -201,8 +201,9 @@ fn open_as(
 }
 
 async fn code(admitted: &Admitted) -> CloseCode {
+    let mut reins = admitted.leash.reins();
     loop {
-        if let Ruling::Cut(code) = admitted.leash.ruling().await {
+        if let Ruling::Cut(code) = reins.changed().await {
             return code;
         }
     }
@@ -227,7 +228,7 @@ async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
     install(&gate, index(2, |snapshot| snapshot.grants.retain(|grant| grant.user == 1)));
     assert_eq!(registry.judge(&gate), 1);
     assert_eq!(code(&one).await, CloseCode::Denied(Reason::Revoked));
-    assert!(matches!(two.leash.ruling().await, Ruling::Permitted(permit) if permit.floor().version == 2));
+    assert!(matches!(two.leash.ruling(), Ruling::Permitted(permit) if permit.floor().version == 2));
     assert_eq!(registry.sessions().len(), 1);
 }
 
@@ -278,7 +279,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     registry.close();
     assert_eq!(code(&tunnel).await, CloseCode::Failed(Failure::Shutdown));
-    let refused = registry.admit(&gate, &caller(&subject(11)), &"a".parse().unwrap());
+    let refused = registry.admit(&gate, &caller(&subject(11)), &"a".parse().unwrap(), false);
     assert!(matches!(refused, Err(Refused::Failed(Failure::Shutdown))));
 }
 
@@ -286,7 +287,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
 async fn the_cap_of_the_device_is_busy_and_not_denied() {
     let (gate, registry) = (gate(|_| {}), Registry::new(1));
     let _tunnel = open(&registry, &gate, 11, "a").unwrap();
-    let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap());
+    let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap(), false);
     assert!(matches!(refused, Err(Refused::Failed(Failure::Busy))));
 }
 
@@ -361,12 +362,123 @@ async fn a_later_pass_revives_no_tunnel_that_is_over_in_this_second() {
     assert_eq!(registry.sessions(), Vec::new());
 }
 
-/// Whether the tunnel was told anything since it last looked.
-async fn was_ruled(admitted: &Admitted) -> bool {
-    tokio::select! {
-        biased;
-        _ruling = admitted.leash.ruling() => true,
-        () = std::future::ready(()) => false,
+/// The permit of this moment.
+fn permit(admitted: &Admitted) -> Arc<Permit> {
+    match admitted.leash.ruling() {
+        Ruling::Permitted(permit) => permit,
+        Ruling::Cut(code) => panic!("{code:?}"),
+    }
+}
+
+/// The first service is a screen with this many seats; all may touch.
+fn screen(writers: u16) -> impl Fn(&mut Snapshot) {
+    move |snapshot| snapshot.services[0].rules = Rules::Vnc(VncRules { password: None, writers })
+}
+
+fn open_wishing(
+    registry: &Arc<Registry>,
+    gate: &Gate,
+    number: u8,
+    view_only: bool,
+) -> Result<Admitted, Reason> {
+    match registry.admit(gate, &caller(&subject(number)), &"a".parse().unwrap(), view_only) {
+        Ok((admitted, permit)) => {
+            assert_eq!(permit.mode(), super::tests::permit(&admitted).mode());
+            Ok(admitted)
+        }
+        Err(Refused::Denied(denial)) => Err(denial.reason()),
+        Err(Refused::Failed(failure)) => panic!("{failure}"),
+    }
+}
+
+fn modes(tunnels: &[&Admitted]) -> Vec<Mode> {
+    tunnels.iter().map(|tunnel| permit(tunnel).mode()).collect()
+}
+
+const LOOK: Mode = Mode::ViewOnly;
+const TOUCH: Mode = Mode::Full { clipboard: false };
+
+#[test]
+fn a_screen_has_one_writer_and_any_number_who_look() {
+    let (gate, registry) = (gate(screen(1)), Registry::new(10));
+    let first = open_wishing(&registry, &gate, 11, false).unwrap();
+    assert_eq!(open_wishing(&registry, &gate, 12, false).unwrap_err(), Reason::Concurrency);
+    let looking = [11, 12].map(|number| open_wishing(&registry, &gate, number, true).unwrap());
+    assert_eq!(modes(&[&first, &looking[0], &looking[1]]), [TOUCH, LOOK, LOOK]);
+    let sessions = registry.sessions();
+    assert_eq!(sessions.iter().map(|session| session.mode).collect::<Vec<_>>(), [TOUCH, LOOK, LOOK]);
+    // A writer who leaves widens nobody; the next one takes the seat.
+    drop(first);
+    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(modes(&[&looking[0], &looking[1]]), [LOOK, LOOK]);
+    let second = open_wishing(&registry, &gate, 12, false).unwrap();
+    assert_eq!(modes(&[&second]), [TOUCH]);
+}
+
+#[test]
+fn fewer_seats_narrow_the_youngest_in_place_and_cut_nobody() {
+    let (gate, registry) = (gate(screen(2)), Registry::new(10));
+    let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
+    let both = || modes(&[&tunnels[0], &tunnels[1]]);
+    install(&gate, index(2, screen(1)));
+    assert_eq!((registry.judge(&gate), both()), (0, vec![TOUCH, LOOK]));
+    install(&gate, index(3, screen(0)));
+    assert_eq!((registry.judge(&gate), both()), (0, vec![LOOK, LOOK]));
+    // Fewer tunnels, unlike fewer seats, cut.
+    install(
+        &gate,
+        index(4, |snapshot| {
+            screen(0)(snapshot);
+            snapshot.services[0].tunnels = 1;
+        }),
+    );
+    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(modes(&[&tunnels[0]]), [LOOK]);
+}
+
+#[test]
+fn who_has_a_seat_keeps_it_before_an_older_tunnel_that_may_touch_from_now_on() {
+    let narrow = |snapshot: &mut Snapshot| {
+        screen(1)(snapshot);
+        snapshot.grants[0].mode = LOOK;
+    };
+    let (gate, registry) = (gate(narrow), Registry::new(10));
+    let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
+    let both = || modes(&[&tunnels[0], &tunnels[1]]);
+    assert_eq!(both(), [LOOK, TOUCH]);
+    install(&gate, index(2, screen(1)));
+    assert_eq!((registry.judge(&gate), both()), (0, vec![LOOK, TOUCH]));
+    install(&gate, index(3, screen(2)));
+    assert_eq!((registry.judge(&gate), both()), (0, vec![TOUCH, TOUCH]));
+}
+
+#[test]
+fn a_wish_to_look_lasts_as_long_as_the_tunnel_and_a_narrower_policy_narrows_in_place() {
+    let (gate, registry) = (gate(screen(9)), Registry::new(10));
+    let [wishing, touching] = [true, false].map(|wish| open_wishing(&registry, &gate, 11, wish).unwrap());
+    install(&gate, index(2, screen(9)));
+    assert_eq!((registry.judge(&gate), modes(&[&wishing, &touching])), (0, vec![LOOK, TOUCH]));
+    install(
+        &gate,
+        index(3, |snapshot| {
+            screen(9)(snapshot);
+            snapshot.services[0].view_only = true;
+        }),
+    );
+    assert_eq!((registry.judge(&gate), modes(&[&wishing, &touching])), (0, vec![LOOK, LOOK]));
+}
+
+#[tokio::test]
+async fn each_task_of_a_tunnel_hears_of_a_cut_however_late_it_looks() {
+    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let tunnel = open(&registry, &gate, 11, "a").unwrap();
+    let mut early = tunnel.leash.reins();
+    assert!(matches!(early.changed().await, Ruling::Permitted(_)));
+    install(&gate, index(2, |snapshot| snapshot.grants.clear()));
+    assert_eq!(registry.judge(&gate), 1);
+    let late = tunnel.leash.reins();
+    for mut reins in [early, late] {
+        assert!(matches!(reins.changed().await, Ruling::Cut(CloseCode::Denied(Reason::Revoked))));
     }
 }
 
@@ -376,11 +488,16 @@ async fn a_pass_that_is_no_better_and_tunnels_of_others_cause_no_work() {
     let pass = passed(11, Some(NOW - 100), LONG);
     let mine = open_as(&registry, &gate, &calling(&pass, 1), "a").unwrap();
     let elsewhere = open_as(&registry, &gate, &calling(&pass, 2), "a").unwrap();
+    let before = [&mine, &elsewhere].map(permit);
+    let judged = || {
+        let now = [&mine, &elsewhere].map(permit);
+        now.iter().zip(&before).map(|(now, before)| !Arc::ptr_eq(now, before)).collect::<Vec<_>>()
+    };
     // The same pass over and over, as fast as the network carries it.
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW - 100), LONG)), 0);
-    assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (false, false));
+    assert_eq!(judged(), [false, false]);
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
-    assert_eq!((was_ruled(&mine).await, was_ruled(&elsewhere).await), (true, false));
+    assert_eq!(judged(), [true, false]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::audit::{Event, GateCounts, Row};
 use postern_protocol::id::{TunnelId, UserId};
-use postern_protocol::policy::{Kind, Origin};
+use postern_protocol::policy::{Kind, Mode, Origin};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::registry::CloseCode;
 
@@ -35,6 +35,9 @@ pub(crate) struct AuditLine {
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<SocketAddr>,
+    /// What it may do at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<Mode>,
     /// Why, as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -91,12 +94,13 @@ impl From<Row> for AuditLine {
             Event::PolicyRefused { held, code } => {
                 Self { version: Some(held.version), reason: Some(code.word().to_owned()), ..line }
             }
-            Event::Permitted { tunnel, user, service, kind, target, origin, version, peer } => Self {
+            Event::Permitted { tunnel, user, service, kind, target, mode, origin, version, peer } => Self {
                 tunnel: Some(tunnel),
                 user: Some(user),
                 service: Some(service.to_string()),
                 kind: Some(kind),
                 target: Some(target.into()),
+                mode: Some(mode),
                 origin: origin.as_ref().map(Origin::to_string),
                 version: Some(version),
                 peer: Some(peer),

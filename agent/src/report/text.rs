@@ -80,7 +80,8 @@ impl Shown for PolicyReport {
             ("cases", self.cases.to_string()),
         ]);
         text.push('\n');
-        let mut rows = vec![["SERVICE", "KIND", "TARGET", "TUNNELS", "IDLE", "DURATION"].map(String::from)];
+        let mut rows =
+            vec![["SERVICE", "KIND", "TARGET", "TUNNELS", "IDLE", "DURATION", "MODE"].map(String::from)];
         rows.extend(self.services.iter().map(|service| {
             [
                 service.name.clone(),
@@ -89,6 +90,7 @@ impl Shown for PolicyReport {
                 service.tunnels.to_string(),
                 format!("{} s", service.idle_s),
                 format!("{} s", service.duration_s),
+                if service.view_only { Mode::ViewOnly.to_string() } else { String::new() },
             ]
         }));
         text.push_str(&table(&rows));
@@ -107,8 +109,18 @@ impl Shown for Vec<SessionReport> {
         if self.is_empty() {
             return "no tunnel is open\n".to_owned();
         }
-        let header =
-            ["TUNNEL", "USER", "SERVICE", "KIND", "FROM", "SINCE", "UNTIL", "TO MACHINE", "TO CLIENT"];
+        let header = [
+            "TUNNEL",
+            "USER",
+            "SERVICE",
+            "KIND",
+            "MODE",
+            "FROM",
+            "SINCE",
+            "UNTIL",
+            "TO MACHINE",
+            "TO CLIENT",
+        ];
         let mut rows = vec![header.map(String::from)];
         rows.extend(self.iter().map(|session| {
             [
@@ -116,6 +128,7 @@ impl Shown for Vec<SessionReport> {
                 session.user.to_string(),
                 session.service.clone(),
                 session.kind.word().to_owned(),
+                session.mode.to_string(),
                 session.peer.to_string(),
                 time(session.since),
                 time(session.until),
@@ -266,6 +279,7 @@ fn details(line: &AuditLine) -> String {
     let parts = [
         line.tunnel.map(|tunnel| tunnel.to_string()),
         line.target.map(|target| format!("target {target}")),
+        line.mode.and_then(Mode::remark).map(String::from),
         line.version.map(|version| format!("version {version}")),
         line.peer.map(|peer| format!("from {peer}")),
         line.origin.clone(),

@@ -1,6 +1,6 @@
 use postern_protocol::audit::Event;
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::policy::{Kind, Mode, Target};
 use postern_protocol::session::freshness::Note;
 use postern_protocol::trust::{Digest, SecretKey};
 use postern_protocol::wire::control::Held;
@@ -40,6 +40,7 @@ fn permitted() -> Event {
         service: "web".parse().unwrap(),
         kind: Kind::Http,
         target: Target { ip: [192, 168, 0, 1].into(), port: 80 },
+        mode: Mode::Full { clipboard: false },
         origin: None,
         version: 1,
         peer: "192.0.2.2:1".parse().unwrap(),

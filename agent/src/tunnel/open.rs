@@ -10,8 +10,9 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use postern_protocol::audit::{Event, GateCounts};
+use postern_protocol::id::TunnelId;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Permit, Reason};
+use postern_protocol::policy::{Denial, Kind, Permit, Reason, Rules};
 use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer};
@@ -21,24 +22,24 @@ use postern_transport::quic::{RecvStream, SendStream};
 use super::session::{Session, reply};
 use super::{PATIENCE, stream, vnc};
 use crate::audit::DeniedRequest;
-use crate::registry::{Admitted, Caller, Refused};
+use crate::registry::{Admitted, Caller, Refused, Ruling};
 
 /// Serves one request for a tunnel from decision to end.
 pub(super) async fn run(
     session: &Session,
     subject: Arc<Subject>,
-    service: Name,
+    (service, view_only): (Name, bool),
     mut send: SendStream,
     mut recv: RecvStream,
 ) {
     let context = &session.context;
     let peer = session.connection.remote_addr();
     let caller = Caller { subject: &subject, connection: session.connection.id(), peer };
-    let mut admitted = context.registry.admit(&context.gate, &caller, &service);
+    let mut admitted = context.registry.admit(&context.gate, &caller, &service, view_only);
     if matches!(&admitted, Err(Refused::Denied(denial)) if denial.reason() == Reason::PolicyStale)
         && context.gate.settled().await
     {
-        admitted = context.registry.admit(&context.gate, &caller, &service);
+        admitted = context.registry.admit(&context.gate, &caller, &service, view_only);
     }
     let (tunnel, permit) = match admitted {
         Ok(admitted) => admitted,
@@ -56,7 +57,7 @@ pub(super) async fn run(
         tunnel.leave();
         return reply(&mut send, &mut recv, &Answer::Failed(Failure::Unrecorded)).await;
     }
-    let (machine, permit) = match connect(session, &tunnel, permit, &send).await {
+    let (machine, permit) = match connect(session, &tunnel, &permit, &send).await {
         Ok(connected) => connected,
         Err(NotOpened::Failed(failure)) => {
             tunnel.leave();
@@ -75,8 +76,7 @@ pub(super) async fn run(
             return record(session, closed(&tunnel, code, None)).await;
         }
     };
-    let accepted =
-        Answer::Accepted { tunnel: tunnel.id, kind: permit.service().kind(), until: permit.ends() };
+    let accepted = accepted(tunnel.id, &permit);
     let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
@@ -110,37 +110,38 @@ enum NotOpened {
     Cut(CloseCode),
 }
 
-/// Dials while the permit stands and the client waits.
+/// Dials while the permit stands and the client waits. Returns the permit of the moment when there is a connection.
 async fn connect(
     session: &Session,
     tunnel: &Admitted,
-    mut permit: Permit,
+    permit: &Permit,
     send: &SendStream,
-) -> Result<(TcpStream, Permit), NotOpened> {
+) -> Result<(TcpStream, Arc<Permit>), NotOpened> {
     if permit.service().kind() == Kind::Vpn {
         return Err(NotOpened::Failed(Failure::Unsupported));
     }
-    let mut again = None;
+    let mut reins = tunnel.leash.reins();
     let dialled = {
-        let mut dial = std::pin::pin!(session.context.guard.dial(&permit));
+        let mut dial = std::pin::pin!(session.context.guard.dial(permit));
         let mut gone = std::pin::pin!(send.stopped());
         loop {
             tokio::select! {
                 // A ruling goes first: what was cut meanwhile must not come to be.
                 biased;
-                ruling = tunnel.leash.ruling() => match ruling {
-                    crate::registry::Ruling::Permitted(newer) => again = Some(newer),
-                    crate::registry::Ruling::Cut(code) => return Err(NotOpened::Cut(code)),
+                ruling = reins.changed() => match ruling {
+                    Ruling::Permitted(_) => {}
+                    Ruling::Cut(code) => return Err(NotOpened::Cut(code)),
                 },
                 _stopped = &mut gone => return Err(NotOpened::Cut(CloseCode::Done)),
                 dialled = &mut dial => break dialled,
             }
         }
     };
-    if let Some(newer) = again {
-        permit = newer;
+    let machine = dialled.map_err(NotOpened::Failed)?;
+    match tunnel.leash.ruling() {
+        Ruling::Permitted(newest) => Ok((machine, newest)),
+        Ruling::Cut(code) => Err(NotOpened::Cut(code)),
     }
-    Ok((dialled.map_err(NotOpened::Failed)?, permit))
 }
 
 async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Denial) {
@@ -160,6 +161,15 @@ async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Deni
     context.auditor.denied(request).await;
 }
 
+fn accepted(tunnel: TunnelId, permit: &Permit) -> Answer {
+    let service = permit.service();
+    let start = match &service.rules {
+        Rules::Http(rules) => Some(rules.start.clone()),
+        Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => None,
+    };
+    Answer::Accepted { tunnel, kind: service.kind(), mode: permit.mode(), until: permit.ends(), start }
+}
+
 fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> Event {
     let service = permit.service();
     Event::Permitted {
@@ -168,6 +178,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
         service: service.name.clone(),
         kind: service.kind(),
         target: service.target,
+        mode: permit.mode(),
         origin: permit.origin().cloned(),
         version: permit.floor().version,
         peer,

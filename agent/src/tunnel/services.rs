@@ -7,7 +7,7 @@ use postern_protocol::trust::Subject;
 use postern_protocol::wire::tunnel::{Answer, ServiceEntry};
 
 use super::Context;
-use crate::gate::Stage;
+use crate::gate::{Stage, Wanted};
 
 /// Lists the services of `subject`, or the one reason why there are none for anybody. A list in which something waits for
 /// a word of the cloud waits as well, for a moment.
@@ -32,20 +32,20 @@ fn list_now(context: &Context, subject: &Subject) -> Answer {
     let mut entries = Vec::new();
     for service in &policy.snapshot().services {
         let counts = context.registry.counts(subject.user(), &service.name);
-        let (blocked, until) =
-            match context.gate.decide(subject, service.name.as_str(), counts, Stage::Opening) {
-                Ok(permit) => (None, Some(permit.ends())),
-                // Stale for this grant alone: others may be meant for work without the cloud.
-                Err(denial) if denial.reason() == Reason::PolicyStale && denial.origin().is_some() => {
-                    (Some(Reason::PolicyStale), None)
-                }
-                Err(denial) => match view(denial.reason()) {
-                    View::Shown => (Some(denial.reason()), None),
-                    View::Hidden => continue,
-                    View::Nothing => return Answer::Denied(denial.reason()),
-                },
-            };
-        entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind(), blocked, until });
+        let wanted = Wanted { service: service.name.as_str(), view_only: false };
+        let (mode, blocked, until) = match context.gate.decide(subject, wanted, counts, Stage::Opening) {
+            Ok(permit) => (Some(permit.mode()), None, Some(permit.ends())),
+            // Stale for this grant alone: others may be meant for work without the cloud.
+            Err(denial) if denial.reason() == Reason::PolicyStale && denial.origin().is_some() => {
+                (None, Some(Reason::PolicyStale), None)
+            }
+            Err(denial) => match view(denial.reason()) {
+                View::Shown => (None, Some(denial.reason()), None),
+                View::Hidden => continue,
+                View::Nothing => return Answer::Denied(denial.reason()),
+            },
+        };
+        entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind(), mode, blocked, until });
     }
     Answer::Services(entries)
 }

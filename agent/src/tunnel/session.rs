@@ -124,11 +124,11 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
     let answer = match (request, session.subject()) {
         (Request::Authenticate { pass, proof }, _) => session.authenticate(&pass, proof).await,
         (Request::ListServices, Some(subject)) => services::list(&session.context, &subject).await,
-        (Request::Open { service }, Some(subject)) => {
-            return open::run(&session, subject, service, send, recv).await;
+        (Request::Open { service, view_only }, Some(subject)) => {
+            return open::run(&session, subject, (service, view_only), send, recv).await;
         }
         (Request::ListServices, None) => Answer::Denied(Reason::BadPass),
-        (Request::Open { service }, None) => {
+        (Request::Open { service, .. }, None) => {
             session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)
         }

@@ -1,9 +1,10 @@
 //! Carries the bytes of one tunnel, under a permit and on a leash.
 //!
-//! 1. [`carry`] takes the permit by value: without one there is nothing that moves bytes.
+//! 1. [`carry`] takes a permit: without one there is nothing that moves bytes.
 //! 2. The copy loop runs until both directions have ended, one breaks, a limit is reached or the registry says stop.
 //! 3. Whatever ends it early stops both directions first; then the stream is reset with the reason and the socket closed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -17,7 +18,7 @@ use crate::registry::{Admitted, Ruling};
 
 /// Carries bytes between client and machine; returns why it ended. The stream is over and the socket closed then.
 pub(super) async fn carry(
-    permit: Permit,
+    permit: Arc<Permit>,
     tunnel: &Admitted,
     mut machine: TcpStream,
     send: &mut SendStream,
@@ -35,19 +36,20 @@ pub(super) async fn carry(
 }
 
 async fn copy(
-    mut permit: Permit,
+    mut permit: Arc<Permit>,
     tunnel: &Admitted,
     machine: &mut TcpStream,
     send: &mut SendStream,
     recv: &mut RecvStream,
 ) -> Result<CloseCode, GaveUp> {
+    let mut reins = tunnel.leash.reins();
     let local = machine.split();
     let mut copying = std::pin::pin!(splice(local, (send, recv), &tunnel.meter, Limits::NONE));
     loop {
         tokio::select! {
             // A cut goes before bytes that are ready.
             biased;
-            ruling = tunnel.leash.ruling() => match ruling {
+            ruling = reins.changed() => match ruling {
                 // The limits of the newer permit hold from here.
                 Ruling::Permitted(newer) => permit = newer,
                 Ruling::Cut(code) => return Ok(code),

@@ -16,6 +16,7 @@ mod input;
 mod parting;
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -39,7 +40,7 @@ use crate::secrets::{SecretError, Secrets};
 
 /// Carries a session; returns why it ended and what the viewer did. The stream is over and the socket closed then.
 pub(super) async fn carry(
-    mut permit: Permit,
+    mut permit: Arc<Permit>,
     tunnel: &Admitted,
     mut machine: TcpStream,
     context: &Context,
@@ -58,12 +59,13 @@ pub(super) async fn carry(
         None => {
             let sides =
                 Sides { machine: machine.split(), viewer: (&mut *send, &mut *recv), meter: &tunnel.meter };
+            let mut reins = tunnel.leash.reins();
             let mut running = pin!(viewing.run(sides, modes.subscribe()));
             loop {
                 tokio::select! {
                     // A cut goes before bytes that are ready.
                     biased;
-                    ruling = tunnel.leash.ruling() => match ruling {
+                    ruling = reins.changed() => match ruling {
                         Ruling::Permitted(newer) => {
                             permit = newer;
                             modes.send_replace(permit.mode());

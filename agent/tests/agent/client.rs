@@ -68,7 +68,12 @@ impl Client {
 
     /// Asks for a tunnel, whatever the answer.
     pub(crate) async fn open(&self, service: &str) -> Tunnel {
-        self.request(&Request::Open { service: service.parse().unwrap() }).await
+        self.request(&Request::Open { service: service.parse().unwrap(), view_only: false }).await
+    }
+
+    /// Asks for a tunnel that only looks.
+    pub(crate) async fn look(&self, service: &str) -> Tunnel {
+        self.request(&Request::Open { service: service.parse().unwrap(), view_only: true }).await
     }
 
     /// Opens a tunnel that must be permitted.

@@ -1,6 +1,6 @@
 //! Tunnels that are permitted, and their twins that are not.
 
-use postern_protocol::policy::{Grant, Kind, Mode, Reason};
+use postern_protocol::policy::{Grant, Kind, Mode, Reason, Rules, VncRules};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::{Answer, Request};
 
@@ -56,6 +56,42 @@ async fn what_is_not_granted_does_not_exist_is_not_listed_and_is_denied_alike() 
     let trail = world.agent.trail().await;
     let denied = trail.iter().filter(|row| **row == ("denied".into(), "no_grant".into())).count();
     assert_eq!(denied, 2);
+}
+
+#[tokio::test]
+async fn an_answer_says_what_may_be_done_and_where_a_browser_begins() {
+    let mut world = World::start().await;
+    let screen = VncRules { password: None, writers: 1 };
+    world.policy.snapshot.services[0].rules = Rules::Vnc(screen);
+    world.publish(3).await;
+    let client = world.client().await;
+    let said = |answer: &Answer| {
+        let Answer::Accepted { kind, mode, start, .. } = answer else { panic!("{answer:?}") };
+        (*kind, *mode, start.as_ref().map(|start| start.as_str().to_owned()))
+    };
+    let touch = Mode::Full { clipboard: false };
+    let web = client.open("web").await;
+    assert_eq!(said(&web.answer), (Kind::Http, touch, Some("/".to_owned())));
+    let looking = client.look("web").await;
+    assert_eq!(said(&looking.answer), (Kind::Http, Mode::ViewOnly, Some("/".to_owned())));
+    let hmi = client.open("hmi").await;
+    assert_eq!(said(&hmi.answer), (Kind::Vnc, touch, None));
+    // The screen has one seat.
+    assert_eq!(client.open("hmi").await.answer, Answer::Denied(Reason::Concurrency));
+    let second = client.look("hmi").await;
+    assert_eq!(said(&second.answer), (Kind::Vnc, Mode::ViewOnly, None));
+    let Answer::Services(entries) = client.services().await else { panic!("no list") };
+    let listed: Vec<_> =
+        entries.iter().map(|entry| (entry.name.as_str(), entry.mode, entry.blocked)).collect();
+    assert_eq!(
+        listed,
+        [("hmi", None, Some(Reason::Concurrency)), ("live", Some(touch), None), ("web", Some(touch), None)]
+    );
+    let sessions = world.agent.json(&["sessions"]).await;
+    let modes: Vec<_> = sessions.as_array().unwrap().iter().map(|row| row["mode"].clone()).collect();
+    let (full, look) =
+        (serde_json::json!({ "full": { "clipboard": false } }), serde_json::json!("view_only"));
+    assert_eq!(modes, [full.clone(), look.clone(), full, look]);
 }
 
 #[tokio::test]

@@ -10,13 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use postern_protocol::name::Name;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, splice};
 
 use crate::connect::keeper::State;
 use crate::connect::vigil::Ends;
-use crate::device::{DeviceLink, Opened};
+use crate::device::{DeviceLink, Opened, Wanted};
 use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -25,13 +24,13 @@ use crate::problem::Problem;
 pub(super) async fn local_socket(
     mut socket: TcpStream,
     mut states: watch::Receiver<State>,
-    service: Name,
+    wanted: Wanted,
     ends: Ends,
 ) -> Result<(), Problem> {
     // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
     let outcome = async {
-        let opened = wait_until_up(&mut states).await?.open(&service).await?;
+        let opened = wait_until_up(&mut states).await?.open(&wanted).await?;
         let _alive = ends.note(opened.tunnel, opened.until);
         let (reader, writer) = socket.split();
         join(reader, writer, opened).await

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use postern_protocol::id::{DeviceId, TunnelId};
 use postern_protocol::limits;
-use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::policy::{Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
 use postern_protocol::trust::{PassFault, Role as TrustRole, RoleKeys, Root, Subject};
@@ -102,9 +102,10 @@ async fn serve(
             },
             (Request::ListServices | Request::Open { .. }, None) => Answer::Denied(Reason::BadPass),
             (Request::ListServices, Some(subject)) => Answer::Services(services(subject)),
-            (Request::Open { service }, Some(subject)) => {
-                opens.lock().unwrap().push(service.to_string());
-                open(service.as_str(), subject)
+            (Request::Open { service, view_only }, Some(subject)) => {
+                let wish = if *view_only { " to look" } else { "" };
+                opens.lock().unwrap().push(format!("{service}{wish}"));
+                open(service.as_str(), *view_only, subject)
             }
         };
         if let Some(bytes) = hostile(&request) {
@@ -123,7 +124,7 @@ async fn serve(
 
 /// What a broken or hostile device answers when asked for these services.
 fn hostile(request: &Request) -> Option<&'static [u8]> {
-    let Request::Open { service } = request else { return None };
+    let Request::Open { service, .. } = request else { return None };
     match service.as_str() {
         "huge" => Some(&[0xff; 4]),
         "garbage" => Some(&[3, 0, 0, 0, 0xff, 0xff, 0xff]),
@@ -151,8 +152,10 @@ fn authenticate(connection: &Connection, request: &Request) -> Result<Subject, P
 
 fn services(subject: &Subject) -> Vec<ServiceEntry> {
     let always = UnixTime::from_secs(4_000_000_000);
-    let entry =
-        |name: &str, kind, blocked, until| ServiceEntry { name: name.parse().unwrap(), kind, blocked, until };
+    let entry = |name: &str, kind, blocked, until: Option<UnixTime>| {
+        let mode = until.map(|_| TOUCH);
+        ServiceEntry { name: name.parse().unwrap(), kind, mode, blocked, until }
+    };
     let vault = vault_until(subject);
     let blocked = vault.is_none().then_some(Reason::SecondFactorRequired);
     vec![
@@ -163,8 +166,12 @@ fn services(subject: &Subject) -> Vec<ServiceEntry> {
     ]
 }
 
-fn open(service: &str, subject: &Subject) -> Answer {
-    let accepted = |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, until };
+const TOUCH: Mode = Mode::Full { clipboard: false };
+
+fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
+    let mode = if view_only { Mode::ViewOnly } else { TOUCH };
+    let accepted =
+        |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, mode, until, start: None };
     match service {
         "hmi" => accepted(Kind::Http, UnixTime::MAX),
         "live" => accepted(Kind::Websocket, UnixTime::MAX),

@@ -30,15 +30,17 @@ async fn known_devices_are_listed_and_reached_while_the_hub_is_away() {
 async fn services_are_what_the_device_says() {
     let world = World::signed_in().await;
     let services = world.run(&["services", "press-7"]).await;
-    let expected = "hmi\thttp\t2096-10-02 07:06 +00:00\topen\n\
-                    live\twebsocket\t2096-10-02 07:06 +00:00\topen\n\
-                    panel\tvnc\t2096-10-02 07:06 +00:00\topen\n\
-                    vault\thttp\t\tthis access needs a second factor: prove it with \
+    let expected = "hmi\thttp\tfull\t2096-10-02 07:06 +00:00\topen\n\
+                    live\twebsocket\tfull\t2096-10-02 07:06 +00:00\topen\n\
+                    panel\tvnc\tfull\t2096-10-02 07:06 +00:00\topen\n\
+                    vault\thttp\t\t\tthis access needs a second factor: prove it with \
                     your one-time code (`postern step-up`)\n";
     assert_eq!((services.code, services.stdout.as_str()), (0, expected));
     let json = world.run(&["services", "acme/press-7", "--json"]).await;
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(value["services"][3]["blocked"], "second_factor_required");
+    assert_eq!(value["services"][3]["mode"], serde_json::Value::Null);
+    assert_eq!(value["services"][0]["mode"], serde_json::json!({ "full": { "clipboard": false } }));
 }
 
 #[tokio::test]

@@ -69,6 +69,23 @@ async fn vnc_and_websocket_have_their_own_addresses() {
 }
 
 #[tokio::test]
+async fn who_wishes_to_look_asks_the_device_for_no_more_and_is_told() {
+    let world = World::signed_in().await;
+    let mut running = world.start(&["connect", "press-7", "hmi", "--view-only", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&running.out().await).unwrap();
+    assert_eq!(value["mode"], "view_only");
+    let address: std::net::SocketAddr = value["address"].as_str().unwrap().parse().unwrap();
+    echo(&mut dial(address.port()).await, b"first").await;
+    assert_eq!(world.device.opens(), ["hmi to look"]);
+    let mut spoken = world.start(&["connect", "press-7", "live", "--view-only"]);
+    let _url = spoken.out().await;
+    assert_eq!(spoken.err().await, "postern: you may look but not touch");
+    let mut full = world.start(&["connect", "press-7", "live", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&full.out().await).unwrap();
+    assert_eq!(value["mode"], serde_json::json!({ "full": { "clipboard": false } }));
+}
+
+#[tokio::test]
 async fn a_refusal_is_one_line_and_the_device_has_been_asked() {
     let world = World::signed_in().await;
     let refused = world.run(&["connect", "press-7", "secret"]).await;

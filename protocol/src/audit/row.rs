@@ -64,6 +64,8 @@ pub enum Event {
         kind: Kind,
         /// Where that is.
         target: Target,
+        /// What it may do at first; deciding again may change that.
+        mode: Mode,
         /// Why it was permitted.
         origin: Option<Origin>,
         /// The snapshot that permitted it.

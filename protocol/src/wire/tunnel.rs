@@ -15,7 +15,7 @@ use super::text::Text;
 use crate::id::{DeviceId, TunnelId};
 use crate::limits;
 use crate::name::Name;
-use crate::policy::{Kind, Reason};
+use crate::policy::{Kind, Mode, Reason};
 use crate::time::UnixTime;
 use crate::trust::Proof;
 
@@ -35,6 +35,8 @@ pub enum Request {
     Open {
         /// The service's name on this device.
         service: Name,
+        /// Whether to look only, whatever is granted.
+        view_only: bool,
     },
 }
 
@@ -59,8 +61,12 @@ pub enum Answer {
         tunnel: TunnelId,
         /// What the service speaks.
         kind: Kind,
+        /// What may be done at first. Deciding again may narrow or widen it without a word.
+        mode: Mode,
         /// When the permit will be decided again.
         until: UnixTime,
+        /// Where a browser begins, for an HTTP service.
+        start: Option<Text>,
     },
     /// Policy says no.
     Denied(Reason),
@@ -75,6 +81,8 @@ pub struct ServiceEntry {
     pub name: Name,
     /// What it speaks.
     pub kind: Kind,
+    /// What could be done, when it would open now.
+    pub mode: Option<Mode>,
     /// None when it would open now; otherwise what stands in the way, of the things that the caller or time can lift.
     pub blocked: Option<Reason>,
     /// Until when the permit would hold.

@@ -2,10 +2,11 @@
 
 use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::audit::{Event, GateCounts};
-use postern_protocol::gate::rfb::{Mode, Tally};
+use postern_protocol::gate::rfb::Tally;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
-use postern_protocol::policy::{FreshnessState, Kind, Reason, Target};
+use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason, Target};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
@@ -21,12 +22,12 @@ use crate::samples::{
 table!(REQUEST, request, Request {
     Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: proof";
     Request::ListServices => "ListServices", "";
-    Request::Open { .. } => "Open", "service: name";
+    Request::Open { .. } => "Open", "service: name; view_only: bool";
 });
 table!(ANSWER, answer, Answer {
     Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
     Answer::Services(_) => "Services", "list of service entries, ascending by name";
-    Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; until: time";
+    Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; mode: mode; until: time; start: option of text";
     Answer::Denied(_) => "Denied", "reason: u8";
     Answer::Failed(_) => "Failed", "failure: u8";
 });
@@ -77,7 +78,7 @@ table!(EVENT, event, Event {
     Event::Stopped => "stopped", "";
     Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
     Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
-    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; origin: option of origin; version: u64; peer: socket address";
+    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; mode: mode; origin: option of origin; version: u64; peer: socket address";
     Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; gate: option of gate counts";
@@ -94,14 +95,18 @@ table!(EVENT, event, Event {
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
 
+const TOUCH: Mode = Mode::Full { clipboard: false };
+
 fn password(text: &str) -> Password {
     Password::try_from(text.to_owned()).unwrap()
 }
 
 pub(crate) fn tunnel() -> Vec<Sample> {
     let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, &sealed_pass());
-    let entry =
-        |service: &str, kind, blocked, until| ServiceEntry { name: name(service), kind, blocked, until };
+    let entry = |service: &str, kind, blocked, until: Option<UnixTime>| {
+        let mode = until.map(|_| Mode::ViewOnly);
+        ServiceEntry { name: name(service), kind, mode, blocked, until }
+    };
     let ask = |name, note: &str, value: Request| {
         plain::<_, { limits::FRAME_BYTES }>("tunnel", name, note, &value).of(
             &REQUEST,
@@ -119,7 +124,7 @@ pub(crate) fn tunnel() -> Vec<Sample> {
             Request::Authenticate { pass: sealed_pass(), proof },
         ),
         ask("list-services", "Lists services.", Request::ListServices),
-        ask("open", "Opens the service `hmi`.", Request::Open { service: name("hmi") }),
+        ask("open", "Opens the service `hmi`.", Request::Open { service: name("hmi"), view_only: true }),
         tell(
             "welcome",
             "The caller is known.",
@@ -137,7 +142,18 @@ pub(crate) fn tunnel() -> Vec<Sample> {
         tell(
             "accepted",
             "A tunnel to a VNC service.",
-            Answer::Accepted { tunnel: TUNNEL, kind: Kind::Vnc, until: ISSUED },
+            Answer::Accepted { tunnel: TUNNEL, kind: Kind::Vnc, mode: TOUCH, until: ISSUED, start: None },
+        ),
+        tell(
+            "accepted-page",
+            "A tunnel to an HTTP service, to look only.",
+            Answer::Accepted {
+                tunnel: TUNNEL,
+                kind: Kind::Http,
+                mode: Mode::ViewOnly,
+                until: ISSUED,
+                start: Some(text("/dashboard")),
+            },
         ),
         tell("denied", "Nothing grants it.", Answer::Denied(Reason::NoGrant)),
         tell("failed", "The machine does not answer.", Answer::Failed(Failure::Unreachable)),
@@ -346,6 +362,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         service: name("hmi"),
         kind: Kind::Vnc,
         target,
+        mode: TOUCH,
         origin: Some(origin()),
         version: 300,
         peer,

@@ -3,7 +3,7 @@
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{FreshnessState, Kind, Reason};
+use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Channel, Digest, NextKey, Nonce, Proof, PublicKey, SecretKey, Signature};
 use postern_protocol::wire::codec::{self, CodecFault};
@@ -131,14 +131,22 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         (vec(any::<u8>(), 0..600), proof).prop_map(|(pass, proof)| Request::Authenticate { pass, proof }),
         Just(Request::ListServices),
-        some_name().prop_map(|service| Request::Open { service }),
+        (some_name(), any::<bool>()).prop_map(|(service, view_only)| Request::Open { service, view_only }),
     ]
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
     let kind = || select(Kind::ALL.to_vec());
-    let entry = (some_name(), kind(), option::of(select(Reason::ALL)), option::of(time()))
-        .prop_map(|(name, kind, blocked, until)| ServiceEntry { name, kind, blocked, until });
+    let mode =
+        || prop_oneof![Just(Mode::ViewOnly), any::<bool>().prop_map(|clipboard| Mode::Full { clipboard })];
+    let open = (option::of(mode()), option::of(select(Reason::ALL)), option::of(time()));
+    let entry = (some_name(), kind(), open).prop_map(|(name, kind, (mode, blocked, until))| ServiceEntry {
+        name,
+        kind,
+        mode,
+        blocked,
+        until,
+    });
     prop_oneof![
         (device(), some_text(), time()).prop_map(|(device, agent, until)| Answer::Welcome {
             device,
@@ -146,11 +154,15 @@ fn answer() -> impl Strategy<Value = Answer> {
             until
         }),
         vec(entry, 0..20).prop_map(Answer::Services),
-        (any::<[u8; 8]>(), kind(), time()).prop_map(|(id, kind, until)| Answer::Accepted {
-            tunnel: TunnelId::new(id),
-            kind,
-            until
-        }),
+        (any::<[u8; 8]>(), kind(), mode(), time(), option::of(some_text())).prop_map(
+            |(id, kind, mode, until, start)| Answer::Accepted {
+                tunnel: TunnelId::new(id),
+                kind,
+                mode,
+                until,
+                start
+            }
+        ),
         select(Reason::ALL).prop_map(Answer::Denied),
         select(Failure::ALL).prop_map(Answer::Failed),
     ]

@@ -94,7 +94,7 @@ async fn without_a_pass_of_ones_own_nothing_opens() -> Outcome {
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let connection = dial(world.device.listen(), device_key(&world)?, ALPNS_TUNNEL).await?;
-    let open = Request::Open { service: "echo".parse().unwrap() };
+    let open = Request::Open { service: "echo".parse().unwrap(), view_only: false };
     let refused = Answer::Denied(Reason::BadPass);
     assert_eq!(ask(&connection, &open).await?, refused);
     assert_eq!(ask(&connection, &Request::ListServices).await?, refused);
