@@ -15,6 +15,7 @@
 mod carry;
 mod keeper;
 mod place;
+mod refusal;
 mod viewer;
 mod vigil;
 
@@ -204,8 +205,8 @@ impl Session<'_> {
                 accepted = listener.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
                     Ok((socket, _)) => {
                         accepting = !self.args.once;
-                        let wanted = self.wanted.clone();
-                        tunnels.spawn(carry::local_socket(socket, states.clone(), wanted, ends.clone()));
+                        let (states, wanted) = (states.clone(), self.wanted.clone());
+                        tunnels.spawn(carry::local_socket(socket, self.kind, states, wanted, ends.clone()));
                     }
                     // Out of file descriptors: they come back when a connection ends.
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,

@@ -207,8 +207,12 @@ pub async fn forward_local<R: AsyncRead + Unpin>(
     }
 }
 
-/// The stream's bytes to the local socket, until the peer ends.
-async fn forward_stream<W: AsyncWrite + Unpin>(
+/// The stream's bytes to the local socket, until the peer ends; the socket's sending side is shut down then. The other
+/// direction of [`splice`]. Cancelling it loses what is in hand.
+///
+/// # Errors
+/// [`SpliceFault`].
+pub async fn forward_stream<W: AsyncWrite + Unpin>(
     recv: &mut RecvStream,
     writer: &mut W,
     meter: &Meter,

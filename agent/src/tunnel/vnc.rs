@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use postern_protocol::audit::GateCounts;
 use postern_protocol::gate::rfb::{
-    Config, Counters, End as GateEnd, Fault, Gate, Outcome, Password, Sharing, Side, ViewerSecurity,
+    Config, Counters, End as GateEnd, Gate, Outcome, Password, Sharing, Side, ViewerSecurity,
 };
 
 use postern_protocol::policy::{Mode, Permit, Rules, VncRules};
@@ -218,7 +218,6 @@ fn gate_code(gate: &Gate) -> CloseCode {
         GateEnd::ServerClosed if gate.screen().is_none() => CloseCode::Failed(Failure::Broken),
         GateEnd::ViewerClosed | GateEnd::ServerClosed => CloseCode::Done,
         GateEnd::Cut { .. } => CloseCode::Failed(Failure::Internal),
-        GateEnd::Fault(Fault::PasswordNeeded) => CloseCode::Failed(Failure::Secret),
         GateEnd::Fault(fault) => match fault.side() {
             Side::Viewer => CloseCode::Failed(Failure::NotUnderstood),
             Side::Server => CloseCode::Failed(Failure::Login),

@@ -130,9 +130,9 @@ async fn a_machine_that_wants_a_password_which_no_service_names_is_explained_in_
     let mut tunnel = world.client().await.tunnel("hmi").await;
     assert_eq!(
         Viewer::refused(&mut tunnel).await,
-        "the machine asks for a password and none is stored for it"
+        "the machine asks for a password and its service names none; ask your administrator to name one"
     );
-    assert_eq!(closed(&world).await["reason"], "secret");
+    assert_eq!(closed(&world).await["reason"], "login");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One tunnel: a local connection, or standard input and output, joined to a stream of the device.
 //!
 //! When the device cuts the tunnel, the local connection is reset rather than finished: the program at its other
-//! end must not take what it has got for all there was.
+//! end must not take what it has got for all there was. Where it was told why, it is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use postern_protocol::policy::Kind;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
-use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, splice};
+use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, forward_stream, splice};
 
 use crate::connect::keeper::State;
+use crate::connect::refusal;
 use crate::connect::vigil::Ends;
 use crate::device::{DeviceLink, Opened, Wanted};
 use crate::ending::Ending;
@@ -23,39 +25,46 @@ use crate::problem::Problem;
 /// Carries an accepted connection to its end.
 pub(super) async fn local_socket(
     mut socket: TcpStream,
+    kind: Kind,
     mut states: watch::Receiver<State>,
     wanted: Wanted,
     ends: Ends,
 ) -> Result<(), Problem> {
     // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
-    let outcome = async {
-        let opened = wait_until_up(&mut states).await?.open(&wanted).await?;
-        let _alive = ends.note(opened.tunnel, opened.until);
-        let (reader, writer) = socket.split();
-        join(reader, writer, opened).await
+    let opening = async { Ok(wait_until_up(&mut states).await?.open(&wanted).await?) };
+    let broken = match opening.await {
+        Ok(opened) => {
+            let _alive = ends.note(opened.tunnel, opened.until);
+            let (reader, writer) = socket.split();
+            let Err(broken) = join(reader, writer, opened).await else { return Ok(()) };
+            broken
+        }
+        Err(problem) => {
+            let complete = refusal::show(kind, &mut socket, &problem).await;
+            Broken { problem, complete }
+        }
     };
-    let outcome = outcome.await;
-    if outcome.is_err() {
+    if !broken.complete {
         let _already_closed = socket.set_zero_linger();
     }
-    outcome
+    Err(broken.problem)
 }
 
 /// Carries standard input and output.
 pub(super) async fn standard_streams(opened: Opened, ends: Ends) -> Result<(), Problem> {
     let _alive = ends.note(opened.tunnel, opened.until);
-    join(tokio::io::stdin(), tokio::io::stdout(), opened).await
+    join(tokio::io::stdin(), tokio::io::stdout(), opened).await.map_err(|broken| broken.problem)
 }
 
-async fn join<R, W>(reader: R, writer: W, opened: Opened) -> Result<(), Problem>
+async fn join<R, W>(reader: R, writer: W, opened: Opened) -> Result<(), Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let Opened { tunnel, mut send, mut recv, .. } = opened;
-    let meter = Meter::new();
-    match splice((reader, writer), (&mut send, &mut recv), &meter, Limits::NONE).await {
+    let (meter, mut writer) = (Meter::new(), writer);
+    match splice((reader, &mut writer), (&mut send, &mut recv), &meter, Limits::NONE).await {
         Ok(SpliceEnd::Finished | SpliceEnd::Idle | SpliceEnd::Duration) => {
             // The last bytes may still be under way, and the connection may be closed right after this.
             let _late = tokio::time::timeout(LAST_BYTES, send.stopped()).await;
@@ -69,9 +78,14 @@ where
         }
         Err(SpliceFault::Stream(fault)) => match fault.into() {
             Ending::Said(CloseCode::Done) => Ok(()),
-            // The number finds the row in the device's audit.
             ending @ (Ending::Said(_) | Ending::Lost(_)) => {
-                Err(Problem::ended(&ending, Exit::DeviceUnreachable).about(&tunnel.to_string()))
+                // A gate that tells the program itself why it is over refuses to hear more and ends its own direction in
+                // order, behind the words; whoever just cuts resets that as well.
+                let rest = forward_stream(&mut recv, &mut writer, &meter);
+                let rest = tokio::time::timeout(LAST_BYTES, rest).await;
+                // The number finds the row in the device's audit.
+                let problem = Problem::ended(&ending, Exit::DeviceUnreachable).about(&tunnel.to_string());
+                Err(Broken { problem, complete: matches!(rest, Ok(Ok(()))) })
             }
         },
     }
@@ -86,6 +100,13 @@ async fn wait_until_up(states: &mut watch::Receiver<State>) -> Result<Arc<Device
     }
     let late = Ending::Said(CloseCode::Fault(ProtocolFault::TimedOut));
     Err(Problem::ended(&late, Exit::DeviceUnreachable))
+}
+
+/// How a connection ended too early.
+struct Broken {
+    problem: Problem,
+    /// Whether the program at its other end has got all there was.
+    complete: bool,
 }
 
 /// How long a local program is kept waiting while the device is dialled again.

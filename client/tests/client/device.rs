@@ -24,7 +24,8 @@ const KEY: u8 = 11;
 const ID: DeviceId = DeviceId::new([11; 8]);
 
 /// `hmi` (HTTP), `panel` (VNC) and `live` (WebSocket) echo; `plc` cannot be reached; `vault` wants a
-/// second factor that is not older than a minute.
+/// second factor that is not older than a minute; `kiosk` (VNC) has one place, and whoever asks first does not keep it;
+/// `booth` (VNC) tells its viewer why there is no screen.
 pub(crate) struct Device {
     endpoint: Endpoint,
     cut: watch::Sender<Option<CloseCode>>,
@@ -104,8 +105,14 @@ async fn serve(
             (Request::ListServices, Some(subject)) => Answer::Services(services(subject)),
             (Request::Open { service, view_only }, Some(subject)) => {
                 let wish = if *view_only { " to look" } else { "" };
-                opens.lock().unwrap().push(format!("{service}{wish}"));
-                open(service.as_str(), *view_only, subject)
+                let mut opens = opens.lock().unwrap();
+                opens.push(format!("{service}{wish}"));
+                match service.as_str() {
+                    "kiosk" if opens.iter().filter(|name| *name == "kiosk").count() > 1 => {
+                        Answer::Denied(Reason::Concurrency)
+                    }
+                    name => open(name, *view_only, subject),
+                }
             }
         };
         if let Some(bytes) = hostile(&request) {
@@ -114,8 +121,11 @@ async fn serve(
             continue;
         }
         write_frame(&mut send, &answer, ANSWER_BYTES).await.unwrap();
-        if let Answer::Accepted { .. } = answer {
-            tokio::spawn(echo(send, recv, cuts.clone()));
+        if let (Answer::Accepted { .. }, Request::Open { service, .. }) = (&answer, &request) {
+            match service.as_str() {
+                "booth" => tokio::spawn(explain(send, recv)),
+                _ => tokio::spawn(echo(send, recv, cuts.clone())),
+            };
         } else {
             send.finish().unwrap();
         }
@@ -175,7 +185,7 @@ fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
     match service {
         "hmi" => accepted(Kind::Http, UnixTime::MAX),
         "live" => accepted(Kind::Websocket, UnixTime::MAX),
-        "panel" => accepted(Kind::Vnc, UnixTime::MAX),
+        "panel" | "kiosk" | "booth" => accepted(Kind::Vnc, UnixTime::MAX),
         "vault" => match vault_until(subject) {
             Some(until) => accepted(Kind::Http, until),
             None => Answer::Denied(Reason::SecondFactorRequired),
@@ -188,6 +198,14 @@ fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
 /// A minute after the second factor.
 fn vault_until(subject: &Subject) -> Option<UnixTime> {
     subject.second_factor_at().map(|at| at.saturating_add(60))
+}
+
+/// Tells the viewer a reason in its own protocol, and the client the code behind it.
+async fn explain(mut send: SendStream, mut recv: RecvStream) {
+    send.write_all(b"RFB 003.008\n\0\0\0\0\x09no secret").await.unwrap();
+    recv.stop(CloseCode::Failed(Failure::Secret).number());
+    send.finish().unwrap();
+    assert_eq!(send.stopped().await, Ok(None), "the client takes it all");
 }
 
 /// Sends back what comes, and `bye` when the client has ended.

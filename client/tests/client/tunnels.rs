@@ -131,6 +131,37 @@ async fn a_cut_resets_the_local_connection_and_says_why() {
     assert_eq!(running.err().await, line);
 }
 
+/// Everything that a viewer reads which speaks first and closes when the other side does.
+async fn look(port: u16) -> Vec<u8> {
+    let mut viewer = dial(port).await;
+    viewer.write_all(b"RFB 003.008\n").await.unwrap();
+    let mut read = Vec::new();
+    tokio::time::timeout(GENEROUS, viewer.read_to_end(&mut read)).await.unwrap().unwrap();
+    read
+}
+
+#[tokio::test]
+async fn a_viewer_reads_why_the_device_opens_no_tunnel_for_it() {
+    let world = World::signed_in().await;
+    let mut running = world.start(&["connect", "press-7", "kiosk"]);
+    let words = "as many tunnels are open as this service allows; close one of them or try again later \
+                 (it passes with time)";
+    let length = u32::try_from(words.len()).unwrap().to_be_bytes();
+    let expected = [b"RFB 003.008\n\0".as_slice(), &length, words.as_bytes()].concat();
+    assert_eq!(look(running.port().await).await, expected);
+    assert_eq!(running.err().await, format!("postern: press-7/kiosk: {words}"));
+}
+
+#[tokio::test]
+async fn a_viewer_that_was_told_by_the_device_reads_it_to_the_end_and_the_terminal_says_it_too() {
+    let world = World::signed_in().await;
+    let mut running = world.start(&["connect", "press-7", "booth"]);
+    assert_eq!(look(running.port().await).await, b"RFB 003.008\n\0\0\0\0\x09no secret");
+    let line = "postern: press-7/booth: tun-0303030303030303: the machine's password is not stored on the device; set it at \
+                the device with `postern-agent secret set`";
+    assert_eq!(running.err().await, line);
+}
+
 #[tokio::test]
 async fn once_ends_with_the_connection_and_its_exit_code() {
     let world = World::signed_in().await;

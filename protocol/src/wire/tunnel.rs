@@ -4,7 +4,8 @@
 //! 2. The first request is [`Request::Authenticate`]; until it succeeds, every other one is answered `bad_pass`.
 //! 3. The agent answers with one [`Answer`] frame.
 //! 4. After [`Answer::Accepted`] the stream carries the service's bytes both ways, each half closed by itself.
-//! 5. A tunnel that ends early is reset in both directions with a [`CloseCode`](super::registry::CloseCode).
+//! 5. A tunnel that ends early is reset in both directions with a [`CloseCode`](super::registry::CloseCode). While a VNC
+//!    viewer can still be told, only the client's direction is, and the agent's ends in order behind the words.
 //!
 //! There is no address in any request: a client names a service and the snapshot says where it is.
 

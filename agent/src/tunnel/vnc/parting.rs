@@ -39,11 +39,11 @@ impl Viewing {
         let left = self.gate.poll_to_server().filter(|_| self.whole);
         leave(machine, left.unwrap_or_default(), open && code == CloseCode::Done).await;
         if !open {
-            let told = tokio::time::timeout(TOLD_WITHIN, tell(&mut self.gate, send, recv)).await;
+            let told = tokio::time::timeout(TOLD_WITHIN, tell(&mut self.gate, send, recv, code)).await;
             if !matches!(told, Ok(Ok(()))) {
                 send.reset(code.number());
+                recv.stop(code.number());
             }
-            recv.stop(code.number());
         }
         code
     }
@@ -67,7 +67,12 @@ async fn leave(mut machine: TcpStream, last: &[u8], in_order: bool) {
 }
 
 /// Tells the viewer why, as soon as it has sent what must come first.
-async fn tell(gate: &mut Gate, send: &mut SendStream, recv: &mut RecvStream) -> Result<(), StreamFault> {
+async fn tell(
+    gate: &mut Gate,
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    code: CloseCode,
+) -> Result<(), StreamFault> {
     loop {
         if let Some(bytes) = gate.poll_to_viewer() {
             send.write_all(bytes).await?;
@@ -83,8 +88,9 @@ async fn tell(gate: &mut Gate, send: &mut SendStream, recv: &mut RecvStream) -> 
             None => break,
         }
     }
+    // The client learns the code from this, and goes on reading: a reset of the other direction would overtake the words.
+    recv.stop(code.number());
     send.finish()?;
-    // A reset would overtake the words.
     let _delivered = send.stopped().await;
     Ok(())
 }

@@ -105,7 +105,7 @@ pub enum Fault {
         word: u32,
     },
     /// The machine asks for a password, and the gate was given none.
-    #[error("the machine asks for a password and none is stored for it")]
+    #[error("the machine asks for a password and its service names none; ask your administrator to name one")]
     PasswordNeeded,
     /// The machine did not accept the password.
     #[error("the machine did not accept the stored password: {reason}")]
