@@ -45,13 +45,13 @@ pub(crate) enum Command {
     Check,
     /// Says what this device would make of signed files, one after another, and changes nothing.
     ///
-    /// Each file is a sealed root or snapshot, judged as if a hub had sent it; later files are judged under what
-    /// earlier ones would have changed.
+    /// Each file is a sealed root, snapshot, timestamp, lock or pass, judged as if it had been sent; later files are
+    /// judged under what earlier ones would have changed.
     Verify {
         /// The state directory [default: as configured].
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
-        /// Supposes this time (RFC 3339) when it says whether root and policy are in date.
+        /// Supposes this time (RFC 3339) when it says whether root, policy and passes are in date.
         #[arg(long, value_name = "TIME", value_parser = time)]
         now: Option<UnixTime>,
         /// The files, in the order in which they would come.

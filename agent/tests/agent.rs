@@ -49,6 +49,9 @@ mod secrets;
 #[path = "agent/step_up.rs"]
 mod step_up;
 #[cfg(test)]
+#[path = "agent/thefts.rs"]
+mod thefts;
+#[cfg(test)]
 #[path = "agent/time.rs"]
 mod time;
 #[cfg(test)]

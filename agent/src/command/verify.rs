@@ -1,8 +1,8 @@
 //! `verify`: what this device would make of signed files, one after another, without changing anything.
 //!
 //! 1. The state directory says what the device trusts already: its root, its floor, its stored policy.
-//! 2. Each file is judged by the functions that judge what a hub sends, and what it would change is remembered for the
-//!    files after it.
+//! 2. Each file is judged by the functions that judge what a hub or client sends, and what it would change is remembered
+//!    for the files after it. A timestamp counts as the answer to the question that it names, asked just before.
 //! 3. The verdict on each file is printed, and what the device would hold at the end.
 //!
 //! Deliberately absent: any write, and any network. An auditor can run it on a copy of a device's state.
@@ -15,9 +15,14 @@ use serde::Serialize;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
-use postern_protocol::policy::{Expectation, Floor, Index, SnapshotFault, Verified, verify};
-use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Domain, PublicKey, Root, RootFault};
+use postern_protocol::policy::{Expectation, Floor, Index, Locks, SnapshotFault, Verified, verify};
+use postern_protocol::session::alarm::Cause;
+use postern_protocol::session::freshness::{FreshnessWatch, Memory};
+use postern_protocol::time::{BootTime, UnixTime};
+use postern_protocol::trust::{
+    Domain, Lock, LockFault, Pass, PassFault, PublicKey, Root, RootFault, Timestamp, TimestampFault,
+};
+use postern_protocol::wire::control::Held;
 
 use super::{Trouble, View, inspect};
 use crate::clock::Clock;
@@ -33,6 +38,11 @@ struct Holding {
     floor: Option<Floor>,
     /// The policy that would be in force, and the bytes that it came as.
     policy: Option<(Arc<Index>, Vec<u8>)>,
+    locks: Locks,
+    /// What it would make of timestamps.
+    watch: FreshnessWatch,
+    /// By which passes are judged.
+    now: UnixTime,
 }
 
 /// Why a file is not accepted.
@@ -42,23 +52,34 @@ enum FileFault {
     #[error("no signed object: the frame is malformed, or of a later format")]
     Frame,
     /// A signed object that is not for devices to judge alone.
-    #[error("domain {0} is no root and no snapshot; those are judged here")]
+    #[error("domain {0} is no root, snapshot, pass, timestamp or lock; those are judged here")]
     Domain(u8),
     #[error(transparent)]
     Root(#[from] RootFault),
     #[error(transparent)]
     Snapshot(#[from] SnapshotFault),
+    #[error(transparent)]
+    Pass(#[from] PassFault),
+    #[error(transparent)]
+    Timestamp(#[from] TimestampFault),
+    #[error(transparent)]
+    Lock(#[from] LockFault),
+    /// A genuine timestamp that names what raises an alarm.
+    #[error("{0}")]
+    Alarm(Cause),
 }
 
 /// The verdict on one file.
 #[derive(Debug, Serialize)]
 struct FileReport {
     file: PathBuf,
-    /// `root`, `snapshot`, or none when it is neither.
+    /// `root`, `snapshot`, `pass`, `timestamp` or `lock`; none when it is no signed object.
     kind: Option<&'static str>,
     accepted: bool,
     /// Why not.
     fault: Option<String>,
+    /// What follows from it, where that is not seen from what the device would hold.
+    note: Option<String>,
 }
 
 /// All verdicts, and what the device would hold.
@@ -73,6 +94,8 @@ struct VerifyReport {
     floor: Option<u64>,
     /// The version of the policy that would be in force; none denies everything.
     policy: Option<u64>,
+    /// How much is locked.
+    locked: usize,
     /// Whether it could permit anything at `now`: neither it nor the root has expired.
     in_date: bool,
     now: UnixTime,
@@ -85,7 +108,8 @@ impl Shown for VerifyReport {
             let kind = file.kind.unwrap_or("file");
             let verdict =
                 file.fault.as_deref().map_or_else(|| "accepted".to_owned(), |why| format!("refused: {why}"));
-            text.push_str(&format!("{kind} `{}` {verdict}\n", file.file.display()));
+            let note = file.note.as_deref().map(|note| format!("; {note}")).unwrap_or_default();
+            text.push_str(&format!("{kind} `{}` {verdict}{note}\n", file.file.display()));
         }
         let expired = if self.root_expired { ", expired: nothing is permitted under it" } else { "" };
         let root =
@@ -95,7 +119,12 @@ impl Shown for VerifyReport {
             Some(version) => format!("policy   version {version}, out of date: nothing is permitted\n"),
             None => "policy   none: everything is denied\n".to_owned(),
         };
-        text + &root + &policy
+        let locks = if self.locked == 0 {
+            String::new()
+        } else {
+            format!("locks    {} of users, categories or the device\n", self.locked)
+        };
+        text + &root + &policy + &locks
     }
 }
 
@@ -103,14 +132,20 @@ pub(super) fn run(view: &View<'_>, at: Option<UnixTime>, files: &[PathBuf]) -> R
     let dir = &view.config.state_dir;
     let boot = store::peek(dir)?;
     let keys = inspect::keys(dir, &boot)?;
+    let root = boot.enrollment.root()?;
+    let memory = boot.memory(root.version);
+    let now = at.unwrap_or_else(|| Clock::new(&memory).now());
     let mut holding = Holding {
         device: boot.enrollment.device,
         device_key: keys.present.public(),
-        root: boot.enrollment.root()?,
+        root,
         floor: boot.floor,
         policy: None,
+        locks: Locks::default(),
+        watch: FreshnessWatch::new(&Memory { time: now, ..memory }, BootTime::ZERO),
+        now,
     };
-    let clock = Clock::new(&boot.memory(holding.root.version));
+    boot.locks.iter().for_each(|lock| holding.locks.restore(lock.place, &lock.sealed));
     if let Some(sealed) = boot.sealed {
         holding.keep(sealed);
     }
@@ -118,42 +153,100 @@ pub(super) fn run(view: &View<'_>, at: Option<UnixTime>, files: &[PathBuf]) -> R
     for file in files {
         let bytes = read(file)?;
         let kind = kind(&bytes);
-        let fault = holding.judge(&bytes).err();
-        let accepted = fault.is_none();
-        let fault = fault.map(|fault| fault.to_string());
-        reports.push(FileReport { file: file.clone(), kind, accepted, fault });
+        let (accepted, fault, note) = match holding.judge(&bytes) {
+            Ok(note) => (true, None, note),
+            Err(fault) => (false, Some(fault.to_string()), None),
+        };
+        reports.push(FileReport { file: file.clone(), kind, accepted, fault, note });
     }
     let all = reports.iter().all(|report| report.accepted);
-    view.show(&holding.report(reports, at.unwrap_or_else(|| clock.now())));
+    view.show(&holding.report(reports));
     Ok(if all { Exit::Ok } else { Exit::Failure })
 }
 
 impl Holding {
-    fn judge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
+    /// Judges one file; what follows from it, for people.
+    fn judge(&mut self, bytes: &[u8]) -> Result<Option<String>, FileFault> {
         match bytes.get(1).copied().ok_or(FileFault::Frame)? {
             domain if domain == Domain::Root.number() => {
                 self.root = self.root.accept_next(bytes)?;
+                self.watch.handle_root(self.root.version, BootTime::ZERO);
                 // Judged again under the new root: by its keys, and of its epoch.
                 if let Some((_, sealed)) = self.policy.take() {
                     self.keep(sealed);
                 }
-                Ok(())
+                Ok(None)
             }
             domain if domain == Domain::Snapshot.number() => {
                 let verified = self.verify(bytes)?;
                 self.floor = Some(verified.floor());
-                self.policy = Some((Arc::new(Index::build(verified)), bytes.to_vec()));
-                Ok(())
+                self.install(verified, bytes.to_vec());
+                Ok(None)
+            }
+            domain if domain == Domain::Pass.number() => {
+                let pass = Pass::inspect(bytes, &self.root, self.device, self.now)?;
+                Ok(Some(format!(
+                    "it signs {} in until {}, on proof of the key",
+                    pass.user,
+                    time(pass.expires)
+                )))
+            }
+            domain if domain == Domain::Timestamp.number() => {
+                let timestamp = Timestamp::inspect(bytes, &self.root, self.device)?;
+                self.hear(&timestamp)
+            }
+            domain if domain == Domain::Lock.number() => {
+                let lock = Lock::verify(bytes, &self.root, self.device)?;
+                self.locks.handle_lock(&lock, self.cleared())?;
+                self.learn_locks();
+                Ok(None)
             }
             domain => Err(FileFault::Domain(domain)),
         }
     }
 
+    /// What the device would make of a timestamp. It is asked of a copy of the watch, so that each gets its own alarm.
+    fn hear(&self, timestamp: &Timestamp) -> Result<Option<String>, FileFault> {
+        let mut watch = self.watch.clone();
+        watch.handle_link(true, BootTime::ZERO);
+        watch.poll_question(BootTime::ZERO, || Some(timestamp.nonce));
+        let heard = watch.handle_timestamp(timestamp, BootTime::ZERO);
+        if let Some(cause) = watch.poll_alarm(BootTime::ZERO) {
+            return Err(FileFault::Alarm(cause));
+        }
+        if heard.refreshed {
+            return Ok(Some("it confirms the policy in force".to_owned()));
+        }
+        let withheld = watch.poll_alarm(OVERDUE).map(|cause| format!("an alarm unless it comes: {cause}"));
+        Ok(Some(withheld.unwrap_or_else(|| "it confirms nothing".to_owned())))
+    }
+
     /// Keeps a policy that was accepted before, if it still holds.
     fn keep(&mut self, sealed: Vec<u8>) {
         if let Ok(verified) = self.verify(&sealed) {
-            self.policy = Some((Arc::new(Index::build(verified)), sealed));
+            self.install(verified, sealed);
         }
+        self.learn_locks();
+    }
+
+    fn install(&mut self, verified: Verified, sealed: Vec<u8>) {
+        let (floor, snapshot) = (verified.floor(), verified.snapshot());
+        let held = Held { epoch: floor.epoch, version: floor.version, digest: floor.digest };
+        self.locks.handle_snapshot(floor.epoch, snapshot.locks_cleared);
+        self.watch.handle_installed(held, snapshot.freshness, snapshot.issued, BootTime::ZERO);
+        self.policy = Some((Arc::new(Index::build(verified)), sealed));
+        self.learn_locks();
+    }
+
+    /// Up to which sequence of the root's epoch the policy in force lifts locks.
+    fn cleared(&self) -> u64 {
+        let snapshot = self.policy.as_ref().map(|(index, _)| index.snapshot());
+        snapshot.filter(|snapshot| snapshot.epoch == self.root.policy_epoch).map_or(0, |it| it.locks_cleared)
+    }
+
+    fn learn_locks(&mut self) {
+        let highest = self.locks.highest(self.root.policy_epoch).max(self.cleared());
+        self.watch.handle_locks(highest, BootTime::ZERO);
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<Verified, SnapshotFault> {
@@ -161,7 +254,8 @@ impl Holding {
         verify(bytes, &Expectation { root, device: *device, device_key: *device_key, floor: *floor })
     }
 
-    fn report(&self, files: Vec<FileReport>, now: UnixTime) -> VerifyReport {
+    fn report(&self, files: Vec<FileReport>) -> VerifyReport {
+        let now = self.now;
         let snapshot = self.policy.as_ref().map(|(index, _)| index.snapshot());
         let root_expired = self.root.expires <= now;
         VerifyReport {
@@ -172,6 +266,7 @@ impl Holding {
             epoch: self.root.policy_epoch,
             floor: self.floor.map(|floor| floor.version),
             policy: snapshot.map(|snapshot| snapshot.version),
+            locked: self.locks.targets().count(),
             in_date: !root_expired && snapshot.is_some_and(|snapshot| now < snapshot.expires),
             now,
         }
@@ -191,4 +286,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     read.map(|_| bytes).map_err(|error| Trouble::File { path: path.to_owned(), error })
 }
 
+/// When what a timestamp names is withheld.
+const OVERDUE: BootTime = BootTime::from_millis(31_000);
 const LARGEST: u64 = 2 * limits::SNAPSHOT_BYTES as u64;

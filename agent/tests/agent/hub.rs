@@ -56,6 +56,8 @@ pub(crate) struct Stories {
     pub(crate) root_version: Option<u32>,
     /// The sequence of the newest lock.
     pub(crate) lock: u64,
+    /// The seed of the key that signs timestamps instead of the first one of its role.
+    pub(crate) signer: Option<u8>,
 }
 
 pub(crate) struct Hub {
@@ -493,7 +495,7 @@ fn next(sync: &mut HubSync, shared: &Shared) -> Option<HubMessage> {
             held: stories.newest.or(held),
             lock: stories.lock,
         };
-        return Some(HubMessage::Timestamp { bytes: sealed_timestamp(&timestamp) });
+        return Some(HubMessage::Timestamp { bytes: sealed_timestamp(&timestamp, stories.signer) });
     }
     sync.poll_transmit()
 }

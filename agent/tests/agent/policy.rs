@@ -25,9 +25,9 @@ const ROOT_SEED: u8 = 201;
 const POLICY_SEED: u8 = 202;
 const IDENTITY_SEED: u8 = 203;
 const HUB_SEED: u8 = 204;
-const TIMESTAMP_SEED: u8 = 205;
-const LOCK_SEED: u8 = 206;
-const AUDIT_ACK_SEED: u8 = 207;
+pub(crate) const TIMESTAMP_SEED: u8 = 205;
+pub(crate) const LOCK_SEED: u8 = 206;
+pub(crate) const AUDIT_ACK_SEED: u8 = 207;
 /// The key of the usual user.
 pub(crate) const USER_SEED: u8 = 31;
 
@@ -122,8 +122,13 @@ pub(crate) fn lock_by_identity_key(sequence: u64, targets: &[LockTarget]) -> Vec
 }
 
 fn lock_by(seed: u8, sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
+    lock_of(seed, 1, sequence, targets)
+}
+
+/// A lock of an epoch by any key.
+pub(crate) fn lock_of(seed: u8, epoch: u32, sequence: u64, targets: &[LockTarget]) -> Vec<u8> {
     let (issued, targets) = (now(), targets.to_vec());
-    let lock = Lock { fleet: FLEET, device: DEVICE, epoch: 1, sequence, issued, targets };
+    let lock = Lock { fleet: FLEET, device: DEVICE, epoch, sequence, issued, targets };
     Envelope::seal(&lock, &[&secret(seed)]).unwrap()
 }
 
@@ -131,9 +136,9 @@ pub(crate) fn pass_of(pass: &Pass) -> Vec<u8> {
     Envelope::seal(pass, &[&secret(IDENTITY_SEED)]).unwrap()
 }
 
-/// A timestamp by the key of its role.
-pub(crate) fn sealed_timestamp(timestamp: &Timestamp) -> Vec<u8> {
-    Envelope::seal(timestamp, &[&secret(TIMESTAMP_SEED)]).unwrap()
+/// A timestamp by the first key of its role, or another one.
+pub(crate) fn sealed_timestamp(timestamp: &Timestamp, signer: Option<u8>) -> Vec<u8> {
+    Envelope::seal(timestamp, &[&secret(signer.unwrap_or(TIMESTAMP_SEED))]).unwrap()
 }
 
 /// What becomes a snapshot.

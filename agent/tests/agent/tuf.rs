@@ -8,12 +8,16 @@ use std::path::PathBuf;
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Envelope, PublicKey, Role, RoleKeys, Root, Signed as _};
+use postern_protocol::trust::{
+    Digest, Envelope, LockTarget, Narrowing, Nonce, Pass, PublicKey, Role, RoleKeys, Root, Signed as _,
+    Timestamp,
+};
 use postern_protocol::wire::codec;
+use postern_protocol::wire::control::Held;
 use serde_json::Value;
 
 use crate::hub::Hub;
-use crate::policy::{FLEET, Policy, hub_key, now, secret};
+use crate::policy::{DEVICE, FLEET, Policy, USER, USER_SEED, hub_key, lock_of, now, secret};
 use crate::world::Agent;
 
 /// One version of the root: the keys of one role, its threshold, who signs, and whether a device takes it.
@@ -122,6 +126,11 @@ impl Device {
         args.extend(self.shown.iter().map(|path| path.to_str().unwrap()));
         self.agent.json(&args).await
     }
+}
+
+/// What follows from each file, in their order.
+fn notes(verdict: &Value) -> Vec<Option<&str>> {
+    verdict["files"].as_array().unwrap().iter().map(|file| file["note"].as_str()).collect()
 }
 
 /// The faults in the order of the files; none where a file was accepted.
@@ -450,7 +459,8 @@ async fn objects_of_another_device_fleet_or_type_are_refused() {
     );
     assert_eq!(said[4..7], [unsigned, unsigned, unsigned]);
     assert_eq!(said[7], Some("no signed object: the frame is malformed, or of a later format"));
-    assert_eq!(said[8], Some("domain 9 is no root and no snapshot; those are judged here"));
+    let domain = "domain 9 is no root, snapshot, pass, timestamp or lock; those are judged here";
+    assert_eq!(said[8], Some(domain));
     assert_eq!(said[9], Some("4294967295 bytes, at most 655360 are allowed"));
     assert_eq!(verdict["policy"], 1);
 }
@@ -485,4 +495,156 @@ async fn what_has_expired_is_kept_and_permits_nothing() {
     let verdict = device.verdict().await;
     assert_eq!((faults(&verdict), &verdict["policy"]), (vec![None], &Value::from(3)));
     assert_eq!(verdict["in_date"], false);
+}
+
+/// What a timestamp names: rollback, freeze and mix-and-match by a genuine or a stolen key, and keys of other roles.
+#[tokio::test]
+async fn timestamps_are_believed_for_their_role_and_refresh_only_what_they_name_exactly() {
+    let first = Repository::new();
+    let mut device = Device::enrolled(&first.seal()).await;
+    device.show_policy(5, &[202], |_| ());
+    let five = held(&device, 5);
+    let genuine = Timestamp {
+        fleet: FLEET,
+        device: DEVICE,
+        nonce: Nonce::new([7; 16]),
+        time: now(),
+        root_version: 1,
+        held: Some(five),
+        lock: 0,
+    };
+    let show = |device: &mut Device, seed: u8, timestamp: &Timestamp| {
+        device.show(&Envelope::seal(timestamp, &[&secret(seed)]).unwrap());
+    };
+    show(&mut device, 205, &genuine);
+    for seed in [201, 202, 203, 206, 207] {
+        show(&mut device, seed, &genuine);
+    }
+    show(&mut device, 205, &Timestamp { device: DeviceId::new([8; 8]), ..genuine.clone() });
+    show(&mut device, 205, &Timestamp { time: UnixTime::from_secs(5), ..genuine.clone() });
+    let naming = |held| Timestamp { held, ..genuine.clone() };
+    show(&mut device, 205, &naming(Some(Held { version: 4, ..five })));
+    show(&mut device, 205, &naming(None));
+    show(&mut device, 205, &naming(Some(Held { digest: Digest::of(&[b"another story"]), ..five })));
+    show(&mut device, 205, &naming(Some(Held { version: 6, ..five })));
+    show(&mut device, 205, &Timestamp { root_version: 2, ..genuine.clone() });
+    show(&mut device, 205, &Timestamp { lock: 3, ..genuine.clone() });
+    // After a rotation the thief of the earlier key says nothing any more, and an older root is a rollback.
+    device.show(&first.with(Role::Timestamp, 1, &[15]).next().seal());
+    show(&mut device, 205, &Timestamp { root_version: 2, ..genuine.clone() });
+    show(&mut device, 15, &genuine);
+    show(&mut device, 15, &Timestamp { root_version: 2, ..genuine.clone() });
+    let verdict = device.verdict().await;
+    let unsigned = Some("0 valid signatures of the role, 1 are needed");
+    let said = faults(&verdict);
+    assert_eq!(said[..7], [None, None, unsigned, unsigned, unsigned, unsigned, unsigned]);
+    assert_eq!(
+        said[7..],
+        [
+            Some("the timestamp is for device dev-0808080808080808, this is dev-0202020202020202"),
+            Some("the timestamp names an impossible time or version"),
+            Some("policy version 4 (epoch 1) was offered or named, version 5 (epoch 1) is held"),
+            Some("the cloud knows no policy, version 5 (epoch 1) is held"),
+            Some("another policy with version 5 was offered or named"),
+            None,
+            None,
+            None,
+            None,
+            unsigned,
+            Some("root version 1 was named, version 2 is held"),
+            None
+        ]
+    );
+    let notes = notes(&verdict);
+    let confirmed = Some("it confirms the policy in force");
+    assert_eq!(notes[1], confirmed);
+    assert_eq!(
+        notes[12..15],
+        [
+            Some("an alarm unless it comes: policy version 6 (epoch 1) was named and did not come"),
+            Some("an alarm unless it comes: root version 2 was named and did not come"),
+            Some("an alarm unless it comes: lock 3 was named and did not come")
+        ]
+    );
+    assert_eq!(notes[18], confirmed);
+}
+
+/// What the last shown policy of a device is called.
+fn held(device: &Device, version: u64) -> Held {
+    let sealed = std::fs::read(device.shown.last().unwrap()).unwrap();
+    let digest = Digest::of(&[Envelope::parse(&sealed, limits::SNAPSHOT_BYTES).unwrap().payload()]);
+    Held { epoch: 1, version, digest }
+}
+
+/// Locks: roles, addressees and epochs, and that only a snapshot lifts one.
+#[tokio::test]
+async fn locks_are_taken_from_their_role_alone_and_lifted_by_a_snapshot_alone() {
+    let first = Repository::new();
+    let mut device = Device::enrolled(&first.seal()).await;
+    let user = [LockTarget::User(USER)];
+    device.show(&lock_of(206, 1, 3, &user));
+    for seed in [201, 202, 203, 205, 207] {
+        device.show(&lock_of(seed, 1, 4, &user));
+    }
+    device.show(&lock_of(206, 2, 4, &user)).show(&lock_of(206, 1, 4, &[]));
+    device.show_policy(2, &[202], |policy| policy.snapshot.locks_cleared = 2);
+    device.show(&lock_of(206, 1, 2, &user));
+    let verdict = device.verdict().await;
+    assert_eq!(verdict["locked"], 1);
+    let unsigned = Some("0 valid signatures of the role, 1 are needed");
+    let said = faults(&verdict);
+    assert_eq!(said[..6], [None, unsigned, unsigned, unsigned, unsigned, unsigned]);
+    assert_eq!(
+        said[6..],
+        [
+            Some("policy epoch 2, the root says 1"),
+            Some("the lock lists its targets wrongly"),
+            None,
+            Some("lock 2 is lifted: the policy in force clears locks up to 2")
+        ]
+    );
+    device.show_policy(3, &[202], |policy| policy.snapshot.locks_cleared = 3);
+    assert_eq!(device.verdict().await["locked"], 0);
+}
+
+/// Passes: the identity role alone, for this fleet and device, in their time.
+#[tokio::test]
+async fn passes_are_judged_by_role_fleet_device_and_time() {
+    let first = Repository::new();
+    let mut device = Device::enrolled(&first.seal()).await;
+    let issued = UnixTime::from_secs(1_800_000_000);
+    let genuine = Pass {
+        fleet: FLEET,
+        user: USER,
+        key: secret(USER_SEED).public(),
+        factors: Vec::new(),
+        issued,
+        expires: issued.saturating_add(3600),
+        narrow: Narrowing::NONE,
+    };
+    let show = |device: &mut Device, seed: u8, pass: &Pass| {
+        device.show(&Envelope::seal(pass, &[&secret(seed)]).unwrap());
+    };
+    show(&mut device, 203, &genuine);
+    for seed in [201, 202, 205, 206, 207] {
+        show(&mut device, seed, &genuine);
+    }
+    show(&mut device, 203, &Pass { fleet: postern_protocol::id::FleetId::new([8; 8]), ..genuine.clone() });
+    let elsewhere = Narrowing { devices: Some(vec![DeviceId::new([8; 8])]), ..Narrowing::NONE };
+    show(&mut device, 203, &Pass { narrow: elsewhere, ..genuine.clone() });
+    let verdict = device.verdict_at("2027-01-15T08:30:00Z").await;
+    let unsigned = Some("0 valid signatures of the role, 1 are needed");
+    let said = faults(&verdict);
+    assert_eq!(said[..6], [None, unsigned, unsigned, unsigned, unsigned, unsigned]);
+    assert_eq!(
+        said[6..],
+        [Some("the pass belongs to another fleet"), Some("the pass is narrowed to other devices")]
+    );
+    let signs = "it signs usr-0303030303030303 in until 2027-01-15T09:00:00Z, on proof of the key";
+    assert_eq!(notes(&verdict)[0], Some(signs));
+    let late = device.verdict_at("2027-01-15T09:00:00Z").await;
+    assert_eq!(faults(&late)[0], Some("the pass expired at 1800003600, now 1800003600"));
+    let early = device.verdict_at("2026-12-01T00:00:00Z").await;
+    let future = "the pass is from the future (issued 1800000000, now 1796083200)";
+    assert_eq!(faults(&early)[0], Some(future));
 }

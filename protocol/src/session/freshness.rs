@@ -181,6 +181,10 @@ impl FreshnessWatch {
                 }
             }
         }
+        // A shorter window asks sooner than the one before planned to.
+        if let Some(question) = self.question.filter(|question| question.answered) {
+            self.next_question = self.next_question.min(question.asked.after(self.interval()));
+        }
         self.missing.handle_came(|names| Names {
             policy: names.policy.filter(|named| order(named) > order(&held)),
             ..names

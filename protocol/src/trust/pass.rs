@@ -291,6 +291,49 @@ pub struct Subject {
     services: Option<Arc<[Name]>>,
 }
 
+impl Pass {
+    /// Reads a pass as a device would that it is presented to, without whoever presents it: nobody is known by it.
+    ///
+    /// # Errors
+    /// The [`PassFault`] of the first step that fails, those about the proof apart.
+    pub fn inspect(bytes: &[u8], root: &Root, device: DeviceId, now: UnixTime) -> Result<Self, PassFault> {
+        let pass = Self::signed(bytes, root)?;
+        pass.check(device, now)?;
+        Ok(pass)
+    }
+
+    fn signed(bytes: &[u8], root: &Root) -> Result<Self, PassFault> {
+        // 1 to 8. Envelope: size, frame, domain, keys, threshold, signatures, exact decoding.
+        let pass: Self = Envelope::open(bytes, root.role(Role::Identity)?)?;
+        // 9. This installation.
+        if pass.fleet == root.fleet { Ok(pass) } else { Err(PassFault::Fleet) }
+    }
+
+    fn check(&self, device: DeviceId, now: UnixTime) -> Result<(), PassFault> {
+        // 14. Factors in order, each method once, none later than the pass.
+        let ascending = self.factors.windows(2).all(|pair| matches!(pair, [a, b] if a.method < b.method));
+        let earlier = self.factors.iter().all(|factor| factor.at <= self.issued);
+        if !ascending || !earlier || self.factors.len() > limits::FACTORS {
+            return Err(PassFault::Factors);
+        }
+        // 15. What it is narrowed to.
+        if !self.narrow.is_well_formed() {
+            return Err(PassFault::Narrowing);
+        }
+        if !self.narrow.allows_device(&device) {
+            return Err(PassFault::Narrowed);
+        }
+        // 16. Time.
+        if self.issued > now.saturating_add(CLOCK_SKEW_S) {
+            return Err(PassFault::NotYet { issued: self.issued, now });
+        }
+        if self.expires <= now {
+            return Err(PassFault::Expired { expires: self.expires, now });
+        }
+        Ok(())
+    }
+}
+
 impl Subject {
     /// Turns a presented pass into a subject.
     ///
@@ -302,12 +345,8 @@ impl Subject {
         root: &Root,
         now: UnixTime,
     ) -> Result<Self, PassFault> {
-        // 1 to 8. Envelope: size, frame, domain, keys, threshold, signatures, exact decoding.
-        let pass: Pass = Envelope::open(presented.pass, root.role(Role::Identity)?)?;
-        // 9. This installation.
-        if pass.fleet != root.fleet {
-            return Err(PassFault::Fleet);
-        }
+        // 1 to 9.
+        let pass = Pass::signed(presented.pass, root)?;
         let Proof { device: made_for, channel, signature } = presented.proof;
         // 10. Made for this device: a device to which a user signed in could show their proof to a neighbour.
         if made_for != device {
@@ -326,26 +365,8 @@ impl Subject {
         if !pass.key.verifies(&message, &signature) {
             return Err(PassFault::Proof);
         }
-        // 14. Factors in order, each method once, none later than the pass.
-        let ascending = pass.factors.windows(2).all(|pair| matches!(pair, [a, b] if a.method < b.method));
-        let earlier = pass.factors.iter().all(|factor| factor.at <= pass.issued);
-        if !ascending || !earlier || pass.factors.len() > limits::FACTORS {
-            return Err(PassFault::Factors);
-        }
-        // 15. What it is narrowed to.
-        if !pass.narrow.is_well_formed() {
-            return Err(PassFault::Narrowing);
-        }
-        if !pass.narrow.allows_device(&device) {
-            return Err(PassFault::Narrowed);
-        }
-        // 16. Time.
-        if pass.issued > now.saturating_add(CLOCK_SKEW_S) {
-            return Err(PassFault::NotYet { issued: pass.issued, now });
-        }
-        if pass.expires <= now {
-            return Err(PassFault::Expired { expires: pass.expires, now });
-        }
+        // 14 to 16.
+        pass.check(device, now)?;
         let Pass { user, key, issued, expires, .. } = pass;
         let second_factors = pass.factors.iter().filter(|factor| factor.method.is_second_factor());
         let second_factor_at = second_factors.map(|factor| factor.at).max();

@@ -91,6 +91,23 @@ impl Timestamp {
     /// # Errors
     /// The [`TimestampFault`] of the first step that fails.
     pub fn open(bytes: &[u8], root: &Root, device: DeviceId, nonce: Nonce) -> Result<Self, TimestampFault> {
+        let timestamp = Self::addressed(bytes, root, device)?;
+        // 11. The last question: without it a recorded answer could keep an old policy fresh for ever.
+        if timestamp.nonce != nonce {
+            return Err(TimestampFault::Nonce);
+        }
+        timestamp.sane()
+    }
+
+    /// Opens a timestamp whatever question it answers, to say what it names. It attests and refreshes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Timestamp::open`] but [`TimestampFault::Nonce`].
+    pub fn inspect(bytes: &[u8], root: &Root, device: DeviceId) -> Result<Self, TimestampFault> {
+        Self::addressed(bytes, root, device)?.sane()
+    }
+
+    fn addressed(bytes: &[u8], root: &Root, device: DeviceId) -> Result<Self, TimestampFault> {
         // 1 to 8. Envelope: size, frame, domain, keys, threshold, signatures, exact decoding.
         let timestamp: Self = Envelope::open(bytes, root.role(Role::Timestamp)?)?;
         // 9. This installation.
@@ -101,14 +118,14 @@ impl Timestamp {
         if timestamp.device != device {
             return Err(TimestampFault::Device { found: timestamp.device, expected: device });
         }
-        // 11. The last question: without it a recorded answer could keep an old policy fresh for ever.
-        if timestamp.nonce != nonce {
-            return Err(TimestampFault::Nonce);
-        }
+        Ok(timestamp)
+    }
+
+    fn sane(self) -> Result<Self, TimestampFault> {
         // 12. Sane: with a time behind every calendar, sums of times would stop to mean anything.
-        let dated = EARLIEST <= timestamp.time && timestamp.time <= LATEST;
-        let numbered = timestamp.root_version >= 1 && timestamp.held.is_none_or(|held| held.version >= 1);
-        if dated && numbered { Ok(timestamp) } else { Err(TimestampFault::Insane) }
+        let dated = EARLIEST <= self.time && self.time <= LATEST;
+        let numbered = self.root_version >= 1 && self.held.is_none_or(|held| held.version >= 1);
+        if dated && numbered { Ok(self) } else { Err(TimestampFault::Insane) }
     }
 }
 

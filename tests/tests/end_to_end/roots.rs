@@ -123,6 +123,39 @@ async fn a_retired_identity_key_ends_the_sessions_of_its_passes() -> Outcome {
 }
 
 #[tokio::test]
+async fn the_hub_gets_a_new_key_in_two_steps_and_devices_follow() -> Outcome {
+    let plant = Plant::start().await?;
+    let mut world = plant.world().await?;
+    let anna = world.person("anna").await?;
+    let session = anna.connect("source").await?;
+    let flow = Flow::download(session.address).await?;
+    flow.receives(1).await?;
+
+    // Both keys are genuine for as long as some device has not heard of the new one; the hub goes on with the old one.
+    let (file, new) = key(&world, "hub-2027.key").await?;
+    let old = public(&world.hub.state_dir().join("hub.key"));
+    publish(&world, &["--add-hub", &new], &[&format!("hub={}", file.display())]).await?;
+    until(&world, 2, 1).await?;
+    publish(&world, &["--remove-hub", &old], &[]).await?;
+    until(&world, 3, 1).await?;
+    flow.receives(1).await?;
+
+    // A device that begins anew dials the new key, and is reached by what is published.
+    world.device.kill().await?;
+    world.device.run().await?;
+    until(&world, 3, 1).await?;
+    world.apply(&plant.services().allow("anna", &["echo"])).await?;
+    world.settle().await?;
+    anna.refused("source").await?.expect_code(DENIED)?;
+    let echo = anna.connect("echo").await?;
+    assert_eq!(echoed(&mut echo.dial().await?, b"followed").await?, b"followed");
+    // So does the hub after a restart.
+    world.hub.stop().await?;
+    world.hub.serve().await?;
+    world.settle().await
+}
+
+#[tokio::test]
 async fn an_expired_root_permits_nothing_and_is_left_by_the_next_one() -> Outcome {
     let plant = Plant::start().await?;
     let world = plant.world().await?;

@@ -91,6 +91,17 @@ fn hear_lock(watch: &mut FreshnessWatch, second: u64, version: u64, lock: u64) -
 }
 
 #[test]
+fn a_policy_with_a_shorter_window_has_the_cloud_asked_before_it_ends() {
+    let mut watch = fresh();
+    assert_eq!(watch.question_due(), Some(boot(310)));
+    let nonce = watch.nonce().unwrap();
+    watch.handle_timestamp(&told(nonce, BOOTED + 11, 6), boot(11));
+    watch.handle_installed(held(6), FreshnessRule { window_s: 60, ..RULE }, at(BOOTED), boot(12));
+    assert_eq!(watch.question_due(), Some(boot(30)), "a third of the window after the last question");
+    assert_eq!((states(&watch, 69), states(&watch, 70)), (FRESH, STALE));
+}
+
+#[test]
 fn a_lock_that_is_named_and_withheld_raises_freeze_and_nothing_is_refreshed_until_it_comes() {
     let named = Heard { attested: true, refreshed: false };
     let mut watch = fresh();
