@@ -22,10 +22,11 @@ use tokio::sync::{Notify, watch};
 
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Mode, Permit, Reason};
+use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::tunnel::Holder;
 use postern_transport::splice::Meter;
 
 use crate::gate::{Counts, Gate, Stage, Wanted};
@@ -108,6 +109,15 @@ struct Place {
 pub(crate) enum Refused {
     /// Policy says no.
     Denied(Denial),
+    /// Policy says no because of somebody who may be named: the caller may use the service.
+    Occupied {
+        /// The denial.
+        denial: Denial,
+        /// The one who was first among those who have a place that the caller wants.
+        holder: Holder,
+        /// Whether there is a place for somebody who only looks.
+        may_look: bool,
+    },
     /// A bound of the device is reached, it is shutting down, or it has no random numbers.
     Failed(Failure),
 }
@@ -167,7 +177,9 @@ impl Registry {
         }
         let counts = live.counts(None, caller.subject.user(), service);
         let wanted = Wanted { service: service.as_str(), view_only };
-        let permit = gate.decide(caller.subject, wanted, counts, Stage::Opening).map_err(Refused::Denied)?;
+        let permit = gate
+            .decide(caller.subject, wanted, counts, Stage::Opening)
+            .map_err(|denial| live.refused(denial, gate, caller.subject, wanted, counts))?;
         let permit = Arc::new(permit);
         if counts.device >= u32::from(self.cap) {
             return Err(Refused::Failed(Failure::Busy));
@@ -307,6 +319,34 @@ impl Live {
         counts
     }
 
+    /// Says with a denial for want of a place who has it, where that is a place of the service: with its own limit reached,
+    /// a caller could do something about it alone.
+    fn refused(
+        &self,
+        denial: Denial,
+        gate: &Gate,
+        subject: &Subject,
+        wanted: Wanted<'_>,
+        counts: Counts,
+    ) -> Refused {
+        if denial.reason() != Reason::Concurrency {
+            return Refused::Denied(denial);
+        }
+        // Only somebody who touches stands in the way of whoever could look.
+        let looking = Wanted { view_only: true, ..wanted };
+        let may_look = !wanted.view_only && gate.decide(subject, looking, counts, Stage::Opening).is_ok();
+        let full = gate.policy().is_some_and(|policy| {
+            let services = &policy.snapshot().services;
+            let service = services.iter().find(|service| service.name.as_str() == wanted.service);
+            service.is_some_and(|service| counts.service >= u32::from(service.tunnels))
+        });
+        let mut holders = self.tunnels.values().filter(|entry| entry.service.as_str() == wanted.service);
+        match holders.find(|entry| full || (may_look && entry.mode.touches())) {
+            Some(entry) => Refused::Occupied { denial, holder: entry.holder(), may_look },
+            None => Refused::Denied(denial),
+        }
+    }
+
     fn judge(&mut self, gate: &Gate) -> u32 {
         let orders: Vec<u64> = self.tunnels.keys().copied().collect();
         orders.into_iter().map(|order| u32::from(self.judge_one(order, gate))).sum()
@@ -338,6 +378,14 @@ impl Live {
 }
 
 impl Entry {
+    fn holder(&self) -> Holder {
+        let role = match self.leash.ruling() {
+            Ruling::Permitted(permit) => permit.origin().and_then(Origin::role).cloned(),
+            Ruling::Cut(_) => None,
+        };
+        Holder { user: self.subject.user(), role, since: self.since }
+    }
+
     fn session(&self) -> Session {
         Session {
             id: self.id,

@@ -17,7 +17,7 @@ use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
-use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
 
@@ -63,7 +63,8 @@ impl DeviceLink {
             answer @ (Answer::Services(_)
             | Answer::Accepted { .. }
             | Answer::Denied(_)
-            | Answer::Failed(_)) => Err(refusal(&answer)),
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -74,7 +75,8 @@ impl DeviceLink {
             answer @ (Answer::Welcome { .. }
             | Answer::Accepted { .. }
             | Answer::Denied(_)
-            | Answer::Failed(_)) => Err(refusal(&answer)),
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -89,7 +91,8 @@ impl DeviceLink {
             answer @ (Answer::Welcome { .. }
             | Answer::Services(_)
             | Answer::Denied(_)
-            | Answer::Failed(_)) => Err(refusal(&answer)),
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -157,6 +160,14 @@ pub(crate) enum DeviceError {
     /// Permitted, but it cannot be done.
     #[error("{}", .0.sentence())]
     Failed(Failure),
+    /// Somebody else has the place.
+    #[error("{}", Reason::Concurrency.sentence())]
+    Occupied {
+        /// Who.
+        holder: Holder,
+        /// Whether looking only would open.
+        may_look: bool,
+    },
     /// The right key under another identity: the listing is older than an enrolment.
     #[error("the device calls itself {found}, expected is {expected}")]
     OtherDevice {
@@ -192,6 +203,9 @@ fn refusal(answer: &Answer) -> DeviceError {
     match answer {
         Answer::Denied(reason) => DeviceError::Denied(*reason),
         Answer::Failed(failure) => DeviceError::Failed(*failure),
+        Answer::Occupied { holder, may_look } => {
+            DeviceError::Occupied { holder: holder.clone(), may_look: *may_look }
+        }
         Answer::Welcome { .. } | Answer::Services(_) | Answer::Accepted { .. } => DeviceError::Unexpected,
     }
 }

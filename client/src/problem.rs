@@ -14,7 +14,9 @@ use postern_protocol::policy::reason::Lifter;
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::InvitationFault;
 use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::tunnel::Holder;
 
+use crate::clock;
 use crate::device::DeviceError;
 use crate::dial::DialError;
 use crate::directory::FindError;
@@ -46,6 +48,18 @@ impl Problem {
         let exit = if reason == Reason::BadPass { Exit::SignedOut } else { Exit::Denied };
         let problem = Self::new(exit, reason.word(), reason.sentence(), reason.next_step());
         Self { who: Some(reason.lifter()), ..problem }
+    }
+
+    /// Somebody else has the place.
+    fn occupied(holder: &Holder, may_look: bool) -> Self {
+        let role = holder.role.as_ref().map(|role| format!(" (role `{role}`)")).unwrap_or_default();
+        let what = format_args!("held by user {}{role} since {}", holder.user, clock::local(holder.since));
+        let next = if may_look {
+            "look only with `--view-only`, or try again when it is free"
+        } else {
+            "try again when it is free"
+        };
+        Self { who: Some(Lifter::Time), ..Self::new(Exit::Denied, Reason::Concurrency.word(), what, next) }
     }
 
     /// The other side gave a code, or went without one. `lost` is how the program ends then.
@@ -256,6 +270,7 @@ impl From<DeviceError> for Problem {
             DeviceError::Ended(ending) => Self::ended(&ending, Exit::DeviceUnreachable),
             DeviceError::Denied(reason) => Self::denied(reason),
             DeviceError::Failed(failure) => Self::failed(failure),
+            DeviceError::Occupied { holder, may_look } => Self::occupied(&holder, may_look),
             DeviceError::OtherDevice { .. } => {
                 Self::new(Exit::WrongKey, "other_device", error, "refresh the list with `postern devices`")
             }

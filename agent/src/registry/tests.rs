@@ -195,7 +195,7 @@ fn open_as(
 ) -> Result<Admitted, Reason> {
     match registry.admit(gate, caller, &service.parse().unwrap(), false) {
         Ok((admitted, _permit)) => Ok(admitted),
-        Err(Refused::Denied(denial)) => Err(denial.reason()),
+        Err(Refused::Denied(denial) | Refused::Occupied { denial, .. }) => Err(denial.reason()),
         Err(Refused::Failed(failure)) => panic!("{failure}"),
     }
 }
@@ -386,7 +386,7 @@ fn open_wishing(
             assert_eq!(permit.mode(), super::tests::permit(&admitted).mode());
             Ok(admitted)
         }
-        Err(Refused::Denied(denial)) => Err(denial.reason()),
+        Err(Refused::Denied(denial) | Refused::Occupied { denial, .. }) => Err(denial.reason()),
         Err(Refused::Failed(failure)) => panic!("{failure}"),
     }
 }

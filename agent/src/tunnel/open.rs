@@ -47,6 +47,10 @@ pub(super) async fn run(
             deny(session, &subject, service, &denial).await;
             return reply(&mut send, &mut recv, &Answer::Denied(denial.reason())).await;
         }
+        Err(Refused::Occupied { denial, holder, may_look }) => {
+            deny(session, &subject, service, &denial).await;
+            return reply(&mut send, &mut recv, &Answer::Occupied { holder, may_look }).await;
+        }
         Err(Refused::Failed(failure)) => {
             return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
         }

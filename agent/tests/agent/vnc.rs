@@ -2,11 +2,13 @@
 
 use postern_protocol::policy::{Mode, Reason, Rules, VncRules};
 use postern_protocol::wire::registry::Failure;
+use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
 
 use crate::client::Client;
 use crate::panel::{Door, Heard, Panel, Viewer, cut_text, key, pointer};
-use crate::world::World;
+use crate::policy::{USER, now, pass};
+use crate::world::{World, other_user};
 
 /// A world whose `hmi` is a panel with this door, and in which everything may be done there.
 async fn world(door: Door) -> (World, Panel) {
@@ -333,4 +335,55 @@ async fn the_device_logs_in_with_the_secret_that_the_service_names_and_the_viewe
 async fn set_secret(world: &World, secret: &str) {
     let done = world.agent.feed(&["secret", "set", "panel", "--stdin"], secret).await;
     assert_eq!(done.code, 0, "{done:?}");
+}
+
+#[tokio::test]
+async fn the_second_who_wants_to_touch_is_told_who_has_the_seat_and_may_look_until_it_is_free() {
+    let (mut world, mut panel) = world(Door::Open).await;
+    rules(&mut world).writers = 1;
+    world.publish(4).await;
+    let client = world.client().await;
+    let before = now();
+    let mut first = at_the_screen(&client, &mut panel).await;
+    let Answer::Occupied { holder, may_look: true } = client.open("hmi").await.answer else {
+        panic!("not occupied")
+    };
+    assert_eq!((holder.user, holder.role), (USER, Some("engineer".parse().unwrap())));
+    assert!(before <= holder.since && holder.since <= now(), "{}", holder.since);
+    assert_eq!(world.agent.trail().await.last(), Some(&("denied".to_owned(), "concurrency".to_owned())));
+
+    let mut second = Viewer::enter(client.look("hmi").await).await;
+    assert_eq!(panel.heard().await, Heard::Entered(1));
+    second.say(&pointer(1)).await;
+    assert_eq!(second.look().await, 1);
+    first.say(&key(1, 65)).await;
+    assert_eq!(panel.message().await, key(1, 65), "nothing of the second");
+
+    // Who has nothing granted is told nothing.
+    let stranger = Client::connect(&world.agent, 99).await;
+    let (user, _) = other_user();
+    assert!(matches!(stranger.authenticate(&pass(user, 99, true)).await, Answer::Welcome { .. }));
+    assert_eq!(stranger.open("hmi").await.answer, Answer::Denied(Reason::NoGrant));
+
+    first.tunnel.send.finish().unwrap();
+    assert_eq!(first.tunnel.drain().await, Ok(0));
+    world.agent.trail_with("closed", 1).await;
+    let _third = client.tunnel("hmi").await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_full_names_its_first_user_and_a_user_that_has_too_many_tunnels_nobody() {
+    let (mut world, mut panel) = world(Door::Open).await;
+    world.policy.snapshot.services[0].tunnels = 1;
+    world.publish(4).await;
+    let client = world.client().await;
+    let _first = at_the_screen(&client, &mut panel).await;
+    for tunnel in [client.open("hmi").await, client.look("hmi").await] {
+        let Answer::Occupied { holder, may_look: false } = tunnel.answer else { panic!("not occupied") };
+        assert_eq!(holder.user, USER);
+    }
+    world.policy.snapshot.services[0].tunnels = 2;
+    world.policy.snapshot.limits.tunnels_per_user = 1;
+    world.publish(5).await;
+    assert_eq!(client.open("hmi").await.answer, Answer::Denied(Reason::Concurrency));
 }

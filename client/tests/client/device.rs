@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use postern_protocol::id::{DeviceId, TunnelId};
+use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
@@ -12,7 +12,7 @@ use postern_protocol::trust::{PassFault, Role as TrustRole, RoleKeys, Root, Subj
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPN_TUNNEL_V1, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
-use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
 use tokio::sync::watch;
@@ -109,7 +109,13 @@ async fn serve(
                 opens.push(format!("{service}{wish}"));
                 match service.as_str() {
                     "kiosk" if opens.iter().filter(|name| *name == "kiosk").count() > 1 => {
-                        Answer::Denied(Reason::Concurrency)
+                        let role = Some("technician".parse().unwrap());
+                        let holder = Holder {
+                            user: UserId::new([9; 8]),
+                            role,
+                            since: UnixTime::from_secs(1_795_000_000),
+                        };
+                        Answer::Occupied { holder, may_look: true }
                     }
                     name => open(name, *view_only, subject),
                 }

@@ -144,8 +144,8 @@ async fn look(port: u16) -> Vec<u8> {
 async fn a_viewer_reads_why_the_device_opens_no_tunnel_for_it() {
     let world = World::signed_in().await;
     let mut running = world.start(&["connect", "press-7", "kiosk"]);
-    let words = "as many tunnels are open as this service allows; close one of them or try again later \
-                 (it passes with time)";
+    let words = "held by user usr-0909090909090909 (role `technician`) since 2026-11-18 11:06 +00:00; look only with \
+                 `--view-only`, or try again when it is free (it passes with time)";
     let length = u32::try_from(words.len()).unwrap().to_be_bytes();
     let expected = [b"RFB 003.008\n\0".as_slice(), &length, words.as_bytes()].concat();
     assert_eq!(look(running.port().await).await, expected);

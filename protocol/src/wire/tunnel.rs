@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::Failure;
 use super::text::Text;
-use crate::id::{DeviceId, TunnelId};
+use crate::id::{DeviceId, TunnelId, UserId};
 use crate::limits;
-use crate::name::Name;
+use crate::name::{Label, Name};
 use crate::policy::{Kind, Mode, Reason};
 use crate::time::UnixTime;
 use crate::trust::Proof;
@@ -73,6 +73,24 @@ pub enum Answer {
     Denied(Reason),
     /// It could not be done.
     Failed(Failure),
+    /// Policy says no, with the reason `concurrency`: somebody else has the place. Only who may use the service is told.
+    Occupied {
+        /// Who has it.
+        holder: Holder,
+        /// Whether a tunnel that only looks would open.
+        may_look: bool,
+    },
+}
+
+/// Who uses a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The user, by the id that the fleet knows.
+    pub user: UserId,
+    /// The role by which they do, where a role grants it.
+    pub role: Option<Label>,
+    /// Since when.
+    pub since: UnixTime,
 }
 
 /// One service in a listing.

@@ -11,7 +11,7 @@ use postern_protocol::trust::{NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
-use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request, ServiceEntry};
+use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
 use crate::samples::{
@@ -30,6 +30,7 @@ table!(ANSWER, answer, Answer {
     Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; mode: mode; until: time; start: option of text";
     Answer::Denied(_) => "Denied", "reason: u8";
     Answer::Failed(_) => "Failed", "failure: u8";
+    Answer::Occupied { .. } => "Occupied", "holder; may_look: bool";
 });
 table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
@@ -102,6 +103,8 @@ fn password(text: &str) -> Password {
 }
 
 pub(crate) fn tunnel() -> Vec<Sample> {
+    let role = Some("technician".parse().unwrap());
+    let holder = Holder { user: ALICE, role, since: ISSUED };
     let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, &sealed_pass());
     let entry = |service: &str, kind, blocked, until: Option<UnixTime>| {
         let mode = until.map(|_| Mode::ViewOnly);
@@ -157,6 +160,11 @@ pub(crate) fn tunnel() -> Vec<Sample> {
         ),
         tell("denied", "Nothing grants it.", Answer::Denied(Reason::NoGrant)),
         tell("failed", "The machine does not answer.", Answer::Failed(Failure::Unreachable)),
+        tell(
+            "occupied",
+            "Somebody else has the seat at a screen.",
+            Answer::Occupied { holder, may_look: true },
+        ),
     ]
 }
 
