@@ -2,19 +2,22 @@
 //!
 //! 1. The models are compared entity by entity.
 //! 2. On each device that this can affect, what is granted before and after is compared user by user: windows without
-//!    what is denied in them, and a case that is activated as what it is, a way in. How long something holds without
+//!    what is denied in them, what may be done and what the service lets through, and a case that is activated as what it is, a way in. How long something holds without
 //!    the cloud is a condition like the others.
 //!
 //! Keys do not come into play: an invited user who has not signed in yet gains access in the eyes of the one who
 //! publishes, although no snapshot carries it until then.
 
+pub(crate) mod rules;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Mode, Rules};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Window, affected_by};
@@ -78,6 +81,11 @@ pub struct Access {
     pub offline_s: u32,
     /// The case that is active in this window; none where a case is demanded and this says nothing of one.
     pub case: Option<Name>,
+    /// What may be done.
+    pub mode: Mode,
+    /// What the service lets through.
+    #[serde(serialize_with = "shared")]
+    pub rules: Arc<Rules>,
 }
 
 impl Diff {
@@ -138,6 +146,9 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             window_s: 0,
             offline_s: 0,
             case: None,
+            mode: Mode::ViewOnly,
+            // The least of all rules.
+            rules: Arc::new(Rules::Vpn),
             ..access.clone()
         };
         let same = |other: &&Access| other.what() == access.what();
@@ -153,14 +164,16 @@ impl Access {
     }
 
     /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
-    /// `other` does without, and as long without the cloud.
+    /// `other` does without, as long without the cloud, as much that may be done, and all that the rules of `other` let
+    /// through.
     fn covers(&self, other: &Self) -> bool {
         let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
             self.second_factor_s.is_none_or(|age| other.second_factor_s.is_some_and(|other| other <= age));
         let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
         let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
-        window(self).covers(window(other)) && factor && case && cut_off
+        let may = self.mode >= other.mode && rules::cover(&self.rules, &other.rules);
+        window(self).covers(window(other)) && factor && case && cut_off && may
     }
 }
 
@@ -172,6 +185,8 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
     let mut accesses = BTreeSet::new();
     for endpoint in &endpoints {
         let target = SocketAddr::new(endpoint.service.target.ip, endpoint.service.target.port);
+        let rules = Arc::new(endpoint.service.rules.clone());
+        let widest = if endpoint.service.view_only { Mode::ViewOnly } else { Mode::WIDEST };
         let cases: Vec<_> = cases.iter().filter(|case| case.is_about(endpoint.machine)).collect();
         for row in rows.iter().filter(|row| row.services.contains(&endpoint.name)) {
             for window in row.open(&endpoint.name, &bans) {
@@ -179,7 +194,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     user: row.user.clone(),
                     device: device.clone(),
                     service: endpoint.name.clone(),
-                    kind: endpoint.service.kind,
+                    kind: endpoint.service.kind(),
                     target,
                     not_before: window.from,
                     not_after: window.until,
@@ -188,6 +203,8 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     window_s: freshness.window_s,
                     offline_s: if row.offline { freshness.offline_s } else { 0 },
                     case,
+                    mode: row.mode.narrower(widest),
+                    rules: Arc::clone(&rules),
                 };
                 accesses.insert(access(window, None));
                 let demanded = cases.iter().filter(|_| row.needs_case);
@@ -199,6 +216,11 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
         }
     }
     accesses
+}
+
+/// As the rules themselves.
+fn shared<S: serde::Serializer>(rules: &Arc<Rules>, serializer: S) -> Result<S::Ok, S::Error> {
+    rules.as_ref().serialize(serializer)
 }
 
 /// Devices that are compared between two looks at how much was found.

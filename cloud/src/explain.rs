@@ -171,8 +171,9 @@ fn remedies(
     judgement: &Explanation,
 ) -> Vec<Remedy> {
     let place = place::Place { device, machine: endpoint.machine };
-    let (local, service) = (endpoint.local, endpoint.service.as_ref());
-    remedy::Matter { model, user, place, local, service, at, judgement }.remedies()
+    let Endpoint { local, page, service, .. } = endpoint;
+    let wanted = source::Wanted { local, page: page.as_ref(), service: service.as_ref() };
+    remedy::Matter { model, user, place, wanted, at, judgement }.remedies()
 }
 
 fn look_up<'n>(name: &str, what: &'static str, names: Vec<&'n Name>) -> Result<&'n Name, ExplainError> {
@@ -209,7 +210,7 @@ fn offered(device: &Name, nearest: Option<&str>, services: &[Name]) -> String {
 const SHOWN: usize = 12;
 
 impl<'a> Compiler<'a> {
-    /// The services of a device by their name there, with their own name.
+    /// The services and pages of a device by their name there, with the own name of the service.
     #[must_use]
     pub fn service_names(&self, device: &Name) -> BTreeMap<Name, (&'a Name, Cow<'a, Service>)> {
         let endpoints = self.endpoints(device);

@@ -16,6 +16,7 @@ mod entities;
 mod include;
 mod places;
 mod reader;
+mod rules;
 mod scope;
 mod service;
 mod tree;

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Chain, Explanation, Hypothesis, Veto};
-use postern_protocol::policy::{Circumstances, Freshness, Kind, Origin, Reason, explain};
+use postern_protocol::policy::{Circumstances, Freshness, Kind, Mode, Origin, Reason, Service, explain};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster};
@@ -57,6 +57,8 @@ pub struct Granted {
     pub needs_case: bool,
     /// The active case that it rests on.
     pub case: Option<String>,
+    /// What may be done.
+    pub mode: Mode,
     /// Seconds for which it holds while the device is cut off from the cloud; zero for not at all.
     pub offline_s: u32,
     /// How it stands at that moment.
@@ -142,27 +144,20 @@ impl Inquiry<'_> {
             let hypothesis = Hypothesis { user: id, second_factor_at: Some(self.at), only: None };
             for service in &index.snapshot().services {
                 let judgement = explain(Some(&index), &hypothesis, service.name.as_str(), &now);
-                let granted = |chain| self.granted(user, &service.name, service.kind(), chain, &judgement);
+                let granted = |chain| self.granted(user, service, chain, &judgement);
                 grants.extend(judgement.chains.iter().map(granted));
             }
         }
         Ok(grants)
     }
 
-    fn granted(
-        &self,
-        user: &Name,
-        service: &Name,
-        kind: Kind,
-        chain: &Chain,
-        judgement: &Explanation,
-    ) -> Granted {
+    fn granted(&self, user: &Name, service: &Service, chain: &Chain, judgement: &Explanation) -> Granted {
         Granted {
             user: user.clone(),
             registered: self.roster.users.get(user).is_some_and(|user| !user.keys.is_empty()),
             device: self.device.clone(),
-            service: service.clone(),
-            kind,
+            service: service.name.clone(),
+            kind: service.kind(),
             origin: chain.origin.clone(),
             category: chain.category.clone(),
             not_before: chain.not_before,
@@ -170,6 +165,7 @@ impl Inquiry<'_> {
             second_factor_s: chain.second_factor_s,
             needs_case: chain.needs_case,
             case: chain.case.clone(),
+            mode: chain.mode.narrower(service.widest()),
             offline_s: if chain.offline_ok { self.compiler.freshness(self.device).offline_s } else { 0 },
             standing: Standing::of(chain, judgement),
         }

@@ -31,7 +31,7 @@ pub use snapshot::rules::{
     WebsocketRules,
 };
 pub use snapshot::{
-    Case, Category, DeviceLimits, Grant, Kind, Origin, Prohibition, Rules, Secret, Service, Snapshot, Target,
-    User,
+    Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Rules, Secret, Service,
+    Snapshot, Target, User,
 };
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

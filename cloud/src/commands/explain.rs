@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use postern_protocol::policy::Reason;
 use postern_protocol::policy::explain::{Chain, Veto};
+use postern_protocol::policy::{Mode, Reason};
 use postern_protocol::time::UnixTime;
 
 use super::words::{Conditions, links, window};
@@ -58,6 +58,7 @@ fn json(answer: &Answer) -> Value {
             "second_factor_s": chain.second_factor_s,
             "needs_case": chain.needs_case,
             "offline_ok": chain.offline_ok,
+            "mode": chain.mode,
             "case": chain.case,
             "fails": chain.fails.map(Reason::word),
         })
@@ -74,6 +75,7 @@ fn json(answer: &Answer) -> Value {
         "allowed": denied.is_none(),
         "reason": denied.map(Reason::word),
         "until": judgement.until,
+        "mode": judgement.mode,
         "grants": grants.collect::<Vec<_>>(),
         "prohibitions": judgement.prohibitions,
         "remedies": remedies,
@@ -93,7 +95,9 @@ fn words(answer: &Answer) -> String {
             let lasting = at.saturating_add(LIFETIME_S);
             let until = judgement.until.filter(|until| *offline || *until < lasting);
             let until = until.map(|until| format!(", until {}", clock::show(until))).unwrap_or_default();
-            let _infallible = writeln!(text, "{user} may use {service} on {device} at {when}{until}.");
+            let mode =
+                judgement.mode.and_then(Mode::remark).map(|mode| format!(" {mode}")).unwrap_or_default();
+            let _infallible = writeln!(text, "{user} may use {service} on {device}{mode} at {when}{until}.");
         }
         Some(reason) => {
             let (sentence, next) = (reason.sentence(), reason.next_step());
@@ -135,6 +139,7 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
         needs_case: chain.needs_case,
         case: chain.case.as_deref(),
         offline_s: if chain.offline_ok { answer.freshness.offline_s } else { 0 },
+        mode: chain.mode,
     };
     let conditions = conditions.words().unwrap_or_else(|| "always".to_owned());
     let verdict = chain.fails.map_or_else(|| "holds".to_owned(), |reason| format!("does not hold: {reason}"));

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Rules};
 
 use super::words::{Conditions, span};
 use crate::compile::Warning;
+use crate::diff::rules::beyond;
 use crate::diff::{Access, Diff, Entity};
 
 // Writing to a string cannot fail; the results below are named to say so.
@@ -87,7 +88,7 @@ fn write_accesses(
     (accesses, others): (&[Access], &[Access]),
     rewindowed: &BTreeSet<Name>,
 ) {
-    let ends: BTreeMap<What<'_>, End> = others.iter().map(|other| (what(other), end(other))).collect();
+    let ends: BTreeMap<What<'_>, End<'_>> = others.iter().map(|other| (what(other), end(other))).collect();
     let mut by_user: BTreeMap<&Name, Vec<&Access>> = BTreeMap::new();
     for access in accesses {
         by_user.entry(&access.user).or_default().push(access);
@@ -127,33 +128,34 @@ type Groups<'a> = BTreeMap<(BTreeSet<&'a Name>, Option<String>), BTreeSet<&'a Na
 /// User, device and service.
 type What<'a> = (&'a Name, &'a Name, &'a Name);
 
-/// What a service speaks, and where it is.
-type End = (Kind, SocketAddr);
+/// What a service speaks, where it is, and what it lets through.
+type End<'a> = (Kind, SocketAddr, &'a Rules);
 
 const fn what(access: &Access) -> What<'_> {
     (&access.user, &access.device, &access.service)
 }
 
-const fn end(access: &Access) -> End {
-    (access.kind, access.target)
+fn end(access: &Access) -> End<'_> {
+    (access.kind, access.target, &access.rules)
 }
 
 fn grouped<'a>(
     accesses: &[&'a Access],
-    others: &BTreeMap<What<'_>, End>,
+    others: &BTreeMap<What<'_>, End<'_>>,
     rewindowed: &BTreeSet<Name>,
 ) -> Groups<'a> {
     let mut by_device: BTreeMap<(&Name, Option<String>), BTreeSet<&Name>> = BTreeMap::new();
     for access in accesses {
         let other = others.get(&what(access));
-        let speaks = other.is_some_and(|(kind, _)| *kind != access.kind);
+        let speaks = other.is_some_and(|(kind, ..)| *kind != access.kind);
         let speaks = speaks.then(|| format!("as {}", access.kind.word()));
-        let moved = other.is_some_and(|(_, target)| *target != access.target);
+        let moved = other.is_some_and(|(_, target, _)| *target != access.target);
         let moved = moved.then(|| "at another address".to_owned());
         let believed = rewindowed.contains(&access.device);
         let believed =
             believed.then(|| format!("for {} after the last word of the cloud", span(access.window_s)));
-        let words = speaks.into_iter().chain(moved).chain(believed).chain(conditions(access));
+        let ruled = other.into_iter().flat_map(|(.., rules)| beyond(&access.rules, rules));
+        let words = speaks.into_iter().chain(moved).chain(ruled).chain(believed).chain(conditions(access));
         let words: Vec<String> = words.collect();
         let key = (&access.device, (!words.is_empty()).then(|| words.join(", ")));
         by_device.entry(key).or_default().insert(&access.service);
@@ -173,6 +175,7 @@ fn conditions(access: &Access) -> Option<String> {
         needs_case: access.needs_case,
         case: access.case.as_ref().map(Name::as_str),
         offline_s: access.offline_s,
+        mode: access.mode,
     };
     conditions.words()
 }

@@ -133,7 +133,9 @@ fn unselected(origin: &Origin, categories: &[Name], pages: &[Name], answer: &Ans
     );
     match pages {
         [] => opens,
-        pages => format!("{opens}; {} a page of it, and a page opens nothing", verb(pages, "names", "name")),
+        pages => {
+            format!("{opens}; {} a page of it, and a page opens nothing else", verb(pages, "names", "name"))
+        }
     }
 }
 

@@ -118,6 +118,7 @@ fn cells(granted: &Granted) -> [String; 6] {
         not_after: granted.not_after,
         second_factor_s: granted.second_factor_s,
         needs_case: granted.needs_case,
+        mode: granted.mode,
         case: granted.case.as_deref(),
         offline_s: granted.offline_s,
     };

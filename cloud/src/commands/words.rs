@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use postern_protocol::policy::Origin;
+use postern_protocol::policy::{Mode, Origin};
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
@@ -18,12 +18,15 @@ pub(super) struct Conditions<'a> {
     pub(super) case: Option<&'a str>,
     /// Seconds for which it holds while the device is cut off; zero for not at all.
     pub(super) offline_s: u32,
+    /// What may be done.
+    pub(super) mode: Mode,
 }
 
 impl Conditions<'_> {
     /// Each condition in words; none for a grant without any.
     pub(super) fn words(&self) -> Option<String> {
-        let mut words = window(self.not_before, self.not_after);
+        let mut words: Vec<String> = self.mode.remark().map(str::to_owned).into_iter().collect();
+        words.extend(window(self.not_before, self.not_after));
         words.extend(
             self.second_factor_s.map(|age| format!("with a second factor not older than {}", span(age))),
         );
@@ -120,14 +123,17 @@ mod tests {
             needs_case: true,
             case: None,
             offline_s: 604_800,
+            mode: Mode::ViewOnly,
         };
         assert_eq!(
             conditions.words().unwrap(),
-            "until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
+            "to look only, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
              days without the cloud"
         );
         conditions = Conditions { not_after: None, second_factor_s: None, needs_case: false, ..conditions };
         conditions.offline_s = 0;
+        assert_eq!(conditions.words().as_deref(), Some("to look only"));
+        conditions.mode = Mode::Full { clipboard: false };
         assert_eq!(conditions.words(), None);
     }
 

@@ -1,6 +1,6 @@
 //! Which devices an edit can affect, so that only those are compiled.
 //!
-//! 1. The two models are compared entity by entity, in what the compiler reads of them: labels, permissions, pages,
+//! 1. The two models are compared entity by entity, in what the compiler reads of them: labels, permissions,
 //!    tenant roles and types of groups lead nowhere.
 //! 2. What changed about a device, its machines, places or account leads to that device.
 //! 3. What changed about people, roles, categories and rules leads to the sources that depend on it, and from there to
@@ -179,7 +179,7 @@ impl<'a> Touched<'a> {
             categories: names(edit.changes(
                 EntityKind::Category,
                 |model| &model.categories,
-                |one| (&one.kinds, &one.services),
+                |one| (&one.kinds, &one.services, &one.pages, one.mode),
             )),
             assignments: names(edit.changes(
                 EntityKind::Assignment,

@@ -8,8 +8,7 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Rules, Secret, Service,
-    Snapshot, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Secret, Service, Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
@@ -272,8 +271,8 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             tunnels: endpoint.service.tunnels,
             idle_s: endpoint.service.idle_s,
             duration_s: endpoint.service.duration_s,
-            view_only: false,
-            rules: Rules::whole(endpoint.service.kind),
+            view_only: endpoint.service.view_only,
+            rules: endpoint.service.rules.clone(),
         };
         needed.map(service).collect()
     }
@@ -320,7 +319,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             second_factor_s: rule.source.second_factor_s,
             needs_case: rule.source.needs_case,
             offline_ok: rule.source.offline,
-            mode: Mode::Full { clipboard: false },
+            mode: self.standing.mode(rule.selected),
             origin: self.origin(rule.source)?,
         })
     }
@@ -397,7 +396,7 @@ mod tests {
             second_factor_s: None,
             needs_case: false,
             offline_ok: false,
-            mode: Mode::ViewOnly,
+            mode: postern_protocol::policy::Mode::ViewOnly,
             origin: 0,
         };
         let case = Case { name: label(), services: Vec::new(), not_before, not_after };

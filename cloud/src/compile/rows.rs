@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{FreshnessRule, Origin};
+use postern_protocol::policy::{FreshnessRule, Mode, Origin};
 use postern_protocol::time::UnixTime;
 
 use super::cases::{ActiveCase, active};
@@ -48,6 +48,8 @@ pub struct Row {
     pub needs_case: bool,
     /// Whether it holds while the device is cut off from the cloud.
     pub offline: bool,
+    /// What may be done, before the service narrows it.
+    pub mode: Mode,
 }
 
 /// What one user is denied on one device, whatever rows grant it.
@@ -262,6 +264,7 @@ impl Standing<'_, '_> {
                 second_factor_s: rule.source.second_factor_s,
                 needs_case: rule.source.needs_case,
                 offline: rule.source.offline,
+                mode: self.mode(rule.selected),
             })
         };
         self.grants().iter().filter_map(row).collect()

@@ -12,15 +12,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::Origin;
+use postern_protocol::policy::{Mode, Origin};
 use postern_protocol::time::UnixTime;
 
 use super::places::{Anchor, Places};
 use super::reach::Reach;
+use super::standing::Endpoint;
 use super::window::{Window, earlier};
 use super::{Enrolled, Roster};
 use crate::model::{
-    Assignment, DeviceGroup, Effect, Entry, Membership, Model, Role, Scope, Selection, Service, Subject,
+    Assignment, Category, DeviceGroup, Effect, Entry, Membership, Model, Role, Scope, Selection, Subject,
 };
 
 /// One thing that allows or denies.
@@ -186,13 +187,26 @@ fn picks_of<'a>(model: &'a Model, role: &'a Role, named: &'a BTreeSet<Name>) -> 
 }
 
 impl<'a> Pick<'a> {
-    /// Whether it selects a service; `local` is the machine's own name for it, without the machine's.
-    pub(super) fn selects(self, model: &Model, local: &Name, service: &Service) -> bool {
+    /// Whether it selects a service or page, by the machine's own name for it, without the machine's. A service that is
+    /// named is named with its pages.
+    pub(super) fn selects(self, model: &Model, endpoint: &Endpoint<'_>) -> bool {
+        let Endpoint { local, page, service, .. } = endpoint;
+        match self {
+            Self::Category(name) => model
+                .categories
+                .get(name)
+                .is_some_and(|category| category.selects(local, page.as_ref(), service)),
+            Self::Service { service: named, .. } => named == *local,
+        }
+    }
+
+    /// What may be done in what it selects.
+    pub(super) fn mode(self, model: &Model) -> Mode {
         match self {
             Self::Category(name) => {
-                model.categories.get(name).is_some_and(|category| category.selects(local, service))
+                model.categories.get(name).map_or(Mode::ViewOnly, |category| category.mode)
             }
-            Self::Service { service: named, .. } => named == local,
+            Self::Service { .. } => Category::MODE,
         }
     }
 

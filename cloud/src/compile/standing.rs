@@ -1,6 +1,7 @@
 //! How matters stand on one device: what every source that reaches it grants there, and what is denied.
 //!
-//! 1. [`Standing::new`] lists the services of the device and of the machines behind it.
+//! 1. [`Standing::new`] lists the services of the device and of the machines behind it, and their pages, each as a
+//!    service of its own.
 //! 2. [`Standing::allow`] resolves one source: its reach, what its categories select within it, and those of its users
 //!    who may reach devices of this account at all.
 //! 3. [`Standing::deny`] adds what is denied to users of what they were granted.
@@ -9,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Mode;
 
 use super::places::Places;
 use super::reach::Reach;
@@ -38,6 +40,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) name: Name,
     /// As its machine or device calls it: what categories select by.
     pub(crate) local: &'a Name,
+    /// The page of that service which this is; none for the service itself.
+    pub(crate) page: Option<Name>,
     pub(crate) machine: Option<&'a Name>,
     pub(crate) service: Cow<'a, Service>,
 }
@@ -153,6 +157,11 @@ impl<'s, 'a> Standing<'s, 'a> {
         self.selections.get(selected).map_or(&[], |selected| &selected.services)
     }
 
+    /// What may be done in a selection.
+    pub(super) fn mode(&self, selected: usize) -> Mode {
+        self.selections.get(selected).map_or(Mode::ViewOnly, |selected| selected.pick.mode(self.model))
+    }
+
     /// The position of what is picked within a reach; none when that is nothing.
     fn select(&mut self, pick: Pick<'a>, reach: &Reach<'a>) -> Option<usize> {
         let key = (pick, reach.clone());
@@ -161,9 +170,8 @@ impl<'s, 'a> Standing<'s, 'a> {
         }
         let reached =
             self.endpoints.iter().enumerate().filter(|(_, endpoint)| reach.contains(endpoint.machine));
-        let picked = reached
-            .filter(|(_, endpoint)| pick.selects(self.model, endpoint.local, &endpoint.service))
-            .map(|(position, _)| position);
+        let picked =
+            reached.filter(|(_, endpoint)| pick.selects(self.model, endpoint)).map(|(position, _)| position);
         let services: Vec<usize> = picked.collect();
         let position = (!services.is_empty()).then_some(self.selections.len());
         if position.is_some() {
@@ -178,29 +186,37 @@ impl<'s, 'a> Standing<'s, 'a> {
     }
 }
 
-/// Every service of a device and of the machines behind it, ascending by name.
+/// Every service of a device and of the machines behind it, and every page of one, ascending by name.
 pub(super) fn endpoints<'a>(model: &'a Model, places: &Places<'a>, device: &Name) -> Vec<Endpoint<'a>> {
     let own = model.devices.get(device).map(|device| &device.services).into_iter().flatten();
-    let mut endpoints: Vec<Endpoint<'a>> = own
-        .map(|(local, service)| Endpoint {
-            name: local.clone(),
-            local,
-            machine: None,
-            service: Cow::Borrowed(service),
-        })
-        .collect();
+    let mut endpoints = Vec::new();
+    for (local, service) in own {
+        with_pages(&mut endpoints, local.clone(), (local, None), Cow::Borrowed(service));
+    }
     for machine in places.machines(device) {
         let Some(body) = model.machines.get(*machine) else { continue };
-        // A name that is too long was refused by the check.
-        endpoints.extend(model.services_of(body).into_iter().filter_map(|(local, service)| {
-            Some(Endpoint {
-                name: Model::service_name(machine, local)?,
-                local,
-                machine: Some(machine),
-                service,
-            })
-        }));
+        for (local, service) in model.services_of(body) {
+            // A name that is too long was refused by the check.
+            let Some(name) = Model::service_name(machine, local) else { continue };
+            with_pages(&mut endpoints, name, (local, Some(machine)), service);
+        }
     }
     endpoints.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     endpoints
+}
+
+/// Adds a service and its pages.
+fn with_pages<'a>(
+    endpoints: &mut Vec<Endpoint<'a>>,
+    name: Name,
+    (local, machine): (&'a Name, Option<&'a Name>),
+    service: Cow<'a, Service>,
+) {
+    let pages = service.pages.iter().filter_map(|(page, body)| {
+        let name = Model::service_name(&name, page)?;
+        let service = Cow::Owned(service.page(body)?);
+        Some(Endpoint { name, local, page: Some(page.clone()), machine, service })
+    });
+    endpoints.extend(pages);
+    endpoints.push(Endpoint { name, local, page: None, machine, service });
 }

@@ -12,19 +12,14 @@ use postern_protocol::time::UnixTime;
 use super::places::Places;
 use super::source::{Extent, Pick, Source};
 use crate::model::{
-    Assignment, Effect, EntityKind, Entry, Essential, Machine, Membership, Model, Permission, Role, Scope,
-    Service, Subject,
+    Assignment, Category, Effect, EntityKind, Entry, Essential, Machine, Membership, Model, Permission, Role,
+    Scope, Subject,
 };
 
 /// Something that grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "warning", rename_all = "snake_case")]
 pub enum Warning {
-    /// The category names pages, which no gate enforces yet.
-    Pages {
-        /// The category.
-        category: Name,
-    },
     /// The category selects no service of any device.
     SelectsNothing {
         /// The category.
@@ -139,9 +134,9 @@ impl Warning {
     #[must_use]
     pub const fn entity(&self) -> (EntityKind, &Name) {
         match self {
-            Self::Pages { category }
-            | Self::SelectsNothing { category }
-            | Self::NamesNothing { category, .. } => (EntityKind::Category, category),
+            Self::SelectsNothing { category } | Self::NamesNothing { category, .. } => {
+                (EntityKind::Category, category)
+            }
             Self::OpensNothing { bearer, .. } | Self::Deprecated { bearer, .. } => bearer.entity(),
             Self::UnknownDeny { entry } | Self::EntryOfNothing { entry } => (EntityKind::Entry, entry),
             Self::UnknownScope { assignment }
@@ -158,10 +153,7 @@ impl fmt::Display for Warning {
         let (kind, name) = self.entity();
         write!(f, "{kind} `{name}`: ")?;
         match self {
-            Self::Pages { .. } => {
-                f.write_str("pages grant nothing: devices cannot yet tell one page of a service from another")
-            }
-            Self::SelectsNothing { .. } => f.write_str("it selects no service of any device"),
+            Self::SelectsNothing { .. } => f.write_str("it selects no service or page of any device"),
             Self::NamesNothing { name, .. } => write!(f, "no device has `{name}`"),
             Self::UnknownScope { .. } => {
                 f.write_str("its scope has a type that this version does not know; it grants nothing")
@@ -241,8 +233,8 @@ impl<'a> Offered<'a> {
         let mut offered = Self { kinds: BTreeSet::new(), services: HashSet::new(), pages: HashSet::new() };
         let of_devices = model.devices.values().flat_map(|device| &device.services);
         let of_machines = model.machines.values().flat_map(|machine| &machine.services);
-        for (name, Service { kind, pages, .. }) in of_devices.chain(of_machines) {
-            offered.add(name, *kind, pages.keys());
+        for (name, service) in of_devices.chain(of_machines) {
+            offered.add(name, service.kind(), service.pages.keys());
         }
         let with_address = |machine: &&'a Machine| machine.address.is_some();
         let built = model.machines.values().filter(with_address).filter_map(|machine| machine.model.as_ref());
@@ -250,10 +242,17 @@ impl<'a> Offered<'a> {
             for (name, template) in
                 model.machine_models.get(built).into_iter().flat_map(|model| &model.services)
             {
-                offered.add(name, template.kind, template.pages.keys());
+                offered.add(name, template.kind(), template.pages.keys());
             }
         }
         offered
+    }
+
+    /// Whether a category selects anything of it.
+    fn has_some_of(&self, category: &Category) -> bool {
+        category.kinds.iter().any(|kind| self.kinds.contains(kind))
+            || category.services.iter().any(|service| self.services.contains(service))
+            || category.pages.iter().any(|page| self.pages.contains(page))
     }
 
     fn add(&mut self, name: &'a Name, kind: Kind, pages: impl Iterator<Item = &'a Name>) {
@@ -266,12 +265,7 @@ impl<'a> Offered<'a> {
 fn categories(model: &Model, offered: &Offered<'_>, warnings: &mut BTreeSet<Warning>) {
     for (name, category) in &model.categories {
         let category_name = || name.clone();
-        if !category.pages.is_empty() {
-            warnings.insert(Warning::Pages { category: category_name() });
-        }
-        let selects = category.kinds.iter().any(|kind| offered.kinds.contains(kind))
-            || category.services.iter().any(|service| offered.services.contains(service));
-        if !category.is_pages_only() && !selects {
+        if !offered.has_some_of(category) {
             warnings.insert(Warning::SelectsNothing { category: category_name() });
         }
         let services = category.services.iter().filter(|service| !offered.services.contains(service));
@@ -375,10 +369,9 @@ fn selects_something<'a>(
     };
     let selects = source.picks.iter().any(|pick| match pick {
         Pick::Service { service, .. } => offered.services.contains(service),
-        Pick::Category(category) => model.categories.get(*category).is_some_and(|category| {
-            category.kinds.iter().any(|kind| offered.kinds.contains(kind))
-                || category.services.iter().any(|service| offered.services.contains(service))
-        }),
+        Pick::Category(category) => {
+            model.categories.get(*category).is_some_and(|category| offered.has_some_of(category))
+        }
     });
     let reaches = match source.extent {
         Extent::Bound(scope) if mentions_unknown(scope) => true,

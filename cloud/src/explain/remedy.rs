@@ -15,8 +15,8 @@ use postern_protocol::policy::{Explanation, Origin, Reason};
 use postern_protocol::time::UnixTime;
 
 use super::place::{Parts, Place};
-use super::source::{Source, sources};
-use crate::model::{Case, CaseSubject, Essential, Model, Permission, Service, Visibility};
+use super::source::{Source, Wanted, sources};
+use crate::model::{Case, CaseSubject, Essential, Model, Permission, Visibility};
 
 /// One change that would bring a denied request nearer to a permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,7 +102,7 @@ pub enum Remedy {
         origin: Origin,
         /// The categories that it opens.
         categories: Vec<Name>,
-        /// Those of them that name a page of the service: a page opens nothing.
+        /// Those of them that name a page of the service: a page opens nothing else.
         pages: Vec<Name>,
     },
     /// What the user has contains the service in the right place and ends before it begins.
@@ -175,8 +175,7 @@ pub(super) struct Matter<'a> {
     pub(super) model: &'a Model,
     pub(super) user: &'a Name,
     pub(super) place: Place<'a>,
-    pub(super) local: &'a Name,
-    pub(super) service: &'a Service,
+    pub(super) wanted: Wanted<'a>,
     pub(super) at: UnixTime,
     pub(super) judgement: &'a Explanation,
 }
@@ -293,7 +292,7 @@ impl Matter<'_> {
         let closed = self.model.devices.get(self.place.device).is_some_and(|device| device.closed);
         let (mut fitting, mut wide, mut narrow) = (Vec::new(), Vec::new(), Vec::new());
         for source in sources(self.model, self.user) {
-            let category = source.selecting(self.model, self.local, self.service);
+            let category = source.selecting(self.model, &self.wanted);
             let parts = Parts::of(self.model, &source.scope, self.place);
             match (category, parts.contain()) {
                 (Some(_), true) => fitting.push(source.origin),
@@ -328,7 +327,9 @@ impl Matter<'_> {
         let categories: Vec<Name> = source.categories().into_iter().cloned().collect();
         let names_page = |category: &&Name| {
             let body = self.model.categories.get(*category);
-            body.is_some_and(|body| body.pages.iter().any(|page| self.service.pages.contains_key(page)))
+            body.is_some_and(|body| {
+                body.pages.iter().any(|page| self.wanted.service.pages.contains_key(page))
+            })
         };
         let pages = categories.iter().filter(names_page).cloned().collect();
         Remedy::Select { origin: source.origin, categories, pages }
@@ -338,7 +339,9 @@ impl Matter<'_> {
     fn selecting(&self) -> Vec<&Name> {
         let categories = self.model.categories.iter();
         categories
-            .filter(|(_, category)| category.selects(self.local, self.service))
+            .filter(|(_, category)| {
+                category.selects(self.wanted.local, self.wanted.page, self.wanted.service)
+            })
             .map(|(name, _)| name)
             .collect()
     }

@@ -23,6 +23,14 @@ enum Picks<'a> {
     Service(&'a Name),
 }
 
+/// A service or a page of one, by the name that its machine or device has for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) local: &'a Name,
+    pub(super) page: Option<&'a Name>,
+    pub(super) service: &'a Service,
+}
+
 /// Through what a source contains a service.
 pub(super) enum Picked<'a> {
     Category(&'a Name),
@@ -82,13 +90,14 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Through what it contains a service, wherever that is.
-    pub(super) fn selecting(&self, model: &Model, local: &Name, service: &Service) -> Option<Picked<'a>> {
+    /// Through what it contains a service or page, wherever that is.
+    pub(super) fn selecting(&self, model: &Model, wanted: &Wanted<'_>) -> Option<Picked<'a>> {
+        let Wanted { local, page, service } = *wanted;
         if let Picks::Service(named) = self.picks {
             return (named == local).then_some(Picked::Itself);
         }
         let selects = |category: &&Name| {
-            model.categories.get(*category).is_some_and(|category| category.selects(local, service))
+            model.categories.get(*category).is_some_and(|category| category.selects(local, page, service))
         };
         self.categories().into_iter().find(selects).map(Picked::Category)
     }

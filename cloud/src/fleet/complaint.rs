@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use postern_protocol::name::NameFault;
+use postern_protocol::policy::PatternFault;
 
 use crate::model::Problem;
 
@@ -146,6 +147,14 @@ pub enum Fault {
         found: Box<str>,
         /// The rule that it breaks.
         fault: NameFault,
+    },
+    /// A path that no rule can have.
+    #[error("{} {fault}", shown(found))]
+    Pattern {
+        /// What stands there.
+        found: Box<str>,
+        /// The rule that it breaks.
+        fault: PatternFault,
     },
     /// A key that means nothing here.
     #[error("this key is unknown here, expected one of {expected}{}", did_you_mean(nearest.as_deref()))]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{DeviceLimits, Kind};
+use postern_protocol::policy::{DeviceLimits, Kind, Mode};
 
 use super::Broken;
 use super::complaint::Fault;
@@ -157,8 +157,32 @@ fn category(reader: &mut Reader<'_>, s: &mut Section) -> Option<Category> {
     let kinds = reader.words(s, "kinds", &Kind::ALL, Kind::word);
     let services = reader.names(s, "services");
     let pages = reader.names(s, "pages");
+    let mode = mode(reader, s);
     let label = reader.label(s, "label");
-    Some(Category { kinds, services, pages, label })
+    Some(Category { kinds, services, pages, mode, label })
+}
+
+fn mode(reader: &mut Reader<'_>, s: &mut Section) -> Mode {
+    let touches = reader.optional_word(s, "mode", &[false, true], mode_word);
+    let at = s.at;
+    let clipboard = reader.optional_flag(s, "clipboard");
+    if (touches, clipboard) == (Some(false), Some(true)) {
+        reader.bad_value(
+            at,
+            s.key("clipboard"),
+            "true",
+            "false, or `mode = \"full\"`: who only looks pastes nothing",
+        );
+    }
+    match touches {
+        Some(false) => Mode::ViewOnly,
+        Some(true) | None => Mode::Full { clipboard: clipboard.unwrap_or(false) },
+    }
+}
+
+/// Whether something may be touched, as a word.
+pub(super) const fn mode_word(touches: bool) -> &'static str {
+    if touches { "full" } else { "view_only" }
 }
 
 fn role(reader: &mut Reader<'_>, s: &mut Section) -> Option<Role> {

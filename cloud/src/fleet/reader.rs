@@ -35,8 +35,20 @@ pub(super) struct Section {
 
 impl Section {
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
-        self.asked.push(key);
+        self.note(key);
         self.fields.remove(key).map(|field| field.node)
+    }
+
+    /// Whether a key stands there.
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.note(key);
+        self.fields.contains_key(key)
+    }
+
+    fn note(&mut self, key: &'static str) {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
     }
 
     pub(super) fn key(&self, key: &str) -> String {
@@ -221,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of words that `parse` knows; none where the key is missing.
-    fn list<T: Ord>(
+    pub(super) fn list<T: Ord>(
         &mut self,
         section: &mut Section,
         key: &'static str,

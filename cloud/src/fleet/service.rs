@@ -1,14 +1,14 @@
-//! Reads services and their pages.
+//! Reads services: where they are and how many may use them. What they let through is read by `rules`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use postern_protocol::name::{Label, Name};
+use postern_protocol::name::Name;
 use postern_protocol::policy::{Kind, Target};
 
 use super::reader::{Reader, Section};
 use super::tree::Node;
-use crate::model::{Page, Service, Template};
+use crate::model::{Service, Template};
 
 impl Reader<'_> {
     /// The services of a device or machine.
@@ -32,9 +32,11 @@ impl Reader<'_> {
         let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
         let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
         let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
+        let view_only = self.flag(s, "view-only");
+        let rules = self.rules(s, kind);
         let pages = self.pages(s);
         self.finish(section);
-        Some(Service { kind: kind?, target: target?, tunnels, idle_s, duration_s, pages })
+        Some(Service { target: target?, tunnels, idle_s, duration_s, view_only, rules: rules?, pages })
     }
 
     /// The services of a machine model.
@@ -50,10 +52,13 @@ impl Reader<'_> {
             let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
             let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
             let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
+            let view_only = self.flag(s, "view-only");
+            let rules = self.rules(s, kind);
             let pages = self.pages(s);
             self.finish(section);
-            if let (Some(kind), Some(port)) = (kind, port) {
-                templates.insert(name, Template { kind, port, tunnels, idle_s, duration_s, pages });
+            if let (Some(rules), Some(port)) = (rules, port) {
+                templates
+                    .insert(name, Template { port, tunnels, idle_s, duration_s, view_only, rules, pages });
             }
         }
         templates
@@ -98,35 +103,8 @@ impl Reader<'_> {
         }
         target.map(|address| Target { ip: address.ip(), port: address.port() })
     }
-
-    fn pages(&mut self, section: &mut Section) -> BTreeMap<Name, Page> {
-        let mut pages = BTreeMap::new();
-        let Some(node) = section.take("page") else { return pages };
-        let path = section.key("page");
-        self.mark(&path, node.at);
-        for (name, node) in self.named(&path, node) {
-            let Some(mut page) = self.section(format!("{path}.{name}"), node) else { continue };
-            let key = page.key("path");
-            match page.take("path") {
-                None => self.missing(&page, "path", EXPECTED_PATH),
-                Some(node) => {
-                    let at = node.at;
-                    if let Some(label) = self.parsed::<Label>(&key, node, EXPECTED_PATH) {
-                        if label.as_str().starts_with('/') {
-                            pages.insert(name, Page { path: label });
-                        } else {
-                            self.bad_value(at, key, label.as_str(), EXPECTED_PATH);
-                        }
-                    }
-                }
-            }
-            self.finish(page);
-        }
-        pages
-    }
 }
 
 const EXPECTED_TARGET: &str = "an address and port on the machine network as text, such as \"192.168.10.20:5900\" (names are not resolved)";
 const EXPECTED_ADDRESS: &str =
     "an address on the machine network as text, such as \"192.168.10.20\" (names are not resolved)";
-const EXPECTED_PATH: &str = "a path as text that begins with `/`";

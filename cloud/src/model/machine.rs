@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::policy::{Kind, Rules, Target};
 
 use super::Model;
 use super::service::{Page, Service};
@@ -46,8 +46,6 @@ pub struct MachineModel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
-    /// What it speaks.
-    pub kind: Kind,
     /// The TCP port, not zero.
     pub port: u16,
     /// Tunnels at the same time.
@@ -56,20 +54,31 @@ pub struct Template {
     pub idle_s: u32,
     /// Seconds after which a tunnel ends in any case.
     pub duration_s: u32,
+    /// Whether everybody only looks.
+    pub view_only: bool,
+    /// What it speaks, and what its gate lets through.
+    pub rules: Rules,
     /// Named paths; HTTP services only.
     pub pages: BTreeMap<Name, Page>,
 }
 
 impl Template {
+    /// What it speaks.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.rules.kind()
+    }
+
     /// The service at an address.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Service {
         Service {
-            kind: self.kind,
             target: Target { ip, port: self.port },
             tunnels: self.tunnels,
             idle_s: self.idle_s,
             duration_s: self.duration_s,
+            view_only: self.view_only,
+            rules: self.rules.clone(),
             pages: self.pages.clone(),
         }
     }

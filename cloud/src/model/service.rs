@@ -1,18 +1,18 @@
 //! Endpoints on the machine network, and the named pages of the HTTP ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::name::Name;
+use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::{Allow, HttpRules, Kind, Pattern, Rules, Target};
+use postern_protocol::wire::text::Text;
 
 /// One endpoint on the machine network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// What it speaks.
-    pub kind: Kind,
     /// Where it is. Only ever read from the model: no client and no machine names an address.
     pub target: Target,
     /// Tunnels at the same time.
@@ -21,6 +21,10 @@ pub struct Service {
     pub idle_s: u32,
     /// Seconds after which a tunnel ends in any case.
     pub duration_s: u32,
+    /// Whether everybody only looks.
+    pub view_only: bool,
+    /// What it speaks, and what its gate lets through.
+    pub rules: Rules,
     /// Named paths; HTTP services only.
     pub pages: BTreeMap<Name, Page>,
 }
@@ -32,12 +36,49 @@ impl Service {
     pub const IDLE_S: u32 = 15 * 60;
     /// Longest duration when the fleet file says nothing else: a working day.
     pub const DURATION_S: u32 = 12 * 3600;
+    /// Who may touch a screen at the same time when the fleet file says nothing else.
+    pub const WRITERS: u16 = 1;
+
+    /// What it speaks.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.rules.kind()
+    }
+
+    /// The service that opens one page and nothing else; none where the service has no pages.
+    #[must_use]
+    pub fn page(&self, page: &Page) -> Option<Self> {
+        let Rules::Http(rules) = &self.rules else { return None };
+        let (rules, pages) = (Rules::Http(page.rules(rules)?), BTreeMap::new());
+        Some(Self { rules, pages, ..self.clone() })
+    }
 }
 
-/// A named path of an HTTP service: a dashboard, a maintenance page.
+/// A named path of an HTTP service with all below it, and what it needs from elsewhere: a dashboard, a maintenance page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
-    /// Its path, beginning with `/`.
-    pub path: Label,
+    /// Its path, without wildcards.
+    pub path: Pattern,
+    /// What may be done there.
+    pub methods: Methods,
+    /// Other paths that are read for it: style sheets, scripts, pictures.
+    pub assets: BTreeSet<Pattern>,
+}
+
+impl Page {
+    /// Its path and everything below; none when that is longer than any pattern.
+    #[must_use]
+    pub fn extent(&self) -> Option<Pattern> {
+        format!("{}/**", self.path.as_str().trim_end_matches('/')).parse().ok()
+    }
+
+    /// The rules of the page: those of its service, with what the page allows and nothing else.
+    fn rules(&self, service: &HttpRules) -> Option<HttpRules> {
+        let own = Allow { path: self.extent()?, methods: self.methods, query: None };
+        let asset = |path: &Pattern| Allow { path: path.clone(), methods: Methods::READ, query: None };
+        let allow: BTreeSet<Allow> = self.assets.iter().map(asset).chain([own]).collect();
+        let start = Text::clean(self.path.as_str());
+        Some(HttpRules { start, allow: allow.into_iter().collect(), ..service.clone() })
+    }
 }

@@ -11,7 +11,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{FreshnessRule, Kind, Target};
+use postern_protocol::policy::{FreshnessRule, Kind, Mode, Rules, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use proptest::prelude::*;
@@ -64,18 +64,19 @@ impl Dice {
 
     fn service(&mut self) -> Service {
         Service {
-            kind: self.kind(),
             target: Target { ip: [10, 0, 0, 1].into(), port: 1 + u16::try_from(self.below(3)).unwrap() },
             tunnels: Service::TUNNELS,
             idle_s: Service::IDLE_S,
             duration_s: Service::DURATION_S,
+            view_only: self.one_in(4),
+            rules: Rules::whole(self.kind()),
             pages: BTreeMap::new(),
         }
     }
 
     fn template(&mut self) -> Template {
-        let Service { kind, target, tunnels, idle_s, duration_s, pages } = self.service();
-        Template { kind, port: target.port, tunnels, idle_s, duration_s, pages }
+        let Service { target, tunnels, idle_s, duration_s, view_only, rules, pages } = self.service();
+        Template { port: target.port, tunnels, idle_s, duration_s, view_only, rules, pages }
     }
 
     fn scope(&mut self) -> Scope {
@@ -203,6 +204,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
             let category = Category {
                 kinds: dice.some(Dice::kind),
                 services: dice.some(|dice| dice.name("s", 3)),
+                mode: if dice.one_in(3) { Mode::ViewOnly } else { Category::MODE },
                 ..Category::default()
             };
             put(&mut model.categories, dice.name("c", 3), keep(gone).then_some(category));

@@ -9,8 +9,14 @@ use postern_cloud::model::{
     Selection, Service, Subject, Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Target};
+use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::{
+    Allow, Credential, DeviceLimits, FreshnessRule, HttpRules, Kind, Mode, PathLog, Pattern, Rules, Scheme,
+    Target, Upstream, VncRules, WebsocketRules,
+};
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::text::Text;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -139,16 +145,90 @@ fn seconds() -> impl Strategy<Value = u32> {
 }
 
 fn pages() -> impl Strategy<Value = BTreeMap<Name, Page>> {
-    let page = "/[ -~]{0,10}".prop_filter_map("no path", |text| Some(Page { path: text.parse().ok()? }));
+    let page = (path(), methods(), proptest::collection::btree_set(pattern(), 0..3));
+    let page = page.prop_map(|(path, methods, assets)| Page { path, methods, assets });
     proptest::collection::btree_map(names(), page, 0..3)
 }
 
+fn path() -> impl Strategy<Value = Pattern> {
+    "(/[a-z0-9-]{1,5}){1,3}/?".prop_map(|text| text.parse().unwrap())
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    "(/[a-z]{1,3}|/\\*){0,3}(/\\*\\*|/)".prop_map(|text| text.parse().unwrap())
+}
+
+fn methods() -> impl Strategy<Value = Methods> {
+    prop_oneof![Just(Methods::READ), (1_u8..0x80).prop_map(|bits| bits.try_into().unwrap())]
+}
+
+fn texts(form: &'static str) -> impl Strategy<Value = Vec<Text>> {
+    proptest::collection::btree_set(form, 0..3)
+        .prop_map(|texts| texts.iter().map(|it| Text::clean(it)).collect())
+}
+
+fn upstream() -> impl Strategy<Value = Upstream> {
+    let pins =
+        proptest::collection::btree_set(any::<[u8; 32]>(), 1..4).prop_map(|pins| pins.into_iter().collect());
+    (option::of("[a-z.]{1,9}(:[0-9]{2})?"), option::of(pins))
+        .prop_map(|(host, tls)| Upstream { host: host.map(|host| Text::clean(&host)), tls })
+}
+
+fn http() -> impl Strategy<Value = HttpRules> {
+    let allow = (pattern(), methods(), option::of(texts("[a-z]{1,4}")))
+        .prop_map(|(path, methods, query)| Allow { path, methods, query });
+    let allow = proptest::collection::btree_set(allow, 1..4).prop_map(|rows| rows.into_iter().collect());
+    let whole = |methods| vec![Allow { path: Pattern::everything(), methods, query: None }];
+    let allow = prop_oneof![Just(whole(Methods::ALL)), Just(whole(Methods::READ)), allow];
+    let scheme = select(vec![Scheme::Basic, Scheme::Digest]);
+    let login = (scheme, "[a-z ]{1,5}", names()).prop_map(|(scheme, user, secret)| Credential {
+        scheme,
+        user: Text::clean(&user),
+        secret,
+    });
+    let log = select(vec![PathLog::Full, PathLog::Prefix, PathLog::None]);
+    (upstream(), path(), allow, option::of(login), any::<bool>(), log).prop_map(
+        |(upstream, start, allow, credential, identity, log)| {
+            let start = Text::clean(start.as_str());
+            HttpRules { upstream, start, allow, credential, identity, log }
+        },
+    )
+}
+
+fn websocket() -> impl Strategy<Value = WebsocketRules> {
+    let paths =
+        proptest::collection::btree_set(pattern(), 0..3).prop_map(|paths| paths.into_iter().collect());
+    let paths = prop_oneof![Just(WebsocketRules::whole().paths), paths];
+    let sizes = prop_oneof![
+        Just((WebsocketRules::FRAME_BYTES, WebsocketRules::MESSAGE_BYTES)),
+        (1_u32..500_000, 0_u32..900_000).prop_map(|(frame, more)| (frame, frame + more)),
+    ];
+    let origin =
+        option::of("https?://[a-z]{1,5}").prop_map(|origin| origin.map(|origin| Text::clean(&origin)));
+    (upstream(), paths, texts("[a-z.]{1,5}"), origin, sizes).prop_map(
+        |(upstream, paths, subprotocols, origin, (frame_bytes, message_bytes))| WebsocketRules {
+            upstream,
+            paths,
+            subprotocols,
+            origin,
+            frame_bytes,
+            message_bytes,
+        },
+    )
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let vnc = (option::of(names()), any::<u16>())
+        .prop_map(|(password, writers)| Rules::Vnc(VncRules { password, writers }));
+    let (http, websocket) = (http().prop_map(Rules::Http), websocket().prop_map(Rules::Websocket));
+    prop_oneof![Just(Rules::Vpn), select(Kind::ALL.to_vec()).prop_map(Rules::whole), vnc, http, websocket]
+}
+
 fn templates() -> impl Strategy<Value = Template> {
-    let kind = select(Kind::ALL.to_vec());
-    (kind, 1_u16.., 1_u16.., seconds(), seconds(), pages()).prop_map(
-        |(kind, port, tunnels, idle_s, duration_s, pages)| {
-            let pages = if kind == Kind::Http { pages } else { BTreeMap::new() };
-            Template { kind, port, tunnels, idle_s, duration_s, pages }
+    (rules(), 1_u16.., 1_u16.., seconds(), seconds(), (any::<bool>(), pages())).prop_map(
+        |(rules, port, tunnels, idle_s, duration_s, (view_only, pages))| {
+            let pages = if rules.kind() == Kind::Http { pages } else { BTreeMap::new() };
+            Template { port, tunnels, idle_s, duration_s, view_only, rules, pages }
         },
     )
 }
@@ -229,7 +309,8 @@ prop_compose! {
         }).collect();
         categories.into_iter().for_each(|(name, (label, kinds, words))| {
             let (kinds, pages) = (kinds.into_iter().collect(), if d.flag() { words.clone() } else { BTreeSet::new() });
-            model.categories.insert(name, Category { kinds, services: words, pages, label });
+            let mode = d.of(&[Category::MODE, Mode::ViewOnly, Mode::WIDEST]);
+            model.categories.insert(name, Category { kinds, services: words, pages, mode, label });
         });
         let known = Known::of(&model);
         machines.into_iter().for_each(|(name, (label, services))| {

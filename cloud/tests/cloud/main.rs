@@ -33,6 +33,7 @@ mod questions;
 mod removal;
 mod review;
 mod roots;
+mod rules;
 mod samples;
 mod secrets;
 mod sign_in;

@@ -33,7 +33,7 @@ fn a_plan_says_for_each_user_what_is_gained_and_lost_under_which_conditions() {
                jana gains plc on mill-1, from 2026-09-28T06:00:00Z, until 2026-10-31T23:00:00Z, also for up to 7 days without the cloud\n  \
                jana gains plc on mill-1, until 2026-09-14T06:00:00Z, also for up to 7 days without the cloud\n  \
                jana gains plc on pack-2, until 2026-10-31T23:00:00Z, also for up to 7 days without the cloud\n  \
-               lena gains plc on pack-1\n  \
+               lena gains plc, web.machine-info on pack-1\n  \
                tom gains plc on pack-2\n  \
                tom gains plc on pack-3, until 2026-12-31T23:00:00Z\n"
         ),
@@ -87,7 +87,7 @@ fn a_longer_window_or_budget_is_a_gain_of_those_whom_it_lets_in_for_longer() {
     let (code, told) = cloud.code(&["apply", &sample("direct-sales")]);
     assert_eq!(code, 4);
     assert!(
-        told.contains("1 user gains:\n  bea gains hmi on saw-1, also for up to 3 days without"),
+        told.contains("1 user gains:\n  bea gains hmi on saw-1, to look only, also for up to 3 days without"),
         "{told}"
     );
     // A window is everybody's.
@@ -95,7 +95,7 @@ fn a_longer_window_or_budget_is_a_gain_of_those_whom_it_lets_in_for_longer() {
     assert_eq!(code, 4);
     assert!(
         told.contains(
-            "4 users gain:\n  bea gains hmi on saw-1, for 2h after the last word of the cloud, also for up to 36h \
+            "4 users gain:\n  bea gains hmi on saw-1, for 2h after the last word of the cloud, to look only, also for up to 36h \
              without the cloud\n  eva gains hmi on saw-1, for 2h after the last word of the cloud\n"
         ),
         "{told}"

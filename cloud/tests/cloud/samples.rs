@@ -6,7 +6,8 @@ use postern_cloud::compile::{Warning, warnings};
 use postern_cloud::model::{SERVICE_MANAGER_ENDS, Visibility};
 use postern_cloud::visibility::visible_devices;
 use postern_protocol::name::Name;
-use postern_protocol::policy::Reason;
+use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::{Allow, Mode, Reason, Rules};
 use postern_protocol::time::UnixTime;
 
 use crate::gate::{Gate, NOW};
@@ -39,6 +40,18 @@ fn direct_sales_operators_see_their_machine_and_not_the_one_beside_it() {
 }
 
 #[test]
+fn direct_sales_who_operates_the_saw_for_a_season_looks_and_does_not_touch() {
+    let gate = Gate::of_sample("direct-sales");
+    let grants = |device: &str| {
+        gate.index(device).snapshot().grants.iter().map(|grant| grant.mode).collect::<Vec<_>>()
+    };
+    let touch = Mode::Full { clipboard: false };
+    let (saw, press) = (grants("saw-1"), grants("press-9"));
+    assert_eq!(saw.iter().filter(|mode| **mode == Mode::ViewOnly).count(), 1);
+    assert!(saw.contains(&touch) && press.iter().all(|mode| *mode == touch), "{saw:?} {press:?}");
+}
+
+#[test]
 fn direct_sales_support_gets_web_pages_and_live_values_and_no_screen() {
     let gate = Gate::of_sample("direct-sales");
     assert_eq!(gate.reachable("sam"), ["press-7/live", "press-7/web", "saw-1/web"]);
@@ -59,12 +72,14 @@ fn partner_channel_engineers_reach_everything_and_partners_nothing() {
         "dairy-gate/robot-1.hmi",
         "dairy-gate/robot-1.plc",
         "dairy-gate/robot-1.web",
+        "dairy-gate/robot-1.web.maintenance",
         "dairy-gate/robot-2.hmi",
         "dairy-gate/robot-2.plc",
         "dairy-gate/robot-2.web",
         "mill-gate/robot-3.hmi",
         "mill-gate/robot-3.plc",
         "mill-gate/robot-3.web",
+        "mill-gate/robot-3.web.maintenance",
     ];
     assert_eq!(gate.reachable("ines"), all);
     for user in ["mona", "paul", "dirk", "mark"] {
@@ -89,26 +104,41 @@ fn partner_channel_machines_have_the_services_of_their_model_at_their_own_addres
             "robot-1.hmi 10.1.0.20:5900",
             "robot-1.plc 10.1.0.20:102",
             "robot-1.web 10.1.0.20:80",
+            "robot-1.web.maintenance 10.1.0.20:80",
             "robot-2.hmi 10.1.0.31:5901",
             "robot-2.plc 10.1.0.30:102",
-            "robot-2.web 10.1.0.30:80",
+            "robot-2.web 10.1.0.31:80",
         ]
     );
 }
 
 #[test]
-fn partner_channel_a_page_without_its_service_opens_nothing_and_is_reported() {
+fn partner_channel_a_page_is_the_page_and_not_its_service() {
     let gate = Gate::of_sample("partner-channel");
-    assert_eq!(gate.asks("paul", "dairy-gate", "robot-1.web"), Err(Reason::NoGrant));
+    assert_eq!(
+        gate.reachable("tara"),
+        ["dairy-gate/robot-1.web.maintenance", "mill-gate/robot-3.web.maintenance"]
+    );
+    assert_eq!(gate.asks("tara", "dairy-gate", "robot-1.web"), Err(Reason::NoGrant));
+    let index = gate.index("dairy-gate");
+    let services = &index.snapshot().services;
+    let page = services.iter().find(|service| service.name.as_str() == "robot-1.web.maintenance").unwrap();
+    assert_eq!(SocketAddr::from(page.target), "10.1.0.20:80".parse().unwrap());
+    let Rules::Http(rules) = &page.rules else { panic!("{:?}", page.rules) };
+    let allow = |path: &str| Allow { path: path.parse().unwrap(), methods: Methods::READ, query: None };
+    assert_eq!(rules.allow, [allow("/maintenance/**"), allow("/static/**")]);
+    assert_eq!(rules.start.as_str(), "/maintenance");
 }
 
 #[test]
-fn partner_channel_a_partner_whose_role_gets_the_service_as_well_would_enter() {
-    // The twin: what keeps Paul out is the missing category and nothing else.
+fn partner_channel_a_page_that_has_no_service_behind_it_yields_no_access() {
+    // The second robot has a web server of its own, without that page.
     let mut gate = Gate::of_sample("partner-channel");
-    let role = gate.model.roles.get_mut("partner-maintenance").unwrap();
-    role.categories.insert("everything".parse().unwrap());
-    assert_eq!(gate.asks("paul", "dairy-gate", "robot-1.web"), Ok(()));
+    assert_eq!(gate.asks("tara", "dairy-gate", "robot-2.web.maintenance"), Err(Reason::NoGrant));
+    assert_eq!(gate.asks("tara", "dairy-gate", "robot-2.web"), Err(Reason::NoGrant));
+    // The twin: with the model's web server it has the page.
+    gate.model.machines.get_mut("robot-2").unwrap().services.remove("web");
+    assert_eq!(gate.asks("tara", "dairy-gate", "robot-2.web.maintenance"), Ok(()));
 }
 
 #[test]
@@ -122,7 +152,7 @@ fn partner_channel_operators_see_their_own_robot() {
 #[test]
 fn divisions_engineers_enter_what_is_allocated_and_of_their_own_customer() {
     let gate = Gate::of_sample("divisions");
-    assert_eq!(gate.reachable("lena"), ["pack-1/plc"]);
+    assert_eq!(gate.reachable("lena"), ["pack-1/plc", "pack-1/web.machine-info"]);
     // Allocated, of another customer; own customer, not allocated; neither.
     for (device, service) in [("pack-3", "plc"), ("pack-2", "plc"), ("mill-1", "plc"), ("pack-1", "web")] {
         assert_eq!(gate.asks("lena", device, service), Err(Reason::NoGrant), "{device}");
@@ -342,12 +372,9 @@ fn nested_customers_a_closed_device_opens_nothing_until_it_is_opened() {
 }
 
 #[test]
-fn samples_are_reported_for_their_pages_and_for_nothing_else() {
-    let reported = |name: &str| warnings(&Gate::of_sample(name).model).into_iter().collect::<Vec<_>>();
-    let pages = |category: &str| Warning::Pages { category: category.parse().unwrap() };
-    assert_eq!(reported("partner-channel"), [pages("maintenance")]);
-    assert_eq!(reported("divisions"), [pages("machine-info")]);
-    for clean in ["direct-sales", "sites", "nested-customers", "plant/fleet"] {
-        assert_eq!(reported(clean), [], "{clean}");
+fn samples_are_reported_for_nothing() {
+    for name in ["direct-sales", "partner-channel", "divisions", "sites", "nested-customers", "plant/fleet"] {
+        let reported: Vec<Warning> = warnings(&Gate::of_sample(name).model).into_iter().collect();
+        assert_eq!(reported, [], "{name}");
     }
 }

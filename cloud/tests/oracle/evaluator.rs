@@ -1,6 +1,6 @@
 //! Says straight from the model who may use what: nothing but loops over everything that the model contains.
 //!
-//! 1. [`services`]: what is behind a device, its own services and those of its machines.
+//! 1. [`services`]: what is behind a device, its own services and those of its machines, and every page of them.
 //! 2. [`allowances`]: every reason to let one user use one service there, each with its own conditions.
 //! 3. [`vetoes`]: every reason not to, whatever the allowances say.
 //! 4. [`may`]: the verdict, in the order of the reasons.
@@ -16,7 +16,7 @@ use postern_cloud::model::{
     CaseSubject, Effect, Essential, Model, Role, Scope, Selection, Service, Subject, Visibility,
 };
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Origin, Reason};
+use postern_protocol::policy::{Mode, Origin, Reason, Rules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
@@ -39,6 +39,8 @@ pub(crate) struct Question {
     /// The first second in which its budget for that is used up.
     pub(crate) offline_until: UnixTime,
     pub(crate) open: Open,
+    /// Whether the caller wishes for no more than to look.
+    pub(crate) view_only: bool,
 }
 
 /// Tunnels that are open already.
@@ -47,24 +49,28 @@ pub(crate) struct Open {
     pub(crate) on_device: u32,
     pub(crate) by_user: u32,
     pub(crate) on_service: u32,
+    /// Those of them that may touch.
+    pub(crate) writing: u32,
 }
 
 /// Yes or no, and every rule on which that may rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Until when, and the origins of the allowances that hold longest.
-    Permitted { until: UnixTime, because: BTreeSet<Origin> },
+    /// What may be done, until when, and the origins of the allowances that let do most and of these hold longest.
+    Permitted { mode: Mode, until: UnixTime, because: BTreeSet<Origin> },
     /// Why not, and the origins of what came furthest or forbids; empty when no rule is in play.
     Denied { reason: Reason, because: BTreeSet<Origin> },
 }
 
-/// One service behind a device.
+/// One service behind a device, or one page of a service.
 pub(crate) struct Place<'a> {
     /// Its name on the device.
     pub(crate) name: String,
     /// Its own name.
     pub(crate) local: &'a Name,
     pub(crate) machine: Option<&'a Name>,
+    /// The page that it is, by its own name.
+    pub(crate) page: Option<Name>,
     pub(crate) service: Cow<'a, Service>,
 }
 
@@ -77,6 +83,8 @@ pub(crate) struct Allowance {
     pub(crate) needs_case: bool,
     /// Whether it is marked for work without the cloud.
     pub(crate) offline: bool,
+    /// What the category lets do; a service that is named by itself is fully there, without the clipboard.
+    pub(crate) mode: Mode,
     pub(crate) origin: Origin,
 }
 
@@ -127,17 +135,22 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     for begins in vetoes.iter().filter_map(|veto| veto.from).filter(|from| now < *from) {
         until = until.min(begins);
     }
-    let (longest, because) = match best(model, question, place, &allowances) {
+    let ((mode, longest), because) = match best(model, question, place, &allowances) {
         Ok(best) => best,
         Err((reason, because)) => return Verdict::Denied { reason, because },
     };
     let room = question.open.on_service < u32::from(place.service.tunnels)
         && question.open.by_user < u32::from(device.limits.tunnels_per_user)
         && question.open.on_device < u32::from(device.limits.tunnels);
-    if !room {
+    // At a screen a few may touch and all may look.
+    let seated = match (&place.service.rules, mode) {
+        (Rules::Vnc(screen), Mode::Full { .. }) => question.open.writing < u32::from(screen.writers),
+        _ => true,
+    };
+    if !room || !seated {
         return Verdict::Denied { reason: Reason::Concurrency, because };
     }
-    Verdict::Permitted { until: until.min(longest), because }
+    Verdict::Permitted { mode, until: until.min(longest), because }
 }
 
 /// Whether a device knows a veto of a service that the user is allowed by nothing: because it beats something else
@@ -154,24 +167,29 @@ fn is_told_of(model: &Model, roster: &Roster, question: &Question, place: &Place
     is_used && beats_another
 }
 
-/// The allowances that hold longest, or the reason of those that came furthest.
+/// What may be done, and until when; in this order one is better than another.
+type Best = (Mode, UnixTime);
+
+/// The allowances that let do most, and of these those that hold longest; or the reason of those that came furthest.
 fn best(
     model: &Model,
     question: &Question,
     place: &Place<'_>,
     allowances: &[Allowance],
-) -> Result<(UnixTime, BTreeSet<Origin>), (Reason, BTreeSet<Origin>)> {
-    let mut held: Option<(UnixTime, BTreeSet<Origin>)> = None;
+) -> Result<(Best, BTreeSet<Origin>), (Reason, BTreeSet<Origin>)> {
+    let mut held: Option<(Best, BTreeSet<Origin>)> = None;
     // Whatever is allowed comes further than nothing.
     let mut failed: Option<(Reason, BTreeSet<Origin>)> = None;
     for allowance in allowances {
-        match holds_until(model, question, place, allowance) {
-            Ok(until) => match &mut held {
-                Some((longest, because)) if *longest == until => {
+        let looks = question.view_only || place.service.view_only;
+        let mode = if looks { Mode::ViewOnly } else { allowance.mode };
+        match holds_until(model, question, place, allowance).map(|until| (mode, until)) {
+            Ok(good) => match &mut held {
+                Some((best, because)) if *best == good => {
                     because.insert(allowance.origin.clone());
                 }
-                Some((longest, _)) if until < *longest => {}
-                Some(_) | None => held = Some((until, [allowance.origin.clone()].into())),
+                Some((best, _)) if good < *best => {}
+                Some(_) | None => held = Some((good, [allowance.origin.clone()].into())),
             },
             Err(reason) => match &mut failed {
                 Some((furthest, because)) if *furthest == reason => {
@@ -270,6 +288,7 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
                 name: local.to_string(),
                 local,
                 machine: None,
+                page: None,
                 service: Cow::Borrowed(service),
             });
         }
@@ -277,7 +296,8 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
     for (machine, body) in model.machines.iter().filter(|(_, machine)| machine.device == *device) {
         for (local, service) in &body.services {
             let name = format!("{machine}.{local}");
-            places.push(Place { name, local, machine: Some(machine), service: Cow::Borrowed(service) });
+            let service = Cow::Borrowed(service);
+            places.push(Place { name, local, machine: Some(machine), page: None, service });
         }
         let template = body.model.as_ref().and_then(|name| model.machine_models.get(name));
         let (Some(template), Some(ip)) = (template, body.address) else { continue };
@@ -285,11 +305,32 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
             // The machine's own service of that name takes its place.
             if !body.services.contains_key(local) {
                 let (name, service) = (format!("{machine}.{local}"), Cow::Owned(service.at(ip)));
-                places.push(Place { name, local, machine: Some(machine), service });
+                places.push(Place { name, local, machine: Some(machine), page: None, service });
             }
         }
     }
+    let mut pages = Vec::new();
+    for place in &places {
+        for page in place.service.pages.keys() {
+            pages.push(Place {
+                name: format!("{}.{page}", place.name),
+                local: place.local,
+                machine: place.machine,
+                page: Some(page.clone()),
+                service: place.service.clone(),
+            });
+        }
+    }
+    places.extend(pages);
     places
+}
+
+/// What reaches the machine through a page: all below its path by its methods, and its assets to be read.
+pub(crate) fn allowed_of_page(place: &Place<'_>) -> Option<BTreeSet<(String, u8)>> {
+    let page = place.service.pages.get(place.page.as_ref()?)?;
+    let below = format!("{}/**", page.path.as_str().trim_end_matches('/'));
+    let assets = page.assets.iter().map(|asset| (asset.to_string(), 0b11));
+    Some(assets.chain([(below, page.methods.into())]).collect())
 }
 
 /// Every reason to let a user use a service.
@@ -316,13 +357,14 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
         if !covers(model, &assignment.scope, device, place) {
             continue;
         }
-        for _ in categories.iter().filter(|category| contains(model, category, place)) {
+        for category in categories.iter().filter(|category| contains(model, category, place)) {
             found.push(Allowance {
                 from: assignment.from,
                 until: earliest([assignment.until, ends, role.ends]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case || assignment.needs_case,
                 offline: is_marked(model, &assignment.role, assignment.offline),
+                mode: model.categories[category].mode,
                 origin: Origin::Assignment {
                     assignment: label(name),
                     role: label(&assignment.role),
@@ -338,13 +380,14 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
         let Some((role, categories)) = role(model, &membership.role, &membership.categories) else {
             continue;
         };
-        for _ in categories.iter().filter(|category| contains(model, category, place)) {
+        for category in categories.iter().filter(|category| contains(model, category, place)) {
             found.push(Allowance {
                 from: None,
                 until: earliest([membership.until, role.ends, None]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case,
                 offline: is_marked(model, &membership.role, membership.offline),
+                mode: model.categories[category].mode,
                 origin: Origin::Membership { group: label(name), role: label(&membership.role) },
             });
         }
@@ -362,6 +405,10 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 second_factor_s: entry.second_factor_s,
                 needs_case: false,
                 offline: entry.offline,
+                mode: match &entry.selection {
+                    Selection::Category(category) => model.categories[category].mode,
+                    Selection::Service(_) => Mode::Full { clipboard: false },
+                },
                 origin: Origin::Entry { entry: label(name) },
             });
         }
@@ -465,10 +512,12 @@ fn selects(model: &Model, selection: &Selection, place: &Place<'_>) -> bool {
     }
 }
 
-/// Whether a category contains a service: by its kind or its own name. A page contains none.
+/// Whether a category contains a service with its pages, by its kind or its own name; or a page alone, by its own.
 fn contains(model: &Model, category: &Name, place: &Place<'_>) -> bool {
     model.categories.get(category).is_some_and(|category| {
-        category.kinds.contains(&place.service.kind) || category.services.contains(place.local)
+        category.kinds.contains(&place.service.kind())
+            || category.services.contains(place.local)
+            || place.page.as_ref().is_some_and(|page| category.pages.contains(page))
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::fleet;
 use postern_cloud::model::Model;
-use postern_protocol::policy::{Freshness, Reason};
+use postern_protocol::policy::{Freshness, Mode, Reason};
 use postern_protocol::time::UnixTime;
 
 use crate::evaluator::{Open, Question, Verdict, may};
@@ -50,7 +50,7 @@ from = 2027-01-01T00:00:00Z
 fn the_evaluator_lets_in_who_is_allowed_and_says_until_when() {
     let verdict = asked("ada-0", "press.hmi", HOUR);
     let because = allowed_by("service");
-    assert_eq!(verdict, Verdict::Permitted { until: at(HOUR + 8 * 3600), because });
+    assert_eq!(verdict, Verdict::Permitted { mode: TOUCH, until: at(HOUR + 8 * 3600), because });
 }
 
 #[test]
@@ -68,7 +68,10 @@ fn the_evaluator_lets_a_denying_entry_beat_every_allowance() {
     assert_eq!(reason(verdict), Reason::NoGrant);
     let other = "[entry.stop]\nuser = \"ada-0\"\neffect = \"deny\"\nservice = \"web\"\n";
     let verdict = ask(&format!("{FLEET}{other}"), "ada-0", "press.hmi", HOUR);
-    assert_eq!(verdict, Verdict::Permitted { until: at(HOUR + 8 * 3600), because: allowed_by("service") });
+    assert_eq!(
+        verdict,
+        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 8 * 3600), because: allowed_by("service") }
+    );
 }
 
 #[test]
@@ -78,13 +81,31 @@ fn the_evaluator_lets_in_without_the_cloud_who_is_marked_until_the_budget_is_use
     let stale = |until| Freshness { fresh_until: at(HOUR), offline_until: at(until) };
     let asked = |fleet: &str, heard| ask_when(fleet, "ada-0", "press.hmi", HOUR, heard);
     let because = allowed_by("service");
-    assert_eq!(asked(&marked, stale(HOUR + 9)), Verdict::Permitted { until: at(HOUR + 9), because });
+    assert_eq!(
+        asked(&marked, stale(HOUR + 9)),
+        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 9), because }
+    );
     assert_eq!(reason(asked(&marked, stale(HOUR))), Reason::PolicyStale);
     assert_eq!(reason(asked(&narrowed, stale(HOUR + 9))), Reason::PolicyStale);
     assert_eq!(reason(asked(FLEET, stale(HOUR + 9))), Reason::PolicyStale);
     let fresh = Freshness { fresh_until: at(HOUR + 1), offline_until: at(HOUR + 9) };
     let because = allowed_by("service");
-    assert_eq!(asked(FLEET, fresh), Verdict::Permitted { until: at(HOUR + 1), because });
+    assert_eq!(asked(FLEET, fresh), Verdict::Permitted { mode: TOUCH, until: at(HOUR + 1), because });
+}
+
+#[test]
+fn the_evaluator_lets_who_may_look_only_look_and_gives_a_page_without_its_service() {
+    let looking = FLEET.replace("kinds = [\"vnc\"]\n", "kinds = [\"vnc\"]\nmode = \"view_only\"\n");
+    let Verdict::Permitted { mode, .. } = ask(&looking, "ada-0", "press.hmi", HOUR) else { panic!("denied") };
+    assert_eq!(mode, Mode::ViewOnly);
+    let paged = FLEET.replace("kinds = [\"vnc\"]\n", "pages = [\"panel\"]\n").replace(
+        "[machine.press]\n",
+        "[device.router.service.web.page.panel]\npath = \"/panel\"\n[machine.press]\n",
+    );
+    let Verdict::Permitted { mode, .. } = ask(&paged, "ada-0", "web.panel", HOUR) else { panic!("denied") };
+    assert_eq!(mode, TOUCH);
+    assert_eq!(reason(ask(&paged, "ada-0", "web", HOUR)), Reason::NoGrant);
+    assert_eq!(reason(ask(FLEET, "ada-0", "web.panel", HOUR)), Reason::NoGrant);
 }
 
 #[test]
@@ -130,6 +151,7 @@ fn ask_when(fleet: &str, user: &str, service: &str, after: u64, heard: Freshness
         fresh_until: heard.fresh_until,
         offline_until: heard.offline_until,
         open: Open::default(),
+        view_only: false,
     };
     may(&model, &roster, &question)
 }
@@ -151,3 +173,4 @@ fn at(after: u64) -> UnixTime {
 }
 
 const HOUR: u64 = 3600;
+const TOUCH: Mode = Mode::Full { clipboard: false };

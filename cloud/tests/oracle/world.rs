@@ -19,7 +19,8 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Target};
+use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Mode, Rules, Target, VncRules};
 use postern_protocol::time::UnixTime;
 
 use crate::dice::Dice;
@@ -127,11 +128,12 @@ fn machines(model: &mut Model, dice: &mut Dice) {
             if dice.percent(40) {
                 let service = service(dice, number, position);
                 let template = Template {
-                    kind: service.kind,
                     port: service.target.port,
                     tunnels: service.tunnels,
                     idle_s: service.idle_s,
                     duration_s: service.duration_s,
+                    view_only: service.view_only,
+                    rules: service.rules,
                     pages: service.pages,
                 };
                 services.insert(parsed(local), template);
@@ -221,14 +223,22 @@ fn service(dice: &mut Dice, block: usize, position: usize) -> Service {
     let port = u16::try_from(1000 + 10 * block + position).unwrap();
     let mut pages = BTreeMap::new();
     if kind == Kind::Http && dice.percent(30) {
-        pages.insert(parsed("panel"), Page { path: "/panel".parse().unwrap() });
+        let assets = dice.some(&["/static/**".parse().unwrap()], 50);
+        let methods = if dice.percent(50) { Methods::READ } else { Methods::ALL };
+        pages.insert(parsed("panel"), Page { path: "/panel".parse().unwrap(), methods, assets });
     }
+    let writers = u16::try_from(dice.within(0, 2)).unwrap();
+    let rules = match kind {
+        Kind::Vnc => Rules::Vnc(VncRules { password: None, writers }),
+        Kind::Vpn | Kind::Http | Kind::Websocket => Rules::whole(kind),
+    };
     Service {
-        kind,
         target: Target { ip: ip(block), port },
         tunnels: u16::try_from(dice.within(1, 3)).unwrap(),
         idle_s: 600,
         duration_s: 3600,
+        view_only: dice.percent(15),
+        rules,
         pages,
     }
 }
@@ -289,6 +299,7 @@ fn category(dice: &mut Dice) -> Category {
         kinds: dice.some(&Kind::ALL, 45),
         services: dice.some(&locals, 20),
         pages: dice.some(&[parsed("panel")], 20),
+        mode: *dice.pick(&[Mode::ViewOnly, Category::MODE, Category::MODE, Mode::WIDEST]).unwrap(),
         label: hidden(),
     }
 }

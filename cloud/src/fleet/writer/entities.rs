@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::Mode;
 
+use super::super::entities::mode_word;
 use super::{Writer, scope, span};
 use crate::model::{
     Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, EntityKind, Entry, Machine,
-    MachineModel, Page, Role, Scope, ScopeNode, Selection, Service, Subject, User, UserGroup,
+    MachineModel, Role, Scope, ScopeNode, Selection, Service, Subject, User, UserGroup,
 };
 
 impl Writer {
@@ -54,9 +56,11 @@ impl Writer {
         for (service, template) in &model.services {
             let path = [EntityKind::MachineModel.word(), name.as_str(), "service", service.as_str()];
             self.header(&path);
-            self.text("kind", template.kind.word());
+            self.text("kind", template.kind().word());
             self.line("port", &template.port.to_string());
             self.bounds(template.tunnels, template.idle_s, template.duration_s);
+            self.flag("view-only", template.view_only);
+            self.rules(&template.rules);
             self.pages(&path, &template.pages);
         }
     }
@@ -84,9 +88,11 @@ impl Writer {
         for (service, body) in services {
             let path = [kind.word(), name.as_str(), "service", service.as_str()];
             self.header(&path);
-            self.text("kind", body.kind.word());
+            self.text("kind", body.kind().word());
             self.text("target", std::net::SocketAddr::from(body.target));
             self.bounds(body.tunnels, body.idle_s, body.duration_s);
+            self.flag("view-only", body.view_only);
+            self.rules(&body.rules);
             self.pages(&path, &body.pages);
         }
     }
@@ -95,14 +101,6 @@ impl Writer {
         self.number("tunnels", tunnels, Service::TUNNELS);
         self.span("idle", idle_s, Service::IDLE_S);
         self.span("duration", duration_s, Service::DURATION_S);
-    }
-
-    fn pages(&mut self, service: &[&str], pages: &BTreeMap<Name, Page>) {
-        for (name, page) in pages {
-            let path: Vec<&str> = service.iter().copied().chain(["page", name.as_str()]).collect();
-            self.header(&path);
-            self.text("path", &page.path);
-        }
     }
 
     pub(super) fn scope_node(&mut self, node: &ScopeNode) {
@@ -117,6 +115,10 @@ impl Writer {
         self.texts("kinds", category.kinds.iter().map(|kind| kind.word()));
         self.texts("services", &category.services);
         self.texts("pages", &category.pages);
+        match category.mode {
+            Mode::ViewOnly => self.text("mode", mode_word(false)),
+            Mode::Full { clipboard } => self.flag("clipboard", clipboard),
+        }
     }
 
     pub(super) fn role(&mut self, role: &Role) {

@@ -1,12 +1,14 @@
 //! Checks devices, machines and machine models: owners, addresses, and the names of services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Rules};
 
 use super::{Check, Entity, Problem};
-use crate::model::{EntityKind, Machine, Model};
+use crate::model::{EntityKind, Machine, Model, Page};
 
 impl Model {
     /// The name under which a machine's service is known on its device.
@@ -22,7 +24,7 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::MachineModel, name);
             self.known(entity, "account", EntityKind::Account, &model.account);
             for (service, template) in &model.services {
-                self.pages(entity, service, template.kind, template.pages.is_empty());
+                self.rules(entity, service, &template.rules, &template.pages);
             }
         }
     }
@@ -32,7 +34,17 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::Device, name);
             self.known(entity, "account", EntityKind::Account, &device.account);
             for (service, body) in &device.services {
-                self.pages(entity, service, body.kind, body.pages.is_empty());
+                self.rules(entity, service, &body.rules, &body.pages);
+            }
+            let plain: BTreeSet<&Name> = device.services.keys().collect();
+            let mut taken = BTreeSet::new();
+            for (service, body) in &device.services {
+                for page in body.pages.keys() {
+                    let Some(full) = self.page_name(entity, service, (service, page)) else { continue };
+                    if plain.contains(&full) || !taken.insert(full.clone()) {
+                        self.same_service(entity, format_args!("service.{service}.page.{page}"), name, full);
+                    }
+                }
             }
         }
         let mut taken = BTreeSet::new();
@@ -40,8 +52,8 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::Machine, name);
             self.known(entity, "device", EntityKind::Device, &machine.device);
             for (service, body) in &machine.services {
-                self.pages(entity, service, body.kind, body.pages.is_empty());
-                self.service_of_machine(name, machine, service, &mut taken);
+                self.rules(entity, service, &body.rules, &body.pages);
+                self.service_of_machine(name, machine, (service, &body.pages), &mut taken);
             }
             self.model_of_machine(name, machine, &mut taken);
         }
@@ -66,8 +78,12 @@ impl<'a> Check<'a> {
             let (model, device) = (model_name.clone(), machine.device.clone());
             self.fault(entity, "model", Problem::ForeignModel { model, account, device, owner });
         }
-        let inherited: Vec<&Name> =
-            model.services.keys().filter(|service| !machine.services.contains_key(*service)).collect();
+        let inherited: Vec<(&Name, &BTreeMap<Name, Page>)> = model
+            .services
+            .iter()
+            .filter(|(service, _)| !machine.services.contains_key(*service))
+            .map(|(service, template)| (service, &template.pages))
+            .collect();
         if machine.address.is_none() && !inherited.is_empty() {
             self.fault(entity, "model", Problem::NoAddress { model: model_name.clone() });
         }
@@ -76,18 +92,30 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn pages(&mut self, entity: Entity<'_>, service: &Name, kind: Kind, none: bool) {
-        if kind != Kind::Http && !none {
-            self.fault(entity, format_args!("service.{service}.page"), Problem::PagesOf { kind });
+    /// What a device would refuse must not be published.
+    fn rules(&mut self, entity: Entity<'_>, service: &Name, rules: &Rules, pages: &BTreeMap<Name, Page>) {
+        if rules.kind() != Kind::Http && !pages.is_empty() {
+            let problem = Problem::PagesOf { kind: rules.kind() };
+            self.fault(entity, format_args!("service.{service}.page"), problem);
+        }
+        if let Err(fault) = rules.check_form() {
+            self.fault(entity, format_args!("service.{service}"), Problem::Rules { fault });
+        }
+        for (name, page) in pages {
+            if page.assets.len() >= limits::ALLOWS || page.extent().is_none() {
+                let problem =
+                    Problem::LargePage { assets: limits::ALLOWS - 1, bytes: limits::PATTERN_BYTES - 3 };
+                self.fault(entity, format_args!("service.{service}.page.{name}"), problem);
+            }
         }
     }
 
-    /// `a` with `b.c` and `a.b` with `c` would both be `a.b.c`.
+    /// `a` with `b.c` and `a.b` with `c` would both be `a.b.c`; so would a page of one be another's service.
     fn service_of_machine(
         &mut self,
         name: &Name,
         machine: &'a Machine,
-        service: &Name,
+        (service, pages): (&Name, &BTreeMap<Name, Page>),
         taken: &mut BTreeSet<(&'a Name, Name)>,
     ) {
         let entity = (EntityKind::Machine, name);
@@ -97,11 +125,47 @@ impl<'a> Check<'a> {
             return;
         };
         let device = &machine.device;
-        let own = self.model.devices.get(device).is_some_and(|device| device.services.contains_key(&full));
-        if own || !taken.insert((device, full.clone())) {
-            let problem = Problem::SameService { device: device.clone(), service: full };
-            self.fault(entity, format_args!("service.{service}"), problem);
+        if self.is_of_device(device, &full) || !taken.insert((device, full.clone())) {
+            self.same_service(entity, format_args!("service.{service}"), device, full.clone());
         }
+        for page in pages.keys() {
+            let Some(full) = self.page_name(entity, service, (&full, page)) else { continue };
+            if self.is_of_device(device, &full) || !taken.insert((device, full.clone())) {
+                self.same_service(entity, format_args!("service.{service}.page.{page}"), device, full);
+            }
+        }
+    }
+
+    /// Whether a device has a service of its own, or a page of one, under this name.
+    fn is_of_device(&self, device: &Name, full: &Name) -> bool {
+        self.model.devices.get(device).is_some_and(|device| {
+            device.services.contains_key(full)
+                || full.as_str().rsplit_once('.').is_some_and(|_| {
+                    device.services.iter().any(|(service, body)| {
+                        body.pages
+                            .keys()
+                            .any(|page| Model::service_name(service, page).as_ref() == Some(full))
+                    })
+                })
+        })
+    }
+
+    fn page_name(
+        &mut self,
+        entity: Entity<'_>,
+        local: &Name,
+        (service, page): (&Name, &Name),
+    ) -> Option<Name> {
+        let full = Model::service_name(service, page);
+        if full.is_none() {
+            let problem = Problem::LongPage { service: service.clone(), page: page.clone() };
+            self.fault(entity, format_args!("service.{local}.page.{page}"), problem);
+        }
+        full
+    }
+
+    fn same_service(&mut self, entity: Entity<'_>, key: fmt::Arguments<'_>, device: &Name, service: Name) {
+        self.fault(entity, key, Problem::SameService { device: device.clone(), service });
     }
 
     /// The account of the device that leads to a machine.

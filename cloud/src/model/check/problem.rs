@@ -2,7 +2,7 @@
 
 use postern_protocol::limits::NAME_BYTES;
 use postern_protocol::name::Name;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{FormFault, Kind};
 use postern_protocol::time::UnixTime;
 
 use super::{NESTING, SCOPE_DEPTH};
@@ -223,6 +223,30 @@ pub enum Problem {
         /// What the service speaks.
         kind: Kind,
     },
+    /// Rules that no device would accept.
+    #[error("{}", unacceptable(*fault))]
+    Rules {
+        /// Why not.
+        fault: FormFault,
+    },
+    /// A page that no snapshot can hold.
+    #[error("a page has at most {assets} assets, and its path at most {bytes} bytes")]
+    LargePage {
+        /// Assets allowed.
+        assets: usize,
+        /// Bytes allowed.
+        bytes: usize,
+    },
+    /// The name of a page on its device is too long.
+    #[error(
+        "the page would be called `{service}.{page}`, which is longer than {NAME_BYTES} bytes; shorten one of the names"
+    )]
+    LongPage {
+        /// The service, as it is known on the device.
+        service: Name,
+        /// The page.
+        page: Name,
+    },
     /// Two services of one device with one name.
     #[error("device `{device}` has another service `{service}` already")]
     SameService {
@@ -251,6 +275,21 @@ fn foreign(kind: EntityKind, name: &Name, owner: &Name, account: &Name) -> Strin
     format!(
         "{kind} `{name}` belongs to account `{owner}`, expected one of account `{account}` or of one nested in it"
     )
+}
+
+/// What a device refuses, in the words of fleet files.
+fn unacceptable(fault: FormFault) -> String {
+    match fault {
+        FormFault::Value { field, .. } => {
+            let key = field.replace('_', "-");
+            format!("no device accepts this `{key}`; docs/policy.md says what may stand there")
+        }
+        FormFault::Order { .. }
+        | FormFault::Count { .. }
+        | FormFault::Reference { .. }
+        | FormFault::Retired { .. }
+        | FormFault::Unassigned { .. } => fault.to_string(),
+    }
 }
 
 fn did_you_mean(nearest: Option<&Name>) -> String {

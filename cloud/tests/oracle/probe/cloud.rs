@@ -69,6 +69,7 @@ pub(super) fn explanation(real: &Real<'_>, decision: &Decision) -> Result<Outcom
         fresh_until: if offline { decision.now } else { UnixTime::MAX },
         offline_until: if offline { decision.now.saturating_add(budget_s) } else { UnixTime::MAX },
         open: Open::default(),
+        view_only: false,
     };
     let expected = evaluator::may(&world.model, &roster, &question);
     let asked = explain::Question {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
-use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, decide, explain};
+use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, Rules, decide, explain};
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
 use crate::dice::Dice;
-use crate::evaluator::{self, Open, Question, Verdict};
+use crate::evaluator::{self, Open, Place, Question, Verdict};
 use crate::keyring::{self, KEYS, Keyring};
 use crate::real::Real;
 use crate::world::{World, grid, id_of, number_of};
@@ -29,6 +29,8 @@ pub(crate) struct Decision {
     /// How long the device believes its policy, and how long it opens anything.
     pub(super) freshness: Freshness,
     open: Open,
+    /// Whether they wish for no more than to look.
+    view_only: bool,
     /// Whether the device is asked for its explanation as well.
     explained: bool,
 }
@@ -46,7 +48,8 @@ impl Decision {
         let which = dice.pick(&registered).copied().filter(|_| dice.percent(96)).unwrap_or(any);
         let crowded = dice.percent(12);
         let mut open = |most| if crowded { u32::try_from(dice.within(0, most)).unwrap() } else { 0 };
-        let open = Open { on_device: open(4), by_user: open(3), on_service: open(3) };
+        let (on_device, by_user, on_service) = (open(4), open(3), open(3));
+        let open = Open { on_device, by_user, on_service, writing: on_service.min(open(2)) };
         Self {
             user: user.clone(),
             device: device.clone(),
@@ -58,6 +61,7 @@ impl Decision {
             has_policy: dice.percent(99),
             freshness: freshness(dice),
             open,
+            view_only: dice.percent(15),
             explained: dice.percent(30),
         }
     }
@@ -76,13 +80,14 @@ impl Decision {
             fresh_until: self.freshness.fresh_until,
             offline_until: self.freshness.offline_until,
             open: self.open,
+            view_only: self.view_only,
         }
     }
 
     fn circumstances(&self) -> Circumstances {
-        let Open { on_device: open, by_user: open_by_user, on_service: open_on_service } = self.open;
+        let Open { on_device: open, by_user: open_by_user, on_service: open_on_service, writing } = self.open;
         let Self { now, freshness, .. } = *self;
-        Circumstances { now, freshness, open, open_by_user, open_on_service, writers_on_service: 0 }
+        Circumstances { now, freshness, open, open_by_user, open_on_service, writers_on_service: writing }
     }
 
     pub(super) fn put(&self, real: &mut Real<'_>) -> Result<Outcome, Box<Disagreement>> {
@@ -103,15 +108,20 @@ impl Decision {
         let index = self.has_policy.then(|| real.device(&self.device).index.clone());
         let number = number_of(&self.user);
         let subject = Keyring::get().subject(&(number, self.which, self.second_factor_at, self.pass_expires));
-        let ask = index.as_ref().map_or(Ask::NOTHING, |index| index.ask(id_of(number), &self.service));
+        let ask = index
+            .as_ref()
+            .map_or(Ask::NOTHING, |index| index.ask(id_of(number), &self.service))
+            .wishing(self.view_only);
         let found = decide(index.as_ref(), subject, &ask, &self.circumstances());
         let agrees = match (&found, expected) {
-            (Ok(permit), Verdict::Permitted { until, because }) => {
+            (Ok(permit), Verdict::Permitted { mode, until, because }) => {
                 let places = evaluator::services(&real.world.model, &self.device);
                 let place = places.iter().find(|place| place.name == self.service);
                 permit.until() == *until
+                    && permit.mode() == *mode
                     && permit.user() == id_of(number)
                     && place.is_some_and(|place| permit.target() == place.service.target.into())
+                    && place.is_some_and(|place| lets_through(&permit.service().rules, place))
                     && permit.origin().is_some_and(|origin| because.contains(origin))
             }
             (Err(denial), Verdict::Denied { reason, because }) => {
@@ -119,7 +129,7 @@ impl Decision {
             }
             (Ok(_), Verdict::Denied { .. }) | (Err(_), Verdict::Permitted { .. }) => false,
         };
-        let found = found.map(|permit| (permit.until(), permit.origin().cloned()));
+        let found = found.map(|permit| (permit.mode(), permit.until(), permit.origin().cloned()));
         let found = found.map_err(|denial| (denial.reason(), denial.origin().cloned()));
         if agrees { Ok(()) } else { differ(self, expected, found) }
     }
@@ -130,7 +140,7 @@ impl Decision {
         let number = number_of(&self.user);
         let keys = world.roster.users.get(&self.user).map(|enrolled| &enrolled.keys);
         let key = keys.and_then(|keys| keys.first().copied()).unwrap_or(question.key);
-        let question = Question { key, pass_expires: UnixTime::MAX, ..question };
+        let question = Question { key, pass_expires: UnixTime::MAX, view_only: false, ..question };
         let expected = evaluator::may(&world.model, &world.roster, &question);
         let index = self.has_policy.then(|| real.device(&self.device).index.clone());
         let hypothesis =
@@ -139,8 +149,9 @@ impl Decision {
         let used: Vec<&Origin> =
             found.chains.iter().filter(|chain| chain.used).map(|chain| &chain.origin).collect();
         let agrees = match &expected {
-            Verdict::Permitted { until, because } => {
+            Verdict::Permitted { mode, until, because } => {
                 found.denied.is_none()
+                    && found.mode == Some(*mode)
                     && found.until == Some(*until)
                     && matches!(used.as_slice(), [one] if because.contains(*one))
             }
@@ -157,6 +168,14 @@ impl Decision {
         };
         if agrees { Ok(()) } else { differ(("explained", self), expected, found) }
     }
+}
+
+/// Whether a service lets through what the model says of it, and a page what the model says of the page.
+fn lets_through(rules: &Rules, place: &Place<'_>) -> bool {
+    let Some(expected) = evaluator::allowed_of_page(place) else { return *rules == place.service.rules };
+    let Rules::Http(rules) = rules else { return false };
+    let found = rules.allow.iter().map(|row| (row.path.to_string(), row.methods.into()));
+    found.collect::<BTreeSet<(String, u8)>>() == expected && rules.allow.iter().all(|row| row.query.is_none())
 }
 
 /// A device that is fresh, stale or beyond its budget, or becomes so amid everything.

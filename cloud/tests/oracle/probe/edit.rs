@@ -7,6 +7,7 @@ use postern_cloud::compile::{Compiler, Enrolled, Roster, affected};
 use postern_cloud::diff::{Access, Diff};
 use postern_cloud::model::{EntityKind, Model};
 use postern_protocol::name::Name;
+use postern_protocol::policy::Mode;
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -96,7 +97,7 @@ impl Edit {
                 .map(|place| place.name)
                 .collect();
             for (user, service) in users.iter().flat_map(|user| services.iter().map(move |it| (*user, it))) {
-                let [old, new] = [before, after].map(|model| self.leads_to(model, user, device, service));
+                let [old, new] = [before, after].map(|model| self.may(model, user, device, service));
                 let is_told = |accesses: &[Access]| {
                     accesses.iter().any(|access| {
                         access.user == *user
@@ -104,10 +105,10 @@ impl Edit {
                             && access.service.as_str() == service
                     })
                 };
-                if new.is_some() && new != old && !is_told(&diff.gained) {
+                if exceeds(new.as_ref(), old.as_ref()) && !is_told(&diff.gained) {
                     return differ((self, user, device, service), ("gains", old, new), &diff.gained);
                 }
-                if old.is_some() && new != old && !is_told(&diff.lost) {
+                if exceeds(old.as_ref(), new.as_ref()) && !is_told(&diff.lost) {
                     return differ((self, user, device, service), ("loses", old, new), &diff.lost);
                 }
             }
@@ -115,8 +116,8 @@ impl Edit {
         Ok(())
     }
 
-    /// Where a service leads a user who has signed in; nowhere when they may not use it.
-    fn leads_to(&self, model: &Model, user: &Name, device: &Name, service: &str) -> Option<SocketAddr> {
+    /// What a user who has signed in may do with a service; nothing when they may not use it.
+    fn may(&self, model: &Model, user: &Name, device: &Name, service: &str) -> Option<Might> {
         let number = number_of(user);
         let key = keyring::public_key(number, 0);
         let enrolled = Enrolled {
@@ -142,14 +143,38 @@ impl Edit {
             fresh_until,
             offline_until: fresh_until.saturating_add(u64::from(freshness.offline_s)),
             open: Open::default(),
+            view_only: false,
         };
         let places = evaluator::services(model, device);
         let place = places.iter().find(|place| place.name == service)?;
-        match evaluator::may(model, &roster, &question) {
-            Verdict::Permitted { .. } => Some(place.service.target.into()),
+        let (target, page) = (place.service.target.into(), evaluator::allowed_of_page(place));
+        let looking = Question { view_only: true, ..question.clone() };
+        // Who finds no seat may still look.
+        let verdicts = [question, looking].map(|question| evaluator::may(model, &roster, &question));
+        verdicts.into_iter().find_map(|verdict| match verdict {
+            Verdict::Permitted { mode, .. } => Some(Might { target, mode, page: page.clone() }),
             Verdict::Denied { .. } => None,
-        }
+        })
     }
+}
+
+/// What somebody might do at a moment.
+#[derive(Debug)]
+struct Might {
+    target: SocketAddr,
+    mode: Mode,
+    /// Of a page, the paths with the bits of their methods.
+    page: Option<BTreeSet<(String, u8)>>,
+}
+
+/// Whether one might do something that another one might not.
+fn exceeds(one: Option<&Might>, other: Option<&Might>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_some() };
+    let more = one.page.iter().flatten().any(|(path, methods)| {
+        let others = other.page.iter().flatten().filter(|(of, _)| of == path);
+        methods & !others.fold(0, |bits, (_, methods)| bits | methods) != 0
+    });
+    one.target != other.target || one.mode > other.mode || more
 }
 
 /// Takes an entity out, whatever names it.

@@ -46,7 +46,7 @@ impl Kind {
 }
 
 /// What a service speaks, with what its gate on the device lets through. Numbered as [`Kind`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rules {
     /// [`Kind::Vpn`].
     Vpn,
@@ -81,7 +81,11 @@ impl Rules {
         }
     }
 
-    pub(super) fn check_form(&self) -> Result<(), FormFault> {
+    /// Checks order, counts and values.
+    ///
+    /// # Errors
+    /// The first [`FormFault`].
+    pub fn check_form(&self) -> Result<(), FormFault> {
         match self {
             // The number of seats may be zero: then everybody looks.
             Self::Vpn | Self::Vnc(VncRules { .. }) => Ok(()),
@@ -92,7 +96,7 @@ impl Rules {
 }
 
 /// Rules of a screen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct VncRules {
     /// The name of the secret that opens the screen; without one the machine must ask for none. A secret of this name
     /// that is not there, or does not open, opens nothing.

@@ -13,7 +13,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Name, NameFault};
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::policy::{Kind, Rules, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{KeyFault, SecretKey};
 
@@ -217,11 +217,12 @@ fn assign(
 
 fn service(kind: Kind, port: u16) -> Service {
     Service {
-        kind,
         target: Target { ip: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), port },
         tunnels: Service::TUNNELS,
         idle_s: Service::IDLE_S,
         duration_s: Service::DURATION_S,
+        view_only: false,
+        rules: Rules::whole(kind),
         pages: [].into(),
     }
 }

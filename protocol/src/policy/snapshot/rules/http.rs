@@ -15,7 +15,7 @@ pub use self::methods::{Method, Methods, NoMethod};
 pub use self::pattern::{Pattern, PatternFault};
 
 /// Rules of an HTTP service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpRules {
     /// How the gate speaks to the machine.
     pub upstream: Upstream,
@@ -44,7 +44,7 @@ pub struct Allow {
 }
 
 /// What logs the gate in at the machine, so that no person needs to know it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Credential {
     /// How.
     pub scheme: Scheme,

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::wire::text::Text;
 
 /// How the gate speaks to a web server on the machine. Where it is says the [`Target`](super::super::Target).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Upstream {
     /// What it is told as `Host`; none is the target's address. Visible ASCII that can stand in a URL's authority.
     pub host: Option<Text>,

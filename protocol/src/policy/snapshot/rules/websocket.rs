@@ -9,7 +9,7 @@ use crate::limits;
 use crate::wire::text::Text;
 
 /// Rules of a WebSocket service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WebsocketRules {
     /// How the gate speaks to the machine.
     pub upstream: Upstream,

@@ -1,0 +1,327 @@
+//! What services let through, in fleet files: each option, what is wrong with a value, pages, modes, and what a change of
+//! one means to people.
+
+use postern_cloud::diff::{Access, Diff};
+use postern_cloud::fleet::{self, Place};
+use postern_cloud::model::{Model, Service};
+use postern_protocol::policy::snapshot::rules::{Method, Methods};
+use postern_protocol::policy::{
+    Allow, Credential, HttpRules, Mode, PathLog, Reason, Rules, Scheme, Upstream, VncRules, WebsocketRules,
+};
+use postern_protocol::wire::text::Text;
+
+use crate::gate::Gate;
+
+/// One device with a service of a kind and these options in it; the options begin in line 6.
+fn file(kind: &str, options: &str) -> String {
+    format!(
+        "[account.acme]\ntenant = \"operating_company\"\n[device.d]\naccount = \"acme\"\n[device.d.service.s]\n{options}\n\
+         kind = \"{kind}\"\ntarget = \"10.0.0.1:80\"\n"
+    )
+}
+
+fn service(kind: &str, options: &str) -> Service {
+    let model: Model = fleet::read(&file(kind, options), &[]).map_err(|all| all[0].to_string()).unwrap();
+    model.devices["d"].services["s"].clone()
+}
+
+fn http(options: &str) -> HttpRules {
+    match service("http", options).rules {
+        Rules::Http(rules) => rules,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is said of the options, with the line among them.
+fn said(kind: &str, options: &str) -> Vec<String> {
+    let line = |place: Place| match place {
+        Place::At { line, .. } => line - 5,
+        other => panic!("{other:?}"),
+    };
+    let complaints = fleet::read(&file(kind, options), &[]).unwrap_err();
+    complaints.iter().map(|complaint| format!("{}: {complaint}", line(complaint.place))).collect()
+}
+
+fn text(text: &str) -> Text {
+    Text::clean(text)
+}
+
+fn row(path: &str, methods: Methods, query: Option<&[&str]>) -> Allow {
+    let query = query.map(|keys| keys.iter().map(|key| text(key)).collect());
+    Allow { path: path.parse().unwrap(), methods, query }
+}
+
+#[test]
+fn without_options_a_service_is_whole_and_a_screen_has_one_seat() {
+    assert_eq!(http(""), HttpRules::whole());
+    assert_eq!(service("vnc", "").rules, Rules::Vnc(VncRules { password: None, writers: 1 }));
+    assert_eq!(service("websocket", "").rules, Rules::Websocket(WebsocketRules::whole()));
+    assert_eq!((service("vpn", "").rules, service("vpn", "").view_only), (Rules::Vpn, false));
+}
+
+#[test]
+fn every_option_is_read() {
+    let screen = service("vnc", "view-only = true\npassword = \"hmi-password\"\nwriters = 0");
+    let rules = VncRules { password: Some("hmi-password".parse().unwrap()), writers: 0 };
+    assert_eq!((screen.view_only, screen.rules), (true, Rules::Vnc(rules)));
+    let (hex, base) = ("11".repeat(32), "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=");
+    let web = http(&format!(
+        "host = \"panel.local\"\ntls = [\"{hex}\", \"{base}\"]\nstart = \"/a\"\nidentity = true\nlog = \"none\"\n\
+         login = {{ scheme = \"digest\", user = \"service\", secret = \"web-login\" }}\n\
+         allow = [{{ path = \"/b\", methods = [\"POST\"], query = [\"id\"] }}, {{ path = \"/a/**\" }}, {{ path = \"/c\", query = [] }}]"
+    ));
+    let post = Methods::of([Method::Post]).unwrap();
+    let expected = HttpRules {
+        upstream: Upstream { host: Some(text("panel.local")), tls: Some(vec![[0x11; 32], [0x22; 32]]) },
+        start: text("/a"),
+        allow: vec![
+            row("/a/**", Methods::ALL, None),
+            row("/b", post, Some(&["id"])),
+            row("/c", Methods::ALL, Some(&[])),
+        ],
+        credential: Some(Credential {
+            scheme: Scheme::Digest,
+            user: text("service"),
+            secret: "web-login".parse().unwrap(),
+        }),
+        identity: true,
+        log: PathLog::None,
+    };
+    assert_eq!(web, expected);
+    let live = service(
+        "websocket",
+        "paths = [\"/live\"]\nsubprotocols = [\"b\", \"a\"]\norigin = \"http://panel\"\nframe-bytes = 10\nmessage-bytes = 20",
+    );
+    let rules = WebsocketRules {
+        upstream: Upstream::PLAIN,
+        paths: vec!["/live".parse().unwrap()],
+        subprotocols: vec![text("a"), text("b")],
+        origin: Some(text("http://panel")),
+        frame_bytes: 10,
+        message_bytes: 20,
+    };
+    assert_eq!(live.rules, Rules::Websocket(rules));
+}
+
+#[test]
+fn read_only_leaves_what_reads_of_whatever_is_allowed() {
+    assert_eq!(http("read-only = true").allow, [row("/**", Methods::READ, None)]);
+    let get = Methods::of([Method::Get]).unwrap();
+    let mixed =
+        "read-only = true\nallow = [{ path = \"/a\", methods = [\"GET\", \"POST\"] }, { path = \"/b\" }]";
+    assert_eq!(http(mixed).allow, [row("/a", get, None), row("/b", Methods::READ, None)]);
+    let writing = "read-only = true\nallow = [{ path = \"/a\", methods = [\"POST\"] }]";
+    assert_eq!(
+        said("http", writing),
+        [
+            "2: `device.d.service.s.allow`: found `methods that change something`, expected GET or HEAD beside `read-only`"
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_value_is_said_with_its_line_its_key_and_what_was_expected() {
+    let s = "`device.d.service.s";
+    for (kind, options, expected) in [
+        (
+            "http",
+            "allow = []",
+            format!(
+                "0: {s}.allow`: found `an empty list`, expected at least one `{{ path = \"/..\" }}`; leave the key away to allow the \
+                 whole service"
+            ),
+        ),
+        (
+            "http",
+            "allow = [{ methods = [\"GET\"] }]",
+            format!("1: {s}.allow`: `path` is missing, expected a path as text that begins with `/`"),
+        ),
+        ("http", "allow = [{ path = \"a\" }]", format!("1: {s}.allow.path`: `a` must begin with `/`")),
+        (
+            "http",
+            "start = \"//other\"",
+            format!("0: {s}`: no device accepts this `start`; docs/policy.md says what may stand there"),
+        ),
+        (
+            "http",
+            "host = \"a b\"",
+            format!("0: {s}`: no device accepts this `host`; docs/policy.md says what may stand there"),
+        ),
+        (
+            "http",
+            "tls = []",
+            format!("0: {s}`: no device accepts this `tls`; docs/policy.md says what may stand there"),
+        ),
+        (
+            "http",
+            "tls = [\"abc\"]",
+            format!(
+                "1: {s}.tls`: found `abc`, expected SHA-256 of the machine's SubjectPublicKeyInfo as 64 hexadecimal digits or 44 \
+                 characters of base 64"
+            ),
+        ),
+        ("http", "log = \"all\"", format!("1: {s}.log`: found `all`, expected one of full, prefix, none")),
+        (
+            "vnc",
+            "writers = 65536",
+            format!("1: {s}.writers`: found `65536`, expected a whole number from 0 to 65535"),
+        ),
+        (
+            "websocket",
+            "frame-bytes = 9\nmessage-bytes = 8",
+            format!(
+                "0: {s}`: no device accepts this `frame-bytes`; docs/policy.md says what may stand there"
+            ),
+        ),
+        (
+            "websocket",
+            "frame-bytes = 16777217",
+            format!(
+                "1: {s}.frame-bytes`: found `16777217`, expected a whole number of bytes from 1 to 16777216"
+            ),
+        ),
+    ] {
+        assert_eq!(said(kind, options), [expected], "{options}");
+    }
+    // An option of another kind is none of this one.
+    let strange = said("vpn", "writers = 1");
+    assert!(
+        strange[0].starts_with("1: `device.d.service.s.writers`: this key is unknown here"),
+        "{strange:?}"
+    );
+    // What is unknown about a kind is said once.
+    assert_eq!(said("fax", "writers = 1").len(), 1);
+}
+
+#[test]
+fn a_page_is_one_path_and_its_name_is_nobody_elses() {
+    let page = |options: &str| format!("[device.d.service.s.page.p]\n{options}\n[device.d.service.s]");
+    let with = |options: &str| file("http", "").replace("[device.d.service.s]", &page(options));
+    let read = |text: &str| {
+        fleet::read(text, &[]).map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let model = read(&with("path = \"/a/\"\nmethods = [\"PUT\"]\nassets = [\"/b/**\"]")).unwrap();
+    let service = &model.devices["d"].services["s"];
+    let Rules::Http(rules) = service.page(&service.pages["p"]).unwrap().rules else { panic!("no page") };
+    let put = Methods::of([Method::Put]).unwrap();
+    assert_eq!(rules.allow, [row("/a/**", put, None), row("/b/**", Methods::READ, None)]);
+    assert_eq!(rules.start.as_str(), "/a/");
+    let many = read(&with("path = \"/*\"")).unwrap_err();
+    assert_eq!(
+        many,
+        [
+            "`device.d.service.s.page.p.path`: found `/*`, expected one path without `*`; all below it belongs to the page"
+        ]
+    );
+    let own = "[device.d.service.\"s.p\"]\nkind = \"vnc\"\ntarget = \"10.0.0.1:5900\"\n";
+    let clash = read(&format!("{}{own}", with("path = \"/a\""))).unwrap_err();
+    assert_eq!(clash, ["`device.d.service.s.page.p`: device `d` has another service `s.p` already"]);
+    let machine =
+        "[machine.s]\ndevice = \"d\"\n[machine.s.service.p]\nkind = \"vnc\"\ntarget = \"10.0.0.1:5900\"\n";
+    let clash = read(&format!("{}{machine}", with("path = \"/a\""))).unwrap_err();
+    assert_eq!(clash, ["`machine.s.service.p`: device `d` has another service `s.p` already"]);
+    let long = "q".repeat(63);
+    let named = with("path = \"/a\"").replace("page.p]", &format!("page.{long}]"));
+    let said = read(&named).unwrap_err();
+    assert_eq!(
+        said.iter().map(|line| line.split("`: ").nth(1).unwrap()).collect::<Vec<_>>(),
+        [format!(
+            "the page would be called `s.{long}`, which is longer than 64 bytes; shorten one of \
+             the names"
+        )]
+    );
+}
+
+#[test]
+fn who_only_looks_pastes_nothing() {
+    let category = |options: &str| format!("[category.c]\nkinds = [\"vnc\"]\n{options}\n");
+    let mode = |options: &str| {
+        let model = fleet::read(&category(options), &[]);
+        model.map(|model| model.categories["c"].mode).map_err(|all| all[0].to_string())
+    };
+    assert_eq!(mode(""), Ok(Mode::Full { clipboard: false }));
+    assert_eq!(mode("mode = \"full\"\nclipboard = true"), Ok(Mode::WIDEST));
+    assert_eq!(mode("mode = \"view_only\""), Ok(Mode::ViewOnly));
+    assert_eq!(
+        mode("mode = \"view_only\"\nclipboard = true").unwrap_err(),
+        "`category.c.clipboard`: found `true`, expected false, or `mode = \"full\"`: who only looks pastes nothing"
+    );
+}
+
+/// Otto has the category `c` on a device with a web server and a page of it.
+const WEB: &str = r#"[account.acme]
+tenant = "operating_company"
+[user.otto]
+account = "acme"
+[device.d]
+account = "acme"
+[device.d.service.web]
+kind = "http"
+target = "10.0.0.1:80"
+[device.d.service.web.page.info]
+path = "/info"
+[category.c]
+services = ["web"]
+[role.r]
+tenant = "operating_company"
+permissions = ["remote-access.use"]
+categories = ["c"]
+[assignment.a]
+user = "otto"
+role = "r"
+scope = { device = "d" }
+"#;
+
+#[test]
+fn a_service_is_selected_with_its_pages_and_a_page_alone_is_not_its_service() {
+    assert_eq!(Gate::of_file(WEB).reachable("otto"), ["d/web", "d/web.info"]);
+    let page = WEB.replace("services = [\"web\"]", "pages = [\"info\"]");
+    let gate = Gate::of_file(&page);
+    assert_eq!(gate.reachable("otto"), ["d/web.info"]);
+    assert_eq!(gate.asks("otto", "d", "web"), Err(Reason::NoGrant));
+    let without = page.replace("[device.d.service.web.page.info]\npath = \"/info\"\n", "");
+    assert_eq!(Gate::of_file(&without).reachable("otto"), Vec::<String>::new());
+    assert_eq!(Gate::of_file(&without).index("d").snapshot().services, []);
+}
+
+#[test]
+fn a_snapshot_carries_mode_and_rules_of_what_somebody_may_use() {
+    let looking = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nmode = \"view_only\"");
+    let looking = looking.replace("target =", "view-only = true\nread-only = true\ntarget =");
+    let index = Gate::of_file(&looking).index("d");
+    let snapshot = index.snapshot();
+    assert_eq!(snapshot.grants.iter().map(|grant| grant.mode).collect::<Vec<_>>(), [Mode::ViewOnly]);
+    let read = HttpRules { allow: vec![row("/**", Methods::READ, None)], ..HttpRules::whole() };
+    assert_eq!((&snapshot.services[0].rules, snapshot.services[0].view_only), (&Rules::Http(read), true));
+    assert!(snapshot.services[1].view_only, "a page is looked at as its service is");
+}
+
+/// How many accesses a change gives and takes.
+fn told(from: &str, to: &str) -> (usize, usize) {
+    let (old, new) = (fleet::read(from, &[]).unwrap(), fleet::read(to, &[]).unwrap());
+    let diff = Diff::between(&old, &new);
+    let of = |accesses: &[Access]| accesses.iter().filter(|access| access.service.as_str() == "web").count();
+    (of(&diff.gained), of(&diff.lost))
+}
+
+#[test]
+fn what_lets_more_through_is_a_gain_and_what_lets_less_through_a_loss() {
+    let with = |options: &str| WEB.replace("target =", &format!("{options}\ntarget ="));
+    let wide = |options: &str| [told(&with(options), WEB), told(WEB, &with(options))];
+    let (gain, loss) = ((1, 0), (0, 1));
+    // Without the option more is possible.
+    for narrowing in ["read-only = true", "view-only = true", "allow = [{ path = \"/a\" }]"] {
+        assert_eq!(wide(narrowing), [gain, loss], "{narrowing}");
+    }
+    for widening in ["identity = true", "login = { scheme = \"basic\", user = \"a\", secret = \"b\" }"] {
+        assert_eq!(wide(widening), [loss, gain], "{widening}");
+    }
+    assert_eq!(wide("host = \"panel\""), [(1, 1), (1, 1)]);
+    for neither in ["log = \"none\"", "start = \"/a\""] {
+        assert_eq!(wide(neither), [(0, 0), (0, 0)], "{neither}");
+    }
+    let looking = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nmode = \"view_only\"");
+    let pasting = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nclipboard = true");
+    assert_eq!([told(&looking, WEB), told(WEB, &looking)], [gain, loss]);
+    assert_eq!([told(WEB, &pasting), told(&pasting, WEB)], [gain, loss]);
+}
