@@ -179,7 +179,7 @@ async fn a_tunnel_above_the_limit_of_its_service_is_refused_while_the_first_live
     // How a refused local connection ends differs; that it carries nothing does not.
     let _reset_or_end = second.read_to_end(&mut nothing).await;
     assert_eq!(nothing, b"");
-    session.notice("as many tunnels are open as this service allows").await?;
+    session.notice("try again when it is free").await?;
     assert_eq!(echoed(&mut first, b"two").await?, b"two");
     assert_eq!(plant.echo.accepted(), 1);
 
