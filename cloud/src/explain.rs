@@ -4,6 +4,8 @@
 //! 2. The device's policy is compiled, signed with a throw-away key, verified and indexed: the way it takes to a device.
 //! 3. The `explain` of the protocol judges, so that cloud and device cannot give two answers.
 //! 4. For a denial the model is searched for what would have to be true.
+//! 5. Beside the model stand locks and the device's own state: whether its key is confirmed, and whether it is in service.
+//!    They are judged last, so that what is granted is shown with what keeps it shut.
 //!
 //! The device is supposed to have word of the cloud, or to be cut off from it. A user who has registered no key is judged as if they had one, and the answer says so.
 
@@ -19,14 +21,15 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Explanation, Hypothesis};
-use postern_protocol::policy::{Circumstances, Freshness, FreshnessRule, SnapshotFault, explain};
+use postern_protocol::policy::{Circumstances, Freshness, FreshnessRule, Reason, SnapshotFault, explain};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{EnvelopeFault, KeyFault};
+use postern_protocol::trust::{EnvelopeFault, KeyFault, LockTarget};
 
 use crate::compile::{CompileError, Compiler, Endpoint, Roster};
 use crate::fleet::Cut;
 use crate::model::{EntityKind, Model, Service};
 use crate::nearest::nearest;
+use crate::store::{LockKind, LockRule, Standing};
 
 pub use self::place::Parts;
 pub use self::remedy::{Mark, Opener, Remedy, Unfit, Unfitness};
@@ -50,6 +53,20 @@ pub struct Question<'a> {
     pub offline: bool,
 }
 
+/// What stands beside the model.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// How the device stands.
+    pub standing: Standing,
+    /// Everything that is locked, wherever.
+    pub locks: &'a [LockRule],
+}
+
+impl Beside<'_> {
+    /// A device in service, and nothing is locked.
+    pub const NOTHING: Self = Self { standing: Standing::InService, locks: &[] };
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Answer {
@@ -69,6 +86,10 @@ pub struct Answer {
     pub freshness: FreshnessRule,
     /// Whether the user has registered a key; without one the device does not know them yet.
     pub registered: bool,
+    /// How the device stands.
+    pub standing: Standing,
+    /// The locks that concern the question.
+    pub locks: Vec<LockRule>,
     /// The judgement, with every grant and prohibition that contains the service.
     pub judgement: Explanation,
     /// What would have to be true; empty where it is permitted.
@@ -114,11 +135,24 @@ pub enum ExplainError {
     Key(#[from] KeyFault),
 }
 
-/// Answers a question about a model.
+/// Answers a question about a model alone.
 ///
 /// # Errors
 /// An [`ExplainError`].
 pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result<Answer, ExplainError> {
+    answer_beside(model, roster, &Beside::NOTHING, question)
+}
+
+/// Answers a question about a model and what stands beside it.
+///
+/// # Errors
+/// An [`ExplainError`].
+pub fn answer_beside(
+    model: &Model,
+    roster: &Roster,
+    beside: &Beside<'_>,
+    question: &Question<'_>,
+) -> Result<Answer, ExplainError> {
     let user = look_up(question.user, EntityKind::User.word(), model.names(EntityKind::User))?;
     let device = look_up(question.device, EntityKind::Device.word(), model.names(EntityKind::Device))?;
     let trial = Trial::new()?;
@@ -128,21 +162,29 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
     let service = look_up_service(question.service, device, endpoints.iter().map(|e| &e.name).collect())?;
     let index = trial.index(&compiler, device, question.at)?;
     let freshness = compiler.freshness(device);
-    let judgement = explain(
-        Some(&index),
-        &Hypothesis {
-            user: Trial::id(&supposed, user),
-            second_factor_at: question.second_factor_at,
-            only: None,
-        },
-        service.as_str(),
-        &Circumstances::alone(
-            question.at,
-            if question.offline { cut_off(freshness, question.at) } else { Freshness::ALWAYS },
-        ),
-    );
+    let hypothesis = Hypothesis {
+        user: Trial::id(&supposed, user),
+        second_factor_at: question.second_factor_at,
+        only: None,
+    };
+    let freshness_then = if question.offline { cut_off(freshness, question.at) } else { Freshness::ALWAYS };
+    let circumstances = Circumstances::alone(question.at, freshness_then);
+    let judge = |index| explain(Some(index), &hypothesis, service.as_str(), &circumstances);
+    let mut judgement = judge(&index);
+    let locks = locks_on(device, user, &judgement, beside.locks);
+    let denied = match beside.standing {
+        Standing::InService if locks.is_empty() => None,
+        Standing::InService => judge(&trial.locked(&index, &targets(&locks, hypothesis.user))).denied,
+        // It is told of no user and no service.
+        Standing::AwaitsConfirmation => Some(Reason::NoGrant),
+        Standing::Retired => Some(Reason::DeviceUnassigned),
+    };
     let found = endpoints.iter().find(|endpoint| endpoint.name == *service);
     let remedies = found.map(|endpoint| remedies(model, user, device, endpoint, question.at, &judgement));
+    if denied.is_some() {
+        (judgement.denied, judgement.until, judgement.mode) = (denied, None, None);
+        judgement.chains.iter_mut().for_each(|chain| chain.used = false);
+    }
     Ok(Answer {
         user: user.clone(),
         device: device.clone(),
@@ -152,9 +194,37 @@ pub fn answer(model: &Model, roster: &Roster, question: &Question<'_>) -> Result
         offline: question.offline,
         freshness,
         registered: roster.users.get(user).is_some_and(|user| !user.keys.is_empty()),
+        standing: beside.standing,
+        locks,
         judgement,
         remedies: remedies.unwrap_or_default(),
     })
+}
+
+/// The locks that concern a user on a device, and categories of what is granted there.
+fn locks_on(device: &Name, user: &Name, granted: &Explanation, rules: &[LockRule]) -> Vec<LockRule> {
+    let here = rules.iter().filter(|rule| rule.on.as_ref().is_none_or(|on| on == device));
+    let concerns = |rule: &&LockRule| match rule.kind {
+        LockKind::Device => rule.name == *device,
+        LockKind::User => rule.name == *user,
+        LockKind::Category => {
+            let target = LockTarget::Category(rule.name.clone());
+            let is_locked = |name: Name| target.is_category(&name);
+            granted.chains.iter().any(|chain| chain.category.parse().is_ok_and(is_locked))
+        }
+    };
+    here.filter(concerns).cloned().collect()
+}
+
+/// What a device is told of these locks.
+fn targets(locks: &[LockRule], user: postern_protocol::id::UserId) -> Vec<LockTarget> {
+    let target = |rule: &LockRule| match rule.kind {
+        LockKind::Device => LockTarget::Device,
+        LockKind::User => LockTarget::User(user),
+        LockKind::Category => LockTarget::Category(rule.name.clone()),
+    };
+    let targets: std::collections::BTreeSet<LockTarget> = locks.iter().map(target).collect();
+    targets.into_iter().collect()
 }
 
 /// A device that has just stopped to believe its policy for want of a word from the cloud.

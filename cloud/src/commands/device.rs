@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::json;
 
 use postern_protocol::name::Name;
+use postern_protocol::policy::{Freshness, FreshnessRule, FreshnessState};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Fingerprint};
 use postern_protocol::wire::invitation::Invitee;
 
@@ -12,7 +14,7 @@ use super::table::table;
 use super::{Answer, CommandError, arrival, invitation, known, known_among, open, operator, publisher};
 use crate::clock;
 use crate::hub;
-use crate::model::EntityKind;
+use crate::model::{Device, EntityKind};
 use crate::publish::Affected;
 use crate::store::{DeviceState, Invited, SealedTerm, Standing, StoreError, Tx};
 
@@ -174,7 +176,7 @@ fn named(tx: &Tx<'_>, name: &str) -> Result<DeviceState, CommandError> {
 }
 
 pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
-    let running = hub::is_running(state);
+    let (running, now) = (hub::is_running(state), clock::now());
     let (model, devices, alarms) = open(state)?.read(|tx| {
         let mut devices: Vec<(DeviceState, Option<SealedTerm>)> = Vec::new();
         for device in tx.devices()? {
@@ -198,6 +200,11 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             (Some(_), Standing::InService, false) => "offline",
         };
         let fingerprint = device.key.map(|key| key.fingerprint());
+        let rule = model.devices.get(&device.name).map_or(Device::FRESHNESS, |body| body.freshness);
+        // A device that is here and has the newest asks again before its window ends.
+        let is_current = online && device.confirmed_at.is_some() && device.applied == latest;
+        let freshness = freshness(device.confirmed_at, rule, now)
+            .map(|state| if is_current { FreshnessState::Fresh } else { state });
         let refused = device.refused.as_ref();
         let alarms: Vec<&str> = alarms
             .iter()
@@ -220,6 +227,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             refused
                 .map_or_else(|| "-".to_owned(), |refused| format!("{} ({})", refused.version, refused.code)),
             root,
+            freshness.map_or_else(|| "-".to_owned(), |state| state.word().to_owned()),
             device.seen.map_or_else(|| "never".to_owned(), clock::show),
             if alarms.is_empty() { "-".to_owned() } else { alarms.join(",") },
             fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.to_string()),
@@ -239,6 +247,8 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "refused": refused.map(|refused| json!({
                 "version": refused.version, "code": refused.code, "detail": refused.detail, "final": refused.is_final,
             })),
+            "freshness": freshness,
+            "confirmed": device.confirmed_at,
             "seen": device.seen,
             "agent": device.agent,
             "addresses": device.addresses,
@@ -249,10 +259,35 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "decommissioned": device.retired,
         }));
     }
-    let header =
-        ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "SEEN", "ALARMS", "KEY"];
+    let header = [
+        "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "ALARMS",
+        "KEY",
+    ];
     Ok(Answer { text: table(&header, rows), json: json!({ "devices": entries }) })
+}
+
+/// What a device's policy is worth to it, as far as can be known here: it counts from the last question whose answer
+/// confirmed it. A device that was restarted since then may have spent more of its time without the cloud.
+fn freshness(confirmed: Option<UnixTime>, rule: FreshnessRule, now: UnixTime) -> Option<FreshnessState> {
+    let fresh_until = confirmed?.saturating_add(u64::from(rule.window_s));
+    let offline_until = fresh_until.saturating_add(u64::from(rule.offline_s));
+    Some(Freshness { fresh_until, offline_until }.state(now))
 }
 
 /// For how long an enrolment code is good.
 const CODE_S: u64 = 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_device_s_freshness_counts_from_its_last_question() {
+        let (rule, at) = (FreshnessRule { window_s: 900, offline_s: 3600 }, UnixTime::from_secs);
+        let seen = |confirmed, now| freshness(confirmed, rule, at(now));
+        assert_eq!(seen(None, 1000), None);
+        assert_eq!(seen(Some(at(1000)), 1899), Some(FreshnessState::Fresh));
+        assert_eq!(seen(Some(at(1000)), 1900), Some(FreshnessState::Stale));
+        assert_eq!(seen(Some(at(1000)), 5500), Some(FreshnessState::Expired));
+    }
+}

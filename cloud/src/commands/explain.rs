@@ -13,8 +13,9 @@ use postern_protocol::time::UnixTime;
 use super::words::{Conditions, links, window};
 use super::{CommandError, open, remedy};
 use crate::clock;
-use crate::explain::{Answer, Question, answer};
+use crate::explain::{Answer, Beside, Question, answer_beside};
 use crate::publish::LIFETIME_S;
+use crate::store::{LockKind, LockRule, Standing};
 
 /// What was asked.
 #[derive(Debug)]
@@ -36,17 +37,26 @@ pub(super) fn run(state: &Path, asked: &Asked) -> Result<super::Answer, CommandE
         }
         None => None,
     };
-    let (model, roster) = open(state)?.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.roster()?)))?;
     let Asked { user, device, service, offline, .. } = asked;
+    let (model, roster, standing, locks) = open(state)?.read(|tx| {
+        let known = match device.parse() {
+            Ok(name) => tx.device(&name)?,
+            Err(_no_name) => None,
+        };
+        // One that was never enrolled will be in service when it is.
+        let standing = known.map_or(Standing::InService, |device| device.standing());
+        Ok::<_, CommandError>((tx.model()?, tx.roster()?, standing, tx.lock_rules()?))
+    })?;
     let question = Question { user, device, service, at, second_factor_at, offline: *offline };
-    let answer = answer(&model, &roster, &question)?;
+    let beside = Beside { standing, locks: &locks };
+    let answer = answer_beside(&model, &roster, &beside, &question)?;
     Ok(super::Answer { text: words(&answer), json: json(&answer) })
 }
 
 /// Grants and prohibitions look as in the answer of `postern-agent explain`, so that the two can be compared.
 fn json(answer: &Answer) -> Value {
-    let Answer { user, device, service, machine, at, offline, freshness, registered, judgement, remedies } =
-        answer;
+    let Answer { user, device, service, machine, at, offline, freshness, registered, judgement, .. } = answer;
+    let Answer { standing, locks, remedies, .. } = answer;
     let denied = judgement.denied;
     let grants = judgement.chains.iter().map(|chain| {
         json!({
@@ -72,6 +82,8 @@ fn json(answer: &Answer) -> Value {
         "offline": offline,
         "freshness": freshness,
         "registered": registered,
+        "standing": standing,
+        "locks": locks,
         "allowed": denied.is_none(),
         "reason": denied.map(Reason::word),
         "until": judgement.until,
@@ -110,6 +122,10 @@ fn words(answer: &Answer) -> String {
     if !answer.registered {
         let _infallible = writeln!(text, "Not before they sign in: {user} has registered no key yet.");
     }
+    write_standing(&mut text, answer);
+    for rule in &answer.locks {
+        write_lock(&mut text, rule);
+    }
     for veto in &judgement.prohibitions {
         write_veto(&mut text, veto);
     }
@@ -123,6 +139,35 @@ fn words(answer: &Answer) -> String {
         }
     }
     text
+}
+
+fn write_standing(text: &mut String, Answer { device, standing, .. }: &Answer) {
+    let _infallible = match standing {
+        Standing::InService => Ok(()),
+        Standing::AwaitsConfirmation => writeln!(
+            text,
+            "The key of {device} awaits confirmation, and until then the device permits nothing: \
+             `postern-cloud device confirm {device} FINGERPRINT`."
+        ),
+        Standing::Retired => writeln!(
+            text,
+            "{device} is out of service and permits nothing: `postern-cloud device recommission {device}`."
+        ),
+    };
+}
+
+fn write_lock(text: &mut String, rule: &LockRule) {
+    let LockRule { kind, name, on, why, who, at } = rule;
+    let kind = kind.word();
+    let place = on.as_ref().map_or_else(|| " on every device".to_owned(), |on| format!(" on {on}"));
+    let place = if rule.kind == LockKind::Device { String::new() } else { place };
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let option = on.as_ref().map(|on| format!(" --on {on}")).unwrap_or_default();
+    let _infallible = writeln!(
+        text,
+        "  ! {kind} `{name}` is locked{place} by {who} since {}{why}; `postern-cloud lock lift {kind} {name}{option}`",
+        clock::show(*at)
+    );
 }
 
 fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Expectation, Index, verify};
+use postern_protocol::policy::{Expectation, Index, Locks, verify};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, Envelope, KeyFault, PublicKey, Role, RoleKeys, Root, SecretKey};
+use postern_protocol::trust::{
+    Digest, Envelope, KeyFault, Lock, LockTarget, PublicKey, Role, RoleKeys, Root, SecretKey,
+};
 
 use super::ExplainError;
 use crate::chance;
@@ -77,6 +79,16 @@ impl Trial {
             floor: None,
         };
         Ok(Arc::new(Index::build(verify(&sealed, &expected)?)))
+    }
+
+    /// The same policy with these targets locked.
+    pub(crate) fn locked(&self, index: &Arc<Index>, targets: &[LockTarget]) -> Arc<Index> {
+        let Addressee { fleet, device, epoch, .. } = self.addressee(self.key.public());
+        let (sequence, issued, targets) = (1, UnixTime::EPOCH, targets.to_vec());
+        let mut locks = Locks::default();
+        // Nothing lifts the first lock of a device.
+        let _taken = locks.handle_lock(&Lock { fleet, device, epoch, sequence, issued, targets }, 0);
+        Arc::new(Index::clone(index).under(&locks))
     }
 
     const fn addressee(&self, device_key: PublicKey) -> Addressee {

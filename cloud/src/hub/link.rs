@@ -91,8 +91,11 @@ pub(super) async fn run(
         send,
         sync,
         answer_by: None,
+        asked: None,
+        confirmed: None,
     };
-    match link.drive(recv).await {
+    let (end, confirmed) = link.drive(recv).await;
+    match end {
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
         LinkEnd::Gone => connection.close(CloseCode::Done.number(), b""),
@@ -104,7 +107,11 @@ pub(super) async fn run(
     if hub.links.release(&device, &connection) {
         tracing::info!(device = %device, "link down");
         let now = (hub.clock)();
-        let noted = blocking(move || Ok(hub.store.note(|tx| tx.link_down(&device, now))?)).await;
+        let down = move |tx: &Tx<'_>| {
+            confirmed.map_or(Ok(()), |asked| tx.confirmed(&device, asked))?;
+            tx.link_down(&device, now)
+        };
+        let noted = blocking(move || Ok(hub.store.note(down)?)).await;
         if let Err(error) = noted {
             tracing::error!(%error, "the end of a link was not noted");
         }
@@ -265,10 +272,20 @@ struct Link {
     sync: HubSync,
     /// When a push that is under way must be answered.
     answer_by: Option<Instant>,
+    /// When the device last asked for the time.
+    asked: Option<UnixTime>,
+    /// When it last asked and held what is newest: its policy counts from then.
+    confirmed: Option<UnixTime>,
 }
 
 impl Link {
-    async fn drive(mut self, recv: RecvStream) -> LinkEnd {
+    /// Runs until the end; returns it, and when the device last heard that it holds what is newest.
+    async fn drive(mut self, recv: RecvStream) -> (LinkEnd, Option<UnixTime>) {
+        let end = self.converse(recv).await;
+        (end, self.confirmed)
+    }
+
+    async fn converse(&mut self, recv: RecvStream) -> LinkEnd {
         let mut news = self.hub.news.listen();
         // What was published between the greeting and now would otherwise be heard of only with the next one.
         news.mark_changed();
@@ -340,6 +357,7 @@ impl Link {
                     self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await;
                 self.hub.links.answered(&self.device, held.version);
                 noted?;
+                self.confirm().await?;
                 self.forget_retired(held).await
             }
             Event::Refused { held, code, detail } => {
@@ -381,7 +399,10 @@ impl Link {
                 tracing::warn!(device = %device, reason = code.word(), error = %detail, "a lock was refused");
                 Ok(())
             }
-            Event::Asked => Ok(()),
+            Event::Asked => {
+                self.asked = Some(now);
+                self.confirm().await
+            }
             Event::Alarm { kind, detail } => {
                 tracing::warn!(device = %device, reason = kind.word(), %detail, "the device raised an alarm");
                 self.note(move || {
@@ -446,6 +467,22 @@ impl Link {
         Ok(())
     }
 
+    /// The device hears, or has heard with its last question, that what it holds is the newest. That is noted once for
+    /// each link, at its end, and before something newer is published: questions cost no writes.
+    async fn confirm(&mut self) -> Result<(), LinkEnd> {
+        let Some(asked) = self.asked.filter(|_| self.sync.is_current()) else { return Ok(()) };
+        match self.confirmed.replace(asked) {
+            Some(_) => Ok(()),
+            None => self.note_confirmed().await,
+        }
+    }
+
+    async fn note_confirmed(&self) -> Result<(), LinkEnd> {
+        let Some(asked) = self.confirmed else { return Ok(()) };
+        let (hub, device) = (Arc::clone(&self.hub), self.device.clone());
+        self.note(move || hub.store.note(|tx| tx.confirmed(&device, asked))).await
+    }
+
     async fn note(
         &self,
         work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
@@ -481,11 +518,15 @@ impl Link {
         if wanted {
             self.sync.handle_rotation_wanted();
         }
+        let was_current = self.sync.is_current();
         self.sync.handle_roots(roots);
         self.locked = lock.named();
         lock.sealed.into_iter().for_each(|sealed| self.sync.handle_lock(lock.sequence, sealed));
         newest.held.into_iter().for_each(|held| self.sync.handle_newest(held));
         newest.offered.into_iter().for_each(|published| self.sync.handle_published(published));
+        if was_current && !self.sync.is_current() {
+            return self.note_confirmed().await;
+        }
         Ok(())
     }
 }

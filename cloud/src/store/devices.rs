@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use rusqlite::{OptionalExtension as _, Row, params};
+use serde::Serialize;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
@@ -43,6 +44,8 @@ pub struct DeviceState {
     pub addresses: Vec<SocketAddr>,
     /// The version in force on it, as it says.
     pub applied: Option<u64>,
+    /// When it last asked what is newest, and the answer named what it holds: from then on its policy is fresh.
+    pub confirmed_at: Option<UnixTime>,
     /// What it refused.
     pub refused: Option<Refused>,
     /// The version of the root in force on it, as it says.
@@ -63,7 +66,8 @@ pub struct RootRefused {
 }
 
 /// Whether a device gets its policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It does.
     InService,
@@ -106,7 +110,7 @@ pub struct Refused {
 
 const COLUMNS: &str = "name, id, key, online, seen, agent, addresses, applied, refused, refused_code, \
                        refused_final, refused_detail, next_key, confirmed, retired, rotate, root, root_refused, \
-                       root_refused_code, root_refused_detail";
+                       root_refused_code, root_refused_detail, confirmed_at";
 
 impl Tx<'_> {
     /// All devices that ever were in the model, by name.
@@ -385,6 +389,18 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes that a device was told at `asked` that what it holds is the newest.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn confirmed(&self, name: &Name, asked: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE device SET confirmed_at = ? WHERE name = ?",
+            params![secs(asked), name.as_str()],
+        )?;
+        Ok(())
+    }
+
     /// Notes what a device refused.
     ///
     /// # Errors
@@ -430,6 +446,7 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
         addresses: serde_json::from_str(&addresses)
             .map_err(|_| StoreError::Damaged { what: "address list" })?,
         applied: applied.map(version),
+        confirmed_at: row.get::<_, Option<i64>>(20)?.map(time),
         refused: refused.map(|refused| Refused {
             version: version(refused),
             code: code.unwrap_or_default(),

@@ -183,4 +183,7 @@ ALTER TABLE device ADD COLUMN root INTEGER;
 ALTER TABLE device ADD COLUMN root_refused INTEGER;
 ALTER TABLE device ADD COLUMN root_refused_code TEXT;
 ALTER TABLE device ADD COLUMN root_refused_detail TEXT;
+", "
+-- When a device last asked what is newest and held just that.
+ALTER TABLE device ADD COLUMN confirmed_at INTEGER;
 "];

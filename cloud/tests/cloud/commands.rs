@@ -235,11 +235,14 @@ fn listings_are_plain_when_piped() {
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
         words[0],
-        ["DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "SEEN", "ALARMS", "KEY"]
+        [
+            "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "ALARMS",
+            "KEY"
+        ]
     );
     assert_eq!(
         words[1],
-        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "-", "never", "-", "-"]
+        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "-", "-", "never", "-", "-"]
     );
     assert!(text.is_ascii(), "{text}");
     let users = cloud.json(&["user", "list"]);

@@ -16,7 +16,7 @@ async fn command(world: &World, args: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-async fn done(world: &World, args: &[&str]) -> Value {
+pub(crate) async fn done(world: &World, args: &[&str]) -> Value {
     let (code, out, error) = command(world, &[&["--json"], args].concat()).await;
     assert_eq!((code, error.as_str()), (0, ""), "{out}");
     serde_json::from_str(&out).unwrap()
@@ -156,4 +156,65 @@ async fn a_sign_in_is_narrowed_to_what_the_user_may_see_and_to_nothing_else() {
     let many: Vec<String> = (0..17).map(|it| format!("s{it}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(login(&["press-7"], &many).await, refused);
+}
+
+async fn explained(world: &World) -> (Value, String) {
+    let (_, text, _) = command(world, &["explain", "otto", "press-7", "hmi"]).await;
+    let (_, json, _) = command(world, &["--json", "explain", "otto", "press-7", "hmi"]).await;
+    (serde_json::from_str(&json).unwrap(), text)
+}
+
+/// Whether it is allowed, why not, and what is locked.
+fn verdict(said: &Value) -> (bool, Value, Vec<&str>) {
+    let names = said["locks"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap());
+    (said["allowed"].as_bool().unwrap(), said["reason"].clone(), names.collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_explanation_names_the_locks_that_keep_a_grant_shut_and_how_to_lift_them() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    world.enroll("press-7", 1).await;
+    // Somebody else's lock concerns nobody here.
+    done(&world, &["lock", "add", "device", "saw-1"]).await;
+    let (open, _) = explained(&world).await;
+    assert_eq!((verdict(&open), &open["standing"]), ((true, Value::Null, vec![]), &"in_service".into()));
+    let category = open["grants"][0]["category"].as_str().unwrap().split('.').next().unwrap().to_owned();
+    let cases = [
+        (["user", "otto"], "user_disabled"),
+        (["device", "press-7"], "site_locked"),
+        (["category", &category], "no_grant"),
+    ];
+    for ([kind, named], reason) in cases {
+        done(&world, &["lock", "add", kind, named, "--why", "lost laptop"]).await;
+        let (said, text) = explained(&world).await;
+        assert_eq!(verdict(&said), (false, reason.into(), vec![named]), "{kind}");
+        // The grant is shown, and that it does not fail by itself.
+        assert_eq!((&said["grants"][0]["used"], &said["grants"][0]["fails"]), (&false.into(), &Value::Null));
+        let lift = format!(": lost laptop; `postern-cloud lock lift {kind} {named}`");
+        assert!(text.contains(&format!("! {kind} `{named}` is locked")) && text.contains(&lift), "{text}");
+        done(&world, &["lock", "lift", kind, named]).await;
+        assert_eq!(verdict(&explained(&world).await.0), (true, Value::Null, vec![]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_explanation_says_that_a_device_is_out_of_service_or_awaits_confirmation() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    world.enroll_by(world.invite_to_confirm("press-7", 1), 1).await;
+    let (said, text) = explained(&world).await;
+    assert_eq!(verdict(&said), (false, "no_grant".into(), vec![]));
+    assert_eq!(said["standing"], "awaits_confirmation");
+    assert!(text.contains("The key of press-7 awaits confirmation"), "{text}");
+    let seen = key(1).public().fingerprint().to_string();
+    done(&world, &["device", "confirm", "press-7", &seen]).await;
+    assert_eq!(verdict(&explained(&world).await.0), (true, Value::Null, vec![]));
+    done(&world, &["device", "decommission", "press-7"]).await;
+    let (said, text) = explained(&world).await;
+    assert_eq!(verdict(&said), (false, "device_unassigned".into(), vec![]));
+    assert_eq!(said["standing"], "retired");
+    let remedy =
+        "press-7 is out of service and permits nothing: `postern-cloud device recommission press-7`.";
+    assert!(text.contains(remedy), "{text}");
 }

@@ -1,17 +1,22 @@
 //! What time it is and what is newest: the hub's answers to devices, and what it does with their alarms.
 
-use postern_cloud::store::{Alarm, AlarmKind};
+use postern_cloud::store::{Alarm, AlarmKind, Store};
+use postern_protocol::time::UnixTime;
 use postern_protocol::wire::control;
 
+use crate::locks::done;
 use crate::peers::{World, eventually, name, now};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_for_the_time_is_answered_with_the_newest_policy_and_writes_nothing() {
+async fn a_question_for_the_time_is_answered_with_the_newest_policy_and_writes_once_for_each_link() {
     let world = World::with_sample("direct-sales").await;
     let mut agent = world.enroll("press-7", 1).await;
     let mut link = agent.link(&world).await;
     agent.take(&mut link).await;
     eventually(Some(2), || world.read(|tx| tx.device(&name("press-7"))).unwrap().applied).await;
+    link.ask(99).await;
+    link.timestamp(&agent, 99).await;
+    eventually(true, || world.read(|tx| tx.device(&name("press-7"))).unwrap().confirmed_at.is_some()).await;
     let before = std::fs::read(world.state.join("cloud.db-wal")).unwrap_or_default();
     for question in 1..=20 {
         link.ask(question).await;
@@ -35,6 +40,37 @@ async fn a_policy_is_named_for_the_last_question_before_it_is_pushed() {
     let (held, bytes) = link.offered().await.unwrap();
     assert_eq!((named, named.version), (held, 3));
     agent.apply(&mut link, held, &bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_says_whether_a_device_knows_that_its_policy_is_the_newest() {
+    let world = World::with_sample("direct-sales").await;
+    let mut agent = world.enroll("press-7", 1).await;
+    let freshness = async || {
+        let listed = done(&world, &["device", "list"]).await;
+        let row = listed["devices"].as_array().unwrap().iter().find(|row| row["name"] == "press-7").unwrap();
+        (row["freshness"].clone(), row["confirmed"].as_u64())
+    };
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    assert_eq!(freshness().await, (serde_json::Value::Null, None), "it has not asked yet");
+    link.ask(1).await;
+    link.timestamp(&agent, 1).await;
+    let confirmed = || world.read(|tx| tx.device(&name("press-7"))).unwrap().confirmed_at;
+    eventually(true, || confirmed().is_some()).await;
+    assert_eq!(freshness().await, ("fresh".into(), confirmed().map(|at| at.as_secs())));
+    drop(link);
+    // Its link is over; within the window it is fresh all the same.
+    eventually(false, || world.read(|tx| tx.device(&name("press-7"))).unwrap().online).await;
+    assert_eq!(freshness().await.0, "fresh");
+    let yesterday = UnixTime::from_secs(now().as_secs() - 86_400);
+    let store = Store::open(&world.state.join("cloud.db")).unwrap();
+    store.write(|tx| tx.confirmed(&name("press-7"), yesterday)).unwrap();
+    assert_eq!(
+        freshness().await,
+        ("stale".into(), Some(yesterday.as_secs())),
+        "seven days without the cloud"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

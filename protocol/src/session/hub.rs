@@ -389,6 +389,14 @@ impl HubSync {
         self.held
     }
 
+    /// Whether the agent holds the newest snapshot, root and lock, as far as this link has heard: a timestamp names just
+    /// these then.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let waits = self.roots.is_asked || !self.roots.waiting.is_empty() || self.lock.is_some();
+        !waits && self.held.is_some() && self.held == self.newest
+    }
+
     fn begin_push(&mut self) {
         if self.push.is_none()
             && let Some(published) = self.pending.take()
