@@ -115,7 +115,7 @@ fn a_file_of_a_later_version_is_refused() {
     let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 8; use a newer postern-cloud"
+        "the state file has schema 99, this version knows up to 9; use a newer postern-cloud"
     );
 }
 
@@ -235,6 +235,7 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
         ALTER TABLE device DROP COLUMN root_refused;
         ALTER TABLE device DROP COLUMN root_refused_code;
         ALTER TABLE device DROP COLUMN root_refused_detail;
+        ALTER TABLE device DROP COLUMN confirmed_at;
         ALTER TABLE revision DROP COLUMN added;
         ALTER TABLE revision DROP COLUMN changed;
         ALTER TABLE revision DROP COLUMN removed;
