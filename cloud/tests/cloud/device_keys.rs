@@ -251,7 +251,8 @@ async fn two_machines_with_one_key_raise_an_alarm_and_a_restart_does_not() {
     }
     assert_eq!(alarms(&world), []);
     let copy = Agent { life: Life([99; 16]), boots: 5, ..world_agent(&genuine) };
-    let link = copy.link(&world).await;
+    let mut link = copy.link(&world).await;
+    assert_eq!(link.offered().await, None, "greeted before the genuine one comes back");
     let mut back = genuine.link(&world).await;
     assert_eq!(back.offered().await, None, "an alarm denies nothing");
     assert_eq!(link.closed_with().await, u32::from(ProtocolFault::Superseded.number()));
