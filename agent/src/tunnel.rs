@@ -9,12 +9,14 @@
 //! A panic in a task ends that task: its tunnel leaves the registry and its sockets close. Deliberately absent:
 //! queues that wait for capacity, and addresses from clients.
 
+mod http;
 mod open;
 mod services;
 mod session;
 mod stream;
 mod target;
 mod vnc;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;

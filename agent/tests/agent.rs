@@ -19,6 +19,9 @@ mod faults;
 #[path = "agent/hanging.rs"]
 mod hanging;
 #[cfg(test)]
+#[path = "agent/http.rs"]
+mod http;
+#[cfg(test)]
 #[path = "agent/hub.rs"]
 mod hub;
 #[cfg(test)]
@@ -63,6 +66,12 @@ mod tunnels;
 #[cfg(test)]
 #[path = "agent/vnc.rs"]
 mod vnc;
+#[cfg(test)]
+#[path = "agent/web.rs"]
+mod web;
+#[cfg(test)]
+#[path = "agent/websocket.rs"]
+mod websocket;
 #[cfg(test)]
 #[path = "agent/world.rs"]
 mod world;

@@ -31,7 +31,6 @@ use tokio::task::JoinSet;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Kind, Mode};
-use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::ServiceEntry;
 
 use self::keeper::{Keeper, State};
@@ -138,9 +137,7 @@ async fn dial(
 async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<(Kind, Mode), Problem> {
     let services = link.services().await?;
     let listed = services.iter().find(|entry| entry.name == wanted.service);
-    if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, .. }) = listed
-        && *kind != Kind::Vpn
-    {
+    if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, .. }) = listed {
         let wish = if wanted.view_only { Mode::ViewOnly } else { Mode::WIDEST };
         return Ok((*kind, mode.narrower(wish)));
     }
@@ -148,10 +145,7 @@ async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Re
     // It may have been granted just now, or opened by a second factor.
     opened.send.reset(0);
     opened.recv.stop(0);
-    match opened.kind {
-        Kind::Vpn => Err(Problem::failed(Failure::Unsupported)),
-        kind @ (Kind::Vnc | Kind::Http | Kind::Websocket) => Ok((kind, opened.mode)),
-    }
+    Ok((opened.kind, opened.mode))
 }
 
 /// One listener and what is said about it.

@@ -9,6 +9,7 @@ use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::policy::{Kind, Mode, Origin};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::registry::CloseCode;
+use postern_protocol::wire::text::Text;
 
 /// One row; only what its event has is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +157,24 @@ impl From<Row> for AuditLine {
             Event::RootRefused { version, code } => {
                 Self { version: Some(version.into()), reason: Some(code.word().to_owned()), ..line }
             }
+            Event::Requests { tunnel, method, path, status, reason, count, bytes } => Self {
+                tunnel: Some(tunnel),
+                reason: reason.map(|reason| reason.word().to_owned()),
+                detail: Some(request(method.as_ref(), path.as_ref(), status)),
+                count: Some(count),
+                to_client: Some(bytes),
+                ..line
+            },
         }
     }
+}
+
+/// A request in words: what was asked, and what came of it.
+fn request(method: Option<&Text>, path: Option<&Text>, status: Option<u16>) -> String {
+    let mut words: Vec<String> = method.into_iter().chain(path).map(Text::to_string).collect();
+    if method.is_none() {
+        words.push("requests of other kinds".to_owned());
+    }
+    words.extend(status.map(|status| format!("-> {status}")));
+    words.join(" ")
 }

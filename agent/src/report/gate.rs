@@ -17,6 +17,12 @@ pub(super) fn text(counts: GateCounts) -> String {
             parts.extend((released > 0).then(|| format!("{released} released")));
             parts.join(", ")
         }
+        GateCounts::Http(requests) => tally(requests, "requests").unwrap_or_else(|| "no request".to_owned()),
+        GateCounts::Websocket { to_machine, to_client, controls } => {
+            let mut parts: Vec<String> = tally(to_machine, "messages to the machine").into_iter().collect();
+            parts.push(format!("{to_client} messages to the client, {controls} control frames"));
+            parts.join(", ")
+        }
     }
 }
 
@@ -33,6 +39,15 @@ mod tests {
     use postern_protocol::policy::Mode;
 
     use super::*;
+
+    #[test]
+    fn requests_and_messages_read_as_what_passed_and_what_did_not() {
+        let tally = |forwarded, dropped| Tally { forwarded, dropped };
+        assert_eq!(text(GateCounts::Http(tally(7, 2))), "7 requests (2 more dropped)");
+        assert_eq!(text(GateCounts::Http(tally(0, 0))), "no request");
+        let counts = GateCounts::Websocket { to_machine: tally(3, 0), to_client: 12, controls: 1 };
+        assert_eq!(text(counts), "3 messages to the machine, 12 messages to the client, 1 control frames");
+    }
 
     #[test]
     fn a_session_reads_as_its_modes_and_what_passed_and_what_did_not() {

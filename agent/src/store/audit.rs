@@ -114,6 +114,7 @@ impl AuditDb {
                 | Event::Retired { .. }
                 | Event::Locked { .. }
                 | Event::Unlocked { .. }
+                | Event::Requests { .. }
                 | Event::RootTaken { .. }
                 | Event::RootRefused { .. } => {}
             }

@@ -20,7 +20,7 @@ use postern_transport::framed::write_frame;
 use postern_transport::quic::{RecvStream, SendStream};
 
 use super::session::{Session, reply};
-use super::{PATIENCE, stream, vnc};
+use super::{PATIENCE, http, stream, vnc, websocket};
 use crate::audit::DeniedRequest;
 use crate::registry::{Admitted, Caller, Refused, Ruling};
 
@@ -55,12 +55,10 @@ pub(super) async fn run(
             return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
         }
     };
-    if let Err(error) = context.auditor.record(permitted(&tunnel, &permit, peer)).await {
-        // The store says once, loudly, that the trail cannot be written.
-        tracing::debug!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
-        tunnel.leave();
-        return reply(&mut send, &mut recv, &Answer::Failed(Failure::Unrecorded)).await;
-    }
+    let (mut tunnel, permit) = match recorded(session, tunnel, permit).await {
+        Ok(recorded) => recorded,
+        Err(failure) => return reply(&mut send, &mut recv, &Answer::Failed(failure)).await,
+    };
     let (machine, permit) = match connect(session, &tunnel, &permit, &send).await {
         Ok(connected) => connected,
         Err(NotOpened::Failed(failure)) => {
@@ -96,9 +94,24 @@ pub(super) async fn run(
             let (code, counts) = vnc::carry(permit, &tunnel, machine, context, (&mut send, &mut recv)).await;
             (code, Some(counts))
         }
-        Kind::Vpn | Kind::Http | Kind::Websocket => {
-            (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None)
+        Kind::Http | Kind::Websocket => {
+            let ended =
+                http::carry(session, permit, (&tunnel, view_only), machine, (&mut send, &mut recv)).await;
+            let (code, counts) = match ended {
+                http::Ended::Over(code, counts) => (code, counts),
+                http::Ended::Upgraded(mut upgraded, counts) => {
+                    if let Some(own) = upgraded.tunnel.take() {
+                        // From here the stream belongs to the tunnel that was permitted for it.
+                        tunnel.leave();
+                        record(session, closed(&tunnel, CloseCode::Done, Some(counts))).await;
+                        tunnel = own;
+                    }
+                    websocket::carry(*upgraded, &tunnel, (&mut send, &mut recv)).await
+                }
+            };
+            (code, Some(counts))
         }
+        Kind::Vpn => (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None),
     };
     tunnel.leave();
     if let Some(suppressed) = context.traffic.admit() {
@@ -106,6 +119,22 @@ pub(super) async fn run(
         tracing::info!(tunnel = %tunnel.id, %user, %service, reason, suppressed, "a tunnel was closed");
     }
     record(session, closed(&tunnel, code, gate)).await;
+}
+
+/// Records a tunnel that was admitted; without its row there is none.
+pub(super) async fn recorded(
+    session: &Session,
+    tunnel: Admitted,
+    permit: Arc<Permit>,
+) -> Result<(Admitted, Arc<Permit>), Failure> {
+    let peer = session.connection.remote_addr();
+    if let Err(error) = session.context.auditor.record(permitted(&tunnel, &permit, peer)).await {
+        // The store says once, loudly, that the trail cannot be written.
+        tracing::debug!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
+        tunnel.leave();
+        return Err(Failure::Unrecorded);
+    }
+    Ok((tunnel, permit))
 }
 
 /// Why there is no connection to the machine.
@@ -121,7 +150,8 @@ async fn connect(
     permit: &Permit,
     send: &SendStream,
 ) -> Result<(TcpStream, Arc<Permit>), NotOpened> {
-    if permit.service().kind() == Kind::Vpn {
+    // A machine whose keys are pinned is never spoken to in the clear.
+    if permit.service().upstream().is_some_and(|upstream| upstream.tls.is_some()) {
         return Err(NotOpened::Failed(Failure::Unsupported));
     }
     let mut reins = tunnel.leash.reins();
@@ -148,7 +178,8 @@ async fn connect(
     }
 }
 
-async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Denial) {
+/// Records a denial.
+pub(super) async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Denial) {
     let (context, peer) = (&session.context, session.connection.remote_addr());
     if let Some(suppressed) = context.noise.admit() {
         let (user, reason) = (subject.user(), denial.reason());
@@ -200,7 +231,8 @@ fn closed(tunnel: &Admitted, code: CloseCode, gate: Option<GateCounts>) -> Event
     }
 }
 
-async fn record(session: &Session, event: Event) {
+/// Records how a tunnel went on or ended.
+pub(super) async fn record(session: &Session, event: Event) {
     if let Err(error) = session.context.auditor.record(event).await {
         tracing::debug!(%error, "the end of a tunnel was not recorded");
     }

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use postern_protocol::limits;
-use postern_protocol::policy::Reason;
+use postern_protocol::name::Name;
+use postern_protocol::policy::{Denial, Permit, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
 use postern_protocol::trust::{Envelope, Pass, PassFault, Proof, Subject};
@@ -29,6 +30,7 @@ use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
+use crate::registry::{Admitted, Caller, Refused};
 
 /// What the streams of one connection share.
 pub(super) struct Session {
@@ -149,7 +151,15 @@ pub(super) async fn reply(send: &mut SendStream, recv: &mut RecvStream, answer: 
 }
 
 impl Session {
-    fn subject(&self) -> Option<Arc<Subject>> {
+    /// Decides and registers a tunnel of the caller, by the newest pass.
+    pub(super) fn admit(&self, service: &Name, view_only: bool) -> Result<(Admitted, Arc<Permit>), Refused> {
+        let subject = self.subject().ok_or_else(|| Refused::Denied(Denial::bad_pass()))?;
+        let (connection, peer) = (self.connection.id(), self.connection.remote_addr());
+        let caller = Caller { subject: &subject, connection, peer };
+        self.context.registry.admit(&self.context.gate, &caller, service, view_only)
+    }
+
+    pub(super) fn subject(&self) -> Option<Arc<Subject>> {
         self.known.borrow().as_ref().map(|known| Arc::clone(&known.subject))
     }
 

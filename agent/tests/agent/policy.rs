@@ -185,12 +185,12 @@ impl Policy {
         policy
     }
 
-    /// Grants [`USER`] the services `hmi` (VNC), `live` (WebSocket) and `web` (HTTP), all on `machine`; there is
-    /// also a service `secret` that nobody is granted.
+    /// Grants [`USER`] the services `hmi` (VNC), `live` and `web` (plain flows of bytes, which no gate reads), all on
+    /// `machine`; there is also a service `secret` that nobody is granted.
     pub(crate) fn usual(device_key: PublicKey, machine: SocketAddr) -> Self {
         let mut policy = Self::empty(device_key);
         for (name, kind) in
-            [("hmi", Kind::Vnc), ("live", Kind::Websocket), ("secret", Kind::Http), ("web", Kind::Http)]
+            [("hmi", Kind::Vnc), ("live", Kind::Vpn), ("secret", Kind::Http), ("web", Kind::Vpn)]
         {
             policy.service(name, kind, machine);
         }

@@ -228,7 +228,7 @@ async fn a_stopping_agent_ends_its_tunnels_and_records_both() {
 async fn a_lost_connection_closes_the_machine_s_socket() {
     let mut world = World::start().await;
     let (machine, mut heard) = Machine::half_closed().await;
-    world.policy.service("late", Kind::Http, machine.addr());
+    world.policy.service("late", Kind::Vpn, machine.addr());
     world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3];
     world.publish(3).await;
     let client = world.client().await;

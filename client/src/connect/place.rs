@@ -27,7 +27,7 @@ impl Place {
             Kind::Http => (format!("http://{}.{}.localhost:{port}/", host(service), host(device)), None),
             Kind::Websocket => (format!("ws://{addr}/"), None),
             Kind::Vnc => (format!("vnc://{addr}"), Some(format!("vncviewer {}::{port}", addr.ip()))),
-            // Not reached: nothing listens for a VPN.
+            // One flow of bytes; what it carries is between program and machine.
             Kind::Vpn => (format!("tcp://{addr}"), None),
         };
         Self { url, addr, hint }

@@ -177,6 +177,23 @@ pub enum Event {
         /// Why.
         code: RootCode,
     },
+    /// Requests of one kind in an HTTP tunnel within a minute. What is none stands for many of them, or is not recorded.
+    Requests {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Their method.
+        method: Option<Text>,
+        /// Their path, as far as the service records it; never the query.
+        path: Option<Text>,
+        /// The status of their answers; none where nothing was answered.
+        status: Option<u16>,
+        /// Why the gate refused them.
+        reason: Option<Reason>,
+        /// How many.
+        count: u32,
+        /// Bytes of the bodies of their answers.
+        bytes: u64,
+    },
 }
 
 /// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.
@@ -197,6 +214,20 @@ pub enum GateCounts {
         cut_texts: Tally,
         /// Keys and pointers that the gate released because the viewer might not touch any more, or had left.
         released: u64,
+    },
+    /// Requests of an HTTP tunnel.
+    Http(
+        /// Those that reached the machine, and those that the gate answered itself.
+        Tally,
+    ),
+    /// Messages of a WebSocket.
+    Websocket {
+        /// From the client to the machine.
+        to_machine: Tally,
+        /// From the machine to the client.
+        to_client: u64,
+        /// Control frames, both ways.
+        controls: u64,
     },
 }
 
@@ -222,6 +253,7 @@ impl Event {
             Self::Retired { .. } => "retired",
             Self::RootTaken { .. } => "root_taken",
             Self::RootRefused { .. } => "root_refused",
+            Self::Requests { .. } => "requests",
         }
     }
 
@@ -245,6 +277,7 @@ impl Event {
             | Self::KeyChanged { .. }
             | Self::RootTaken { .. }
             | Self::RootRefused { .. }
+            | Self::Requests { .. }
             | Self::Retired { .. } => None,
         }
     }

@@ -21,7 +21,7 @@ use crate::time::UnixTime;
 use crate::trust::{Domain, PublicKey, Signed};
 
 pub use self::form::FormFault;
-pub use self::rules::{Kind, Rules};
+pub use self::rules::{Kind, Rules, Upstream};
 
 /// All policy for one device at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +123,16 @@ impl Service {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.rules.kind()
+    }
+
+    /// How the gate speaks to the machine, where it speaks HTTP.
+    #[must_use]
+    pub const fn upstream(&self) -> Option<&Upstream> {
+        match &self.rules {
+            Rules::Http(rules) => Some(&rules.upstream),
+            Rules::Websocket(rules) => Some(&rules.upstream),
+            Rules::Vpn | Rules::Vnc(_) => None,
+        }
     }
 
     /// The widest mode that a tunnel to it can have.

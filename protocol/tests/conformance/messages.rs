@@ -92,6 +92,7 @@ table!(EVENT, event, Event {
     Event::Unlocked { .. } => "unlocked", "sequence: u64";
     Event::RootTaken { .. } => "root_taken", "version: u32; epoch: u32; cut: u32";
     Event::RootRefused { .. } => "root_refused", "version: u32, the one that stays; code: root code";
+    Event::Requests { .. } => "requests", "tunnel: id; method: option of text; path: option of text; status: option of u16; reason: option of u8; count: u32; bytes: u64";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -416,6 +417,26 @@ pub(crate) fn audit() -> Vec<Sample> {
             released: 1,
         }),
     };
+    let browsed = Event::Closed {
+        tunnel: TUNNEL,
+        code: CloseCode::Done.number(),
+        to_machine: 9_000,
+        to_client: 700_000,
+        seconds: 30,
+        gate: Some(GateCounts::Http(Tally { forwarded: 41, dropped: 2 })),
+    };
+    let watched = Event::Closed {
+        tunnel: TUNNEL,
+        code: CloseCode::Denied(Reason::Revoked).number(),
+        to_machine: 300,
+        to_client: 80_000,
+        seconds: 3_600,
+        gate: Some(GateCounts::Websocket {
+            to_machine: Tally { forwarded: 3, dropped: 1 },
+            to_client: 3_600,
+            controls: 120,
+        }),
+    };
     vec![
         one(
             "row-started",
@@ -468,5 +489,20 @@ pub(crate) fn audit() -> Vec<Sample> {
         one("row-unlocked", "A snapshot lifted it.", Event::Unlocked { sequence: 2 }),
         one("row-root-taken", "A root came into force.", Event::RootTaken { version: 2, epoch: 2, cut: 3 }),
         one("row-root-refused", "One was refused.", Event::RootRefused { version: 2, code: RootCode::Epoch }),
+        one(
+            "row-requests",
+            "A page asked for something that is not granted, twice.",
+            Event::Requests {
+                tunnel: TUNNEL,
+                method: Some(text("GET")),
+                path: Some(text("/admin")),
+                status: Some(403),
+                reason: Some(Reason::PathDenied),
+                count: 2,
+                bytes: 0,
+            },
+        ),
+        one("row-closed-http", "A browser left.", browsed),
+        one("row-closed-websocket", "A page with live values was closed.", watched),
     ]
 }

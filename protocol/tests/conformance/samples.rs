@@ -71,7 +71,7 @@ macro_rules! table {
 pub(crate) use table;
 
 table!(KIND, kind, Kind {
-    Kind::Vpn => "vpn", "flows to granted addresses";
+    Kind::Vpn => "vpn", "one flow of TCP bytes";
     Kind::Vnc => "vnc", "remote framebuffer (RFC 6143)";
     Kind::Http => "http", "HTTP/1.1 (RFC 9112)";
     Kind::Websocket => "websocket", "WebSocket (RFC 6455)";

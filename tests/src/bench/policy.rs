@@ -323,7 +323,7 @@ const fn grant(user: u32, category: u32) -> Grant {
 
 fn service(number: u16, target: Target) -> Result<Service, Mishap> {
     let name = text(&service_name(number))?;
-    let rules = Rules::whole(Kind::Vnc);
+    let rules = Rules::whole(Kind::Vpn);
     let (tunnels, idle_s, duration_s) = (1024, 86_400, 86_400);
     Ok(Service { name, target, tunnels, idle_s, duration_s, view_only: false, rules })
 }

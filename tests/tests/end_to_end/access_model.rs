@@ -30,10 +30,10 @@ account = "acme"
 [machine-model.press]
 account = "maker"
 [machine-model.press.service.echo]
-kind = "http"
+kind = "vpn"
 port = {echo}
 [machine-model.press.service.source]
-kind = "http"
+kind = "vpn"
 port = {source}
 [device.press-7]
 account = "acme"
@@ -42,7 +42,7 @@ device = "press-7"
 model = "press"
 address = "127.0.0.1"
 [category.everything]
-kinds = ["http"]
+kinds = ["vpn"]
 [assignment.tess]
 user = "tess"
 role = "service-technician"

@@ -28,7 +28,7 @@ async fn every_tunnel_has_a_row_for_its_permit_and_one_for_its_end_with_exact_co
     let permitted = one(&rows, "permitted");
     let closed = one(&rows, "closed");
     assert_eq!(permitted["service"], "echo");
-    assert_eq!(permitted["kind"], "http");
+    assert_eq!(permitted["kind"], "vpn");
     assert_eq!(permitted["tunnel"], closed["tunnel"]);
     assert_eq!(closed["reason"], "done");
     assert_eq!(closed["to_machine"], 12_345);

@@ -214,7 +214,7 @@ asyncio.run(main())
 const WEBSOCKET_CLIENT: &str = "
 import asyncio, sys, websockets
 async def main():
-    sizes = [0, 1, 125, 126, 65535, 65536, 1000000, 3000000]
+    sizes = [0, 1, 125, 126, 65535, 65536, 200000, 262144]
     async with websockets.connect(sys.argv[1], max_size=None, proxy=None) as socket:
         for size in sizes:
             message = bytes(i % 251 for i in range(size))

@@ -1,7 +1,7 @@
 //! What the suites share: the press with everything behind it, and worlds with the usual cast.
 //!
 //! Anna may use everything. Bert may use the panel only. Services: `hmi` (VNC), `web` (HTTP) and `live` (WebSocket)
-//! lead to the simulated press; `echo`, `source` and `sink` of each kind lead to plain targets.
+//! lead to the simulated press; `echo`, `source` and `sink` (plain flows) lead to plain targets.
 
 use postern_tests::machine::Machine;
 use postern_tests::world::target::Target;
@@ -36,9 +36,9 @@ impl Plant {
             .service("hmi", "vnc", self.press.vnc)
             .service("web", "http", self.press.web)
             .service("live", "websocket", self.press.live)
-            .service("echo", "http", self.echo.address)
-            .service("sink", "http", self.sink.address)
-            .service("source", "http", self.source.address)
+            .service("echo", "vpn", self.echo.address)
+            .service("sink", "vpn", self.sink.address)
+            .service("source", "vpn", self.source.address)
     }
 
     /// The usual cast.

@@ -56,7 +56,12 @@ enum State {
     /// Behind a request to upgrade.
     Upgrade,
     /// Nothing is read any more.
-    Failed(RequestFault),
+    Failed {
+        /// Because of this.
+        fault: RequestFault,
+        /// Whether it came in a body.
+        in_body: bool,
+    },
 }
 
 impl Guard {
@@ -68,7 +73,7 @@ impl Guard {
     pub fn take(&mut self, bytes: &[u8]) -> Result<(usize, Part), RequestFault> {
         let taken = self.next(bytes);
         if let Err(fault) = taken {
-            self.state = State::Failed(fault);
+            self.state = State::Failed { fault, in_body: self.is_within_body() };
         }
         taken
     }
@@ -98,6 +103,12 @@ impl Guard {
         matches!(self.state, State::Head) && self.head.is_empty()
     }
 
+    /// Whether the next byte, or the one with the fault, belongs to the body of a request whose head was handed on.
+    #[must_use]
+    pub const fn is_within_body(&self) -> bool {
+        matches!(self.state, State::Length(_) | State::Chunks(_) | State::Failed { in_body: true, .. })
+    }
+
     fn next(&mut self, bytes: &[u8]) -> Result<(usize, Part), RequestFault> {
         match &mut self.state {
             State::Head => self.take_head(bytes),
@@ -118,7 +129,7 @@ impl Guard {
                 Ok((taken, Part::Body))
             }
             State::Upgrade => Err(RequestFault::Early),
-            State::Failed(fault) => Err(*fault),
+            State::Failed { fault, .. } => Err(*fault),
         }
     }
 

@@ -84,7 +84,12 @@ enum State {
     /// Behind a close frame.
     Closed,
     /// Nothing is read any more.
-    Failed(FrameFault),
+    Failed {
+        /// Because of this.
+        fault: FrameFault,
+        /// Whether what passed before is whole frames.
+        is_between: bool,
+    },
 }
 
 /// A message that was begun and is not finished.
@@ -117,7 +122,7 @@ impl Frames {
     pub fn handle_open(&mut self, is_open: bool) -> Result<(), FrameFault> {
         self.is_open = is_open;
         if !is_open && self.message.is_some_and(|message| message.passes) {
-            self.state = State::Failed(FrameFault::Narrowed);
+            self.fail(FrameFault::Narrowed);
             return Err(FrameFault::Narrowed);
         }
         Ok(())
@@ -133,24 +138,33 @@ impl Frames {
             State::Payload { left, is_last } => Ok(self.take_payload(left, is_last, bytes.len())),
             State::Control { bytes: whole } => self.take_control(whole, bytes),
             State::Closed => Err(FrameFault::AfterClose),
-            State::Failed(fault) => Err(fault),
+            State::Failed { fault, .. } => Err(fault),
         };
         if let Err(fault) = taken {
-            self.state = State::Failed(fault);
+            self.fail(fault);
         }
         taken
     }
 
-    /// Whether all bytes so far belong to whole frames, so that another frame can be put behind them.
+    /// Whether everything that passed so far is whole frames, so that another frame can be put behind it.
     #[must_use]
     pub fn is_between(&self) -> bool {
-        matches!(self.state, State::Header | State::Closed) && self.kept.is_empty()
+        match self.state {
+            // Of what is kept nothing has passed.
+            State::Header | State::Control { .. } | State::Closed => true,
+            State::Payload { .. } => !self.message.is_some_and(|message| message.passes),
+            State::Failed { is_between, .. } => is_between,
+        }
     }
 
     /// What has come so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn fail(&mut self, fault: FrameFault) {
+        self.state = State::Failed { fault, is_between: self.is_between() };
     }
 
     fn take_header(&mut self, bytes: &[u8]) -> Result<(usize, Piece), FrameFault> {

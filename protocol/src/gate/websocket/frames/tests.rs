@@ -175,15 +175,22 @@ fn lengths_have_their_limits_also_at_the_edge_of_64_bits() {
 
 #[test]
 fn a_frame_can_be_put_only_between_frames() {
-    let mut frames = Frames::new(Sender::Machine, LIMITS, true);
     let message = frame(Sender::Machine, 0x01, b"hello");
-    for at in 1..message.len() {
+    for at in 0..=message.len() {
         let mut frames = Frames::new(Sender::Machine, LIMITS, true);
         feed(&mut frames, &[&message[..at]]);
-        assert!(!frames.is_between(), "{at}");
+        // A header passes when it is whole; the message goes on behind the frame.
+        let is_within = (2..message.len()).contains(&at);
+        assert_eq!(frames.is_between(), !is_within, "{at}");
+        if !is_within {
+            // Behind a fault as well: nothing of the frame that has it passed.
+            assert!(feed(&mut frames, &[&[0xff; 8]]).1.is_some());
+            assert!(frames.is_between(), "{at}");
+        }
     }
-    feed(&mut frames, &[&message]);
-    assert!(frames.is_between(), "also between the frames of one message");
+    let mut ping = Frames::new(Sender::Machine, LIMITS, true);
+    feed(&mut ping, &[&frame(Sender::Machine, 0x89, b"ping")[..4]]);
+    assert!(ping.is_between(), "a control frame passes whole or not at all");
 }
 
 /// Frames that are mostly right.
