@@ -46,7 +46,8 @@ fn the_evaluator_and_the_device_agree_on_random_worlds() {
     println!("{survey}");
     if worlds >= 1000 {
         assert!(survey.discarded < survey.worlds, "too many drafts do not hold:\n{survey}");
-        assert!(survey.permitted * 5 > survey.decisions(), "too few permits:\n{survey}");
+        // About a fifth, and a run of this length strays from it by a percent or two.
+        assert!(survey.permitted * 8 > survey.decisions(), "too few permits:\n{survey}");
         let missed: Vec<Reason> =
             DECIDED.into_iter().filter(|reason| !survey.denied.contains_key(reason)).collect();
         assert_eq!(missed, [], "{survey}");
