@@ -6,6 +6,7 @@
 //! 4. [`session`] holds both ends of policy synchronisation as state machines.
 //! 5. [`audit`] encodes and chains the rows that record decisions.
 //! 6. [`gate`] reads the protocols that permitted streams speak and lets through what their access allows.
+//! 7. [`recording`] is the file in which a tunnel is kept for those who may see it later.
 //!
 //! Deliberately absent: tokio, sockets, files, clocks and randomness. Time and seeds are arguments, so that
 //! every line of this crate can be tested in virtual time and fuzzed.
@@ -16,6 +17,7 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod policy;
+pub mod recording;
 pub mod session;
 pub mod time;
 pub mod trust;

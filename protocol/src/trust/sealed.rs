@@ -15,8 +15,11 @@
 //! public key can seal: that a secret was set by who may set it is the business of the snapshot's signature. A device
 //! with a new key has a new sealing key, and cannot open what was sealed to the old one; nobody can seal it again
 //! without knowing it, and that is on purpose.
+//!
+//! [`sequence`] seals many messages to one key, in one order: recordings.
 
 mod key;
+pub mod sequence;
 
 use std::convert::Infallible;
 use std::fmt;

@@ -46,16 +46,24 @@ pub fn allowed(encoding: i32) -> bool {
         || COMPRESSION.contains(&encoding)
 }
 
-/// Cuts a whole `SetEncodings` message down to what is allowed, in the viewer's order of preference. `None` where
-/// nothing has to be cut.
-pub(super) fn rewrite(message: &[u8]) -> Option<Vec<u8>> {
+/// Whether a viewer may ask for this encoding in a session that is recorded: of those that are [`allowed`] the ones that
+/// a replay decodes. Without this a viewer could have the machine answer in a way that nobody can look at later.
+#[must_use]
+pub fn replayable(encoding: i32) -> bool {
+    matches!(encoding, RAW | COPY_RECT | RRE | HEXTILE | ZRLE | DESKTOP_SIZE | LAST_RECT | CURSOR)
+        || COMPRESSION.contains(&encoding)
+}
+
+/// Cuts a whole `SetEncodings` message down to what passes, in the viewer's order of preference. `None` where nothing
+/// has to be cut.
+pub(super) fn rewrite(message: &[u8], passes: fn(i32) -> bool) -> Option<Vec<u8>> {
     let list = message.get(message::SET_ENCODINGS_HEADER..)?;
     let (encodings, _) = list.as_chunks::<4>();
-    if encodings.iter().all(|bytes| allowed(i32::from_be_bytes(*bytes))) {
+    if encodings.iter().all(|bytes| passes(i32::from_be_bytes(*bytes))) {
         return None;
     }
     let kept: Vec<[u8; 4]> =
-        encodings.iter().copied().filter(|bytes| allowed(i32::from_be_bytes(*bytes))).collect();
+        encodings.iter().copied().filter(|bytes| passes(i32::from_be_bytes(*bytes))).collect();
     let count = u16::try_from(kept.len()).ok()?;
     let mut rewritten = Vec::with_capacity(message::SET_ENCODINGS_HEADER + kept.len() * 4);
     rewritten.extend_from_slice(&[message::SET_ENCODINGS, 0]);
@@ -86,6 +94,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_recorded_is_allowed_as_well_and_leaves_out_what_a_replay_does_not_decode() {
+        let mut expected: Vec<i32> = vec![0, 1, 2, 5, 16, -223, -224, -239];
+        expected.extend(-256..=-247);
+        expected.sort_unstable();
+        let replayable: Vec<i32> = (-70_000..70_000).filter(|encoding| replayable(*encoding)).collect();
+        assert_eq!(replayable, expected);
+        assert!(replayable.into_iter().all(allowed));
+        let asked = set_encodings(&[7, 1, 16, 6, 5, -24, -254, -240, -239]);
+        assert_eq!(rewrite(&asked, super::replayable), Some(set_encodings(&[1, 16, 5, -254, -239])));
+    }
+
+    #[test]
     fn extensions_that_bring_messages_are_not_allowed() {
         let clipboard = 0xc0a1_e5ce_u32.cast_signed();
         for extension in [-308, -312, -313, -257, -258, -259, -305, -309, -316, clipboard, 0x574d_5669] {
@@ -98,15 +118,15 @@ mod tests {
         let asked =
             [7, 1, 16, 5, 2, 0, -239, -223, -308, -224, -312, -313, -258, -261, -254, -25, -1_063_131_698];
         assert_eq!(
-            rewrite(&set_encodings(&asked)),
+            rewrite(&set_encodings(&asked), allowed),
             Some(set_encodings(&[7, 1, 16, 5, 2, 0, -239, -223, -224, -254, -25]))
         );
     }
 
     #[test]
     fn a_list_of_allowed_encodings_stays_as_it_is_and_one_of_extensions_becomes_empty() {
-        assert_eq!(rewrite(&set_encodings(&[7, 1, 0, -23])), None);
-        assert_eq!(rewrite(&set_encodings(&[])), None);
-        assert_eq!(rewrite(&set_encodings(&[-258])), Some(vec![2, 0, 0, 0]));
+        assert_eq!(rewrite(&set_encodings(&[7, 1, 0, -23]), allowed), None);
+        assert_eq!(rewrite(&set_encodings(&[]), allowed), None);
+        assert_eq!(rewrite(&set_encodings(&[-258]), allowed), Some(vec![2, 0, 0, 0]));
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Filter {
     skip: usize,
     pressed: Pressed,
     counters: Counters,
+    /// Which encodings may be asked for.
+    passes: fn(i32) -> bool,
 }
 
 /// What becomes of a whole message.
@@ -41,9 +43,10 @@ enum Verdict {
 }
 
 impl Filter {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(super) fn new(mode: Mode, passes: fn(i32) -> bool) -> Self {
         Self {
             mode,
+            passes,
             held: Vec::new(),
             permitted: true,
             skip: 0,
@@ -180,7 +183,7 @@ impl Filter {
     fn judge(&mut self, message: &[u8], out: &mut Outbox) -> Verdict {
         let permitted = self.permitted;
         match message {
-            [SET_ENCODINGS, ..] => match encoding::rewrite(message) {
+            [SET_ENCODINGS, ..] => match encoding::rewrite(message, self.passes) {
                 None => Verdict::Forward,
                 Some(mut rewritten) => {
                     out.push_whole(&mut rewritten);
@@ -213,7 +216,12 @@ impl Filter {
                     Verdict::Drop
                 }
             }
-            [SET_PIXEL_FORMAT | UPDATE_REQUEST, ..] => Verdict::Forward,
+            // Alone, so that whoever records the session sees it pass: what is shown afterwards is read by it.
+            [SET_PIXEL_FORMAT, ..] => {
+                out.push(message);
+                Verdict::Replaced
+            }
+            [UPDATE_REQUEST, ..] => Verdict::Forward,
             // Nothing else has a length, so nothing else gets here; if it did, it would not pass.
             _ => Verdict::Drop,
         }

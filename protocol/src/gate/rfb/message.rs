@@ -52,6 +52,14 @@ pub const CUT_TEXT_BYTES: usize = 64 * 1024;
 /// Bytes that a viewer may send before its turn.
 pub const EARLY_BYTES: usize = 1024;
 
+/// The pixel format that a whole `SetPixelFormat` asks for; none of any other message.
+pub(super) fn format(message: &[u8]) -> Option<[u8; 16]> {
+    match message {
+        [SET_PIXEL_FORMAT, _, _, _, format @ ..] => format.try_into().ok(),
+        _ => None,
+    }
+}
+
 /// Whether messages of this type may reach the machine.
 pub(super) const fn permits(mode: Mode, kind: u8) -> bool {
     match mode {

@@ -1,5 +1,7 @@
 //! `ServerInit` (RFC 6143, section 7.3.2): what the machine says about its screen.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::text::Text;
 
 use super::fault::Fault;
@@ -10,7 +12,7 @@ pub const NAME_BYTES: u32 = 1024;
 pub(super) const HEADER_BYTES: usize = 24;
 
 /// A machine's screen as it was when the session began.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Screen {
     /// Pixels from left to right.
     pub width: u16,
@@ -23,7 +25,7 @@ pub struct Screen {
 }
 
 /// How a pixel is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PixelFormat {
     /// 8, 16 or 32.
     pub bits_per_pixel: u8,
@@ -40,7 +42,11 @@ pub struct PixelFormat {
 }
 
 impl PixelFormat {
-    fn read(bytes: [u8; 16]) -> Result<Self, Fault> {
+    /// Reads the sixteen bytes of `ServerInit` and of `SetPixelFormat`.
+    ///
+    /// # Errors
+    /// [`Fault::PixelBits`] for pixels of other than 8, 16 or 32 bits.
+    pub fn read(bytes: [u8; 16]) -> Result<Self, Fault> {
         let [bits, depth, big_endian, true_colour, rest @ ..] = bytes;
         let [r1, r0, g1, g0, b1, b0, red, green, blue, _, _, _] = rest;
         if !matches!(bits, 8 | 16 | 32) {

@@ -6,10 +6,11 @@ use crate::policy::Mode;
 use crate::wire::text::Text;
 
 use super::config::{Config, Sharing};
+use super::encoding;
 use super::fault::{End, Fault, Outcome};
 use super::filter::Filter;
 use super::inbox::Outbox;
-use super::message::{Counters, EARLY_BYTES};
+use super::message::{self, Counters, EARLY_BYTES};
 use super::screen::Screen;
 use super::server::{Event, Server};
 use super::viewer::Viewer;
@@ -70,6 +71,8 @@ pub struct Gate {
     early: Vec<u8>,
     /// The narrowest mode since then: what was sent while one may only look stays dropped when that changes.
     early_mode: Mode,
+    /// The last pixel format of what was sent before its turn.
+    early_format: Option<[u8; 16]>,
     to_viewer: Outbox,
     to_server: Outbox,
 }
@@ -98,17 +101,28 @@ impl Gate {
     /// Begins a session. The greeting for the viewer can be polled at once.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::passing(config, encoding::allowed)
+    }
+
+    /// Begins a session that is recorded: the viewer may ask only for what a replay decodes ([`encoding::replayable`]).
+    #[must_use]
+    pub fn recorded(config: Config) -> Self {
+        Self::passing(config, encoding::replayable)
+    }
+
+    fn passing(config: Config, passes: fn(i32) -> bool) -> Self {
         let mut to_viewer = Outbox::default();
         Self {
             viewer: Viewer::new(config.viewer, &mut to_viewer),
             server: Server::new(config.password),
             ready: false,
-            filter: Filter::new(config.mode),
+            filter: Filter::new(config.mode, passes),
             sharing: config.sharing,
             outcome: Outcome::Handshake,
             screen: None,
             early: Vec::new(),
             early_mode: config.mode,
+            early_format: None,
             to_viewer,
             to_server: Outbox::default(),
         }
@@ -211,6 +225,13 @@ impl Gate {
         self.screen.as_ref()
     }
 
+    /// The pixel format that the viewer asked for before its turn, the last one of several: it is with the machine as soon
+    /// as [`Gate::poll_to_server`] was written in the open session. Later ones are in an [`Action`].
+    #[must_use]
+    pub const fn early_format(&self) -> Option<[u8; 16]> {
+        self.early_format
+    }
+
     /// What the viewer did so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -286,6 +307,7 @@ impl Gate {
             let mut behind = Outbox::default();
             let run = self.filter.next(early, &mut at, &mut behind)?;
             self.to_server.push(run.and_then(|run| early.get(run)).unwrap_or_default());
+            self.early_format = message::format(behind.lend()).or(self.early_format);
             self.to_server.push(behind.lend());
         }
         self.filter.handle_mode(mode, &mut self.to_server);
@@ -310,6 +332,17 @@ impl Gate {
         self.filter.release(&mut self.to_server);
         self.early = Vec::new();
         self.outcome = Outcome::Ended(end);
+    }
+}
+
+impl Action<'_> {
+    /// The pixel format that the viewer asks for with this action; such a message is an action of its own.
+    #[must_use]
+    pub fn format(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Forward(_) => None,
+            Self::Send(bytes) => message::format(bytes),
+        }
     }
 }
 

@@ -94,6 +94,18 @@ impl SealingSecret {
         Ok(Self { secret, public })
     }
 
+    /// Derives the pair to which recordings are sealed, from 32 random bytes that a factory keeps. The domain is its own:
+    /// should the same bytes ever be the seed of a device key, nothing about one pair follows from the other.
+    ///
+    /// # Errors
+    /// As [`SealingSecret::derive`].
+    pub fn for_recordings(seed: &Zeroizing<[u8; 32]>) -> Result<Self, SealingKeyFault> {
+        let material = Zeroizing::new(*Digest::of(&[RECORDING_DERIVATION, seed.as_slice()]).as_bytes());
+        let (secret, public) = Suite::derive_keypair(material.as_slice());
+        let public = SealingKey::new(public.to_bytes().into())?;
+        Ok(Self { secret, public })
+    }
+
     /// The public half.
     #[must_use]
     pub const fn public(&self) -> SealingKey {
@@ -142,6 +154,7 @@ impl Announcement {
     }
 }
 
+const RECORDING_DERIVATION: &[u8] = b"postern/v1/recording-key\0";
 const DERIVATION: &[u8] = b"postern/v1/sealing-key\0";
 
 /// The canonical coordinates of the points whose order divides eight, on the curve and on its twist.
