@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use postern_protocol::gate::rfb::{Mode, PixelFormat, Screen};
 use postern_protocol::limits;
+use postern_protocol::recording::{Event, What, Writer};
 use postern_protocol::trust::Signed;
 use postern_protocol::wire::codec;
 use postern_protocol::wire::control::{AgentMessage, HubMessage};
 
-use crate::probes::{FLEET, PROBES, fixed_root};
+use zeroize::Zeroizing;
+
+use crate::probes::{FLEET, PROBES, fixed_root, recording_header};
 use crate::rfb;
 use crate::samples::{self, Sample};
 use crate::vectors::blessing;
@@ -44,6 +48,9 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
             seeds.insert((*target, name.to_owned()), bytes);
         }
     }
+    for (name, bytes) in recordings() {
+        seeds.insert(("recording", name.to_owned()), bytes);
+    }
     for (target, name, bytes) in rfb::seeds().into_iter().chain(web::seeds()) {
         seeds.insert((target, name.to_owned()), bytes);
     }
@@ -61,6 +68,45 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
         seeds.insert(("text", name.to_owned()), text.into_bytes());
     }
     seeds
+}
+
+/// A recording of two chunks, what may be done to it, and events that the probe seals itself.
+fn recordings() -> Vec<(&'static str, Vec<u8>)> {
+    let screen = Screen {
+        width: 2,
+        height: 1,
+        format: PixelFormat {
+            bits_per_pixel: 8,
+            depth: 8,
+            big_endian: false,
+            true_colour: true,
+            max: [7, 7, 3],
+            shift: [0, 3, 6],
+        },
+        name: samples::text("press 7"),
+    };
+    let (mut writer, mut file) = Writer::begin(&recording_header(), Zeroizing::new([7; 32])).unwrap();
+    let beginning = file.len();
+    writer.push(0, What::Screen(screen.clone()));
+    writer.push(0, What::Mode(Mode::ViewOnly));
+    file.extend(writer.seal().unwrap());
+    let middle = file.len();
+    writer.push(40, What::Shown(vec![2]));
+    writer.push(90, What::Format(screen.format));
+    file.extend(writer.finish().unwrap());
+    let swapped = [&file[..beginning], &file[middle..], &file[beginning..middle]].concat();
+    let events = [What::Screen(screen), What::Shown(vec![0; 20])].map(|what| Event { at_ms: 5, what });
+    let backwards = [(9, What::Shown(vec![2])), (8, What::Shown(vec![2]))];
+    let backwards = backwards.map(|(at_ms, what)| Event { at_ms, what });
+    let encode = |events: &[Event]| codec::encode(&events.to_vec(), 4096).unwrap();
+    vec![
+        ("cut", file[..middle].to_vec()),
+        ("cut-in-a-chunk", file[..middle - 3].to_vec()),
+        ("swapped", swapped),
+        ("events", encode(&events)),
+        ("events-backwards", encode(&backwards)),
+        ("whole", file),
+    ]
 }
 
 /// Cuts, additions and single changes of one golden value.

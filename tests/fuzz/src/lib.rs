@@ -18,7 +18,8 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, Locks, decide, verify};
+use postern_protocol::policy::{Circumstances, Expectation, Freshness, Index, Kind, Locks, decide, verify};
+use postern_protocol::recording;
 use postern_protocol::session::agent::{self, AgentSync};
 use postern_protocol::session::hub::{HubSync, Published};
 use postern_protocol::time::UnixTime;
@@ -36,6 +37,7 @@ use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 pub mod rfb;
 pub mod web;
@@ -69,6 +71,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("http_request", http_request),
     ("http_target", http_target),
     ("websocket_frames", websocket_frames),
+    ("recording", recording),
 ];
 
 /// The installation of all fixed values.
@@ -250,6 +253,54 @@ pub fn sealed_secret(bytes: &[u8]) {
         assert_eq!(bytes.len(), SEALED_BYTES);
         assert!((1..=limits::SECRET_BYTES).contains(&opened.reveal().len()));
         assert!(open(&secret, &Place { device: DeviceId::new([0xd2; 8]), ..place }, bytes).is_err());
+    }
+}
+
+/// A recording for the fixed factory: as it is, in two segmentations, and as events in a chunk that was sealed rightly.
+pub fn recording(bytes: &[u8]) {
+    let read = |file: &[u8], segment: usize| {
+        let mut reader = recording::Reader::new(factory());
+        let mut events = Vec::new();
+        for piece in file.chunks(segment) {
+            reader.handle_bytes(piece);
+            loop {
+                match reader.poll_chunk() {
+                    Ok(Some(chunk)) => events.extend(chunk.events),
+                    Ok(None) => break,
+                    Err(fault) => return (events, Err(fault)),
+                }
+            }
+        }
+        (events, reader.finish())
+    };
+    assert_eq!(read(bytes, 4096), read(bytes, 1), "segments matter");
+    let header = recording_header();
+    let (mut writer, file) = recording::Writer::begin(&header, Zeroizing::new([7; 32])).unwrap();
+    if let Ok(events) = codec::decode::<Vec<recording::Event>>(bytes, recording::CHUNK_BYTES) {
+        events.into_iter().for_each(|event| writer.push(event.at_ms, event.what));
+        let Ok(chunk) = writer.finish() else { return };
+        let (events, end) = read(&[file, chunk].concat(), 64);
+        assert!(end.is_ok() || events.is_empty());
+    }
+}
+
+/// The pair to which fixed recordings are sealed.
+pub fn factory() -> SealingSecret {
+    SealingSecret::for_recordings(&Zeroizing::new([0xfa; 32])).unwrap()
+}
+
+/// What fixed recordings are of.
+pub fn recording_header() -> recording::Header {
+    recording::Header {
+        fleet: FLEET,
+        device: DEVICE,
+        tunnel: TunnelId::new([0x71; 8]),
+        user: ALICE,
+        category: "maintenance".parse().unwrap(),
+        service: "hmi".parse().unwrap(),
+        kind: Kind::Vnc,
+        begun: UnixTime::from_secs(1_800_000_000),
+        key: factory().public(),
     }
 }
 

@@ -65,6 +65,24 @@ fn a_run_of_whole_messages_is_one_range_of_the_callers_buffer() {
 }
 
 #[test]
+fn a_pixel_format_is_an_action_of_its_own_so_that_a_recorder_sees_it_pass() {
+    let stream = everything();
+    let format: [u8; 16] = stream[0][4..].try_into().unwrap();
+    let mut gate = opened(Mode::ViewOnly);
+    let bytes = [&UPDATE[..], &stream[0], &UPDATE].concat();
+    let mut actions = gate.handle_viewer(&bytes);
+    assert_eq!(actions.next_action().map(|action| action.format()), Some(None));
+    assert_eq!(actions.next_action().map(|action| action.format()), Some(Some(format)));
+    assert_eq!(actions.next_action(), Some(Action::Forward(30..40)));
+    assert_eq!(actions.next_action(), None);
+    // Also when it comes in two pieces.
+    assert_eq!(gate.handle_viewer(&stream[0][..7]).next_action(), None);
+    let mut actions = gate.handle_viewer(&stream[0][7..]);
+    assert_eq!(actions.next_action().map(|action| action.format()), Some(Some(format)));
+    assert_eq!(actions.next_action(), None);
+}
+
+#[test]
 fn each_mode_lets_through_what_it_says_and_counts_it() {
     let stream = everything().concat();
     let all = stream.len() - 8; // two extensions are cut out of the list
