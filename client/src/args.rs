@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     },
     /// Makes a service of a device reachable on this computer, until Ctrl-C
     Connect(ConnectArgs),
+    /// Shows a recorded session, or exports pictures of it
+    Replay(ReplayArgs),
     /// Prints the completions of a shell
     Completions {
         /// The shell
@@ -132,6 +135,93 @@ pub(crate) struct ConnectArgs {
     pub(crate) stdio: bool,
 }
 
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct ReplayArgs {
+    /// What to do instead of showing a recording.
+    #[command(subcommand)]
+    pub(crate) command: Option<ReplayCommand>,
+    /// The recording, as the device exported it
+    #[arg(required = true)]
+    pub(crate) file: Option<PathBuf>,
+    /// The private half of the recording key
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// Writes pictures into DIR instead of showing anything
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["port", "open", "speed"])]
+    pub(crate) export: Option<PathBuf>,
+    /// Exports one picture for each interval in which something changed, such as 500ms, 1s or 2m
+    #[arg(long, value_name = "TIME", default_value = "1s", requires = "export")]
+    pub(crate) every: Every,
+    /// Shows it so many times as fast
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) speed: Speed,
+    /// Listens on this port of 127.0.0.1 instead of a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Opens a VNC viewer as well
+    #[arg(long)]
+    pub(crate) open: bool,
+}
+
+/// What `replay` does besides showing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// Makes a recording key: prints the public half for the fleet's files and keeps the private half in FILE
+    Keygen {
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+}
+
+/// A time between pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Every(pub(crate) Duration);
+
+/// A time that was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a number and ms, s or m is expected, such as 500ms")]
+pub(crate) struct EveryFault;
+
+impl FromStr for Every {
+    type Err = EveryFault;
+
+    fn from_str(text: &str) -> Result<Self, EveryFault> {
+        let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or(EveryFault)?;
+        let (number, unit) = text.split_at(unit);
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            _ => return Err(EveryFault),
+        };
+        let number: u32 = number.parse().map_err(|_| EveryFault)?;
+        if number == 0 {
+            return Err(EveryFault);
+        }
+        Ok(Self(Duration::from_millis(u64::from(number) * factor)))
+    }
+}
+
+/// How fast a recording is shown: above 0, at most 1000.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Speed(pub(crate) f64);
+
+/// A speed that was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a number above 0 and at most 1000 is expected")]
+pub(crate) struct SpeedFault;
+
+impl FromStr for Speed {
+    type Err = SpeedFault;
+
+    fn from_str(text: &str) -> Result<Self, SpeedFault> {
+        let speed: f64 = text.parse().map_err(|_| SpeedFault)?;
+        if speed > 0.0 && speed <= 1000.0 { Ok(Self(speed)) } else { Err(SpeedFault) }
+    }
+}
+
 /// How a person names a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceRef {
@@ -180,6 +270,40 @@ mod tests {
         assert_eq!(nested.account.as_deref(), Some("acme/paris"));
         assert_eq!(nested.to_string(), "acme/paris/press-7");
         assert_eq!("acme/".parse::<DeviceRef>(), Err(NameFault::Empty));
+    }
+
+    #[test]
+    fn a_recording_is_shown_exported_or_a_key_is_made_for_it() {
+        let replay = |args: &[&str]| Args::try_parse_from([&["postern", "replay"], args].concat());
+        let Ok(Args { command: Command::Replay(shown), .. }) =
+            replay(&["a.rec", "--key", "k", "--speed", "2.5"])
+        else {
+            panic!("not understood")
+        };
+        assert_eq!((shown.speed, shown.every), (Speed(2.5), Every(Duration::from_secs(1))));
+        let Ok(Args { command: Command::Replay(made), .. }) = replay(&["keygen", "k"]) else {
+            panic!("not understood")
+        };
+        assert!(matches!(made.command, Some(ReplayCommand::Keygen { .. })));
+        for wrong in [
+            &["a.rec"][..],
+            &["--key", "k"],
+            &["a.rec", "--key", "k", "--every", "1s"],
+            &["a.rec", "--key", "k", "--speed", "0"],
+            &["a.rec", "--key", "k", "--speed", "NaN"],
+            &["a.rec", "--key", "k", "--export", "d", "--open"],
+        ] {
+            assert!(replay(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times_between_pictures_have_a_unit() {
+        let every = |text: &str| text.parse::<Every>().map(|every| every.0.as_millis());
+        assert_eq!((every("500ms"), every("1s"), every("2m")), (Ok(500), Ok(1000), Ok(120_000)));
+        for wrong in ["", "1", "s", "0s", "1h", "-1s", "1.5s", "99999999999s"] {
+            assert_eq!(every(wrong), Err(EveryFault), "{wrong}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod carry;
 mod keeper;
 mod place;
 mod refusal;
-mod viewer;
+pub(crate) mod viewer;
 mod vigil;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,7 +34,7 @@ use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::tunnel::ServiceEntry;
 
 use self::keeper::{Keeper, State};
-use self::place::Place;
+pub(crate) use self::place::Place;
 use self::vigil::{Ends, Vigil};
 
 use crate::args::ConnectArgs;
@@ -247,7 +247,7 @@ struct ConnectAnswer<'a> {
 }
 
 /// Until Ctrl-C or, on Unix, a request to terminate.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     let mut keys = pin!(tokio::signal::ctrl_c());
     #[cfg(unix)]
     {

@@ -5,8 +5,9 @@
 //! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it.
-//! 6. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
-//! 7. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
+//! 6. [`replay`] shows what a device has recorded, without any device.
+//! 7. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
+//! 8. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
 //!
 //! Deliberately absent: any decision about access. The device decides and this program shows what it said.
 
@@ -25,6 +26,7 @@ mod login;
 mod logout;
 mod problem;
 mod profile;
+mod replay;
 mod screen;
 mod secret;
 mod services;
@@ -84,6 +86,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Devices => directory::run(&profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
+        Command::Replay(args) => replay::run(&args, screen).await,
         Command::Completions { shell } => Ok(documents::print_completions(shell)),
         Command::Man { dir } => documents::write_man_pages(&dir),
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use postern_protocol::policy::Reason;
 use postern_protocol::policy::reason::Lifter;
+use postern_protocol::recording::Fault as RecordingFault;
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::InvitationFault;
 use postern_protocol::wire::registry::{CloseCode, Failure};
@@ -24,6 +25,7 @@ use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::hub::HubError;
 use crate::profile::{FileFault, ProfileError};
+use crate::replay::Fault as ReplayFault;
 use crate::secret::SecretError;
 
 /// What went wrong, for people and for programs.
@@ -89,6 +91,57 @@ impl Problem {
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let what = format_args!("cannot write to `{}`: {error}", path.display());
         Self::new(Exit::Failure, "file", what, "choose another directory")
+    }
+
+    /// A recording that is not what it should be.
+    pub(crate) fn recording(path: &Path, fault: &RecordingFault) -> Self {
+        let (word, next) = match fault {
+            RecordingFault::OtherKey { .. } => {
+                ("wrong_key", "name the private half of that key with `--key`")
+            }
+            RecordingFault::Cut { .. } => {
+                ("cut", "fetch it again from the device; what came before the cut is genuine")
+            }
+            RecordingFault::Version { .. } => ("other_version", "use a newer program"),
+            RecordingFault::Magic => {
+                ("no_recording", "name a file that `postern-agent recording export` wrote")
+            }
+            RecordingFault::HeaderSize { .. }
+            | RecordingFault::Header(_)
+            | RecordingFault::Weak
+            | RecordingFault::Frame { .. }
+            | RecordingFault::Changed { .. }
+            | RecordingFault::Events { .. }
+            | RecordingFault::Trailing => ("damaged", "fetch it again from the device"),
+        };
+        let exit = if word == "wrong_key" { Exit::WrongKey } else { Exit::Failure };
+        Self::new(exit, word, format_args!("`{}`: {fault}", path.display()), next)
+    }
+
+    /// A recording whose machine sent something that is no picture.
+    pub(crate) fn unplayable(path: &Path, fault: &ReplayFault) -> Self {
+        let what = format_args!("`{}`: {fault}", path.display());
+        Self::new(Exit::Failure, "unplayable", what, "what came before it was shown")
+    }
+
+    /// A file that cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let what = format_args!("cannot read `{}`: {error}", path.display());
+        Self::new(Exit::Failure, "file", what, "name another file")
+    }
+
+    /// A recording key that cannot be read or made.
+    pub(crate) fn recording_key(path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        if error.kind() == io::ErrorKind::InvalidData {
+            let next = "name the file that `postern replay keygen` wrote";
+            return Self::new(Exit::Failure, "no_key", format_args!("`{path}` is no recording key"), next);
+        }
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            let next = "choose another file: a key in use must not be lost";
+            return Self::new(Exit::Failure, "file", format_args!("`{path}` exists already"), next);
+        }
+        Self::new(Exit::Failure, "file", format_args!("`{path}`: {error}"), "name another file")
     }
 
     /// The runtime of this program did not start.

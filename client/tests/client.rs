@@ -10,6 +10,8 @@ mod directory;
 mod documents;
 #[path = "client/hub.rs"]
 mod hub;
+#[path = "client/replay.rs"]
+mod replay;
 #[path = "client/sign_in.rs"]
 mod sign_in;
 #[path = "client/step_up.rs"]

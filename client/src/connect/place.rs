@@ -10,11 +10,11 @@ use postern_protocol::policy::Kind;
 
 /// An address for programs, and how else it may be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The URL.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// The listener.
-    pub(super) addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// A command that opens it.
     pub(super) hint: Option<String>,
 }
@@ -22,11 +22,19 @@ pub(super) struct Place {
 impl Place {
     /// Names the place of a service that is carried by the listener at `addr`.
     pub(super) fn of(kind: Kind, device: &Name, service: &Name, addr: SocketAddr) -> Self {
-        let port = addr.port();
+        let url = match kind {
+            Kind::Http => format!("http://{}.{}.localhost:{}/", host(service), host(device), addr.port()),
+            Kind::Websocket | Kind::Vnc | Kind::Vpn => return Self::at(kind, addr),
+        };
+        Self { url, addr, hint: None }
+    }
+
+    /// Names the place of something that has no name of its own.
+    pub(crate) fn at(kind: Kind, addr: SocketAddr) -> Self {
         let (url, hint) = match kind {
-            Kind::Http => (format!("http://{}.{}.localhost:{port}/", host(service), host(device)), None),
+            Kind::Http => (format!("http://{addr}/"), None),
             Kind::Websocket => (format!("ws://{addr}/"), None),
-            Kind::Vnc => (format!("vnc://{addr}"), Some(format!("vncviewer {}::{port}", addr.ip()))),
+            Kind::Vnc => (format!("vnc://{addr}"), Some(format!("vncviewer {}::{}", addr.ip(), addr.port()))),
             // One flow of bytes; what it carries is between program and machine.
             Kind::Vpn => (format!("tcp://{addr}"), None),
         };

@@ -9,7 +9,7 @@ use crate::connect::place::Place;
 use crate::problem::Problem;
 
 /// Starts the program and does not wait for it.
-pub(super) async fn open(kind: Kind, place: &Place) -> Result<(), Problem> {
+pub(crate) async fn open(kind: Kind, place: &Place) -> Result<(), Problem> {
     match kind {
         Kind::Http => {
             let url = place.url.clone();
