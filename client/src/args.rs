@@ -118,9 +118,12 @@ pub(crate) struct ConnectArgs {
     pub(crate) device: DeviceRef,
     /// The service's name on the device
     pub(crate) service: Name,
-    /// Listens on this port of 127.0.0.1 instead of a free one
+    /// Listens on this port instead of the service's own; 0 is any free one
     #[arg(long, value_name = "PORT", conflicts_with = "stdio")]
     pub(crate) port: Option<u16>,
+    /// The WebSocket service of the same machine that the pages of an HTTP service connect to
+    #[arg(long, value_name = "SERVICE", conflicts_with = "stdio")]
+    pub(crate) websocket: Option<Name>,
     /// Opens the browser or a VNC viewer as well
     #[arg(long, conflicts_with = "stdio")]
     pub(crate) open: bool,

@@ -4,28 +4,32 @@
 //! 2. A service that is not open is asked for nevertheless, once: the refusal is then the device's own, with its
 //!    reason, and stands in its audit.
 //! 3. Where the reason is a second factor, a person at a terminal is asked for the one-time code.
-//! 4. A listener on 127.0.0.1 is opened and its address printed as the first line of standard output.
-//! 5. Each local connection becomes a tunnel of its own on the one connection to the device.
+//! 4. A listener on the loopback address is opened and its address printed as the first line of standard output.
+//! 5. Each local connection becomes a tunnel of its own on the one connection to the device. Those of HTTP and WebSocket
+//!    services come in through a [`web`] origin of their own, whose door asks for a key.
 //! 6. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
 //! 7. Ctrl-C ends everything, and that is no error; at the question for a code it is one, because nothing is open.
 //!
-//! Deliberately absent: protection against other users of this computer. Whoever can reach 127.0.0.1 can use the
-//! listener while it is up, as with `ssh -L`; `--stdio` opens no listener.
+//! Deliberately absent: protection of screens and plain flows against other users of this computer. Whoever can reach 127.0.0.1 can use that
+//! listener while it is up, as with `ssh -L`; `--stdio` opens no listener and carries bytes as they are.
 
 mod carry;
 mod keeper;
+mod listeners;
 mod place;
 mod refusal;
 pub(crate) mod viewer;
 mod vigil;
+mod web;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,8 +38,12 @@ use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::tunnel::ServiceEntry;
 
 use self::keeper::{Keeper, State};
-pub(crate) use self::place::Place;
+use self::listeners::{Listeners, Port};
 use self::vigil::{Ends, Vigil};
+use self::web::{Door, Web};
+
+pub(crate) use self::place::Place;
+pub(crate) use self::web::Refused;
 
 use crate::args::ConnectArgs;
 use crate::device::{DeviceError, DeviceLink, Opened, Wanted};
@@ -160,21 +168,32 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn listen(&self, mut keeper: Keeper<'_>, link: DeviceLink) -> Result<Exit, Problem> {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.args.port.unwrap_or(0)));
-        let failed = |error| Problem::listener(addr, &error);
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
-        let place =
-            Place::of(self.kind, keeper.device(), &self.args.service, listener.local_addr().map_err(failed)?);
-        self.announce(&place, keeper.device());
+        let port = match (self.args.port, self.is_web()) {
+            (Some(port), _) => Port::Exactly(port),
+            (None, true) => keeper.port(),
+            (None, false) => Port::Exactly(0),
+        };
+        let failed = |(addr, error): (SocketAddr, io::Error)| Problem::listener(addr, &error);
+        let (listeners, moved) = Listeners::bind(port, self.is_web()).await.map_err(failed)?;
+        let addr = listeners.local_addr().map_err(|error| Problem::listener(ANY, &error))?;
+        if let (Port::Rather(port), true) = (port, moved) {
+            let words = "bookmarks do not fit this time, and the page may ask you to sign in again";
+            self.screen.note(&format!(
+                "{}: port {port} is taken, so it is {}; {words}",
+                self.subject,
+                addr.port()
+            ));
+        }
+        let (states, watched) = watch::channel(State::Up(Arc::new(link)));
+        let (place, way) = self.way(keeper.device(), keeper.ends(), addr, &watched)?;
+        self.announce(&place, keeper.device(), &way);
         if self.args.open
             && let Err(problem) = viewer::open(self.kind, &place).await
         {
             self.screen.note(&problem.to_string());
         }
-        let ends = keeper.ends();
-        let (states, watched) = watch::channel(State::Up(Arc::new(link)));
         let outcome = tokio::select! {
-            outcome = self.serve(&listener, &watched, &ends) => outcome,
+            outcome = self.serve(&listeners, &way) => outcome,
             problem = keeper.keep(&states, self.screen) => Err(problem.about(self.subject)),
             () = interrupted() => Ok(Exit::Done),
         };
@@ -185,22 +204,50 @@ impl Session<'_> {
         outcome
     }
 
-    /// Carries local connections. One that fails is reported and, unless it is the only one, ends nothing else.
-    async fn serve(
+    /// How local connections are carried, and where they come in.
+    fn way(
         &self,
-        listener: &TcpListener,
+        device: &Name,
+        ends: Ends,
+        addr: SocketAddr,
         states: &watch::Receiver<State>,
-        ends: &Ends,
-    ) -> Result<Exit, Problem> {
+    ) -> Result<(Place, Way), Problem> {
+        if !self.is_web() {
+            let wanted = self.wanted.clone();
+            let place = Place::at(self.kind, addr);
+            return Ok((place, Way::Pipe { kind: self.kind, states: states.clone(), wanted, ends }));
+        }
+        let authority = place::authority(self.kind, device, &self.args.service, addr);
+        let for_programs = self.kind == Kind::Websocket;
+        let door = Door::new(authority, addr.port(), for_programs).map_err(|_| Problem::no_randomness())?;
+        let url = door.url().map_err(|_| Problem::no_randomness())?;
+        let web = Web {
+            door,
+            device: device.clone(),
+            pages: self.wanted.clone(),
+            upgrades: self.args.websocket.clone().map_or_else(
+                || self.wanted.clone(),
+                |service| Wanted { service, view_only: self.wanted.view_only },
+            ),
+            states: states.clone(),
+            ends,
+            screen: *self.screen,
+            once: self.args.once,
+            said: Mutex::new(None),
+        };
+        Ok((Place::web(addr, url), Way::Web(Arc::new(web))))
+    }
+
+    /// Carries local connections. One that fails is reported and, unless it is the only one, ends nothing else.
+    async fn serve(&self, listeners: &Listeners, way: &Way) -> Result<Exit, Problem> {
         let mut tunnels = JoinSet::new();
         let mut accepting = true;
         loop {
             tokio::select! {
-                accepted = listener.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
-                    Ok((socket, _)) => {
+                accepted = listeners.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
+                    Ok(socket) => {
                         accepting = !self.args.once;
-                        let (states, wanted) = (states.clone(), self.wanted.clone());
-                        tunnels.spawn(carry::local_socket(socket, self.kind, states, wanted, ends.clone()));
+                        tunnels.spawn(way.clone().carry(socket));
                     }
                     // Out of file descriptors: they come back when a connection ends.
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
@@ -217,7 +264,7 @@ impl Session<'_> {
         }
     }
 
-    fn announce(&self, place: &Place, device: &Name) {
+    fn announce(&self, place: &Place, device: &Name, way: &Way) {
         self.screen.answer(&ConnectAnswer {
             device: device.as_str(),
             service: self.args.service.as_str(),
@@ -225,6 +272,7 @@ impl Session<'_> {
             mode: self.mode,
             url: &place.url,
             address: place.addr,
+            token: way.program_key(),
         });
         self.screen.say(&place.url);
         if let Some(hint) = &place.hint {
@@ -232,6 +280,46 @@ impl Session<'_> {
         }
         if !self.mode.touches() {
             self.screen.note("you may look but not touch");
+        }
+    }
+
+    const fn is_web(&self) -> bool {
+        matches!(self.kind, Kind::Http | Kind::Websocket)
+    }
+}
+
+/// How local connections are carried.
+#[derive(Clone, Debug)]
+enum Way {
+    /// As they are.
+    Pipe {
+        /// What the service speaks.
+        kind: Kind,
+        /// Whether tunnels can be opened.
+        states: watch::Receiver<State>,
+        /// What they are asked for.
+        wanted: Wanted,
+        /// Where tunnels say when they end.
+        ends: Ends,
+    },
+    /// Request by request, through the door.
+    Web(Arc<Web>),
+}
+
+impl Way {
+    async fn carry(self, socket: TcpStream) -> Result<(), Problem> {
+        match self {
+            Self::Pipe { kind, states, wanted, ends } => {
+                carry::local_socket(socket, kind, states, wanted, ends).await
+            }
+            Self::Web(web) => web::local_socket(socket, web).await,
+        }
+    }
+
+    fn program_key(&self) -> Option<String> {
+        match self {
+            Self::Pipe { .. } => None,
+            Self::Web(web) => Some(web.door.program_key()),
         }
     }
 }
@@ -244,6 +332,9 @@ struct ConnectAnswer<'a> {
     mode: Mode,
     url: &'a str,
     address: SocketAddr,
+    /// For the header `X-Postern-Token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 /// Until Ctrl-C or, on Unix, a request to terminate.
@@ -265,6 +356,7 @@ pub(crate) async fn interrupted() {
     }
 }
 
+const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// How long a device may be silent before the hub is asked whether it has moved.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Local connections at the same time; further ones wait in the listener's queue.

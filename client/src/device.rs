@@ -17,6 +17,7 @@ use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
+use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
@@ -85,8 +86,8 @@ impl DeviceLink {
         let Wanted { service, view_only } = wanted.clone();
         let (answer, send, recv) = self.ask(&Request::Open { service, view_only }).await?;
         match answer {
-            Answer::Accepted { tunnel, kind, mode, until, start: _ } => {
-                Ok(Opened { tunnel, kind, mode, until, send, recv })
+            Answer::Accepted { tunnel, kind, mode, until, start } => {
+                Ok(Opened { tunnel, kind, mode, until, start, send, recv })
             }
             answer @ (Answer::Welcome { .. }
             | Answer::Services(_)
@@ -139,6 +140,8 @@ pub(crate) struct Opened {
     pub(crate) mode: Mode,
     /// When the device decides about it again.
     pub(crate) until: UnixTime,
+    /// Where a browser begins.
+    pub(crate) start: Option<Text>,
     /// Bytes to the service.
     pub(crate) send: SendStream,
     /// Bytes from the service.

@@ -18,6 +18,7 @@ use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::Holder;
 
 use crate::clock;
+use crate::connect::Refused;
 use crate::device::DeviceError;
 use crate::dial::DialError;
 use crate::directory::FindError;
@@ -162,6 +163,25 @@ impl Problem {
         Self::new(Exit::Failure, "no_viewer", what, "open the printed address by hand")
     }
 
+    /// The connection to a device is gone for the moment.
+    pub(crate) fn connecting_again(device: &str) -> Self {
+        let what = format_args!("the connection to {device} was lost and is being made again");
+        let next = "wait a moment; a page tries again by itself";
+        Self::new(Exit::DeviceUnreachable, "connecting_again", what, next)
+    }
+
+    /// The far end of a tunnel ended it, or speaks something else than HTTP.
+    pub(crate) fn no_answer() -> Self {
+        let next = "try again; check that the service is a web page";
+        Self::new(Exit::NotDone, "no_answer", "the machine gave no answer that a browser understands", next)
+    }
+
+    /// Random bytes for the keys of a local origin.
+    pub(crate) fn no_randomness() -> Self {
+        let what = "the operating system gives no random bytes for a key";
+        Self::new(Exit::Failure, "no_randomness", what, "try again")
+    }
+
     /// Ctrl-C before anything was done.
     pub(crate) fn interrupted() -> Self {
         Self::new(Exit::Failure, "interrupted", "interrupted", "run the command again when you are ready")
@@ -184,6 +204,16 @@ impl Problem {
         &self.what
     }
 
+    /// What to do about it.
+    pub(crate) fn next_step(&self) -> &str {
+        &self.next
+    }
+
+    /// Who can change it, where that is known.
+    pub(crate) fn who(&self) -> Option<&'static str> {
+        self.who.map(Lifter::describe)
+    }
+
     /// Says first what the problem is about.
     pub(crate) fn about(self, subject: &str) -> Self {
         Self { what: format!("{subject}: {}", self.what), ..self }
@@ -196,7 +226,7 @@ impl Problem {
             word: self.word,
             what: &self.what,
             next: &self.next,
-            who: self.who.map(Lifter::describe),
+            who: self.who(),
         };
         ProblemReport { error }
     }
@@ -331,6 +361,31 @@ impl From<DeviceError> for Problem {
                 Self::new(Exit::Failure, "unexpected", error, "use a matching version")
             }
         }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let (word, next) = match refused {
+            Refused::Form => ("bad_target", "name a path of the printed address"),
+            Refused::Host => ("wrong_host", "use the address that `postern connect` has printed, as it is"),
+            Refused::Link => (
+                "used_link",
+                "press Enter where `postern connect` runs, or start it again, and use the new link; if nobody of \
+                 yours has used this one, end `postern connect`: another user of this computer has",
+            ),
+            Refused::Foreign => ("foreign_page", "begin at the start page of this service"),
+            Refused::NoKey => (
+                "no_key",
+                "open the link that `postern connect` has printed; for another browser press Enter there; programs \
+                 send the `token` of `--json` as `X-Postern-Token`",
+            ),
+            Refused::WrongKey => (
+                "wrong_key",
+                "send the `token` that `postern connect --json` has printed as `X-Postern-Token`",
+            ),
+        };
+        Self::new(Exit::Usage, word, refused, next)
     }
 }
 

@@ -10,6 +10,8 @@ mod directory;
 mod documents;
 #[path = "client/hub.rs"]
 mod hub;
+#[path = "client/panel.rs"]
+mod panel;
 #[path = "client/replay.rs"]
 mod replay;
 #[path = "client/sign_in.rs"]
@@ -18,5 +20,7 @@ mod sign_in;
 mod step_up;
 #[path = "client/tunnels.rs"]
 mod tunnels;
+#[path = "client/web.rs"]
+mod web;
 #[path = "client/world.rs"]
 mod world;

@@ -14,7 +14,7 @@ use postern_protocol::policy::Kind;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, forward_stream, splice};
 
-use crate::connect::keeper::State;
+use crate::connect::keeper::{State, up_within};
 use crate::connect::refusal;
 use crate::connect::vigil::Ends;
 use crate::device::{DeviceLink, Opened, Wanted};
@@ -92,14 +92,8 @@ where
 }
 
 async fn wait_until_up(states: &mut watch::Receiver<State>) -> Result<Arc<DeviceLink>, Problem> {
-    let up = states.wait_for(|state| matches!(state, State::Up(_)));
-    if let Ok(Ok(state)) = tokio::time::timeout(UP_WITHIN, up).await
-        && let State::Up(link) = &*state
-    {
-        return Ok(Arc::clone(link));
-    }
     let late = Ending::Said(CloseCode::Fault(ProtocolFault::TimedOut));
-    Err(Problem::ended(&late, Exit::DeviceUnreachable))
+    up_within(states, UP_WITHIN).await.ok_or_else(|| Problem::ended(&late, Exit::DeviceUnreachable))
 }
 
 /// How a connection ended too early.

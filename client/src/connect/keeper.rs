@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use postern_protocol::name::Name;
 use postern_transport::backoff::Backoff;
 
+use crate::connect::listeners::Port;
 use crate::connect::reach;
 use crate::connect::vigil::{Ends, Vigil};
 use crate::device::DeviceLink;
@@ -30,6 +31,18 @@ pub(super) enum State {
     Down,
 }
 
+/// The connection, if there is one within this time.
+pub(super) async fn up_within(
+    states: &mut watch::Receiver<State>,
+    within: Duration,
+) -> Option<Arc<DeviceLink>> {
+    let up = states.wait_for(|state| matches!(state, State::Up(_)));
+    match &*tokio::time::timeout(within, up).await.ok()?.ok()? {
+        State::Up(link) => Some(Arc::clone(link)),
+        State::Down => None,
+    }
+}
+
 /// What is needed to dial again.
 #[derive(Debug)]
 pub(super) struct Keeper<'a> {
@@ -46,6 +59,12 @@ impl<'a> Keeper<'a> {
     /// Where tunnels say when they end.
     pub(super) fn ends(&self) -> Ends {
         self.vigil.ends()
+    }
+
+    /// The port of a web service.
+    pub(super) fn port(&self) -> Port {
+        let user = self.vigil.identity().key.public();
+        Port::of(&user, &self.known.entry.device, self.vigil.service())
     }
 
     /// The device's name.

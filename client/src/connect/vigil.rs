@@ -57,6 +57,11 @@ impl<'a> Vigil<'a> {
         &self.identity
     }
 
+    /// What is watched.
+    pub(super) const fn service(&self) -> &Name {
+        &self.service
+    }
+
     /// Where tunnels say when they end.
     pub(super) fn ends(&self) -> Ends {
         self.ends.clone()

@@ -18,18 +18,21 @@ use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream
 use tokio::sync::watch;
 
 use crate::hub::{FLEET, IDENTITY, now};
+use crate::panel::Panel;
 use crate::world::{GENEROUS, secret};
 
 const KEY: u8 = 11;
 const ID: DeviceId = DeviceId::new([11; 8]);
 
-/// `hmi` (HTTP), `panel` (VNC) and `live` (WebSocket) echo; `plc` cannot be reached; `vault` wants a
-/// second factor that is not older than a minute; `kiosk` (VNC) has one place, and whoever asks first does not keep it;
-/// `booth` (VNC) tells its viewer why there is no screen.
+/// `hmi` and `other` (HTTP) and `live` (WebSocket) are [`Panel`]s; `panel` and `vault` (VNC) echo; `plc` cannot be
+/// reached; `vault` wants a second factor that is not older than a minute; `kiosk` (VNC) has one place, and whoever asks
+/// first does not keep it; `booth` (VNC) tells its viewer why there is no screen.
 pub(crate) struct Device {
     endpoint: Endpoint,
     cut: watch::Sender<Option<CloseCode>>,
     opens: Arc<Mutex<Vec<String>>>,
+    /// The machine behind the web services.
+    pub(crate) site: Panel,
 }
 
 impl Device {
@@ -39,17 +42,19 @@ impl Device {
         let (cut, cuts) = watch::channel(None);
         let opens = Arc::new(Mutex::new(Vec::new()));
         let (listening, shared) = (endpoint.clone(), Arc::clone(&opens));
+        let site = Panel::default();
+        let shown = site.clone();
         tokio::spawn(async move {
             while let Some(incoming) = listening.accept().await {
-                let (cuts, shared) = (cuts.clone(), Arc::clone(&shared));
+                let (cuts, shared, shown) = (cuts.clone(), Arc::clone(&shared), shown.clone());
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.handshake(GENEROUS).await {
-                        serve(connection, cuts, shared).await;
+                        serve(connection, cuts, shared, shown).await;
                     }
                 });
             }
         });
-        Self { endpoint, cut, opens }
+        Self { endpoint, cut, opens, site }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -73,6 +78,16 @@ impl Device {
         self.cut.send_replace(Some(code));
     }
 
+    /// Refuses every tunnel from now on.
+    pub(crate) fn refuse(&self, reason: Reason) {
+        *self.site.refusal.lock().unwrap() = Some(reason);
+    }
+
+    /// Refuses no tunnel any more.
+    pub(crate) fn permit(&self) {
+        *self.site.refusal.lock().unwrap() = None;
+    }
+
     /// Services that were asked for, in order.
     pub(crate) fn opens(&self) -> Vec<String> {
         self.opens.lock().unwrap().clone()
@@ -88,6 +103,7 @@ async fn serve(
     connection: Connection,
     cuts: watch::Receiver<Option<CloseCode>>,
     opens: Arc<Mutex<Vec<String>>>,
+    site: Panel,
 ) {
     let mut known: Option<Subject> = None;
     while let Ok((mut send, mut recv)) = connection.accept_bi().await {
@@ -107,8 +123,10 @@ async fn serve(
                 let wish = if *view_only { " to look" } else { "" };
                 let mut opens = opens.lock().unwrap();
                 opens.push(format!("{service}{wish}"));
-                match service.as_str() {
-                    "kiosk" if opens.iter().filter(|name| *name == "kiosk").count() > 1 => {
+                let refusal = *site.refusal.lock().unwrap();
+                match (service.as_str(), refusal) {
+                    (_, Some(reason)) => Answer::Denied(reason),
+                    ("kiosk", None) if opens.iter().filter(|name| *name == "kiosk").count() > 1 => {
                         let role = Some("technician".parse().unwrap());
                         let holder = Holder {
                             user: UserId::new([9; 8]),
@@ -117,7 +135,7 @@ async fn serve(
                         };
                         Answer::Occupied { holder, may_look: true }
                     }
-                    name => open(name, *view_only, subject),
+                    (name, None) => open(name, *view_only, subject),
                 }
             }
         };
@@ -127,13 +145,19 @@ async fn serve(
             continue;
         }
         write_frame(&mut send, &answer, ANSWER_BYTES).await.unwrap();
-        if let (Answer::Accepted { .. }, Request::Open { service, .. }) = (&answer, &request) {
-            match service.as_str() {
-                "booth" => tokio::spawn(explain(send, recv)),
-                _ => tokio::spawn(echo(send, recv, cuts.clone())),
-            };
-        } else {
-            send.finish().unwrap();
+        match (answer, &request) {
+            (Answer::Accepted { kind: Kind::Http | Kind::Websocket, .. }, _) => {
+                tokio::spawn(site.clone().serve(send, recv, cuts.clone()));
+            }
+            (Answer::Accepted { .. }, Request::Open { service, .. }) if service.as_str() == "booth" => {
+                tokio::spawn(explain(send, recv));
+            }
+            (Answer::Accepted { .. }, _) => {
+                tokio::spawn(echo(send, recv, cuts.clone()));
+            }
+            (_, _) => {
+                send.finish().unwrap();
+            }
         }
     }
 }
@@ -178,7 +202,7 @@ fn services(subject: &Subject) -> Vec<ServiceEntry> {
         entry("hmi", Kind::Http, None, Some(always)),
         entry("live", Kind::Websocket, None, Some(always)),
         entry("panel", Kind::Vnc, None, Some(always)),
-        entry("vault", Kind::Http, blocked, vault),
+        entry("vault", Kind::Vnc, blocked, vault),
     ]
 }
 
@@ -186,14 +210,14 @@ const TOUCH: Mode = Mode::Full { clipboard: false };
 
 fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
     let mode = if view_only { Mode::ViewOnly } else { TOUCH };
-    let accepted =
-        |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, mode, until, start: None };
+    let start = (service == "hmi").then(|| Text::clean("/start?page=1"));
+    let accepted = |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, mode, until, start };
     match service {
-        "hmi" => accepted(Kind::Http, UnixTime::MAX),
+        "hmi" | "other" => accepted(Kind::Http, UnixTime::MAX),
         "live" => accepted(Kind::Websocket, UnixTime::MAX),
         "panel" | "kiosk" | "booth" => accepted(Kind::Vnc, UnixTime::MAX),
         "vault" => match vault_until(subject) {
-            Some(until) => accepted(Kind::Http, until),
+            Some(until) => accepted(Kind::Vnc, until),
             None => Answer::Denied(Reason::SecondFactorRequired),
         },
         "plc" => Answer::Failed(Failure::Unreachable),

@@ -33,7 +33,7 @@ async fn services_are_what_the_device_says() {
     let expected = "hmi\thttp\tfull\t2096-10-02 07:06 +00:00\topen\n\
                     live\twebsocket\tfull\t2096-10-02 07:06 +00:00\topen\n\
                     panel\tvnc\tfull\t2096-10-02 07:06 +00:00\topen\n\
-                    vault\thttp\t\t\tthis access needs a second factor: prove it with \
+                    vault\tvnc\t\t\tthis access needs a second factor: prove it with \
                     your one-time code (`postern step-up`)\n";
     assert_eq!((services.code, services.stdout.as_str()), (0, expected));
     let json = world.run(&["services", "acme/press-7", "--json"]).await;

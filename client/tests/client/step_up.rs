@@ -64,11 +64,11 @@ async fn a_service_that_wants_a_second_factor_says_how_to_prove_it_where_nobody_
 #[tokio::test]
 async fn a_running_connect_takes_the_new_pass_of_a_step_up_and_of_a_sign_in() {
     let world = World::signed_in().await;
-    let mut running = world.start(&["connect", "press-7", "hmi"]);
+    let mut running = world.start(&["connect", "press-7", "panel"]);
     let mut socket = dial(&mut running).await;
     echo(&mut socket, b"before").await;
     assert_eq!(world.run(&["step-up", "--otp", OTP]).await.code, 0);
-    let line = "postern: press-7/hmi: your new pass is in force until 2096-10-02 07:06 +00:00";
+    let line = "postern: press-7/panel: your new pass is in force until 2096-10-02 07:06 +00:00";
     assert_eq!(running.err().await, line);
     echo(&mut socket, b"stepped up").await;
     // A sign-in without a code is no improvement for what is open.
@@ -76,7 +76,7 @@ async fn a_running_connect_takes_the_new_pass_of_a_step_up_and_of_a_sign_in() {
     assert_eq!(login.code, 0, "{login:?}");
     assert_eq!(
         running.err().await,
-        "postern: press-7/hmi: your new pass is in force for new connections; open ones keep the pass before it"
+        "postern: press-7/panel: your new pass is in force for new connections; open ones keep the pass before it"
     );
     let login = world.run_with_input(&["login", "--otp", OTP, "--password-stdin"], PASSWORD).await;
     assert_eq!(login.code, 0, "{login:?}");
@@ -172,9 +172,9 @@ async fn a_person_at_a_terminal_is_asked_for_the_code_and_goes_on() {
     terminal.answer(1, "000000").await;
     terminal.shown("the one-time code is wrong or was used before", 1).await;
     terminal.answer(2, OTP).await;
-    terminal.shown("/\r\n", 1).await;
-    let url = terminal.seen.rsplit(".localhost:").next().unwrap();
-    let port = url.split('/').next().unwrap().parse().unwrap();
+    terminal.shown("vncviewer", 1).await;
+    let url = terminal.seen.rsplit("vnc://127.0.0.1:").next().unwrap();
+    let port = url.split("\r\n").next().unwrap().parse().unwrap();
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     echo(&mut socket, b"past the second factor").await;
     assert!(!terminal.seen.contains(OTP), "the code was shown: {}", terminal.seen);
@@ -213,7 +213,7 @@ async fn a_sign_in_that_comes_while_the_code_is_asked_for_is_stepped_up_from() {
     assert_eq!(login.code, 0, "{login:?}");
     let newest = std::fs::read(world.home().join("pass")).unwrap();
     terminal.answer(1, OTP).await;
-    terminal.shown("/\r\n", 1).await;
+    terminal.shown("vncviewer", 1).await;
     assert_eq!(world.hub.stepped_from(), [newest]);
 }
 

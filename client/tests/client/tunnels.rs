@@ -32,15 +32,9 @@ fn interrupt(running: &Running) {
 #[tokio::test]
 async fn bytes_pass_both_ways_each_end_closes_its_own_and_ctrl_c_is_no_error() {
     let world = World::signed_in().await;
-    let mut running = world.start(&["connect", "press-7", "hmi"]);
+    let mut running = world.start(&["connect", "press-7", "panel"]);
     let url = running.out().await;
-    let port: u16 = url
-        .strip_prefix("http://hmi.press-7.localhost:")
-        .unwrap()
-        .strip_suffix('/')
-        .unwrap()
-        .parse()
-        .unwrap();
+    let port: u16 = url.strip_prefix("vnc://127.0.0.1:").unwrap().parse().unwrap();
     let (mut one, mut two) = (dial(port).await, dial(port).await);
     echo(&mut one, b"first").await;
     echo(&mut two, b"second").await;
@@ -52,7 +46,7 @@ async fn bytes_pass_both_ways_each_end_closes_its_own_and_ctrl_c_is_no_error() {
     interrupt(&running);
     let outcome = running.ended().await;
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-    assert_eq!(world.device.opens(), ["hmi", "hmi"]);
+    assert_eq!(world.device.opens(), ["panel", "panel"]);
 }
 
 #[tokio::test]
@@ -65,18 +59,19 @@ async fn vnc_and_websocket_have_their_own_addresses() {
     let mut live = world.start(&["connect", "press-7", "live", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&live.out().await).unwrap();
     assert_eq!((&value["kind"], &value["service"]), (&"websocket".into(), &"live".into()));
-    assert_eq!(value["url"], format!("ws://{}/", value["address"].as_str().unwrap()));
+    let (address, token) = (value["address"].as_str().unwrap(), value["token"].as_str().unwrap());
+    assert_eq!(value["url"], format!("ws://{address}/?postern={token}"));
 }
 
 #[tokio::test]
 async fn who_wishes_to_look_asks_the_device_for_no_more_and_is_told() {
     let world = World::signed_in().await;
-    let mut running = world.start(&["connect", "press-7", "hmi", "--view-only", "--json"]);
+    let mut running = world.start(&["connect", "press-7", "panel", "--view-only", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&running.out().await).unwrap();
     assert_eq!(value["mode"], "view_only");
     let address: std::net::SocketAddr = value["address"].as_str().unwrap().parse().unwrap();
     echo(&mut dial(address.port()).await, b"first").await;
-    assert_eq!(world.device.opens(), ["hmi to look"]);
+    assert_eq!(world.device.opens(), ["panel to look"]);
     let mut spoken = world.start(&["connect", "press-7", "live", "--view-only"]);
     let _url = spoken.out().await;
     assert_eq!(spoken.err().await, "postern: you may look but not touch");
@@ -120,13 +115,13 @@ async fn nonsense_from_a_device_is_one_line_and_never_a_panic() {
 #[tokio::test]
 async fn a_cut_resets_the_local_connection_and_says_why() {
     let world = World::signed_in().await;
-    let mut running = world.start(&["connect", "press-7", "hmi"]);
+    let mut running = world.start(&["connect", "press-7", "panel"]);
     let mut socket = dial(running.port().await).await;
     echo(&mut socket, b"live").await;
     world.device.cut(CloseCode::Denied(Reason::Revoked));
     let end = tokio::time::timeout(GENEROUS, socket.read(&mut [0])).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    let line = "postern: press-7/hmi: tun-0303030303030303: your access was withdrawn; ask your administrator why \
+    let line = "postern: press-7/panel: tun-0303030303030303: your access was withdrawn; ask your administrator why \
                 (who can change it: your administrator)";
     assert_eq!(running.err().await, line);
 }
@@ -165,14 +160,14 @@ async fn a_viewer_that_was_told_by_the_device_reads_it_to_the_end_and_the_termin
 #[tokio::test]
 async fn once_ends_with_the_connection_and_its_exit_code() {
     let world = World::signed_in().await;
-    let mut good = world.start(&["connect", "press-7", "hmi", "--once"]);
+    let mut good = world.start(&["connect", "press-7", "panel", "--once"]);
     let mut socket = dial(good.port().await).await;
     echo(&mut socket, b"x").await;
     socket.shutdown().await.unwrap();
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
     assert_eq!((rest.as_slice(), good.ended().await.code), (b"bye".as_slice(), 0));
-    let mut bad = world.start(&["connect", "press-7", "hmi", "--once"]);
+    let mut bad = world.start(&["connect", "press-7", "panel", "--once"]);
     let mut socket = dial(bad.port().await).await;
     echo(&mut socket, b"x").await;
     world.device.cut(CloseCode::Denied(Reason::Revoked));
@@ -184,7 +179,7 @@ async fn once_ends_with_the_connection_and_its_exit_code() {
 #[tokio::test]
 async fn stdio_carries_standard_input_and_output_to_both_ends() {
     let world = World::signed_in().await;
-    let outcome = world.run_with_input(&["connect", "press-7", "hmi", "--stdio"], "over the pipe").await;
+    let outcome = world.run_with_input(&["connect", "press-7", "panel", "--stdio"], "over the pipe").await;
     assert_eq!(
         (outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()),
         (0, "over the pipe\nbye", "")
@@ -197,7 +192,7 @@ async fn stdio_carries_standard_input_and_output_to_both_ends() {
 async fn stdio_that_is_cut_ends_although_its_input_stays_open() {
     let world = World::signed_in().await;
     let mut child =
-        world.command(&["connect", "press-7", "hmi", "--stdio"]).stdin(Stdio::piped()).spawn().unwrap();
+        world.command(&["connect", "press-7", "panel", "--stdio"]).stdin(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     stdin.write_all(b"x").await.unwrap();
     stdout.read_exact(&mut [0]).await.unwrap();
@@ -212,7 +207,7 @@ async fn stdio_that_is_cut_ends_although_its_input_stays_open() {
 #[tokio::test]
 async fn after_a_restart_of_the_device_new_connections_work_and_old_ones_are_gone() {
     let mut world = World::signed_in().await;
-    let mut running = world.start(&["connect", "press-7", "hmi"]);
+    let mut running = world.start(&["connect", "press-7", "panel"]);
     let port = running.port().await;
     let mut old = dial(port).await;
     echo(&mut old, b"before").await;
@@ -224,7 +219,7 @@ async fn after_a_restart_of_the_device_new_connections_work_and_old_ones_are_gon
     let mut said = [running.err().await, running.err().await, running.err().await];
     said.sort();
     assert!(
-        said[0].contains("press-7/hmi: tun-0303030303030303: the other side is shutting down"),
+        said[0].contains("press-7/panel: tun-0303030303030303: the other side is shutting down"),
         "{said:?}"
     );
     assert_eq!(said[1], "postern: press-7: connected again");
@@ -237,7 +232,7 @@ async fn a_port_that_is_taken_is_named() {
     let world = World::signed_in().await;
     let taken = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let outcome = world.run(&["connect", "press-7", "hmi", "--port", &port]).await;
+    let outcome = world.run(&["connect", "press-7", "panel", "--port", &port]).await;
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", outcome.stderr);
 }
