@@ -2,7 +2,8 @@
 //!
 //! 1. [`World::start`] makes a directory, a hub with a [`Fleet`], an enrolled device and waits until policy is in force.
 //! 2. [`World::person`] invites somebody and signs them in.
-//! 3. [`Person::connect`] runs the real `postern connect`; [`probe`], [`flow`] and [`target`] are what is at both ends.
+//! 3. [`Person::connect`] runs the real `postern connect`; [`probe`], [`flow`], [`exchange`] and [`target`] are what is at
+//!    both ends, and speak what the service speaks.
 //! 4. [`World::apply`] changes the fleet and waits until the device has acknowledged.
 //! 5. Dropping the world ends every process, removes the directory, and prints the logs, which a test runner shows
 //!    when the test has failed.
@@ -16,18 +17,23 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use self::device::Device;
+pub use self::exchange::Exchange;
 pub use self::fleet::{Fleet, Grant, in_seconds};
 pub use self::hub::Hub;
 pub use self::mishap::{Ending, Mishap};
+pub use self::near::{Carries, Near};
 pub use self::person::{Person, Session};
 pub use self::process::{Call, Done, Line, Piped, Running, Stream};
 use crate::programs::Shelf;
 
+mod chunks;
 mod device;
+pub mod exchange;
 mod fleet;
 pub mod flow;
 mod hub;
 mod mishap;
+mod near;
 mod person;
 pub mod probe;
 mod process;

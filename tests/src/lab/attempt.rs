@@ -54,11 +54,11 @@ async fn visit(person: &Person, service: &str) -> Result<Outcome, Mishap> {
             format!("panel `{name}`, {width} x {height} pixels in {} colours", colours.len())
         }
         "live" => {
-            let (values, echo) = websocket_talk(session.address, "hello").await?;
+            let (values, echo) = websocket_talk(&session, "hello").await?;
             format!("a frame of {} bytes of live values, and the echo {echo}", values.len())
         }
         _ => {
-            let page = http_page(session.address, "/").await?;
+            let page = http_page(&session, "/").await?;
             let title = page.body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
             let title = title.map_or("without title", |(title, _)| title);
             format!("status {}, page `{title}`, {} bytes", page.status, page.body.len())

@@ -56,7 +56,7 @@ async fn measure(
 ) -> Result<Cut, Mishap> {
     let session = person.connect(SERVICE).await?;
     let (progress_in, mut progress) = watch::channel(Progress { bytes: 0, last_byte: Instant::now() });
-    let stream = Watched { inner: session.dial().await?, progress: progress_in };
+    let stream = Watched { inner: TcpStream::connect(session.address).await?, progress: progress_in };
     let viewer = tokio::spawn(look(stream));
     let busy = progress.wait_for(|progress| progress.bytes >= BUSY_BYTES);
     within("a busy picture", async {

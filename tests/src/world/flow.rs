@@ -1,6 +1,7 @@
 //! A connection under load, and the moment of its last byte.
 //!
-//! 1. [`Flow::download`] reads without pause; [`Flow::upload`] writes without pause and reads as well.
+//! 1. [`Flow::download`] reads without pause; [`Flow::upload`] writes without pause and reads as well. Each speaks what the
+//!    service speaks: a body without end, frames without end, or one whole picture after the other.
 //! 2. Each byte that arrives moves the moment of the last byte.
 //! 3. When the connection ends, the [`FlowEnd`] says how, when and after how much.
 //!
@@ -8,7 +9,6 @@
 //! way is measured with them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::mishap::Mishap;
+use super::near::{Carries, Near};
 use super::probe::within;
 use super::target::pattern;
 
@@ -47,24 +48,45 @@ impl Flow {
     /// Connects and reads until the end.
     ///
     /// # Errors
-    /// When nothing listens at `address`.
-    pub async fn download(address: SocketAddr) -> Result<Self, Mishap> {
-        Ok(Self::run(TcpStream::connect(address).await?, false))
+    /// When nothing listens there, or a screen does not begin.
+    pub async fn download(near: impl Into<Near>) -> Result<Self, Mishap> {
+        Self::run(near.into(), false).await
     }
 
-    /// Connects, writes the pattern until it is taken no more, and reads until the end.
+    /// Connects, writes until it is taken no more, and reads until the end.
     ///
     /// # Errors
-    /// When nothing listens at `address`.
-    pub async fn upload(address: SocketAddr) -> Result<Self, Mishap> {
-        Ok(Self::run(TcpStream::connect(address).await?, true))
+    /// When nothing listens there, or a screen does not begin.
+    pub async fn upload(near: impl Into<Near>) -> Result<Self, Mishap> {
+        Self::run(near.into(), true).await
     }
 
-    fn run(stream: TcpStream, writes: bool) -> Self {
+    async fn run(near: Near, writes: bool) -> Result<Self, Mishap> {
+        let mut stream = TcpStream::connect(near.address).await?;
+        let load = match (near.carries, writes) {
+            (Carries::Http, false) => {
+                stream.write_all(near.head("GET", "/", "").as_bytes()).await?;
+                Load::Nothing
+            }
+            (Carries::Http, true) => {
+                let head = near.head("POST", "/", "Transfer-Encoding: chunked\r\n");
+                stream.write_all(head.as_bytes()).await?;
+                Load::Blocks { before: b"4000\r\n", after: b"\r\n" }
+            }
+            (Carries::Websocket, _) => {
+                stream.write_all(near.head("GET", "/", UPGRADE).as_bytes()).await?;
+                if writes { Load::Blocks { before: &FRAME_HEAD, after: b"" } } else { Load::Nothing }
+            }
+            // A screen is only sent to who asks for it.
+            (Carries::Vnc, _) => {
+                begin_screen(&mut stream).await?;
+                Load::Pictures
+            }
+        };
         let (received_in, received) = watch::channel(0);
         let (sent_in, sent) = watch::channel(0);
-        let task = tokio::spawn(carry(stream, writes, received_in, sent_in));
-        Self { received, sent, task }
+        let task = tokio::spawn(carry(stream, load, received_in, sent_in));
+        Ok(Self { received, sent, task })
     }
 
     /// Waits until at least `bytes` more have arrived than now.
@@ -121,20 +143,26 @@ async fn advance(counter: &watch::Receiver<u64>, by: u64, what: &str) -> Result<
 
 async fn carry(
     stream: TcpStream,
-    writes: bool,
+    load: Load,
     received: watch::Sender<u64>,
     sent: watch::Sender<u64>,
 ) -> FlowEnd {
     let (mut reader, mut writer) = stream.into_split();
     let taken_so_far = sent.subscribe();
     let upload = tokio::spawn(async move {
-        let mut block = vec![0; BLOCK];
-        let mut at = 0;
-        pattern(at, &mut block);
-        while writes && writer.write_all(&block).await.is_ok() {
+        let (mut at, mut block) = (0, vec![0; BLOCK]);
+        loop {
+            pattern(at, &mut block);
+            let whole = match load {
+                Load::Nothing => break,
+                Load::Blocks { before, after } => [before, &block, after].concat(),
+                Load::Pictures => WHOLE_PICTURE.to_vec(),
+            };
+            if writer.write_all(&whole).await.is_err() {
+                break;
+            }
             at += BLOCK;
             sent.send_replace(at as u64);
-            pattern(at, &mut block);
         }
         // Held until the reader is done: a download must not close its own sending side.
         std::future::pending::<()>().await;
@@ -159,7 +187,47 @@ async fn carry(
     FlowEnd { last_byte, noticed, received: total, sent, error }
 }
 
+/// What a flow writes.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    Nothing,
+    /// [`BLOCK`] bytes after [`BLOCK`] bytes, each between these.
+    Blocks {
+        before: &'static [u8],
+        after: &'static [u8],
+    },
+    /// A request for a picture after the other.
+    Pictures,
+}
+
+/// Begins RFB 3.8 (RFC 6143, section 7) without authentication.
+async fn begin_screen(stream: &mut TcpStream) -> Result<(), Mishap> {
+    within("the beginning of a screen", async {
+        stream.read_exact(&mut [0; 12]).await?;
+        stream.write_all(b"RFB 003.008\n").await?;
+        let types = stream.read_u8().await?;
+        stream.read_exact(&mut vec![0; types.into()]).await?;
+        stream.write_all(&[1]).await?;
+        let result = stream.read_u32().await?;
+        if result == 0 {
+            stream.write_all(&[1]).await?;
+            // Size and pixel format, then the name of the screen.
+            stream.read_exact(&mut [0; 20]).await?;
+            let name = stream.read_u32().await?.min(1024);
+            stream.read_exact(&mut vec![0; usize::try_from(name).unwrap_or_default()]).await?;
+        }
+        if result == 0 { Ok(()) } else { Err(Mishap::unexpected("the screen", result, "permission")) }
+    })
+    .await
+}
+
 const BLOCK: usize = 16 * 1024;
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// A binary frame of [`BLOCK`] bytes under a mask of zeros, which changes nothing (RFC 6455, section 5.2).
+const FRAME_HEAD: [u8; 8] = [0x82, 0xfe, 0x40, 0x00, 0, 0, 0, 0];
+/// Asks for 640 x 400 pixels, whether they have changed or not.
+const WHOLE_PICTURE: [u8; 10] = [3, 0, 0, 0, 0, 0, 0x02, 0x80, 0x01, 0x90];
 
 #[cfg(test)]
 mod tests {

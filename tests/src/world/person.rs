@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokio::net::TcpStream;
-
 use super::DEVICE;
+use super::exchange::Exchange;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Line, Piped, Running, Stream};
 use crate::programs::{Program, Shelf};
@@ -23,8 +22,10 @@ pub struct Person {
 pub struct Session {
     /// Where the near end listens.
     pub address: SocketAddr,
-    /// The URL that was printed.
+    /// The URL that was printed; for a web page it lets one browser in.
     pub url: String,
+    /// What lets programs in, where there is a door.
+    pub key: Option<String>,
     running: Running,
 }
 
@@ -87,14 +88,14 @@ impl Person {
     /// When no listener comes up, with what was printed instead.
     pub async fn connect(&self, service: &str) -> Result<Session, Mishap> {
         let name = format!("{} at {service}", self.name);
-        let running = self.call(["connect", DEVICE, service]).start(&name)?;
+        let running = self.call(["connect", DEVICE, service, "--json"]).start(&name)?;
         let line =
             running.line("a URL", |line| line.stream == Stream::Out && line.text.contains("://")).await?;
-        let url =
-            line.text.split_whitespace().find(|word| word.contains("://")).unwrap_or_default().to_owned();
-        let port = url.rsplit(':').next().and_then(|rest| rest.trim_end_matches('/').parse().ok());
-        let port: u16 = port.ok_or_else(|| Mishap::unexpected("the URL", &line.text, "one with a port"))?;
-        Ok(Session { address: ([127, 0, 0, 1], port).into(), url, running })
+        let wrong = || Mishap::unexpected("the answer of `connect`", &line.text, "JSON with a URL");
+        let answer: serde_json::Value = serde_json::from_str(&line.text).map_err(|_| wrong())?;
+        let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let address = text("address").and_then(|address| address.parse().ok()).ok_or_else(wrong)?;
+        Ok(Session { address, url: text("url").ok_or_else(wrong)?, key: text("token"), running })
     }
 
     /// Tries to connect to a service that is refused, and yields what was said.
@@ -115,14 +116,12 @@ impl Person {
 }
 
 impl Session {
-    /// Opens a connection, and with it a tunnel.
+    /// Begins an exchange with an HTTP service, and with it a tunnel.
     ///
     /// # Errors
-    /// When the near end does not listen any more.
-    pub async fn dial(&self) -> Result<TcpStream, Mishap> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    /// When the near end does not listen any more, or refuses.
+    pub async fn exchange(&self) -> Result<Exchange, Mishap> {
+        Exchange::open(self).await
     }
 
     /// Waits for a line on standard error that contains `text`.

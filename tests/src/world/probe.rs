@@ -10,10 +10,11 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::mishap::Mishap;
+use super::near::Near;
 use crate::machine::rfb_client::{Picture, RfbClient};
 
 /// An answer over HTTP/1.1.
@@ -25,14 +26,15 @@ pub struct Page {
     pub body: String,
 }
 
-/// Loads `path` from `address`.
+/// Loads `path`.
 ///
 /// # Errors
 /// When the connection fails or the answer is no HTTP.
-pub async fn http_page(address: SocketAddr, path: &str) -> Result<Page, Mishap> {
+pub async fn http_page(near: impl Into<Near>, path: &str) -> Result<Page, Mishap> {
+    let near = near.into();
     within("an HTTP answer", async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(near.address).await?;
+        let request = near.head("GET", path, "Connection: close\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -49,12 +51,10 @@ pub async fn http_page(address: SocketAddr, path: &str) -> Result<Page, Mishap> 
 ///
 /// # Errors
 /// When the upgrade fails or the frames do not come.
-pub async fn websocket_talk(address: SocketAddr, word: &str) -> Result<(String, String), Mishap> {
+pub async fn websocket_talk(near: impl Into<Near>, word: &str) -> Result<(String, String), Mishap> {
+    let near = near.into();
     within("two WebSocket frames", async {
-        let stream = TcpStream::connect(address).await?;
-        let upgraded = client_async(format!("ws://{address}/"), stream).await;
-        let (mut socket, _) =
-            upgraded.map_err(|error| Mishap::unexpected("the upgrade", error, "a WebSocket"))?;
+        let mut socket = websocket(near).await?;
         let values = next_text(&mut socket).await?;
         let sent = socket.send(Message::text(word)).await;
         sent.map_err(|error| Mishap::unexpected("a sent frame", error, "success"))?;
@@ -66,6 +66,19 @@ pub async fn websocket_talk(address: SocketAddr, word: &str) -> Result<(String, 
         }
     })
     .await
+}
+
+/// Upgrades to a WebSocket.
+///
+/// # Errors
+/// When the connection or the upgrade fails.
+pub async fn websocket(near: impl Into<Near>) -> Result<WebSocketStream<TcpStream>, Mishap> {
+    let near = near.into();
+    let stream = TcpStream::connect(near.address).await?;
+    let key = near.key.map(|key| format!("?postern={key}")).unwrap_or_default();
+    let upgraded = client_async(format!("ws://{}/{key}", near.host), stream).await;
+    let (socket, _) = upgraded.map_err(|error| Mishap::unexpected("the upgrade", error, "a WebSocket"))?;
+    Ok(socket)
 }
 
 /// Connects as a VNC viewer and takes one full picture.
@@ -119,6 +132,7 @@ pub const PROBE_WITHIN: Duration = Duration::from_secs(20);
 mod tests {
     use super::*;
     use crate::machine::Machine;
+    use crate::world::Carries;
 
     #[tokio::test]
     async fn probes_see_the_machine_itself_when_nothing_is_between() {
@@ -126,7 +140,8 @@ mod tests {
         let page = http_page(machine.web, "/api/values").await.unwrap();
         assert_eq!(page.status, 200);
         assert!(page.body.contains("press-7"), "{}", page.body);
-        let (values, echo) = websocket_talk(machine.live, "hello").await.unwrap();
+        let live = Near { carries: Carries::Websocket, ..Near::from(machine.live) };
+        let (values, echo) = websocket_talk(live, "hello").await.unwrap();
         assert!(values.contains("press-7"), "{values}");
         assert_eq!(echo, r#"{"echo":"hello"}"#);
         let (_, picture) = vnc_picture(machine.vnc).await.unwrap();

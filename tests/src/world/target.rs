@@ -1,21 +1,29 @@
-//! Plain TCP services that stand for machines where a test is about bytes, not about what they mean.
+//! Plain services that stand for machines where a test is about bytes, not about what they mean. They speak HTTP, and
+//! WebSocket to whoever asks for an upgrade.
 //!
-//! 1. [`Target::echo`] returns what it gets and ends when its caller has ended: half-close is visible.
+//! 1. [`Target::echo`] returns what it gets, while it gets it, and ends when its caller has ended: half-close is visible.
 //! 2. [`Target::source`] sends the [`pattern`] as fast as it is taken, until its caller goes away.
 //! 3. [`Target::sink`] checks that what it gets is the [`pattern`] and answers with the count of good bytes.
 //! 4. [`Target::mute`] accepts and says nothing, for time-outs.
 //!
 //! Dropping a [`Target`] closes its listener and its connections.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::chunks::Unchunked;
 use super::mishap::Mishap;
 
 /// A running service.
@@ -106,15 +114,46 @@ async fn serve(listener: TcpListener, habit: Habit, accepted: Arc<AtomicUsize>, 
     }
 }
 
-async fn converse(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
+async fn converse(stream: TcpStream, habit: Habit) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    if let Habit::Mute = habit {
+        // Waits for the end of the caller without reading: bytes stay in the kernel.
+        stream.get_ref().ready(tokio::io::Interest::ERROR).await?;
+        return Ok(());
+    }
+    let mut upgrade = None;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("sec-websocket-key")
+        {
+            upgrade = Some(derive_accept_key(value.trim().as_bytes()));
+        }
+    }
+    match upgrade {
+        Some(accept) => in_frames(stream, habit, &accept).await,
+        None => in_bodies(stream, habit).await,
+    }
+}
+
+async fn in_bodies(mut stream: BufReader<TcpStream>, habit: Habit) -> io::Result<()> {
     match habit {
         Habit::Echo => {
-            let (mut reader, mut writer) = stream.split();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+                .await?;
+            // The chunks of the request are those of the answer.
+            let (mut reader, mut writer) = tokio::io::split(stream);
             tokio::io::copy(&mut reader, &mut writer).await?;
             writer.shutdown().await
         }
         Habit::Source => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
             let mut at = 0;
             let mut block = vec![0; BLOCK];
             loop {
@@ -124,15 +163,46 @@ async fn converse(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
             }
         }
         Habit::Sink => {
-            let good = check_pattern(&mut stream).await?;
-            stream.write_all(&good.to_le_bytes()).await?;
-            stream.shutdown().await
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+                .await?;
+            let mut body = Unchunked::new(stream);
+            let good = check_pattern(&mut body).await?;
+            body.inner.write_all(b"8\r\n").await?;
+            body.inner.write_all(&good.to_le_bytes()).await?;
+            body.inner.write_all(b"\r\n0\r\n\r\n").await?;
+            body.inner.shutdown().await
         }
-        Habit::Mute => {
-            // Waits for the end of the caller without reading: bytes stay in the kernel.
-            stream.ready(tokio::io::Interest::ERROR).await?;
-            Ok(())
-        }
+        Habit::Mute => Ok(()),
+    }
+}
+
+async fn in_frames(mut stream: BufReader<TcpStream>, habit: Habit, accept: &str) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let mut at = 0;
+    loop {
+        let message = match habit {
+            Habit::Echo => match socket.next().await {
+                Some(Ok(message)) if message.is_text() || message.is_binary() => message,
+                // The library answers pings and closes by itself.
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return Ok(()),
+            },
+            Habit::Source => {
+                let mut block = vec![0; BLOCK];
+                pattern(at, &mut block);
+                at += BLOCK;
+                Message::binary(block)
+            }
+            Habit::Sink | Habit::Mute => return Ok(()),
+        };
+        socket.send(message).await.map_err(io::Error::other)?;
     }
 }
 
@@ -177,6 +247,8 @@ const BLOCK: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::exchange::Exchange;
+    use crate::world::probe::websocket;
 
     #[tokio::test]
     async fn a_sink_counts_good_bytes_up_to_the_first_wrong_one() {
@@ -187,10 +259,10 @@ mod tests {
             if let Some(place) = wrong_at {
                 bytes[place] ^= 1;
             }
-            let mut stream = TcpStream::connect(sink.address).await.unwrap();
-            stream.write_all(&bytes).await.unwrap();
-            stream.shutdown().await.unwrap();
-            assert_eq!(stream.read_u64_le().await.unwrap(), expected);
+            let mut exchange = Exchange::open(sink.address).await.unwrap();
+            exchange.write_all(&bytes).await.unwrap();
+            exchange.shutdown().await.unwrap();
+            assert_eq!(exchange.read_u64_le().await.unwrap(), expected);
         }
         sink.deserted().await;
         assert_eq!(sink.accepted(), 2);
@@ -199,12 +271,30 @@ mod tests {
     #[tokio::test]
     async fn a_source_sends_the_pattern_until_its_caller_leaves() {
         let source = Target::source().await.unwrap();
-        let mut stream = TcpStream::connect(source.address).await.unwrap();
+        let mut stream = BufReader::new(TcpStream::connect(source.address).await.unwrap());
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+        }
         let (mut seen, mut expected) = (vec![0; 100_000], vec![0; 100_000]);
         stream.read_exact(&mut seen).await.unwrap();
         pattern(0, &mut expected);
         assert!(seen == expected);
         drop(stream);
         source.deserted().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_an_upgrade_gets_frames() {
+        let (echo, source) = (Target::echo().await.unwrap(), Target::source().await.unwrap());
+        let mut socket = websocket(echo.address).await.unwrap();
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+        let mut expected = vec![0; BLOCK];
+        pattern(0, &mut expected);
+        let mut socket = websocket(source.address).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::binary(expected));
     }
 }

@@ -101,7 +101,7 @@ async fn a_technician_enters_while_a_shared_case_is_active_and_leaves_with_it() 
     assert!(refused.err.contains("no service case is active for this machine"), "{}", refused.err);
     // Whoever needs no case is not touched by any of this.
     let operator = otto.connect("press.source").await?;
-    let untouched = Flow::download(operator.address).await?;
+    let untouched = Flow::download(&operator).await?;
     untouched.receives(1).await?;
 
     apply(&world, &fleet(&plant, &case("internal"))).await?;
@@ -110,7 +110,7 @@ async fn a_technician_enters_while_a_shared_case_is_active_and_leaves_with_it() 
 
     apply(&world, &fleet(&plant, &case("shared"))).await?;
     let session = tess.connect("press.source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(MEGABYTE).await?;
 
     apply(&world, &fleet(&plant, "")).await?;
@@ -122,7 +122,7 @@ async fn a_technician_enters_while_a_shared_case_is_active_and_leaves_with_it() 
 
     apply(&world, &fleet(&plant, &case("shared"))).await?;
     let session = tess.connect("press.echo").await?;
-    assert_eq!(echoed(&mut session.dial().await?, b"again").await?, b"again");
+    assert_eq!(echoed(&mut session.exchange().await?, b"again").await?, b"again");
     Ok(())
 }
 
@@ -136,7 +136,7 @@ async fn a_case_ends_by_the_clock_of_the_device_also_without_the_hub() -> Outcom
     let case = format!("[case.jam]\nmachine = \"press\"\nvisibility = \"shared\"\nuntil = \"{end}\"\n");
     apply(&world, &fleet(&plant, &case)).await?;
     let session = tess.connect("press.source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
     world.hub.kill().await?;
 
@@ -154,11 +154,11 @@ async fn a_deny_cuts_and_hides_what_a_membership_opens_and_nothing_beside_it() -
     let (lena, otto) = (world.person("lena").await?, world.person("otto").await?);
     assert_eq!(lena.services().await?, ["press.echo", "press.source"]);
     let (denied, kept) = (lena.connect("press.source").await?, lena.connect("press.echo").await?);
-    let (flow, mut stream) = (Flow::download(denied.address).await?, kept.dial().await?);
+    let (flow, mut stream) = (Flow::download(&denied).await?, kept.exchange().await?);
     flow.receives(1).await?;
     assert_eq!(echoed(&mut stream, b"x").await?, b"x");
     let operator = otto.connect("press.source").await?;
-    let untouched = Flow::download(operator.address).await?;
+    let untouched = Flow::download(&operator).await?;
     untouched.receives(1).await?;
 
     apply(&world, &fleet(&plant, DENY)).await?;
@@ -179,7 +179,7 @@ async fn a_deny_cuts_and_hides_what_a_membership_opens_and_nothing_beside_it() -
 
     apply(&world, &fleet(&plant, "")).await?;
     let session = lena.connect("press.source").await?;
-    Flow::download(session.address).await?.receives(1).await?;
+    Flow::download(&session).await?.receives(1).await?;
     Ok(())
 }
 
@@ -189,7 +189,7 @@ async fn a_membership_ends_for_its_member_and_an_administrator_never_enters() ->
     let world = start(&fleet(&plant, "")).await?;
     let (lena, adam) = (world.person("lena").await?, world.person("adam").await?);
     let session = lena.connect("press.source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
     let until = in_seconds(10);
     let end = jiff::Timestamp::try_from(until).expect("a time");

@@ -27,12 +27,12 @@ async fn arm_agent_enrols_serves_and_refuses() -> Outcome {
         (anna.connect("hmi").await?, anna.connect("web").await?, anna.connect("live").await?);
     let (_, picture) = vnc_picture(hmi.address).await?;
     assert_eq!((picture.width(), picture.height()), (640, 400));
-    assert_eq!(http_page(web.address, "/").await?.status, 200);
-    assert_eq!(websocket_talk(live.address, "arm").await?.1, r#"{"echo":"arm"}"#);
+    assert_eq!(http_page(&web, "/").await?.status, 200);
+    assert_eq!(websocket_talk(&live, "arm").await?.1, r#"{"echo":"arm"}"#);
     bert.refused("web").await?.expect_code(DENIED)?;
 
     let source = anna.connect("source").await?;
-    let flow = Flow::download(source.address).await?;
+    let flow = Flow::download(&source).await?;
     flow.receives(1024 * 1024).await?;
     let busy = resident_kib(&mut world)?;
     println!("resident memory of the agent: {idle} KiB idle, {busy} KiB with four tunnels, one of them busy");

@@ -3,6 +3,7 @@
 use postern_tests::world::{Ending, World};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::gate::{DENIED, echoed, has};
 use super::stage::{LAB, Outcome, Plant};
@@ -13,26 +14,31 @@ const UNSAFE: i32 = 6;
 #[tokio::test]
 async fn every_tunnel_has_a_row_for_its_permit_and_one_for_its_end_with_exact_counts() -> Outcome {
     let plant = Plant::start().await?;
-    let world = plant.world().await?;
-    let session = world.person("anna").await?.connect("echo").await?;
+    let fleet = plant.fleet().service("flow", "vpn", plant.echo.address).allow("anna", &["flow"]);
+    let world = World::start(LAB, &fleet).await?;
+    let session = world.person("anna").await?.connect("flow").await?;
 
-    let mut stream = session.dial().await?;
-    stream.write_all(&[7; 12_345]).await?;
+    // A plain flow, so that bytes are counted as they are written here.
+    let mut stream = TcpStream::connect(session.address).await?;
+    let body = [7; 12_345];
+    let head = b"POST / HTTP/1.1\r\nHost: echo\r\nTransfer-Encoding: chunked\r\n\r\n3039\r\n";
+    let request = [head.as_slice(), &body, b"\r\n0\r\n\r\n"].concat();
+    stream.write_all(&request).await?;
     stream.shutdown().await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    assert_eq!(answer.len(), 12_345);
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", answer.len());
 
     let rows =
         world.device.audit_until("a closed row", |rows| rows.iter().any(|row| has(row, "closed"))).await?;
     let permitted = one(&rows, "permitted");
     let closed = one(&rows, "closed");
-    assert_eq!(permitted["service"], "echo");
+    assert_eq!(permitted["service"], "flow");
     assert_eq!(permitted["kind"], "vpn");
     assert_eq!(permitted["tunnel"], closed["tunnel"]);
     assert_eq!(closed["reason"], "done");
-    assert_eq!(closed["to_machine"], 12_345);
-    assert_eq!(closed["to_client"], 12_345);
+    assert_eq!(closed["to_machine"], request.len());
+    assert_eq!(closed["to_client"], answer.len());
     let sequence: Vec<u64> = rows.iter().filter_map(|row| row["seq"].as_u64()).collect();
     let expected: Vec<u64> = (1..).take(rows.len()).collect();
     assert_eq!(sequence, expected);
@@ -73,7 +79,7 @@ async fn a_permit_is_on_disk_before_its_first_byte_whatever_happens_next() -> Ou
     let plant = Plant::start().await?;
     let mut world = plant.world().await?;
     let session = world.person("anna").await?.connect("echo").await?;
-    let mut stream = session.dial().await?;
+    let mut stream = session.exchange().await?;
     assert_eq!(echoed(&mut stream, b"first byte").await?, b"first byte");
     assert!(matches!(world.device.kill().await?, Ending::Signal(_)));
 
@@ -95,7 +101,7 @@ async fn a_trail_verifies_until_one_byte_of_it_is_changed() -> Outcome {
     let plant = Plant::start().await?;
     let mut world = plant.world().await?;
     let session = world.person("anna").await?.connect("echo").await?;
-    assert_eq!(echoed(&mut session.dial().await?, b"x").await?, b"x");
+    assert_eq!(echoed(&mut session.exchange().await?, b"x").await?, b"x");
     world.device.call(["audit", "verify"]).finish().await?.expect_code(0)?;
     world.device.stop().await?;
     world.device.call(["audit", "verify"]).finish().await?.expect_code(0)?;
@@ -114,7 +120,7 @@ async fn an_orderly_end_of_the_agent_is_recorded_and_told_to_those_who_are_conne
     let plant = Plant::start().await?;
     let mut world = plant.world().await?;
     let session = world.person("anna").await?.connect("echo").await?;
-    let mut stream = session.dial().await?;
+    let mut stream = session.exchange().await?;
     assert_eq!(echoed(&mut stream, b"x").await?, b"x");
     world.device.stop().await?;
     session.notice("the other side is shutting down").await?;

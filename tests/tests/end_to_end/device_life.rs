@@ -22,7 +22,7 @@ async fn a_device_that_moves_to_another_account_keeps_nothing_of_the_former_one(
     let world = World::start(LAB, &plant.services().allow("anna", &["source"])).await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1 << 20).await?;
     let people = world.hub.call(["--json", "user", "list"]).finish().await?.expect_code(0)?.json()?;
     let id = people["users"][0]["id"].as_str().unwrap().trim_start_matches("usr-").to_owned();
@@ -44,7 +44,7 @@ async fn a_device_that_moves_to_another_account_keeps_nothing_of_the_former_one(
     anna.refused("source").await?.expect_code(DENIED)?;
     let carl = world.person("carl").await?;
     let session = carl.connect("source").await?;
-    Flow::download(session.address).await?.receives(1 << 20).await
+    Flow::download(&session).await?.receives(1 << 20).await
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_key_is_rotated_under_a_live_tunnel_and_people_find_the_device_afterwa
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1 << 20).await?;
     let old = world.device.status().await?["fingerprint"].clone();
 
@@ -76,7 +76,7 @@ async fn a_key_is_rotated_under_a_live_tunnel_and_people_find_the_device_afterwa
     assert_eq!((&listed["next_fingerprint"], &listed["alarms"]), (&Value::Null, &serde_json::json!([])));
     // Anna's computer still has the old key: it asks the hub.
     let again = anna.connect("source").await?;
-    Flow::download(again.address).await?.receives(1 << 20).await
+    Flow::download(&again).await?.receives(1 << 20).await
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_decommissioned_device_throws_everybody_out_and_lets_them_in_again_whe
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1 << 20).await?;
 
     cloud(&world, &["decommission", DEVICE]).await?;
@@ -98,5 +98,5 @@ async fn a_decommissioned_device_throws_everybody_out_and_lets_them_in_again_whe
     cloud(&world, &["recommission", DEVICE]).await?;
     world.settle().await?;
     let again = anna.connect("source").await?;
-    Flow::download(again.address).await?.receives(1 << 20).await
+    Flow::download(&again).await?.receives(1 << 20).await
 }

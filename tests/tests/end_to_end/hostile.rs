@@ -341,7 +341,7 @@ async fn a_fleet_with_a_cycle_or_a_dangling_name_is_refused_whole() -> Outcome {
 /// Anna reaches the echo.
 async fn still_works(anna: &Person) -> Outcome {
     let session = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut session.dial().await?, b"still here").await?, b"still here");
+    assert_eq!(echoed(&mut session.exchange().await?, b"still here").await?, b"still here");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ async fn decisions_go_on_while_the_hub_is_dead() -> Outcome {
     let mut world = World::start(LAB, &marked(&plant)).await?;
     let (anna, bert) = (world.person("anna").await?, world.person("bert").await?);
     let before = anna.connect("echo").await?;
-    let mut open = before.dial().await?;
+    let mut open = before.exchange().await?;
     assert_eq!(echoed(&mut open, b"before").await?, b"before");
     anna.services().await?;
     bert.services().await?;
@@ -29,7 +29,7 @@ async fn decisions_go_on_while_the_hub_is_dead() -> Outcome {
     world.hub.kill().await?;
     assert_eq!(echoed(&mut open, b"still").await?, b"still");
     let after = anna.connect("web").await?;
-    assert_eq!(http_page(after.address, "/").await?.status, 200);
+    assert_eq!(http_page(&after, "/").await?.status, 200);
     bert.refused("web").await?.expect_code(DENIED)?;
     assert_eq!(bert.services().await?, ["hmi"]);
     Ok(())
@@ -47,7 +47,7 @@ async fn an_agent_restarted_without_its_hub_enforces_what_it_has_verified_and_st
     world.device.kill().await?;
     world.device.run().await?;
     let session = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut session.dial().await?, b"after").await?, b"after");
+    assert_eq!(echoed(&mut session.exchange().await?, b"after").await?, b"after");
     let refused = bert.refused("echo").await?.expect_code(DENIED)?;
     assert!(refused.err.contains("nothing grants you this service on this device"), "{}", refused.err);
     Ok(())
@@ -59,7 +59,7 @@ async fn a_hub_that_comes_back_delivers_the_newest_policy_and_old_tunnels_end() 
     let mut world = World::start(LAB, &marked(&plant)).await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
 
     world.hub.stop().await?;
@@ -74,6 +74,6 @@ async fn a_hub_that_comes_back_delivers_the_newest_policy_and_old_tunnels_end() 
     session.notice("your access was withdrawn").await?;
     anna.refused("source").await?.expect_code(DENIED)?;
     let echo = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut echo.dial().await?, b"newest").await?, b"newest");
+    assert_eq!(echoed(&mut echo.exchange().await?, b"newest").await?, b"newest");
     Ok(())
 }

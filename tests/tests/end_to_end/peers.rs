@@ -52,19 +52,37 @@ async fn curl_gets_the_same_bytes_from_nginx_through_the_gate_as_directly() -> O
     let (world, session) = behind_the_gate("http", web).await?;
     // A name below `localhost` is this computer by definition (RFC 6761), which not every resolver knows.
     let here = format!("peer.press-7.localhost:{}:127.0.0.1", session.address.port());
-    let fetch = async |url: &str, file: &str| -> Result<Vec<u8>, Mishap> {
+    let base = ["--silent", "--show-error", "--fail", "--resolve", &here];
+    let key = format!("X-Postern-Token: {}", session.key.clone().expect("a key for programs"));
+    let fetch = async |url: &str, more: &[&str], file: &str| -> Result<Vec<u8>, Mishap> {
         let path = room.path().join(file);
-        let args = ["--silent", "--show-error", "--fail", "--resolve", &here, "--output"];
-        Call::new(&curl).args(args).arg(&path).arg(url).finish().await?.expect_code(0)?;
+        let curl = Call::new(&curl).args(base).args(more).arg("--output").arg(&path).arg(url);
+        curl.finish().await?.expect_code(0)?;
         Ok(std::fs::read(path)?)
     };
-    let url = session.url.trim_end_matches('/').to_owned();
-    let direct = fetch(&format!("http://{web}/large"), "direct").await?;
-    let through = fetch(&format!("{url}/large"), "through").await?;
+    let (origin, _link) = session.url.split_once("/?").expect("a link");
+    let large = format!("{origin}/large");
+    let direct = fetch(&format!("http://{web}/large"), &[], "direct").await?;
+    let through = fetch(&large, &["--header", &key], "through").await?;
     assert_eq!(direct.len(), LARGE);
     assert!(through == direct, "the bytes differ");
-    let missing = Call::new(&curl).args(["--silent", "--fail", "--resolve", &here, &format!("{url}/none")]);
-    missing.finish().await?.expect_code(22)?;
+    // The other way in is a browser's: a link that is good once, and a cookie.
+    let jar = room.path().join("jar").display().to_string();
+    let jar = ["--cookie-jar", &jar, "--cookie", &jar];
+    let start = fetch(&session.url, &[&jar[..], &["--location"]].concat(), "start").await?;
+    assert_eq!(start, PAGE.as_bytes());
+    assert!(fetch(&large, &jar, "with-cookie").await? == direct, "the bytes differ");
+    for (url, more, code) in [
+        (format!("{origin}/none"), &["--header", &key][..], 404),
+        (large.clone(), &[], 403),
+        (session.url.clone(), &[], 403),
+        (large.clone(), &["--header", &key, "--header", "Host: evil.example"], 421),
+        (large, &["--header", &key, "--header", "Origin: http://evil.example"], 403),
+    ] {
+        let print = ["--silent", "--resolve", &here, "--output", "/dev/null", "--write-out", "%{http_code}"];
+        let done = Call::new(&curl).args(print).args(more).arg(&url).finish().await?.expect_code(0)?;
+        assert_eq!(done.out, code.to_string(), "{url} {more:?}");
+    }
     world.person("bert").await?.refused("peer").await?.expect_code(DENIED)?;
     Ok(())
 }
@@ -116,8 +134,8 @@ async fn python_websockets_talk_through_the_gate_in_frames_of_every_size() -> Ou
     let port = server.line("a port", |line| line.stream == Stream::Out).await?.text;
     let live: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
     let (world, session) = behind_the_gate("websocket", live).await?;
-    let url = format!("ws://{}/", session.address);
-    let done = Call::new(&python).args(["-c", WEBSOCKET_CLIENT, &url]).finish().await?.expect_code(0)?;
+    let done =
+        Call::new(&python).args(["-c", WEBSOCKET_CLIENT, &session.url]).finish().await?.expect_code(0)?;
     assert_eq!(done.out.trim(), "8 frames came back, close code 1000");
     world.person("bert").await?.refused("peer").await?.expect_code(DENIED)?;
     Ok(())

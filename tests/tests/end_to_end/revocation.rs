@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use postern_tests::world::flow::{Flow, FlowEnd};
-use postern_tests::world::probe::{http_page, vnc_picture, websocket_talk, within};
+use postern_tests::world::probe::{http_page, vnc_picture, websocket, websocket_talk, within};
 use postern_tests::world::{Fleet, Grant, Mishap, Session, World, in_seconds};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
 
 use super::gate::{DENIED, echoed, has};
 use super::stage::{LAB, Outcome, Plant};
@@ -20,10 +21,14 @@ const LIMIT: Duration = Duration::from_secs(1);
 async fn tunnels_under_load_stop_within_a_second_of_the_change() -> Outcome {
     let plant = Plant::start().await?;
     let mut fleet = Fleet::new();
-    fleet = fleet.service("flow-down", "vpn", plant.source.address);
-    fleet = fleet.service("flow-up", "vpn", plant.echo.address);
-    let all = ["flow-down", "flow-up"];
-    let fleet = fleet.allow("anna", &all).allow("carl", &["flow-down"]);
+    for kind in ["http", "websocket"] {
+        fleet = fleet.service(&format!("{kind}-down"), kind, plant.source.address);
+        fleet = fleet.service(&format!("{kind}-up"), kind, plant.echo.address);
+    }
+    // A screen is loaded in both directions at once: whole pictures down, requests for them up.
+    fleet = fleet.service("vnc-down", "vnc", plant.press.vnc).service("vnc-up", "vnc", plant.press.vnc);
+    let all = ["vnc-down", "vnc-up", "http-down", "http-up", "websocket-down", "websocket-up"];
+    let fleet = fleet.allow("anna", &all).allow("carl", &["http-down"]);
     let mut world = World::start(LAB, &fleet).await?;
     let (anna, carl) = (world.person("anna").await?, world.person("carl").await?);
 
@@ -31,15 +36,15 @@ async fn tunnels_under_load_stop_within_a_second_of_the_change() -> Outcome {
     for service in all {
         let session = anna.connect(service).await?;
         let flow = if service.ends_with("-up") {
-            Flow::upload(session.address).await?
+            Flow::upload(&session).await?
         } else {
-            Flow::download(session.address).await?
+            Flow::download(&session).await?
         };
         flow.receives(MEGABYTE).await?;
         loaded.push((session, flow));
     }
-    let bystander = carl.connect("flow-down").await?;
-    let unharmed = Flow::download(bystander.address).await?;
+    let bystander = carl.connect("http-down").await?;
+    let unharmed = Flow::download(&bystander).await?;
     unharmed.receives(MEGABYTE).await?;
     assert!(loaded.iter().all(|(_, flow)| !flow.is_over()));
 
@@ -57,14 +62,14 @@ async fn tunnels_under_load_stop_within_a_second_of_the_change() -> Outcome {
     assert!(!unharmed.is_over(), "the tunnel of somebody else was cut");
     let rows = world
         .device
-        .audit_until("two ends", |rows| rows.iter().filter(|row| has(row, "closed")).count() == 2)
+        .audit_until("six ends", |rows| rows.iter().filter(|row| has(row, "closed")).count() == 6)
         .await?;
     let cut: Vec<u64> = rows
         .iter()
         .filter(|row| has(row, "policy_applied"))
         .filter_map(|row| row["count"].as_u64())
         .collect();
-    assert_eq!(cut.iter().sum::<u64>(), 2, "{cut:?}");
+    assert_eq!(cut.iter().sum::<u64>(), 6, "{cut:?}");
     Ok(())
 }
 
@@ -77,28 +82,27 @@ async fn a_right_that_is_granted_again_revives_nothing_and_opens_anew() -> Outco
     let anna = world.person("anna").await?;
     let (hmi, web, live) =
         (anna.connect("hmi").await?, anna.connect("web").await?, anna.connect("live").await?);
-    let mut old = Vec::new();
-    for session in [&hmi, &web, &live] {
-        old.push(session.dial().await?);
-    }
+    let echo = anna.connect("echo").await?;
+    let mut old = (TcpStream::connect(hmi.address).await?, echo.exchange().await?, websocket(&live).await?);
+    old.0.read_exact(&mut [0; 12]).await?;
     // The panel speaks first; a page and live values are real before they are cut.
     vnc_picture(hmi.address).await?;
-    http_page(web.address, "/").await?;
-    websocket_talk(live.address, "x").await?;
+    http_page(&web, "/").await?;
+    websocket_talk(&live, "x").await?;
 
     world.apply(&fleet.clone().without_grants_of("anna")).await?;
-    for stream in &mut old {
-        over(stream).await?;
-    }
+    over(&mut old.0).await?;
+    over(&mut old.1).await?;
+    over(old.2.get_mut()).await?;
     anna.refused("hmi").await?.expect_code(DENIED)?;
 
     world.apply(&fleet).await?;
-    for stream in &mut old {
-        over(stream).await?;
-    }
+    over(&mut old.0).await?;
+    over(&mut old.1).await?;
+    over(old.2.get_mut()).await?;
     vnc_picture(hmi.address).await?;
-    assert_eq!(http_page(web.address, "/").await?.status, 200);
-    websocket_talk(live.address, "again").await?;
+    assert_eq!(http_page(&web, "/").await?.status, 200);
+    websocket_talk(&live, "again").await?;
     Ok(())
 }
 
@@ -112,7 +116,7 @@ async fn the_end_of_a_window_cuts_what_is_open_and_refuses_what_comes() -> Outco
     let until = in_seconds(8);
     world.apply(&plant.services().grant(Grant::new("anna", &["source", "echo"]).until(until))).await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(MEGABYTE).await?;
     let end = flow.end().await?;
 
@@ -144,7 +148,7 @@ async fn a_window_that_begins_later_refuses_until_then() -> Outcome {
     let begins = begins + Duration::from_secs(1);
     tokio::time::sleep_until(tokio::time::Instant::now() + begins).await;
     let session = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut session.dial().await?, b"now").await?, b"now");
+    assert_eq!(echoed(&mut session.exchange().await?, b"now").await?, b"now");
     Ok(())
 }
 
@@ -160,14 +164,14 @@ async fn an_idle_tunnel_and_an_old_tunnel_end_with_their_own_reasons() -> Outcom
     let anna = world.person("anna").await?;
 
     let idle = anna.connect("echo").await?;
-    let mut stream = idle.dial().await?;
+    let mut stream = idle.exchange().await?;
     assert_eq!(echoed(&mut stream, b"x").await?, b"x");
     over(&mut stream).await?;
     idle.notice("the tunnel was idle for too long").await?;
 
     let old = anna.connect("source").await?;
     let begun = Instant::now();
-    let end = Flow::download(old.address).await?.end().await?;
+    let end = Flow::download(&old).await?.end().await?;
     assert!(end.last_byte.duration_since(begun) >= Duration::from_secs(1), "{end:?}");
     old.notice("the tunnel reached its longest duration").await?;
     Ok(())
@@ -179,9 +183,9 @@ async fn an_operator_ends_one_tunnel_and_the_others_live() -> Outcome {
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let (first, second) = (anna.connect("echo").await?, anna.connect("source").await?);
-    let mut ended = first.dial().await?;
+    let mut ended = first.exchange().await?;
     assert_eq!(echoed(&mut ended, b"x").await?, b"x");
-    let other = Flow::download(second.address).await?;
+    let other = Flow::download(&second).await?;
     other.receives(1).await?;
 
     let rows = world.device.audit().await?;
@@ -210,7 +214,7 @@ fn expect_cut_within_limit(service: &str, end: &FlowEnd, active: Instant) {
 }
 
 /// Waits for the end of a connection, whatever it still delivers.
-async fn over(stream: &mut tokio::net::TcpStream) -> Outcome {
+async fn over(stream: &mut (impl AsyncRead + Unpin)) -> Outcome {
     within("the end of a connection", async {
         let mut rest = Vec::new();
         // An end and a reset are both the end.

@@ -63,7 +63,7 @@ async fn a_new_policy_key_and_epoch_end_what_was_signed_before_and_the_device_go
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
 
     let (file, new) = key(&world, "policy-2027.key").await?;
@@ -75,7 +75,7 @@ async fn a_new_policy_key_and_epoch_end_what_was_signed_before_and_the_device_go
     until(&world, 2, 2).await?;
     world.settle().await?;
     let echo = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut echo.dial().await?, b"again").await?, b"again");
+    assert_eq!(echoed(&mut echo.exchange().await?, b"again").await?, b"again");
     // Versions began anew, the old key is aside, and the hub goes on to publish under the new one.
     let devices = world.hub.devices().await?;
     let device = devices.iter().find(|device| device["name"] == DEVICE).unwrap();
@@ -92,7 +92,7 @@ async fn a_root_that_changes_neither_key_nor_epoch_leaves_tunnels_alone() -> Out
     let mut world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("echo").await?;
-    let mut open = session.dial().await?;
+    let mut open = session.exchange().await?;
     assert_eq!(echoed(&mut open, b"before").await?, b"before");
     publish(&world, &["--lifetime", "6y"], &[]).await?;
     until(&world, 2, 1).await?;
@@ -110,7 +110,7 @@ async fn a_retired_identity_key_ends_the_sessions_of_its_passes() -> Outcome {
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
 
     let (file, new) = key(&world, "identity-2027.key").await?;
@@ -128,7 +128,7 @@ async fn the_hub_gets_a_new_key_in_two_steps_and_devices_follow() -> Outcome {
     let mut world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
 
     // Both keys are genuine for as long as some device has not heard of the new one; the hub goes on with the old one.
@@ -148,7 +148,7 @@ async fn the_hub_gets_a_new_key_in_two_steps_and_devices_follow() -> Outcome {
     world.settle().await?;
     anna.refused("source").await?.expect_code(DENIED)?;
     let echo = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut echo.dial().await?, b"followed").await?, b"followed");
+    assert_eq!(echoed(&mut echo.exchange().await?, b"followed").await?, b"followed");
     // So does the hub after a restart.
     world.hub.stop().await?;
     world.hub.serve().await?;
@@ -161,7 +161,7 @@ async fn an_expired_root_permits_nothing_and_is_left_by_the_next_one() -> Outcom
     let world = plant.world().await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("source").await?;
-    let flow = Flow::download(session.address).await?;
+    let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
 
     publish(&world, &["--lifetime", "5s"], &[]).await?;
@@ -172,7 +172,7 @@ async fn an_expired_root_permits_nothing_and_is_left_by_the_next_one() -> Outcom
     publish(&world, &[], &[]).await?;
     until(&world, 3, 1).await?;
     let echo = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut echo.dial().await?, b"renewed").await?, b"renewed");
+    assert_eq!(echoed(&mut echo.exchange().await?, b"renewed").await?, b"renewed");
     Ok(())
 }
 
@@ -186,7 +186,7 @@ async fn a_device_that_was_away_for_seventy_roots_catches_up_over_two_links() ->
     world.device.run().await?;
     until(&world, 71, 1).await?;
     let echo = anna.connect("echo").await?;
-    assert_eq!(echoed(&mut echo.dial().await?, b"home").await?, b"home");
+    assert_eq!(echoed(&mut echo.exchange().await?, b"home").await?, b"home");
     Ok(())
 }
 

@@ -36,9 +36,9 @@ impl Plant {
             .service("hmi", "vnc", self.press.vnc)
             .service("web", "http", self.press.web)
             .service("live", "websocket", self.press.live)
-            .service("echo", "vpn", self.echo.address)
-            .service("sink", "vpn", self.sink.address)
-            .service("source", "vpn", self.source.address)
+            .service("echo", "http", self.echo.address)
+            .service("sink", "http", self.sink.address)
+            .service("source", "http", self.source.address)
     }
 
     /// The usual cast.

@@ -4,10 +4,9 @@ use std::io::ErrorKind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_tests::world::probe::within;
-use postern_tests::world::{Ending, Mishap, Person, Session, World};
+use postern_tests::world::{Ending, Exchange, Mishap, Person, Session, World};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use totp_rs::{Builder, Totp};
 
 use super::gate::{DENIED, echoed, has};
@@ -67,10 +66,10 @@ impl Owner {
     }
 
     /// Signed in with a code, with a tunnel that carries bytes.
-    async fn at_work(&self) -> Result<(Session, TcpStream), Mishap> {
+    async fn at_work(&self) -> Result<(Session, Exchange), Mishap> {
         self.login(Code::First).await?;
         let session = self.person.connect("echo").await?;
-        let mut tunnel = session.dial().await?;
+        let mut tunnel = session.exchange().await?;
         assert_eq!(echoed(&mut tunnel, b"at work").await?, b"at work");
         Ok((session, tunnel))
     }
@@ -80,7 +79,7 @@ impl Owner {
 #[derive(Debug, PartialEq, Eq)]
 struct Cut;
 
-async fn cut(tunnel: &mut TcpStream) -> Result<Cut, Mishap> {
+async fn cut(tunnel: &mut Exchange) -> Result<Cut, Mishap> {
     let mut rest = [0; 16];
     match within("the end of a tunnel", async { Ok(tunnel.read(&mut rest).await) }).await? {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Cut),
@@ -134,7 +133,7 @@ async fn a_tunnel_outlives_its_second_factor_when_another_is_proved_in_time_and_
 
     // Signing in with a code does the same for a command that runs.
     let second = anna.person.connect("echo").await?;
-    let mut another = second.dial().await?;
+    let mut another = second.exchange().await?;
     assert_eq!(echoed(&mut another, b"second").await?, b"second");
     anna.login(Code::Third).await?;
     second.notice("your new pass is in force until").await?;
