@@ -373,6 +373,7 @@ async fn a_decommissioned_device_has_nothing_left_but_its_trail_until_that_is_na
     assert_eq!(unconfirmed.code, 2, "{unconfirmed:?}");
     assert!(unconfirmed.err.contains("if that is meant, add `--yes`"), "{unconfirmed:?}");
     world.client().await.tunnel("web").await.echo(b"nothing has happened").await;
+    world.agent.trail_with("closed", 1).await;
     // The agent runs: it is told to stop first.
     let done = world.agent.run(&["decommission", "--yes"]).await;
     assert_eq!(done.code, 0, "{done:?}");
