@@ -1,5 +1,6 @@
 //! The command line of `postern-agent`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -107,6 +108,18 @@ pub(crate) enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: SecretCommand,
+    },
+    /// Shows the key that a machine proves at its TLS port, as `tls` of a service in the fleet file pins it.
+    ///
+    /// What is shown is what answered now. Compare it with what the machine itself shows, or ask on a day and from a place where
+    /// nobody can stand between.
+    Pin {
+        /// Address and port of the machine, such as `192.168.10.20:443`.
+        #[arg(value_name = "ADDRESS:PORT")]
+        target: SocketAddr,
+        /// What the machine is called, where it has several certificates.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
     },
     /// One live tunnel.
     Tunnel {

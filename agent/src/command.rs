@@ -9,6 +9,7 @@ mod decommission;
 mod enroll;
 mod inspect;
 mod key;
+mod pin;
 mod prompt;
 mod secret;
 mod verify;
@@ -85,6 +86,7 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         Command::Secret { command: SecretCommand::Set { name, stdin } } => secret::set(&view, name, stdin),
         Command::Secret { command: SecretCommand::List } => secret::list(&view),
         Command::Secret { command: SecretCommand::Remove { name } } => secret::remove(&view, name),
+        Command::Pin { target, host } => pin::run(&view, target, host.as_deref()),
         Command::Tunnel { command: TunnelCommand::End { id } } => inspect::end(&view, id),
     }
 }

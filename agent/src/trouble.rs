@@ -1,12 +1,15 @@
 //! Why a command failed, and the exit code that says so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use postern_protocol::policy::SnapshotFault;
 use postern_protocol::trust::RootFault;
 use postern_protocol::trust::sealed::SealingKeyFault;
 use postern_protocol::wire::invitation::InvitationFault;
+use postern_protocol::wire::registry::Failure;
+use postern_transport::MachineTlsFault;
 use postern_transport::quic::BindError;
 
 use crate::command::PromptError;
@@ -114,6 +117,17 @@ pub(crate) enum Trouble {
     /// Nobody typed one.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// A machine that was to be looked at.
+    #[error("`{target}`: {}; {}", failure.sentence(), failure.next_step())]
+    Machine {
+        /// Where.
+        target: SocketAddr,
+        /// Why there is no connection.
+        failure: Failure,
+    },
+    /// Its TLS.
+    #[error("{0}; check address and port, and what the machine speaks")]
+    MachineTls(#[from] MachineTlsFault),
     /// No such tunnel is open.
     #[error("no such tunnel is open; `postern-agent sessions` lists them")]
     NoTunnel,
@@ -165,6 +179,8 @@ impl Trouble {
             | Self::File { .. }
             | Self::Ask(AskError::Refused { .. } | AskError::Answer { .. } | AskError::Io { .. })
             | Self::Secret(_)
+            | Self::Machine { .. }
+            | Self::MachineTls(_)
             | Self::Prompt(PromptError::Input(_) | PromptError::Differ | PromptError::Length(_))
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,

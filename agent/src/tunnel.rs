@@ -114,4 +114,4 @@ async fn greet(incoming: Incoming, context: Arc<Context>) {
 }
 
 /// Time for a handshake, for becoming known, and for the first frame of a stream.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

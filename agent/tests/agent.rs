@@ -22,6 +22,9 @@ mod hanging;
 #[path = "agent/http.rs"]
 mod http;
 #[cfg(test)]
+#[path = "agent/https.rs"]
+mod https;
+#[cfg(test)]
 #[path = "agent/hub.rs"]
 mod hub;
 #[cfg(test)]

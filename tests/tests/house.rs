@@ -22,6 +22,7 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("des", &["protocol/src/gate/rfb/password.rs"], CRATES),
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
+    ("tokio_rustls", &["transport/src/tls"], CRATES),
     ("rusqlite", &["agent/src/store", "cloud/src/store"], CRATES),
     ("postern_protocol::policy::decide", &["agent/src/gate"], &["agent", "client", "transport"]),
     ("tokio", &[], &["protocol"]),

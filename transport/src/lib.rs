@@ -5,9 +5,10 @@
 //! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them.
 //! 4. [`splice`] copies between a local socket and a stream, both ways.
 //! 5. [`backoff`] says how long to wait before the next attempt.
+//! 6. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
 //!
 //! Deliberately absent: who may connect and what they may do (the callers decide that from the proved key),
-//! reconnecting (the callers own the loop), X.509, TLS 1.2, session resumption and 0-RTT.
+//! reconnecting (the callers own the loop), session resumption and 0-RTT, and, between peers, X.509 and TLS 1.2.
 
 pub mod backoff;
 pub mod framed;
@@ -15,4 +16,4 @@ pub mod quic;
 pub mod splice;
 mod tls;
 
-pub use tls::{TlsFault, server_tls};
+pub use tls::{MachineStream, MachineTlsFault, TlsFault, server_tls};

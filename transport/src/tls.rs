@@ -7,9 +7,12 @@
 //! Nothing is resumed: no session store, no tickets, no early data. A resumed session would skip the verifiers,
 //! so a key that was removed could come back in. Deliberately absent: X.509 and TLS 1.2. The configurations name
 //! no transport, so the same ones can serve QUIC and TCP.
+//!
+//! Machines behind the gate are no peers of Postern: what they are spoken to with is in `machine` alone.
 
 mod fault;
 mod identity;
+mod machine;
 mod verify;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use postern_protocol::trust::keys::{PublicKey, SecretKey};
 
 pub use self::fault::TlsFault;
 pub(crate) use self::identity::{Identity, proved_key};
+pub use self::machine::{MachineStream, MachineTlsFault};
 use self::verify::AnySoundKey;
 pub(crate) use self::verify::PinnedKey;
 

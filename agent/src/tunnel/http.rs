@@ -24,7 +24,7 @@ mod upstream;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -34,7 +34,6 @@ use hyper::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use postern_protocol::audit::GateCounts;
@@ -68,23 +67,20 @@ pub(super) async fn carry(
     session: &Session,
     permit: Arc<Permit>,
     (tunnel, view_only): (&Admitted, bool),
-    machine: TcpStream,
+    (machine, shears): (Line, Shears),
     (send, recv): (&mut SendStream, &mut RecvStream),
 ) -> Ended {
-    let (reading, shears) = (Reading::default(), Shears::default());
+    let reading = Reading::default();
     let desk = Desk {
         session,
         tunnel,
         view_only,
         reading: &reading,
         ledger: Ledger::new(tunnel.id),
-        upstream: tokio::sync::Mutex::new(Place {
-            line: Some(Line::new(machine, Arc::clone(&tunnel.meter), shears.clone())),
-            upstream: None,
-            is_spent: false,
-        }),
+        upstream: tokio::sync::Mutex::new(Place { line: Some(machine), upstream: None, is_spent: false }),
         shears: shears.clone(),
         upgraded: Mutex::new(None),
+        parted: OnceLock::new(),
     };
     let end = desk.serve(Arc::clone(&permit), (&mut *send, &mut *recv)).await;
     let upgraded = desk.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -92,8 +88,8 @@ pub(super) async fn carry(
         record(session, &desk.ledger).await;
         return Ended::Upgraded(Box::new(upgraded), desk.counts());
     }
-    let code = match end {
-        End::Served => CloseCode::Done,
+    let mut code = match end {
+        End::Served => desk.parted.get().map_or(CloseCode::Done, |failure| CloseCode::Failed(*failure)),
         End::Lost => CloseCode::Done,
         End::Broken => CloseCode::Failed(Failure::Broken),
         End::Stopped(code) => code,
@@ -104,6 +100,7 @@ pub(super) async fn carry(
             let _gone = tokio::time::timeout(super::PATIENCE, send.write_all(&page)).await;
             recv.stop(CloseCode::Done.number());
             let _reset_before = send.finish();
+            code = CloseCode::Failed(Failure::NotUnderstood);
         }
         Some(_) | None if matches!(end, End::Served) => {
             recv.stop(CloseCode::Done.number());
@@ -144,6 +141,8 @@ struct Desk<'a> {
     shears: Shears,
     /// What the connection turns into when it is served.
     upgraded: Mutex<Option<Upgraded>>,
+    /// Why the machine is spoken to no more.
+    parted: OnceLock<Failure>,
 }
 
 /// The place of the one connection to the machine.
@@ -171,6 +170,10 @@ impl Desk<'_> {
                 biased;
                 ruling = reins.changed() => match ruling {
                     Ruling::Permitted(newer) => {
+                        if newer.service().upstream() != permit.service().upstream() {
+                            // Other keys are pinned, or another host is meant: what is connected is not what is permitted.
+                            return End::Stopped(CloseCode::Denied(Reason::Revoked));
+                        }
                         if let Err(reason) = self.judge_again(&newer) {
                             return End::Stopped(CloseCode::Denied(reason));
                         }
@@ -250,7 +253,7 @@ impl Desk<'_> {
             }
             Err(answered) => {
                 let mut response = refuse(answered, name, accept, flight);
-                if has_body(&head) {
+                if has_body(&head) || self.parted.get().is_some() {
                     // What the client still sends of this request is nobody's.
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -335,7 +338,14 @@ impl Desk<'_> {
     async fn connect(&self, place: &mut Place, permit: &Permit) -> Result<Upstream, Answered> {
         let line = match place.line.take() {
             Some(line) => line,
-            None => self.dial(permit, &self.tunnel.meter, &self.shears).await?,
+            None => {
+                let dialled = self.dial(permit, &self.tunnel.meter, &self.shears).await;
+                if let Err(Answered::Failed(failure @ Failure::MachineKey)) = dialled {
+                    // It was another machine until now, or is another one from here: whoever may say which is told by the trail.
+                    let _once = self.parted.set(failure);
+                }
+                dialled?
+            }
         };
         Upstream::over(line).await.map_err(|_error| Answered::Garbled)
     }
@@ -355,8 +365,7 @@ impl Desk<'_> {
     }
 
     async fn dial(&self, permit: &Permit, meter: &Arc<Meter>, shears: &Shears) -> Result<Line, Answered> {
-        let wire = self.session.context.guard.dial(permit).await.map_err(Answered::Failed)?;
-        Ok(Line::new(wire, Arc::clone(meter), shears.clone()))
+        Line::dial(&self.session.context, permit, meter, shears).await.map_err(Answered::Failed)
     }
 
     /// Goes on as a WebSocket when the answer is written.

@@ -89,14 +89,18 @@ pub(super) async fn run(
     if let Some(suppressed) = context.traffic.admit() {
         tracing::info!(tunnel = %tunnel.id, %user, %service, version, suppressed, "a tunnel was opened");
     }
-    let (code, gate) = match permit.service().kind() {
-        Kind::Vnc => {
+    let (code, gate) = match machine {
+        Dialled::Socket(machine) if permit.service().kind() == Kind::Vnc => {
             let (code, counts) = vnc::carry(permit, &tunnel, machine, context, (&mut send, &mut recv)).await;
             (code, Some(counts))
         }
-        Kind::Http | Kind::Websocket => {
+        Dialled::Socket(machine) => {
+            (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None)
+        }
+        Dialled::Line(line, shears) => {
+            let line = (line, shears);
             let ended =
-                http::carry(session, permit, (&tunnel, view_only), machine, (&mut send, &mut recv)).await;
+                http::carry(session, permit, (&tunnel, view_only), line, (&mut send, &mut recv)).await;
             let (code, counts) = match ended {
                 http::Ended::Over(code, counts) => (code, counts),
                 http::Ended::Upgraded(mut upgraded, counts) => {
@@ -111,7 +115,6 @@ pub(super) async fn run(
             };
             (code, Some(counts))
         }
-        Kind::Vpn => (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None),
     };
     tunnel.leave();
     if let Some(suppressed) = context.traffic.admit() {
@@ -143,20 +146,35 @@ enum NotOpened {
     Cut(CloseCode),
 }
 
+/// A connection to the machine, as its kind needs it.
+enum Dialled {
+    /// For bytes.
+    Socket(TcpStream),
+    /// For requests; cut with its shears.
+    Line(http::Line, http::Shears),
+}
+
+async fn dial(session: &Session, tunnel: &Admitted, permit: &Permit) -> Result<Dialled, Failure> {
+    match permit.service().kind() {
+        Kind::Vpn | Kind::Vnc => Ok(Dialled::Socket(session.context.guard.dial(permit).await?)),
+        Kind::Http | Kind::Websocket => {
+            let shears = http::Shears::default();
+            let line = http::Line::dial(&session.context, permit, &tunnel.meter, &shears).await?;
+            Ok(Dialled::Line(line, shears))
+        }
+    }
+}
+
 /// Dials while the permit stands and the client waits. Returns the permit of the moment when there is a connection.
 async fn connect(
     session: &Session,
     tunnel: &Admitted,
     permit: &Permit,
     send: &SendStream,
-) -> Result<(TcpStream, Arc<Permit>), NotOpened> {
-    // A machine whose keys are pinned is never spoken to in the clear.
-    if permit.service().upstream().is_some_and(|upstream| upstream.tls.is_some()) {
-        return Err(NotOpened::Failed(Failure::Unsupported));
-    }
+) -> Result<(Dialled, Arc<Permit>), NotOpened> {
     let mut reins = tunnel.leash.reins();
     let dialled = {
-        let mut dial = std::pin::pin!(session.context.guard.dial(permit));
+        let mut dial = std::pin::pin!(dial(session, tunnel, permit));
         let mut gone = std::pin::pin!(send.stopped());
         loop {
             tokio::select! {

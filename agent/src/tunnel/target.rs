@@ -2,7 +2,7 @@
 //!
 //! 1. [`Guard::allows`] refuses loopback, link-local, multicast, the hub's and the device's own addresses, whatever the
 //!    policy says: a service that points at the router itself would open its administration to engineers.
-//! 2. [`Guard::dial`] connects within a deadline, from the machine's interface where one is configured.
+//! 2. [`Guard::dial`] connects within a deadline, from the machine's interface where one is configured. `pin` connects in the same way.
 //!
 //! An address that is listed as a single address (`/32`, `/128`) is dialled even if the first step would refuse it.
 //! Deliberately absent: names. What was authorised is an address, and that address is dialled.
@@ -45,7 +45,14 @@ impl Guard {
     /// # Errors
     /// What to tell the client.
     pub(super) async fn dial(&self, permit: &Permit) -> Result<TcpStream, Failure> {
-        let target = permit.target();
+        self.connect(permit.target()).await
+    }
+
+    /// Connects to an address that whoever runs this device has typed; no client can.
+    ///
+    /// # Errors
+    /// As [`Guard::dial`].
+    pub(crate) async fn connect(&self, target: SocketAddr) -> Result<TcpStream, Failure> {
         if !self.allows(target) {
             return Err(Failure::Forbidden);
         }

@@ -129,6 +129,10 @@ impl Talk {
                 biased;
                 ruling = reins.changed() => match ruling {
                     Ruling::Permitted(newer) => {
+                        if newer.service().upstream() != permit.service().upstream() {
+                            // As in HTTP: what is connected is not what is permitted.
+                            break End::Stopped(CloseCode::Denied(Reason::Revoked));
+                        }
                         permit = newer;
                         if let Err(fault) = self.renew(permit.mode().touches()) {
                             break End::Fault(Sender::Client, fault);

@@ -62,7 +62,7 @@ async fn answer(tunnel: &mut Tunnel) -> String {
 }
 
 /// Reads until the end of the stream, which must come in order.
-async fn rest(tunnel: &mut Tunnel) -> String {
+pub(crate) async fn rest(tunnel: &mut Tunnel) -> String {
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(chunk) = tunnel.recv.read_chunk(64 * 1024).await.unwrap() {
@@ -73,7 +73,7 @@ async fn rest(tunnel: &mut Tunnel) -> String {
     tokio::time::timeout(GENEROUS, reading).await.unwrap()
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap()
 }
 

@@ -1,12 +1,16 @@
 //! A web server that says what a test wants and tells every byte that it heard.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use tokio_rustls::TlsAcceptor;
 
 use crate::world::GENEROUS;
 
@@ -26,6 +30,8 @@ pub(crate) enum Says {
 pub(crate) struct Web {
     addr: SocketAddr,
     heard: UnboundedReceiver<Heard>,
+    /// With what it speaks TLS, if it does.
+    tls: Arc<Mutex<Option<TlsAcceptor>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -39,17 +45,55 @@ pub(crate) struct Heard {
 impl Web {
     /// A server that answers as `answer` says, which is told the request line.
     pub(crate) async fn start(answer: impl Fn(&str) -> Says + Send + Sync + 'static) -> Self {
+        Self::start_with(None, answer).await
+    }
+
+    /// The same in TLS, with the certificate whose key is [`PIN`].
+    pub(crate) async fn start_tls(answer: impl Fn(&str) -> Says + Send + Sync + 'static) -> Self {
+        let (certificate, key): (&[u8], &[u8]) = (
+            include_bytes!("../../../transport/testdata/machine-certificate.der"),
+            include_bytes!("../../../transport/testdata/machine-key.der"),
+        );
+        Self::start_with(Some(acceptor(certificate, key)), answer).await
+    }
+
+    /// Proves another key from now on, whose pin is [`RENEWED_PIN`].
+    pub(crate) fn renew(&self) {
+        let (certificate, key): (&[u8], &[u8]) = (
+            include_bytes!("../../../transport/testdata/renewed-certificate.der"),
+            include_bytes!("../../../transport/testdata/renewed-key.der"),
+        );
+        *self.tls.lock().unwrap() = Some(acceptor(certificate, key));
+    }
+
+    async fn start_with(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&str) -> Says + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (tell, heard) = unbounded_channel();
         let (answer, count) = (Arc::new(answer), AtomicUsize::new(0));
+        let tls = Arc::new(Mutex::new(tls));
+        let acceptor = Arc::clone(&tls);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, connection, tell.clone(), Arc::clone(&answer)));
+                let (tell, answer) = (tell.clone(), Arc::clone(&answer));
+                let acceptor = acceptor.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(stream, connection, tell, answer).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, connection, tell, answer).await;
+                            }
+                        }
+                    }
+                });
             }
         });
-        Self { addr, heard, task }
+        Self { addr, heard, tls, task }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -78,8 +122,24 @@ pub(crate) fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
+/// A pin as policies have it.
+pub(crate) fn pin(text: &str) -> [u8; 32] {
+    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap()
+}
+
+fn acceptor(certificate: &'static [u8], key: &'static [u8]) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.into()], PrivateKeyDer::try_from(key).unwrap())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     connection: usize,
     tell: UnboundedSender<Heard>,
     answer: Arc<impl Fn(&str) -> Says>,
@@ -95,7 +155,7 @@ async fn serve(
             Says::Begins(bytes) => (bytes, Some(true)),
             Says::Echoes(bytes) => {
                 stream.write_all(&bytes).await.unwrap();
-                let (mut read, mut write) = stream.split();
+                let (mut read, mut write) = tokio::io::split(stream);
                 let _over = tokio::io::copy(&mut read, &mut write).await;
                 return;
             }
@@ -115,7 +175,7 @@ async fn serve(
 }
 
 /// Reads one request as a careless server does.
-async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn request(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(buffer).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -139,3 +199,7 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String>
         }
     }
 }
+
+/// SHA-256 of the `SubjectPublicKeyInfo`, as `openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | sha256sum` says it.
+pub(crate) const PIN: &str = "b68906b8e16205c524ca8ada5f0f6cf3449232a48dff41718167e81168510e7a";
+pub(crate) const RENEWED_PIN: &str = "0db787de118bdf57b24309242947621abc729e9bfbf9ae9f2e1c114438d6930d";

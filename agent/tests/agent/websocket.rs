@@ -1,11 +1,13 @@
 //! WebSocket through the gate: who may open one, which frames pass, and what a client reads at its end.
 
 use postern_protocol::policy::{Kind, Mode, Reason, Rules, WebsocketRules};
+use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
+use postern_protocol::wire::tunnel::Answer;
 
 use crate::client::Tunnel;
 use crate::http;
-use crate::web::{Says, Web, ok};
+use crate::web::{PIN, Says, Web, ok, pin};
 use crate::world::{GENEROUS, World};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
@@ -14,14 +16,15 @@ const CHANGE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
 
 /// A server that changes to WebSocket and sends every frame back as it came: to this client they look like its own.
 async fn web() -> Web {
-    Web::start(|line| {
-        if line.starts_with("GET /live") {
-            Says::Echoes(format!("{CHANGE}\r\n").into())
-        } else {
-            Says::This(ok("page"))
-        }
-    })
-    .await
+    Web::start(says).await
+}
+
+fn says(line: &str) -> Says {
+    if line.starts_with("GET /live") {
+        Says::Echoes(format!("{CHANGE}\r\n").into())
+    } else {
+        Says::This(ok("page"))
+    }
 }
 
 /// As `http::world`, with a WebSocket service `push` beside the pages.
@@ -169,6 +172,17 @@ async fn a_websocket_service_opens_for_upgrades_of_its_paths_and_for_nothing_els
     tunnel.send.finish().unwrap();
     assert_eq!(rest(&mut tunnel).await, b"");
     world.agent.trail_with("closed", 1).await;
+}
+
+#[tokio::test]
+async fn a_websocket_of_a_machine_with_a_pinned_key_goes_over_tls_and_to_no_other_key() {
+    let web = Web::start_tls(says).await;
+    let world = world(&web, |rules| rules.upstream.tls = Some(vec![pin(PIN)])).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("push").await;
+    assert!(http::ask(&mut tunnel, &upgrade("/live", "")).await.starts_with("HTTP/1.1 101"));
+    web.renew();
+    assert_eq!(client.open("push").await.answer, Answer::Failed(Failure::MachineKey));
 }
 
 #[tokio::test]

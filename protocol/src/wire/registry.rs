@@ -128,6 +128,10 @@ numbers! {
         Login = 113, "login", "the device could not log in to the machine", "check the machine's password on the device and what the machine speaks";
         /// What the client's program said is nothing that the gate lets through.
         NotUnderstood = 114, "not_understood", "the program on your side sent what the gate does not let through", "use another program or turn off its extensions";
+        /// The machine proved another key than those that are pinned for it.
+        MachineKey = 115, "machine_key", "the machine proved another key than the one that is pinned for it", "ask whether the machine or its certificate was exchanged, and have the new key pinned if so";
+        /// The machine speaks no TLS that the device speaks.
+        MachineTls = 116, "machine_tls", "the machine speaks no TLS that the device can speak", "check that the service points at its TLS port, and what versions it speaks";
     }
 }
 

@@ -94,6 +94,8 @@ impl Answered {
     fn who(self) -> &'static str {
         match self {
             Self::Denied(reason) => reason.lifter().describe(),
+            // The pin is in the policy, where nobody at the machine can change it.
+            Self::Failed(Failure::MachineKey) => "your administrator",
             Self::Failed(_) | Self::Late | Self::Garbled => "whoever looks after the machine",
             Self::Fault(_) | Self::Handshake(_) | Self::UpgradeRequired => "you",
         }
@@ -236,6 +238,21 @@ mod tests {
                 "next": "ask your administrator for it", "who": "your administrator",
             }})
         );
+    }
+
+    #[test]
+    fn another_key_of_the_machine_is_told_with_who_changes_the_pin() {
+        let response = answer(Answered::Failed(Failure::MachineKey), "web", &HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let page = String::from_utf8(response.into_body()).unwrap();
+        for part in [
+            "the machine proved another key than the one that is pinned for it",
+            "ask whether the machine or its certificate was exchanged, and have the new key pinned if so",
+            "<dd>your administrator</dd>",
+            "502 machine_key",
+        ] {
+            assert!(page.contains(part), "{page}");
+        }
     }
 
     #[test]

@@ -130,9 +130,6 @@ impl Desk<'_> {
         let Rules::Websocket(rules) = &permit.service().rules else {
             return Err(Answered::Denied(Reason::Revoked));
         };
-        if rules.upstream.tls.is_some() {
-            return Err(Answered::Failed(Failure::Unsupported));
-        }
         let offer = offer.narrow(&rules.subprotocols).ok_or(Answered::Denied(Reason::WebsocketNotGranted))?;
         let site = forward::site(permit, &rules.upstream);
         let (mut parts, _no_body) = request.into_parts();
