@@ -84,11 +84,11 @@ async fn serve(
     config: &Config,
     json: bool,
     keys: DeviceKeys,
-    boot: Boot,
+    mut boot: Boot,
     store: Store,
 ) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
-    let core = Core::new(config, keys, &boot, store)?;
+    let core = Core::new(config, keys, &mut boot, store)?;
     let mut activator = core.activator(&boot);
     resume(&mut activator, &core.auditor, &boot).await;
 
@@ -107,6 +107,8 @@ async fn serve(
         activator,
         status: Arc::clone(&core.link),
     };
+    // The snapshot of the start is of the past with the next one.
+    drop(boot);
 
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let mut tasks = JoinSet::new();
@@ -136,18 +138,20 @@ async fn serve(
 
 impl Core {
     /// A gate that denies everything, and what belongs to it.
-    fn new(config: &Config, keys: DeviceKeys, boot: &Boot, store: Store) -> Result<Self, Trouble> {
+    fn new(config: &Config, keys: DeviceKeys, boot: &mut Boot, store: Store) -> Result<Self, Trouble> {
         let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
         let clock = Arc::new(Clock::new(&boot.memory(root.version)));
         let keyring = Keyring::new(&keys.present(), root.fleet, device)?;
         let anchor = Anchor::new(root);
         let gate = Arc::new(Gate::new(Arc::clone(&clock), anchor.clone()));
+        // Moved, not copied: what is forgotten later must be nowhere else.
+        let secrets = Secrets::new(keyring, Arc::clone(&gate), std::mem::take(&mut boot.secrets));
         Ok(Self {
             device,
             keys: Arc::new(keys),
             anchor,
             boots: boot.boots,
-            secrets: Arc::new(Secrets::new(keyring, Arc::clone(&gate), boot.secrets.clone())),
+            secrets: Arc::new(secrets),
             gate,
             registry: Registry::new(config.caps.tunnels),
             auditor: Auditor::new(store.clone(), clock),
@@ -166,6 +170,7 @@ impl Core {
             floor: boot.floor,
             store: self.store.clone(),
             gate: Arc::clone(&self.gate),
+            secrets: Arc::clone(&self.secrets),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
         };
@@ -260,7 +265,7 @@ fn life() -> Result<Life, KeyError> {
     Ok(life)
 }
 
-/// Presents a new key of the device to clients as soon as it is in force, and seals to it what was set on the device.
+/// Presents a new key of the device to clients as soon as it is in force.
 async fn present_keys(endpoint: Endpoint, core: Core, settings: Settings) {
     let mut changes = core.keys.watch();
     let mut presented = core.keys.public();
@@ -271,22 +276,9 @@ async fn present_keys(endpoint: Endpoint, core: Core, settings: Settings) {
             if let Err(error) = endpoint.present(&key, &alpns(), &settings) {
                 tracing::error!(%error, "the new key cannot be presented to clients");
             }
-            reseal(&core, &key).await;
         }
         if changes.changed().await.is_err() {
             return std::future::pending().await;
-        }
-    }
-}
-
-async fn reseal(core: &Core, key: &SecretKey) {
-    let sealed = match core.secrets.rekey(key) {
-        Ok(sealed) => sealed,
-        Err(error) => return tracing::error!(%error, "the device's secrets open no more; set them again"),
-    };
-    for (name, sealed) in sealed {
-        if let Err(error) = core.store.keep_secret(name, sealed).await {
-            tracing::error!(%error, "a secret is not sealed to the new key; set it again");
         }
     }
 }

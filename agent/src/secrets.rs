@@ -4,6 +4,10 @@
 //!    stands at the machine knows its password best.
 //! 2. The others are in the policy in force, sealed by the cloud.
 //! 3. [`Secrets::reveal`] opens one. The plain text is wiped as soon as the borrower drops it; nothing here keeps it.
+//! 4. A new key of the device takes those that were set here along: the commit of its first snapshot seals them anew
+//!    ([`Secrets::begin_rekey`]), and [`Secrets::rekey`] follows in memory. A power cut leaves the old key with what was
+//!    sealed to it, or the new one with what was sealed to that.
+//! 5. A device that is out of service forgets them: [`Secrets::forget_all`].
 //!
 //! A secret opens nothing by itself: who may use the service that needs it is decided by the gate. Deliberately absent:
 //! a way to show one.
@@ -23,6 +27,7 @@ use postern_protocol::trust::sealed::{
 };
 
 use crate::gate::Gate;
+use crate::store::{Reseal, StoreError};
 
 /// Sealed secrets by name.
 pub(crate) type Sealed = BTreeMap<Name, Vec<u8>>;
@@ -32,11 +37,21 @@ pub(crate) type Sealed = BTreeMap<Name, Vec<u8>>;
 pub(crate) struct Secrets {
     keyring: Mutex<Keyring>,
     gate: Arc<Gate>,
-    local: Mutex<Sealed>,
+    local: Mutex<Local>,
+}
+
+/// What was set on the device; sealed, and wiped all the same when it goes.
+#[derive(Debug, Default)]
+struct Local {
+    kept: BTreeMap<Name, Zeroizing<Vec<u8>>>,
+    /// One that is on its way to the disk.
+    incoming: Option<(Name, Zeroizing<Vec<u8>>)>,
+    /// Snapshots for another key of the device that are on their way to the disk.
+    rekeying: usize,
 }
 
 /// What opens secrets of this device and of no other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Keyring {
     key: SealingSecret,
     fleet: FleetId,
@@ -88,9 +103,15 @@ pub(crate) enum SecretError {
     /// As many as there may be.
     #[error("this device keeps {} secrets already; remove one first", limits::SECRETS)]
     TooMany,
+    /// The commit that seals them to another key is under way: what comes now would be sealed to the key before.
+    #[error("the device's key is being replaced at this moment; try again")]
+    Rekeying,
     /// It could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealFault),
+    /// The device's key yields no sealing key.
+    #[error(transparent)]
+    Key(#[from] SealingKeyFault),
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -124,6 +145,14 @@ impl Keyring {
             .map_err(|fault| SecretError::Locked { name: name.clone(), fault })
     }
 
+    /// Seals to another keyring what was sealed to this one; none where this one does not open it.
+    fn hand_over(&self, to: &Self, name: &Name, sealed: &[u8]) -> Result<Option<Vec<u8>>, SecretError> {
+        match self.open(name, sealed) {
+            Ok(plain) => to.seal(name, &plain).map(Some),
+            Err(_locked) => Ok(None),
+        }
+    }
+
     const fn place<'a>(&self, name: &'a Name) -> Place<'a> {
         Place { fleet: self.fleet, device: self.device, name }
     }
@@ -131,32 +160,58 @@ impl Keyring {
 
 impl Secrets {
     /// Secrets of the policy that `gate` has in force, and those that were set on the device.
-    pub(crate) const fn new(keyring: Keyring, gate: Arc<Gate>, local: Sealed) -> Self {
-        Self { keyring: Mutex::new(keyring), gate, local: Mutex::new(local) }
+    pub(crate) fn new(keyring: Keyring, gate: Arc<Gate>, local: Sealed) -> Self {
+        let kept = local.into_iter().map(|(name, sealed)| (name, Zeroizing::new(sealed))).collect();
+        let local = Mutex::new(Local { kept, ..Local::default() });
+        Self { keyring: Mutex::new(keyring), gate, local }
     }
 
-    /// Seals what was set on this device to its new key, and returns it for the store. What does not open with the
-    /// present key stays as it is.
+    /// What the store seals anew in the transaction that puts another key of the device in force. Until
+    /// [`end_rekey`](Self::end_rekey) nothing is admitted: it would come behind that transaction, and be sealed to the
+    /// key before.
     ///
     /// # Errors
     /// When the new key yields no sealing key, which no honest one does.
-    pub(crate) fn rekey(&self, key: &SecretKey) -> Result<Vec<(Name, Vec<u8>)>, SealingKeyFault> {
+    pub(crate) fn begin_rekey(&self, key: &SecretKey) -> Result<Reseal, SealingKeyFault> {
+        let from = self.keyring().clone();
+        let to = Keyring::new(key, from.fleet, from.device)?;
+        self.local().rekeying += 1;
+        Ok(Reseal::new(move |name, sealed| from.hand_over(&to, name, sealed).map_err(|_| StoreError::Reseal)))
+    }
+
+    /// That transaction is over, well or badly.
+    pub(crate) fn end_rekey(&self) {
+        let mut local = self.local();
+        local.rekeying = local.rekeying.saturating_sub(1);
+    }
+
+    /// The device has another key from now on, on the disk already. What does not open with the one before stays as it
+    /// is: it is sealed to this one, or to none that the device knows.
+    ///
+    /// # Errors
+    /// When the new key yields no sealing key, which no honest one does, or there is no randomness: what is in memory
+    /// opens no more then, and does after a restart.
+    pub(crate) fn rekey(&self, key: &SecretKey) -> Result<(), SecretError> {
         let mut keyring = self.keyring();
-        let next = Keyring::new(key, keyring.fleet, keyring.device)?;
-        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sealed_anew = Vec::new();
-        for (name, sealed) in local.iter_mut() {
-            if let Ok(anew) = keyring.open(name, sealed).and_then(|plain| next.seal(name, &plain)) {
-                sealed.clone_from(&anew);
-                sealed_anew.push((name.clone(), anew));
+        let to = Keyring::new(key, keyring.fleet, keyring.device)?;
+        let from = std::mem::replace(&mut *keyring, to);
+        let mut local = self.local();
+        let Local { kept, incoming, .. } = &mut *local;
+        for (name, sealed) in kept.iter_mut().chain(incoming.as_mut().map(|(name, sealed)| (&*name, sealed)))
+        {
+            if let Some(anew) = from.hand_over(&keyring, name, sealed)? {
+                *sealed = Zeroizing::new(anew);
             }
         }
-        *keyring = next;
-        Ok(sealed_anew)
+        Ok(())
     }
 
     fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a secret. What is returned is wiped when it is dropped: hold it for as long as it is being used.
@@ -165,8 +220,9 @@ impl Secrets {
     /// [`SecretError::Unknown`] or [`SecretError::Locked`]. One that was set on the device and does not open is not
     /// replaced by the policy's: nobody can tell which of the two the machine takes.
     pub(crate) fn reveal(&self, name: &Name) -> Result<Plaintext, SecretError> {
-        if let Some(sealed) = self.local.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return self.keyring().open(name, sealed);
+        let kept = self.local().kept.get(name).cloned();
+        if let Some(sealed) = kept {
+            return self.keyring().open(name, &sealed);
         }
         let policy = self.gate.policy();
         let secrets = policy.as_ref().map_or(&[][..], |policy| &policy.snapshot().secrets);
@@ -178,8 +234,7 @@ impl Secrets {
 
     /// Every secret that could be used, ascending by name, and whether it opens.
     pub(crate) fn list(&self) -> Vec<SecretReport> {
-        let local: BTreeSet<Name> =
-            self.local.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let local: BTreeSet<Name> = self.local().kept.keys().cloned().collect();
         let policy = self.gate.policy();
         let cloud: BTreeSet<Name> = policy
             .iter()
@@ -198,24 +253,52 @@ impl Secrets {
     /// Whether a secret that somebody wants to set here opens, and there is room for it.
     ///
     /// # Errors
-    /// [`SecretError::Locked`] or [`SecretError::TooMany`].
+    /// [`SecretError::Rekeying`], [`SecretError::Locked`] or [`SecretError::TooMany`].
     pub(crate) fn admit(&self, name: &Name, sealed: &[u8]) -> Result<(), SecretError> {
+        if self.local().rekeying > 0 {
+            return Err(SecretError::Rekeying);
+        }
         self.keyring().open(name, sealed)?;
-        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        if local.len() >= limits::SECRETS && !local.contains_key(name) {
+        let local = self.local();
+        if local.kept.len() >= limits::SECRETS && !local.kept.contains_key(name) {
             return Err(SecretError::TooMany);
         }
         Ok(())
     }
 
-    /// Uses a secret that was admitted and stored from now on.
-    pub(crate) fn keep(&self, name: Name, sealed: Vec<u8>) {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner).insert(name, sealed);
+    /// The same of one that goes to the disk next. It is not used before it is there; a new key of the device takes it
+    /// along meanwhile. There is one at a time.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub(crate) fn receive(&self, name: &Name, sealed: &[u8]) -> Result<(), SecretError> {
+        self.admit(name, sealed)?;
+        self.local().incoming = Some((name.clone(), Zeroizing::new(sealed.to_vec())));
+        Ok(())
+    }
+
+    /// What was received is stored, and used from now on.
+    pub(crate) fn keep(&self) {
+        let mut local = self.local();
+        if let Some((name, sealed)) = local.incoming.take() {
+            local.kept.insert(name, sealed);
+        }
+    }
+
+    /// What was received could not be stored.
+    pub(crate) fn discard(&self) {
+        self.local().incoming = None;
     }
 
     /// Does not use a secret that was set here any more.
     pub(crate) fn forget(&self, name: &Name) {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.local().kept.remove(name);
+    }
+
+    /// Forgets everything that was set here, and wipes it. What is in the policy goes with the policy.
+    pub(crate) fn forget_all(&self) {
+        let mut local = self.local();
+        (local.kept, local.incoming) = (BTreeMap::new(), None);
     }
 }
 
@@ -274,5 +357,102 @@ mod tests {
             (held.reveal(&known).err(), held.admit(&new, &sealed(&new))),
             (Some(SecretError::Unknown { name: known }), Ok(()))
         );
+    }
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed([seed; 32]).unwrap()
+    }
+
+    /// What the store's transaction makes of the rows.
+    fn committed(rows: &Sealed, reseal: &Reseal) -> Sealed {
+        let anew = |name: &Name, sealed: &Vec<u8>| reseal.anew(name, sealed).unwrap();
+        rows.iter()
+            .map(|(n, sealed)| (n.clone(), anew(n, sealed).unwrap_or_else(|| sealed.clone())))
+            .collect()
+    }
+
+    #[test]
+    fn a_secret_opens_whenever_the_power_is_cut_while_the_devices_key_is_replaced() {
+        let hmi = name("hmi");
+        let before = Sealed::from([(hmi.clone(), keyring(1, 1).seal(&hmi, &plain("4711")).unwrap())]);
+        let reveals = |secrets: &Secrets| secrets.reveal(&hmi).unwrap().reveal() == b"4711";
+        let running = secrets(before.clone());
+        let reseal = running.begin_rekey(&key(2)).unwrap();
+        // 1. Before the commit: the old key, and what is sealed to it; also in the memory of the agent that goes on.
+        assert!(reveals(&secrets(before.clone())) && reveals(&running));
+        let after = committed(&before, &reseal);
+        assert_ne!(after, before);
+        // 2. After it, and before the file of the new key has its name: the start settles the key.
+        let started = secrets(after.clone());
+        assert_eq!(
+            started.reveal(&hmi).err(),
+            Some(SecretError::Locked { name: hmi.clone(), fault: OpenFault::Foreign })
+        );
+        assert_eq!(started.rekey(&key(2)), Ok(()));
+        assert!(reveals(&started));
+        // 3. With the new key under its name.
+        let gate = Arc::clone(&started.gate);
+        assert!(reveals(&Secrets::new(keyring(2, 1), gate, after.clone())));
+        // Without a cut, memory follows the disk.
+        running.end_rekey();
+        assert_eq!(running.rekey(&key(2)), Ok(()));
+        assert!(reveals(&running));
+        // A second snapshot for the same key finds nothing to do.
+        assert_eq!(committed(&after, &reseal), after);
+    }
+
+    #[test]
+    fn what_opens_with_no_key_of_the_device_stays_as_it_is_when_the_key_is_replaced() {
+        let hmi = name("hmi");
+        let foreign = Sealed::from([(hmi.clone(), keyring(1, 2).seal(&hmi, &plain("4711")).unwrap())]);
+        let held = secrets(foreign.clone());
+        assert_eq!(committed(&foreign, &held.begin_rekey(&key(2)).unwrap()), foreign);
+        assert_eq!(held.rekey(&key(2)), Ok(()));
+        assert_eq!(
+            held.reveal(&hmi).err(),
+            Some(SecretError::Locked { name: hmi, fault: OpenFault::Foreign })
+        );
+    }
+
+    #[test]
+    fn a_secret_on_its_way_to_the_disk_goes_along_with_a_new_key_and_none_comes_in_while_that_is_stored() {
+        let (hmi, held) = (name("hmi"), secrets(Sealed::new()));
+        let sealed = |seed: u8| keyring(seed, 1).seal(&hmi, &plain("4711")).unwrap();
+        assert_eq!(held.receive(&hmi, &sealed(1)), Ok(()));
+        assert_eq!(
+            held.reveal(&hmi).err(),
+            Some(SecretError::Unknown { name: hmi.clone() }),
+            "not stored yet"
+        );
+        // Two snapshots for the new key: it is over when both are.
+        drop((held.begin_rekey(&key(2)).unwrap(), held.begin_rekey(&key(2)).unwrap()));
+        assert_eq!(held.receive(&hmi, &sealed(1)), Err(SecretError::Rekeying));
+        held.end_rekey();
+        assert_eq!(held.rekey(&key(2)), Ok(()));
+        held.keep();
+        assert_eq!(held.reveal(&hmi).unwrap().reveal(), b"4711");
+        assert_eq!(held.receive(&hmi, &sealed(2)), Err(SecretError::Rekeying));
+        held.end_rekey();
+        let locked = SecretError::Locked { name: hmi.clone(), fault: OpenFault::Foreign };
+        assert_eq!(held.receive(&hmi, &sealed(1)), Err(locked));
+        assert_eq!(held.receive(&name("hmi"), &sealed(2)), Ok(()));
+        held.discard();
+        held.keep();
+        held.forget(&hmi);
+        assert_eq!(held.reveal(&hmi).err(), Some(SecretError::Unknown { name: hmi }));
+    }
+
+    #[test]
+    fn a_device_out_of_service_forgets_what_was_set_on_it_also_what_is_on_its_way() {
+        let (hmi, panel) = (name("hmi"), name("panel"));
+        let sealed = |name: &Name| keyring(1, 1).seal(name, &plain("4711")).unwrap();
+        let held = secrets(Sealed::from([(hmi.clone(), sealed(&hmi))]));
+        assert_eq!(held.receive(&panel, &sealed(&panel)), Ok(()));
+        held.forget_all();
+        held.keep();
+        assert_eq!(held.list(), []);
+        for name in [hmi, panel] {
+            assert_eq!(held.reveal(&name).err(), Some(SecretError::Unknown { name }));
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. [`boot`] opens both files, sets damaged ones aside, and says what is known.
 //! 2. [`start`] moves them to a thread of their own; [`Store`] sends it commands over a bounded channel.
-//! 3. A snapshot is installed in one transaction: envelope, floor, and the audit row that is owed for it.
+//! 3. A snapshot is installed in one transaction: envelope, floor, the audit row that is owed for it, and the secrets that
+//!    its key takes along.
 //! 4. Audit rows that wait together are committed together; each waiter is told when its row is durable.
 //!
 //! This is the only place that knows SQLite. Deliberately absent: verification. What is stored is bytes, and
@@ -13,6 +14,7 @@ mod enrollment;
 mod file;
 mod floor;
 mod policy;
+mod staged;
 mod thread;
 mod wipe;
 
@@ -30,6 +32,7 @@ use postern_protocol::wire::codec::CodecFault;
 
 pub(crate) use self::enrollment::Enrollment;
 pub(crate) use self::policy::{Replaced, StoredLock};
+pub(crate) use self::staged::{Reseal, Staged};
 pub(crate) use self::thread::{Pending, Store, start};
 pub(crate) use self::wipe::everything as wipe_everything;
 
@@ -349,6 +352,9 @@ pub(crate) enum StoreError {
     /// Something has no encoding.
     #[error(transparent)]
     Codec(#[from] CodecFault),
+    /// A secret that was set here could not be sealed to the device's new key; the key before stays in force.
+    #[error("a secret of this device could not be sealed to its new key")]
+    Reseal,
     /// The trail was changed.
     #[error("the audit trail was changed: {0}")]
     Chain(#[from] ChainFault),
@@ -391,6 +397,7 @@ impl StoreError {
             | Self::NotEnrolled
             | Self::Enrolled
             | Self::Codec(_)
+            | Self::Reseal
             | Self::Chain(_)
             | Self::Full
             | Self::Busy

@@ -30,6 +30,7 @@ use crate::audit::Auditor;
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::registry::Registry;
+use crate::secrets::Secrets;
 use crate::store::{Enrollment, Store};
 
 pub(crate) use self::activate::Activator;
@@ -74,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     /// Where they come into force.
     pub(crate) gate: Arc<Gate>,
+    /// What a new key takes along, and a device out of service forgets.
+    pub(crate) secrets: Arc<Secrets>,
     /// Whose tunnels are decided again.
     pub(crate) registry: Arc<Registry>,
     /// Where it is recorded.

@@ -168,6 +168,7 @@ impl Trouble {
                 | StoreError::Missing { .. }
                 | StoreError::Io { .. }
                 | StoreError::Enrolled
+                | StoreError::Reseal
                 | StoreError::Full
                 | StoreError::Busy
                 | StoreError::Closed,

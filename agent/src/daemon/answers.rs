@@ -99,6 +99,7 @@ impl Answers {
             },
             Request::Decommission {} => {
                 self.record(uid, "decommission").await;
+                self.secrets.forget_all();
                 self.stop.notify_one();
                 report(&true)
             }
@@ -110,14 +111,16 @@ impl Answers {
         let Ok(sealed) = HEXLOWER.decode(sealed.as_bytes()) else {
             return Response::Refused("a sealed secret is written in hexadecimal digits".to_owned());
         };
-        if let Err(error) = self.secrets.admit(&name, &sealed) {
+        if let Err(error) = self.secrets.receive(&name, &sealed) {
             return Response::Refused(error.to_string());
         }
-        if let Err(error) = self.store.keep_secret(name.clone(), sealed.clone()).await {
+        // No await between the two: what was received comes before any commit that seals to another key.
+        if let Err(error) = self.store.keep_secret(name.clone(), sealed).await {
+            self.secrets.discard();
             return Response::Refused(error.to_string());
         }
+        self.secrets.keep();
         self.record(uid, &format!("secret set {name}")).await;
-        self.secrets.keep(name, sealed);
         report(&())
     }
 

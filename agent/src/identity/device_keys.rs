@@ -40,6 +40,11 @@ impl DeviceKeys {
         self.lock().next.clone()
     }
 
+    /// The successor, if a snapshot for `addressed` puts it in force.
+    pub(crate) fn successor(&self, addressed: &PublicKey) -> Option<SecretKey> {
+        self.next().filter(|next| next.public() == *addressed)
+    }
+
     /// Makes the successor, durably, before anybody hears of it. One that is there already stays.
     ///
     /// # Errors

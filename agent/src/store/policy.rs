@@ -15,6 +15,7 @@ use postern_protocol::trust::Digest;
 use super::StoreError;
 use super::enrollment::Enrollment;
 use super::file::Format;
+use super::staged::{Reseal, Staged};
 
 /// The open database.
 #[derive(Debug)]
@@ -90,18 +91,18 @@ impl PolicyDb {
             .map_err(sqlite)
     }
 
-    /// Stages a snapshot: envelope, floor, the owed audit row, what time it is at least, and an end to the locks that it
-    /// lifts; all or nothing.
-    pub(super) fn install(
-        &mut self,
-        floor: Floor,
-        sealed: &[u8],
-        time: UnixTime,
-        cleared: u64,
-    ) -> Result<(), StoreError> {
+    /// Stores a snapshot: envelope, floor, the owed audit row, what time it is at least, an end to the locks that it
+    /// lifts, and the secrets that were set here as its key and its word leave them; all or nothing.
+    pub(super) fn install(&mut self, staged: &Staged) -> Result<(), StoreError> {
+        let Staged { floor, ref sealed, time, cleared, retired, ref reseal } = *staged;
         let transaction = self.0.transaction().map_err(sqlite)?;
         put_policy(&transaction, floor, sealed)?;
         lift(&transaction, LockPlace { epoch: floor.epoch, sequence: cleared })?;
+        if retired {
+            transaction.execute("DELETE FROM secret", []).map_err(sqlite)?;
+        } else if let Some(reseal) = reseal {
+            seal_anew(&transaction, reseal)?;
+        }
         put_floor(
             &transaction,
             "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
@@ -111,10 +112,9 @@ impl PolicyDb {
         transaction.commit().map_err(sqlite)
     }
 
-    /// Removes the secrets that were set here, moves the journal into the database and empties it: pages of earlier
-    /// snapshots lie in both, and freed ones are overwritten with zeros when they are freed.
+    /// Moves the journal into the database and empties it: pages of earlier snapshots lie in both, and freed ones are
+    /// overwritten with zeros when they are freed.
     pub(super) fn forget(&mut self) -> Result<(), StoreError> {
-        self.0.execute("DELETE FROM secret", []).map_err(sqlite)?;
         self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(sqlite)
     }
 
@@ -175,13 +175,7 @@ impl PolicyDb {
 
     /// Keeps a sealed secret in the place of an earlier one of its name.
     pub(super) fn keep_secret(&mut self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
-        self.0
-            .execute(
-                "INSERT OR REPLACE INTO secret (name, sealed) VALUES (?1, ?2)",
-                params![name.as_str(), sealed],
-            )
-            .map(drop)
-            .map_err(sqlite)
+        put_secret(&self.0, name, sealed)
     }
 
     /// Forgets a sealed secret; whether there was one.
@@ -192,13 +186,7 @@ impl PolicyDb {
 
     /// The sealed secrets by name.
     pub(super) fn secrets(&self) -> Result<BTreeMap<Name, Vec<u8>>, StoreError> {
-        let mut query = self.0.prepare("SELECT name, sealed FROM secret").map_err(sqlite)?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(sqlite)?;
-        rows.map(|row| {
-            let (name, sealed) = row.map_err(sqlite)?;
-            Ok((name.parse().map_err(|_| FORMAT.damaged())?, sealed))
-        })
-        .collect()
+        read_secrets(&self.0)
     }
 
     pub(super) fn enrollment(&self) -> Result<Option<Enrollment>, StoreError> {
@@ -251,6 +239,30 @@ impl PolicyDb {
             .map_err(sqlite)?;
         Ok(Counters { boots, time: UnixTime::from_secs(u64::try_from(time).unwrap_or(0)), spent })
     }
+}
+
+fn put_secret(connection: &Connection, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
+    let insert = "INSERT OR REPLACE INTO secret (name, sealed) VALUES (?1, ?2)";
+    connection.execute(insert, params![name.as_str(), sealed]).map(drop).map_err(sqlite)
+}
+
+fn read_secrets(connection: &Connection) -> Result<BTreeMap<Name, Vec<u8>>, StoreError> {
+    let mut query = connection.prepare("SELECT name, sealed FROM secret").map_err(sqlite)?;
+    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(sqlite)?;
+    rows.map(|row| {
+        let (name, sealed) = row.map_err(sqlite)?;
+        Ok((name.parse().map_err(|_| FORMAT.damaged())?, sealed))
+    })
+    .collect()
+}
+
+fn seal_anew(connection: &Connection, reseal: &Reseal) -> Result<(), StoreError> {
+    for (name, sealed) in read_secrets(connection)? {
+        if let Some(anew) = reseal.anew(&name, &sealed)? {
+            put_secret(connection, &name, &anew)?;
+        }
+    }
+    Ok(())
 }
 
 fn put_time(connection: &Connection, time: UnixTime) -> Result<(), StoreError> {

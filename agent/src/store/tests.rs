@@ -33,6 +33,11 @@ fn enrolled() -> tempfile::TempDir {
     dir
 }
 
+fn staged(floor: Floor, sealed: &[u8]) -> Staged {
+    let (time, sealed) = (UnixTime::EPOCH, sealed.to_vec());
+    Staged { floor, sealed, time, cleared: 0, retired: false, reseal: None }
+}
+
 fn permitted() -> Event {
     Event::Permitted {
         tunnel: TunnelId::new([1; 8]),
@@ -83,7 +88,10 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
     let dir = enrolled();
     let (databases, _) = boot(dir.path(), LIMIT).unwrap();
     let store = start(databases);
-    store.install(floor(u64::MAX), b"newest".to_vec(), UnixTime::from_secs(77), 0, false).await.unwrap();
+    store
+        .install(Staged { time: UnixTime::from_secs(77), ..staged(floor(u64::MAX), b"newest") })
+        .await
+        .unwrap();
     store.close().await;
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed.as_deref(), Some(&b"newest"[..]));
@@ -165,13 +173,10 @@ async fn a_database_that_becomes_unusable_denies_and_is_opened_again() {
     std::fs::rename(&policy, dir.path().join("away")).unwrap();
     std::fs::create_dir(&policy).unwrap();
     let store = start(databases);
-    assert!(matches!(
-        store.install(floor(2), b"second".to_vec(), UnixTime::EPOCH, 0, false).await,
-        Err(StoreError::Sqlite { .. })
-    ));
+    assert!(matches!(store.install(staged(floor(2), b"second")).await, Err(StoreError::Sqlite { .. })));
     std::fs::remove_dir(&policy).unwrap();
     std::fs::rename(dir.path().join("away"), &policy).unwrap();
-    store.install(floor(3), b"third".to_vec(), UnixTime::EPOCH, 0, false).await.unwrap();
+    store.install(staged(floor(3), b"third")).await.unwrap();
     store.close().await;
     assert_eq!(peek(dir.path()).unwrap().floor, Some(floor(3)));
 }
@@ -232,6 +237,62 @@ async fn a_secret_that_was_kept_is_there_after_a_restart_and_one_that_was_forgot
     store.close().await;
     assert_eq!(boot(dir.path(), LIMIT).unwrap().1.secrets, BTreeMap::from([(name("hmi"), vec![3])]));
     assert_eq!(peek(dir.path()).unwrap().secrets.len(), 1);
+}
+
+/// A state with the secrets `hmi` and `panel`, and a snapshot that makes of them what `anew` says.
+async fn install_over_secrets(
+    anew: impl Fn(&Name, &[u8]) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
+) -> (tempfile::TempDir, Result<(), StoreError>) {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    store.keep_secret("hmi".parse().unwrap(), vec![1, 2]).await.unwrap();
+    store.keep_secret("panel".parse().unwrap(), vec![3, 4]).await.unwrap();
+    let installed =
+        store.install(Staged { reseal: Some(Reseal::new(anew)), ..staged(floor(2), b"second") }).await;
+    store.close().await;
+    (dir, installed)
+}
+
+#[tokio::test]
+async fn a_snapshot_for_another_key_is_stored_together_with_the_secrets_that_are_sealed_to_it() {
+    let (dir, installed) = install_over_secrets(|name, sealed| {
+        Ok((name.as_str() == "hmi").then(|| sealed.iter().rev().copied().collect()))
+    })
+    .await;
+    installed.unwrap();
+    let stored = peek(dir.path()).unwrap();
+    assert_eq!(stored.sealed.as_deref(), Some(&b"second"[..]));
+    let expected = [("hmi", vec![2, 1]), ("panel", vec![3, 4])];
+    assert_eq!(stored.secrets, expected.map(|(name, sealed)| (name.parse().unwrap(), sealed)).into());
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_sealed_anew_leaves_the_snapshot_before_and_every_secret_as_it_was() {
+    let (dir, installed) = install_over_secrets(|name, sealed| match name.as_str() {
+        "hmi" => Ok(Some(sealed.iter().rev().copied().collect())),
+        _ => Err(StoreError::Reseal),
+    })
+    .await;
+    assert!(matches!(installed, Err(StoreError::Reseal)));
+    let stored = peek(dir.path()).unwrap();
+    assert_eq!((stored.sealed.as_deref(), stored.floor), (Some(&b"first"[..]), Some(floor(1))));
+    let expected = [("hmi", vec![1, 2]), ("panel", vec![3, 4])];
+    assert_eq!(stored.secrets, expected.map(|(name, sealed)| (name.parse().unwrap(), sealed)).into());
+}
+
+#[test]
+fn a_snapshot_that_retires_the_device_takes_its_secrets_in_the_same_transaction() {
+    let dir = enrolled();
+    let hmi: Name = "hmi".parse().unwrap();
+    for (retired, left) in [(false, 1), (true, 0)] {
+        keep_secret(dir.path(), &hmi, &[1, 2]).unwrap();
+        // As a power cut leaves it that comes right behind the commit.
+        let version = if retired { 3 } else { 2 };
+        let staged = Staged { retired, ..staged(floor(version), b"next") };
+        PolicyDb::open(dir.path()).unwrap().install(&staged).unwrap();
+        let stored = peek(dir.path()).unwrap();
+        assert_eq!((stored.floor, stored.secrets.len()), (Some(floor(version)), left));
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use postern_protocol::time::UnixTime;
 
 use super::audit::AuditDb;
 use super::policy::{PolicyDb, Replaced, StoredLock};
+use super::staged::Staged;
 use super::{Databases, Enrollment, StoreError, floor, wipe};
 
 /// The way to the store's thread. Clones share it.
@@ -73,23 +74,20 @@ impl Store {
         durable.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Stores a verified snapshot: envelope, floor, the owed audit row, and an end to locks of its epoch up to `cleared`
-    /// and of earlier ones, in one transaction, then the floor file. With `retired`, nothing of earlier snapshots is left
-    /// on the disk afterwards.
+    /// Stores a verified snapshot in one transaction, then the floor file. If it retires the device, nothing of earlier
+    /// snapshots is left on the disk afterwards.
     ///
     /// It takes its place in the queue at once; what is returned waits until it is durable.
     ///
     /// # Errors
     /// Why nothing was stored.
-    pub(crate) fn install(
-        &self,
-        floor: Floor,
-        sealed: Vec<u8>,
-        time: UnixTime,
-        cleared: u64,
-        retired: bool,
-    ) -> Pending {
-        self.begin(|reply| Errand::Install { floor, sealed, time, cleared, retired, reply })
+    pub(crate) fn install(&self, staged: Staged) -> Pending {
+        self.begin(|reply| Errand::Install { staged: Box::new(staged), reply })
+    }
+
+    /// Leaves nothing of earlier snapshots on the disk, where a power cut came before [`install`](Self::install) had.
+    pub(crate) fn forget(&self) {
+        let _full = self.commands.try_send(Command::Run(Errand::Forget));
     }
 
     /// Stores a verified lock in place of those that it contains, as [`install`](Self::install) does.
@@ -217,49 +215,17 @@ enum Command {
 /// Everything that is done by itself, between batches of rows.
 #[derive(Debug)]
 enum Errand {
-    Install {
-        floor: Floor,
-        sealed: Vec<u8>,
-        time: UnixTime,
-        cleared: u64,
-        retired: bool,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    TakeLock {
-        lock: StoredLock,
-        instead_of: Replaced,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    KeepEnrollment {
-        enrollment: Box<Enrollment>,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    Settle {
-        floor: Floor,
-    },
-    Note {
-        note: Note,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    KeepTime {
-        time: UnixTime,
-    },
-    KeepSecret {
-        name: Name,
-        sealed: Vec<u8>,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    ForgetSecret {
-        name: Name,
-        reply: oneshot::Sender<Result<bool, StoreError>>,
-    },
-    Newest {
-        limit: u16,
-        reply: oneshot::Sender<Result<Vec<Row>, StoreError>>,
-    },
-    Verify {
-        reply: oneshot::Sender<Result<u64, StoreError>>,
-    },
+    Install { staged: Box<Staged>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Forget,
+    TakeLock { lock: StoredLock, instead_of: Replaced, reply: oneshot::Sender<Result<(), StoreError>> },
+    KeepEnrollment { enrollment: Box<Enrollment>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Settle { floor: Floor },
+    Note { note: Note, reply: oneshot::Sender<Result<(), StoreError>> },
+    KeepTime { time: UnixTime },
+    KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
+    ForgetSecret { name: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
+    Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
+    Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
 }
 
 #[derive(Debug)]
@@ -302,13 +268,14 @@ impl Keeper {
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Install { floor, sealed, time, cleared, retired, reply } => {
-                let installed = self.install(floor, &sealed, time, cleared);
-                if retired && installed.is_ok() {
+            Errand::Install { staged, reply } => {
+                let installed = self.install(&staged);
+                if staged.retired && installed.is_ok() {
                     self.forget();
                 }
                 let _gone = reply.send(installed);
             }
+            Errand::Forget => self.forget(),
             Errand::TakeLock { lock, instead_of, reply } => {
                 let taken = self.policy().and_then(|db| db.take_lock(&lock, instead_of));
                 if taken.as_ref().is_err_and(|error| !matches!(error, StoreError::Full)) {
@@ -372,14 +339,9 @@ impl Keeper {
         }
     }
 
-    fn install(
-        &mut self,
-        floor: Floor,
-        sealed: &[u8],
-        time: UnixTime,
-        cleared: u64,
-    ) -> Result<(), StoreError> {
-        let installed = self.policy().and_then(|db| db.install(floor, sealed, time, cleared));
+    fn install(&mut self, staged: &Staged) -> Result<(), StoreError> {
+        let floor = staged.floor;
+        let installed = self.policy().and_then(|db| db.install(staged));
         if let Err(error) = installed {
             if !matches!(error, StoreError::Full) {
                 self.databases.policy = None;

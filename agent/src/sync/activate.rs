@@ -3,8 +3,9 @@
 //! 1. Verify: signatures, addressee, floor, form. 2. Store: envelope, floor and owed audit row in one transaction.
 //! 3. Swap the index. 4. Decide every live tunnel again. 5. Record, with how many were cut. 6. Acknowledge.
 //!
-//! A snapshot for the device's announced next key puts that key in force as well: the commit of step 2 is the moment.
-//! One that says that the device is out of service makes the store forget what it held before.
+//! A snapshot for the device's announced next key puts that key in force as well: the commit of step 2 is the moment, also
+//! for the secrets that were set on the device, which it seals to that key.
+//! One that says that the device is out of service makes store and memory forget what they held before.
 //!
 //! A snapshot that does not verify leaves the earlier one in force, and its tunnels alone. One that verifies and cannot
 //! be stored comes into force all the same, for as long as the agent runs: a full disk must not keep a withdrawn right
@@ -37,7 +38,7 @@ use super::link::held;
 use super::storing::{Activated, Locked, Object, Storing, Told};
 use crate::gate::Gate;
 use crate::registry::Registry;
-use crate::store::{Replaced, StoreError, StoredLock};
+use crate::store::{Replaced, Reseal, Staged, StoreError, StoredLock};
 
 /// Takes snapshots from received bytes to acknowledged policy.
 #[derive(Debug)]
@@ -94,11 +95,17 @@ impl Activator {
     /// Why the gate stays shut until the hub sends another one.
     pub(crate) fn resume(&mut self, sealed: &[u8]) -> Result<Floor, SnapshotFault> {
         let verified = self.verify(sealed)?;
-        let (floor, addressed) = (verified.floor(), verified.snapshot().device_key);
-        self.locks.handle_snapshot(floor.epoch, verified.snapshot().locks_cleared);
+        let (floor, snapshot) = (verified.floor(), verified.snapshot());
+        let (addressed, retired) = (snapshot.device_key, snapshot.retired);
+        self.locks.handle_snapshot(floor.epoch, snapshot.locks_cleared);
         self.parts.gate.install(Index::build(verified).under(&self.locks));
         self.parts.gate.clock().learn_locks(self.highest_in_force());
-        self.parts.keys.settle(&addressed);
+        self.settle_key(&addressed);
+        if retired {
+            // A power cut may have come before everything was forgotten.
+            self.parts.secrets.forget_all();
+            self.parts.store.forget();
+        }
         Ok(floor)
     }
 
@@ -129,7 +136,10 @@ impl Activator {
         let (addressed, retired, cleared) = (snapshot.device_key, snapshot.retired, snapshot.locks_cleared);
         let time = self.parts.gate.clock().now().max(snapshot.issued);
         let has_room = self.storing.has_room_for_policy();
-        let mut write = has_room.then(|| self.parts.store.install(floor, sealed, time, cleared, retired));
+        let reseal = if has_room { self.begin_rekey(&addressed) } else { None };
+        let rekeys = reseal.is_some();
+        let staged = Staged { floor, sealed, time, cleared, retired, reseal };
+        let mut write = has_room.then(|| self.parts.store.install(staged));
         // A disk that hangs must not keep a withdrawn right alive.
         let stored = match &mut write {
             Some(write) => tokio::time::timeout(STORING, write).await.ok(),
@@ -142,7 +152,7 @@ impl Activator {
         let cut = self.parts.registry.judge(&self.parts.gate);
         tracing::info!(version = floor.version, cut, "a policy came into force");
         self.parts.gate.clock().learn_locks(self.highest_in_force());
-        let activated = Activated { held: claimed, floor, addressed, retired, cut, lifted };
+        let activated = Activated { held: claimed, floor, addressed, rekeys, retired, cut, lifted };
         match (stored, write) {
             (None, Some(write)) => {
                 self.is_stored = false;
@@ -155,7 +165,10 @@ impl Activator {
 
     /// A snapshot that is in force was stored, or not.
     fn stored(&mut self, activated: Activated, stored: Result<(), StoreError>) -> Outcome {
-        let Activated { held, floor, addressed, retired, cut, lifted } = activated;
+        let Activated { held, floor, addressed, rekeys, retired, cut, lifted } = activated;
+        if rekeys {
+            self.parts.secrets.end_rekey();
+        }
         if self.parts.floor == Some(floor) {
             self.is_stored = stored.is_ok();
         }
@@ -163,7 +176,10 @@ impl Activator {
             return self.refuse(held, NackCode::Storage, &error.to_string());
         }
         // What is stored is for this key: from here on the other one is of the past, also after a power cut.
-        let rekeyed = self.parts.keys.settle(&addressed);
+        let rekeyed = self.settle_key(&addressed);
+        if retired {
+            self.parts.secrets.forget_all();
+        }
         let auditor = &self.parts.auditor;
         auditor.owe(Event::PolicyApplied { held, cut });
         if rekeyed {
@@ -177,6 +193,22 @@ impl Activator {
             auditor.owe(Event::Unlocked { sequence });
         }
         Outcome::Applied { cut }
+    }
+
+    /// For the device's next key: what has its secrets sealed to that key when it is stored.
+    fn begin_rekey(&self, addressed: &PublicKey) -> Option<Reseal> {
+        let next = self.parts.keys.successor(addressed)?;
+        let reseal = self.parts.secrets.begin_rekey(&next);
+        reseal.inspect_err(|error| tracing::error!(%error, "the new key opens no secrets")).ok()
+    }
+
+    /// A snapshot for this key is stored: whether it is another key than before, for which everything is ready then.
+    fn settle_key(&self, addressed: &PublicKey) -> bool {
+        let rekeyed = self.parts.keys.settle(addressed);
+        if rekeyed && let Err(error) = self.parts.secrets.rekey(&self.parts.keys.present()) {
+            tracing::error!(%error, "the device's secrets open after a restart");
+        }
+        rekeyed
     }
 
     /// Puts a lock in force, at once; then it is stored and recorded. None when what became of it is told later,

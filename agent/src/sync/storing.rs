@@ -44,6 +44,8 @@ pub(super) struct Activated {
     pub(super) floor: Floor,
     /// The device's key that it is for.
     pub(super) addressed: PublicKey,
+    /// Whether its commit seals to another key what was set on the device.
+    pub(super) rekeys: bool,
     /// Whether it puts the device out of service.
     pub(super) retired: bool,
     /// Tunnels that it cut.

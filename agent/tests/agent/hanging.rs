@@ -11,7 +11,7 @@ use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
 
 use crate::policy::{USER, hand_over, later_root, lock};
-use crate::world::World;
+use crate::world::{Agent, World};
 
 /// Both databases, locked: each write of the agent waits for five seconds and fails then.
 struct Hang(Vec<rusqlite::Connection>);
@@ -126,6 +126,31 @@ async fn a_lock_is_in_force_at_once_though_the_disk_hangs_and_its_row_is_written
     world.agent.start().await;
     assert_eq!(world.hub.hello().await.locks, 1);
     assert_eq!(world.client().await.open("web").await.answer, Answer::Denied(Reason::UserDisabled));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_set_while_the_disk_is_slow_with_a_new_key_is_refused_and_those_before_go_along() {
+    let mut world = World::start().await;
+    let set = async |agent: &Agent, name| agent.feed(&["secret", "set", name, "--stdin"], "4711").await;
+    assert_eq!(set(&world.agent, "hmi").await.code, 0);
+    world.agent.json(&["key", "rotate"]).await;
+    let (next, _old) = world.hub.next_key().await;
+    let hang = Hang::of(&world.agent.state());
+    world.policy.snapshot.device_key = next.key;
+    world.hub.publish(world.policy.seal(3));
+    assert_eq!(world.hub.refused().await.1, NackCode::Storage, "in force, and not stored yet");
+    // It is sealed to the old key, and would come behind the commit that puts the new one in force.
+    let refused = set(&world.agent, "panel").await;
+    let reason =
+        "postern-agent: the agent refused: the device's key is being replaced at this moment; try again\n";
+    assert_eq!((refused.code, refused.err.as_str()), (1, reason));
+    hang.end();
+    assert_eq!(world.hub.stored().await.version, 3);
+    assert_eq!(set(&world.agent, "panel").await.code, 0);
+    let opens = "SECRET  SOURCE    STATE\nhmi     set here  opens\npanel   set here  opens\n";
+    assert_eq!(world.agent.run(&["secret", "list"]).await.out, opens);
+    world.agent.kill().await;
+    assert_eq!(world.agent.run(&["secret", "list"]).await.out, opens, "on the disk too");
 }
 
 #[tokio::test]

@@ -34,6 +34,19 @@ fn policy_for(world: &World, key: PublicKey) -> Policy {
     policy
 }
 
+/// A secret that is set on the device, and how it is listed while it opens.
+async fn set_secret(agent: &Agent) {
+    let set = agent.feed(&["secret", "set", "hmi", "--stdin"], "4711").await;
+    assert_eq!(set.code, 0, "{set:?}");
+    assert_eq!(secrets(agent).await, OPENS);
+}
+
+const OPENS: &str = "SECRET  SOURCE    STATE\nhmi     set here  opens\n";
+
+async fn secrets(agent: &Agent) -> String {
+    agent.run(&["secret", "list"]).await.out
+}
+
 /// Keeps a copy of all files of a state directory.
 fn keep(state: &Path, name: &str) -> std::path::PathBuf {
     let kept = state.with_file_name(name);
@@ -60,6 +73,7 @@ async fn a_rotated_key_takes_over_without_cutting_a_tunnel_and_the_old_one_is_pr
     let mut world = World::start().await;
     let old = world.agent.key();
     let mut tunnel = world.client().await.tunnel("web").await;
+    set_secret(&world.agent).await;
     let next = rotate(&mut world).await;
     tunnel.echo(b"announced").await;
     let status = world.agent.json(&["status"]).await;
@@ -71,6 +85,7 @@ async fn a_rotated_key_takes_over_without_cutting_a_tunnel_and_the_old_one_is_pr
     assert_eq!((key, hello.held.map(|held| held.version)), (next, Some(3)));
     assert_eq!(world.agent.key(), next);
     assert!(!world.agent.state().join(NEXT).exists());
+    assert_eq!(secrets(&world.agent).await, OPENS);
     tunnel.echo(b"in force").await;
     // Those who connect now see the new key, and a client that expects the old one notices.
     world.client().await.tunnel("web").await.echo(b"new key").await;
@@ -122,6 +137,7 @@ async fn a_power_cut_after_the_announcement_leaves_the_old_key_and_the_same_next
 async fn each_step_of_a_rotation_leaves_the_old_key_or_the_new_one_in_force() {
     let mut world = World::start_marked().await;
     let old = world.agent.key();
+    set_secret(&world.agent).await;
     assert_eq!(world.agent.stop().await, Some(0));
     let state = world.agent.state();
     let before = keep(&state, "before");
@@ -149,8 +165,10 @@ async fn each_step_of_a_rotation_leaves_the_old_key_or_the_new_one_in_force() {
         let check = world.agent.json(&["check"]).await;
         assert_eq!(check["fingerprint"], expected.fingerprint().to_string(), "step {step}");
         assert_eq!(check["policy"]["version"], if is_new { 3 } else { 2 }, "step {step}");
+        assert_eq!(secrets(&world.agent).await, OPENS, "step {step}, stopped");
         world.hub.fall_silent();
         world.agent.start().await;
+        assert_eq!(secrets(&world.agent).await, OPENS, "step {step}, running");
         assert_eq!(world.hub.greeted_by().await.0, expected, "step {step}");
         assert_eq!(world.agent.key(), expected, "step {step}: the file has the key in force");
         world.client().await.tunnel("web").await.echo(b"works").await;
@@ -344,13 +362,66 @@ async fn a_device_out_of_service_cuts_everything_forgets_everybody_and_can_come_
     world.client().await.tunnel("web").await.echo(b"in service again").await;
 }
 
+/// Where `bytes` lie in the memory of a process.
+fn in_memory(pid: u32, bytes: &[u8]) -> Vec<String> {
+    use std::os::unix::fs::FileExt as _;
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut found = Vec::new();
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw")) {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        let mut content = vec![0; usize::try_from(to - from).unwrap()];
+        // Some mappings belong to the kernel.
+        if memory.read_exact_at(&mut content, from).is_ok()
+            && content.windows(bytes.len()).any(|window| window == bytes)
+        {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_device_out_of_service_forgets_the_secrets_that_were_set_on_it_on_the_disk_and_in_memory() {
+    let mut world = World::start().await;
+    set_secret(&world.agent).await;
+    let state = world.agent.state();
+    let database = rusqlite::Connection::open(state.join("policy.db")).unwrap();
+    let sealed: Vec<u8> = database.query_row("SELECT sealed FROM secret", [], |row| row.get(0)).unwrap();
+    drop(database);
+    // What is in memory from here on was read at the start.
+    world.agent.kill().await;
+    world.hub.fall_silent();
+    world.agent.start().await;
+    world.hub.greeted_by().await;
+    let pid = world.agent.pid();
+    assert_ne!(in_memory(pid, &sealed), Vec::<String>::new());
+    assert_ne!(holds(&state, &sealed), Vec::<String>::new());
+    let key = world.agent.key();
+    world.hub.publish(Policy::retired(key).seal(3));
+    assert_eq!(world.hub.applied().await.version, 3);
+    let none = "SECRET  SOURCE  STATE\n";
+    assert_eq!(secrets(&world.agent).await, none);
+    assert_eq!(in_memory(pid, &sealed), Vec::<String>::new());
+    assert_eq!(holds(&state, &sealed), Vec::<String>::new());
+    // They do not come back with the service, nor with a start.
+    world.publish(4).await;
+    assert_eq!(secrets(&world.agent).await, none);
+    world.agent.kill().await;
+    world.agent.start().await;
+    assert_eq!(secrets(&world.agent).await, none);
+}
+
 #[tokio::test]
 async fn a_device_without_an_account_is_not_out_of_service() {
     let mut world = World::start().await;
     let mut unassigned = Policy::empty(world.agent.key());
     unassigned.snapshot.assigned = false;
+    set_secret(&world.agent).await;
     world.hub.publish(unassigned.seal(3));
     assert_eq!(world.hub.applied().await.version, 3);
+    assert_eq!(secrets(&world.agent).await, OPENS, "what was set here stays");
     assert_eq!(world.agent.json(&["status"]).await["policy"]["retired"], false);
     assert!(world.agent.trail().await.iter().all(|(event, _)| event != "retired"));
 }

@@ -202,6 +202,10 @@ impl Agent {
         tokio::time::timeout(GENEROUS, waiting).await.unwrap()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().child.id().unwrap()
+    }
+
     pub(crate) fn listening(&self) -> SocketAddr {
         self.process.as_ref().unwrap().listening
     }
