@@ -87,8 +87,17 @@ impl Person {
     /// # Errors
     /// When no listener comes up, with what was printed instead.
     pub async fn connect(&self, service: &str) -> Result<Session, Mishap> {
+        self.connect_with(service, &[]).await
+    }
+
+    /// As [`connect`](Self::connect), with options such as `--view-only`.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(&self, service: &str, options: &[&str]) -> Result<Session, Mishap> {
         let name = format!("{} at {service}", self.name);
-        let running = self.call(["connect", DEVICE, service, "--json"]).start(&name)?;
+        let call = self.call(["connect", DEVICE, service, "--json"]).args(options);
+        let running = call.start(&name)?;
         let line =
             running.line("a URL", |line| line.stream == Stream::Out && line.text.contains("://")).await?;
         let wrong = || Mishap::unexpected("the answer of `connect`", &line.text, "JSON with a URL");
