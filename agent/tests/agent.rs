@@ -31,6 +31,9 @@ mod hub;
 #[path = "agent/key_life.rs"]
 mod key_life;
 #[cfg(test)]
+#[path = "agent/kills.rs"]
+mod kills;
+#[cfg(test)]
 #[path = "agent/locks.rs"]
 mod locks;
 #[cfg(test)]

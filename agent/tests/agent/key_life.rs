@@ -15,7 +15,7 @@ use crate::policy::{DEVICE, Policy, USER, secret};
 use crate::world::{Agent, World};
 
 const KEY: &str = "device.key";
-const NEXT: &str = "device.key.next";
+pub(crate) const NEXT: &str = "device.key.next";
 
 /// Announces a next key and returns it; the hub has heard of it.
 async fn rotate(world: &mut World) -> PublicKey {
@@ -28,27 +28,27 @@ async fn rotate(world: &mut World) -> PublicKey {
 }
 
 /// Signs the policy for another key of the device.
-fn policy_for(world: &World, key: PublicKey) -> Policy {
-    let mut policy = world.policy.clone();
+pub(crate) fn policy_for(policy: &Policy, key: PublicKey) -> Policy {
+    let mut policy = policy.clone();
     policy.snapshot.device_key = key;
     policy
 }
 
 /// A secret that is set on the device, and how it is listed while it opens.
-async fn set_secret(agent: &Agent) {
+pub(crate) async fn set_secret(agent: &Agent) {
     let set = agent.feed(&["secret", "set", "hmi", "--stdin"], "4711").await;
     assert_eq!(set.code, 0, "{set:?}");
     assert_eq!(secrets(agent).await, OPENS);
 }
 
-const OPENS: &str = "SECRET  SOURCE    STATE\nhmi     set here  opens\n";
+pub(crate) const OPENS: &str = "SECRET  SOURCE    STATE\nhmi     set here  opens\n";
 
-async fn secrets(agent: &Agent) -> String {
+pub(crate) async fn secrets(agent: &Agent) -> String {
     agent.run(&["secret", "list"]).await.out
 }
 
 /// Keeps a copy of all files of a state directory.
-fn keep(state: &Path, name: &str) -> std::path::PathBuf {
+pub(crate) fn keep(state: &Path, name: &str) -> std::path::PathBuf {
     let kept = state.with_file_name(name);
     std::fs::create_dir(&kept).unwrap();
     for file in std::fs::read_dir(state).unwrap() {
@@ -59,7 +59,7 @@ fn keep(state: &Path, name: &str) -> std::path::PathBuf {
 }
 
 /// Makes a state directory what a kept one was, and takes `newer` files from another.
-fn restore(state: &Path, older: &Path, newer: &Path, files: &[(&str, &str)]) {
+pub(crate) fn restore(state: &Path, older: &Path, newer: &Path, files: &[(&str, &str)]) {
     std::fs::remove_dir_all(state).unwrap();
     std::fs::rename(keep(older, "being-restored"), state).unwrap();
     std::fs::set_permissions(state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
@@ -79,7 +79,7 @@ async fn a_rotated_key_takes_over_without_cutting_a_tunnel_and_the_old_one_is_pr
     let status = world.agent.json(&["status"]).await;
     assert_eq!(status["fingerprint"], old.fingerprint().to_string());
     assert_eq!(status["next_fingerprint"], next.fingerprint().to_string());
-    world.hub.publish(policy_for(&world, next).seal(3));
+    world.hub.publish(policy_for(&world.policy, next).seal(3));
     assert_eq!(world.hub.applied().await.version, 3);
     let (key, hello) = world.hub.greeted_by().await;
     assert_eq!((key, hello.held.map(|held| held.version)), (next, Some(3)));
@@ -107,10 +107,10 @@ async fn a_rotated_key_takes_over_without_cutting_a_tunnel_and_the_old_one_is_pr
 async fn a_snapshot_for_a_key_that_was_never_announced_is_refused() {
     let mut world = World::start().await;
     let stranger = secret(66).public();
-    world.hub.publish(policy_for(&world, stranger).seal(3));
+    world.hub.publish(policy_for(&world.policy, stranger).seal(3));
     assert_eq!(world.hub.refused().await.1, NackCode::Addressee);
     rotate(&mut world).await;
-    world.hub.publish(policy_for(&world, stranger).seal(4));
+    world.hub.publish(policy_for(&world.policy, stranger).seal(4));
     assert_eq!(world.hub.refused().await.1, NackCode::Addressee);
     // The present key goes on to work while another is announced.
     world.publish(5).await;
@@ -127,7 +127,7 @@ async fn a_power_cut_after_the_announcement_leaves_the_old_key_and_the_same_next
     let (announced, present) = world.hub.next_key().await;
     assert_eq!((announced.key, present), (next, old));
     world.client().await.tunnel("web").await.echo(b"the old key").await;
-    world.hub.publish(policy_for(&world, next).seal(3));
+    world.hub.publish(policy_for(&world.policy, next).seal(3));
     assert_eq!(world.hub.applied().await.version, 3);
     assert_eq!(world.hub.greeted_by().await.0, next);
     assert_eq!(world.agent.key(), next);
@@ -144,7 +144,7 @@ async fn each_step_of_a_rotation_leaves_the_old_key_or_the_new_one_in_force() {
     world.agent.start().await;
     let next = rotate(&mut world).await;
     let next_file = std::fs::read(state.join(NEXT)).unwrap();
-    world.hub.publish(policy_for(&world, next).seal(3));
+    world.hub.publish(policy_for(&world.policy, next).seal(3));
     assert_eq!(world.hub.applied().await.version, 3);
     assert_eq!(world.agent.stop().await, Some(0));
     let after = keep(&state, "after");
@@ -185,7 +185,7 @@ async fn a_next_key_that_others_can_read_is_not_used() {
     let path = world.agent.state().join(NEXT);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     world.agent.start().await;
-    world.hub.publish(policy_for(&world, next).seal(3));
+    world.hub.publish(policy_for(&world.policy, next).seal(3));
     assert_eq!(world.hub.refused().await.1, NackCode::Addressee);
     let refused = world.agent.run(&["key", "rotate"]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
@@ -200,12 +200,12 @@ async fn a_hub_that_asks_gets_a_new_key_and_not_one_for_each_question() {
     world.agent.kill().await;
     world.agent.start().await;
     let (first, _) = world.hub.next_key().await;
-    world.hub.publish(policy_for(&world, first.key).seal(3));
+    world.hub.publish(policy_for(&world.policy, first.key).seal(3));
     assert_eq!(world.hub.applied().await.version, 3);
     // The new link is asked again, within the hour.
     let (key, _) = world.hub.greeted_by().await;
     assert_eq!(key, first.key);
-    world.policy = policy_for(&world, first.key);
+    world.policy = policy_for(&world.policy, first.key);
     world.publish(4).await;
     assert_eq!(world.agent.json(&["status"]).await["next_fingerprint"], serde_json::Value::Null);
 }
@@ -257,7 +257,7 @@ async fn a_device_is_enrolled_anew_with_a_new_key_and_keeps_its_trail() {
     world.agent.start().await;
     assert_eq!(world.hub.greeted_by().await.0, new);
     assert_eq!(world.client().await.open("web").await.answer, Answer::Denied(Reason::NoGrant));
-    world.hub.publish(policy_for(&world, old).seal(102));
+    world.hub.publish(policy_for(&world.policy, old).seal(102));
     assert_eq!(world.hub.refused().await.1, NackCode::Addressee, "the old key is of the past");
 }
 

@@ -133,6 +133,20 @@ impl Agent {
         process.child.kill().await.unwrap();
     }
 
+    /// Leaves the process to the caller.
+    pub(crate) fn let_go(&mut self) -> Child {
+        self.process.take().unwrap().child
+    }
+
+    /// One command that another program runs.
+    pub(crate) fn under(&self, program: &str, options: &[String], args: &[&str]) -> Command {
+        let inner = self.command(args);
+        let mut command = Command::new(program);
+        command.args(options).arg(inner.as_std().get_program()).args(inner.as_std().get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
     /// Waits until the process has ended by itself and returns its exit code.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         let mut process = self.process.take().unwrap();
