@@ -3,6 +3,7 @@
 use postern_protocol::policy::snapshot::rules::Method;
 use postern_protocol::policy::{Allow, Credential, HttpRules, Kind, Methods, Mode, Reason, Rules, Scheme};
 use postern_protocol::wire::text::Text;
+use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
 
 use crate::client::Tunnel;
@@ -357,6 +358,44 @@ async fn the_gate_logs_in_with_its_own_secret_and_passes_no_other_on() {
     };
     assert_eq!(of("authorization"), ["Authorization: Basic c2VydmljZTo0NzEx"]);
     assert_eq!(of("x-forwarded-user"), [format!("X-Forwarded-User: {}", crate::policy::USER)]);
+}
+
+#[tokio::test]
+async fn who_asks_is_said_by_the_gate_alone_whatever_a_client_claims_and_how_it_is_spelt() {
+    for identity in [false, true] {
+        let mut web = Web::start(|_request| Says::This(ok(""))).await;
+        let world = world(&web, |rules| rules.identity = identity).await;
+        let mut tunnel = world.client().await.tunnel("pages").await;
+        let claims = [
+            "X-Forwarded-User: root",
+            "X-Forwarded-User: admin",
+            "x-forwarded-user: root",
+            "X_Forwarded_User: root",
+            "X-Forwarded_User: root",
+            "X.Forwarded.User: root",
+            "X-Forwarded-User-Groups: root",
+            "X-Forwarded-Email: root",
+            "X-Forwarded-Preferred-Username: root",
+            "X_Postern_Tunnel: root",
+            "X-Postern-Mode: root",
+            "Remote_User: root",
+            "X-Remote-User: root",
+            "X-WebAuth-User: root",
+            "Connection: X-Forwarded-User, X-Postern-Tunnel",
+        ];
+        let request = format!("GET / HTTP/1.1\r\n{HOST}Accept: */*\r\n{}\r\n\r\n", claims.join("\r\n"));
+        assert_eq!(status(&ask(&mut tunnel, &request).await), "200");
+        let heard = web.heard().await.text;
+        let mut lines: Vec<&str> = heard.trim_end().lines().skip(1).collect();
+        lines.sort_unstable();
+        let Answer::Accepted { tunnel, .. } = tunnel.answer else { panic!("{:?}", tunnel.answer) };
+        let (user, tunnel) =
+            (format!("X-Forwarded-User: {}", crate::policy::USER), format!("X-Postern-Tunnel: {tunnel}"));
+        let host = format!("Host: {}", web.addr());
+        let said =
+            if identity { vec!["Accept: */*", &host, &user, &tunnel] } else { vec!["Accept: */*", &host] };
+        assert_eq!(lines, said);
+    }
 }
 
 #[tokio::test]
