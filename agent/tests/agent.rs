@@ -10,6 +10,9 @@ mod client;
 #[path = "agent/commands.rs"]
 mod commands;
 #[cfg(test)]
+#[path = "agent/digest.rs"]
+mod digest;
+#[cfg(test)]
 #[path = "agent/enrolment.rs"]
 mod enrolment;
 #[cfg(test)]

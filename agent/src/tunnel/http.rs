@@ -2,54 +2,51 @@
 //! moment.
 //!
 //! 1. `guarded` reads the client's bytes strictly; hyper sees only what can be read in one way.
-//! 2. [`Desk::answer`] judges the request by the rules of the service. What is refused is answered with a `page` that says why.
-//! 3. `forward` leaves out what ends at this hop or claims too much, and puts the rest in terms of the machine's own address.
-//! 4. `upstream` asks the machine, over a connection that only this tunnel uses. One that the machine has closed is dialled again,
-//!    at the address of the permit.
+//! 2. `answer` judges the request by the rules of the service. What is refused is answered with a `page` that says why.
+//! 3. `forward` leaves out what ends at this hop or claims too much, and puts the rest in terms of the machine's own address; `login`
+//!    adds what logs the device in, if the service says so.
+//! 4. `upstream` asks the machine, over a connection that only this tunnel uses and that has its `place`. One that the machine has
+//!    closed is dialled again, at the address of the permit.
 //! 5. When the permit changes, the request that is being answered is judged again; if it is not permitted any more, the tunnel is
 //!    cut in the middle of the answer.
 //! 6. `ledger` has what is recorded of the requests.
 //!
-//! Memory is bounded whatever the peers send: a head of 16 KiB, [`upstream::BUFFER_BYTES`] in each direction, and one chunk. Time is
-//! bounded by the idle time and duration of the service, and by [`ANSWER_WITHIN`] for the head of an answer.
+//! Memory is bounded whatever the peers send: a head of 16 KiB, [`upstream::BUFFER_BYTES`] in each direction, one chunk, and the body of
+//! a request that may have to be sent twice ([`login::KEPT_BYTES`]). Time is bounded by the idle time and duration of the service, and by
+//! [`answer::WITHIN`] for the head of an answer.
 
+mod answer;
+mod carried;
 mod forward;
 mod guarded;
 mod ledger;
 mod line;
 mod login;
 mod page;
+mod place;
 mod upgrade;
 mod upstream;
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue};
-use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
 use tokio::task::JoinSet;
 
 use postern_protocol::audit::GateCounts;
-use postern_protocol::gate::http::{Asked, Framing, Head, Target, judge};
+use postern_protocol::gate::http::{Asked, Target, judge};
 use postern_protocol::gate::rfb::Tally;
-use postern_protocol::policy::{HttpRules, PathLog, Permit, Reason, Rules};
+use postern_protocol::policy::{Permit, Reason, Rules};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::quic::{RecvStream, SendStream};
-use postern_transport::splice::Meter;
 
 use self::guarded::{Guarded, Reading};
-use self::ledger::{Current, Flight, Ledger, Totals};
+use self::ledger::{Current, Ledger, Totals};
 pub(super) use self::line::{Line, Shears};
+use self::login::Login;
+pub(super) use self::login::Nonces;
 use self::page::Answered;
+use self::place::Place;
 pub(super) use self::upgrade::Upgraded;
-use self::upstream::{Sent, Upstream};
 use super::session::Session;
 use super::stream::exhausted;
 use crate::registry::{Admitted, Ruling};
@@ -71,18 +68,20 @@ pub(super) async fn carry(
     (send, recv): (&mut SendStream, &mut RecvStream),
 ) -> Ended {
     let reading = Reading::default();
-    let desk = Desk {
+    let mut desk = Desk {
         session,
         tunnel,
         view_only,
         reading: &reading,
         ledger: Ledger::new(tunnel.id),
-        upstream: tokio::sync::Mutex::new(Place { line: Some(machine), upstream: None, is_spent: false }),
+        upstream: tokio::sync::Mutex::new(Place::new(machine)),
+        login: session.nonces.begin(&permit.service().name),
         shears: shears.clone(),
         upgraded: Mutex::new(None),
         parted: OnceLock::new(),
     };
     let end = desk.serve(Arc::clone(&permit), (&mut *send, &mut *recv)).await;
+    session.nonces.end(&permit.service().name, std::mem::take(&mut desk.login));
     let upgraded = desk.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let (End::Served, Some(upgraded)) = (end, upgraded) {
         record(session, &desk.ledger).await;
@@ -138,20 +137,12 @@ struct Desk<'a> {
     reading: &'a Reading,
     ledger: Arc<Ledger>,
     upstream: tokio::sync::Mutex<Place>,
+    login: Login,
     shears: Shears,
     /// What the connection turns into when it is served.
     upgraded: Mutex<Option<Upgraded>>,
     /// Why the machine is spoken to no more.
     parted: OnceLock<Failure>,
-}
-
-/// The place of the one connection to the machine.
-struct Place {
-    /// Dialled, and not used yet.
-    line: Option<Line>,
-    upstream: Option<Upstream>,
-    /// It took a request with a body, so that it takes no other one.
-    is_spent: bool,
 }
 
 impl Desk<'_> {
@@ -206,168 +197,6 @@ impl Desk<'_> {
         }
     }
 
-    /// Answers one request.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Carried>, Infallible> {
-        let permit = match self.permit() {
-            Ok(permit) => permit,
-            Err(answered) => return Ok(page::answer(answered, "", request.headers()).map(Carried::page)),
-        };
-        let service = permit.service();
-        let name = service.name.as_str();
-        let page = |answered| page::answer(answered, name, request.headers()).map(Carried::page);
-        // What was read strictly and what hyper read are one request, or none is answered.
-        let Some(head) = self.reading.take_head().filter(|head| is_same(head, &request)) else {
-            return Ok(page(Answered::Failed(Failure::Internal)));
-        };
-        let target = match Target::parse(&head.target) {
-            Ok(target) => target,
-            Err(fault) => return Ok(page(Answered::Fault(fault.into()))),
-        };
-        let current =
-            Current { method: head.method.clone(), target: head.target.clone(), upgrade: head.upgrade };
-        let log = if let Rules::Http(rules) = &service.rules { rules.log } else { PathLog::Full };
-        let mut flight = self.ledger.begin(current, target.path(), log);
-        let accept = request.headers().get(ACCEPT).cloned();
-        let answer = match &service.rules {
-            Rules::Http(_) | Rules::Websocket(_) if head.upgrade => self
-                .upgrade(request, &head, &target, &mut flight)
-                .await
-                .map(|response| response.map(|()| None)),
-            Rules::Http(rules) => {
-                let asked = Asked { method: &head.method, target, upgrade: false };
-                match judge(&rules.allow, permit.mode(), &asked) {
-                    Ok(()) => {
-                        self.forward(request, &head, rules, &permit).await.map(|response| response.map(Some))
-                    }
-                    Err(reason) => Err(Answered::Denied(reason)),
-                }
-            }
-            Rules::Websocket(_) => Err(Answered::UpgradeRequired),
-            Rules::Vpn | Rules::Vnc(_) => Err(Answered::Failed(Failure::Internal)),
-        };
-        Ok(match answer {
-            Ok(response) => {
-                flight.answered(response.status().as_u16());
-                response
-                    .map(|body| body.map_or(Carried::Page(None), |body| Carried::Machine { body, flight }))
-            }
-            Err(answered) => {
-                let mut response = refuse(answered, name, accept, flight);
-                if has_body(&head) || self.parted.get().is_some() {
-                    // What the client still sends of this request is nobody's.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                response
-            }
-        })
-    }
-
-    /// Has the machine answer a request that was judged.
-    async fn forward(
-        &self,
-        request: Request<Incoming>,
-        head: &Head,
-        rules: &HttpRules,
-        permit: &Permit,
-    ) -> Result<Response<Incoming>, Answered> {
-        let (mut parts, body) = request.into_parts();
-        let site = forward::site(permit, &rules.upstream);
-        forward::prepare(&mut parts, head, &site);
-        if rules.identity {
-            forward::identify(&mut parts, permit, self.tunnel);
-        }
-        if let Some(credential) = &rules.credential {
-            let secrets = &self.session.context.secrets;
-            forward::log_in(&mut parts, login::basic(credential, secrets).map_err(Answered::Failed)?);
-        }
-        let has_body = has_body(head);
-        if has_body {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let body = if has_body { Sent::Streamed(body) } else { Sent::Whole(None) };
-        let asking = tokio::time::timeout(ANSWER_WITHIN, self.ask(parts, body, has_body, permit));
-        let response = match asking.await {
-            Ok(Ok(response)) => response,
-            // Whatever broke, broke because the client's own body did.
-            Ok(Err(answered)) => return Err(self.reading.fault().map_or(answered, Answered::Fault)),
-            Err(_elapsed) => return Err(Answered::Late),
-        };
-        if response.status() == StatusCode::UNAUTHORIZED && rules.credential.is_some() {
-            // A browser would ask for a password that nobody is meant to know.
-            return Err(Answered::Failed(Failure::Login));
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Answered::Garbled);
-        }
-        let (mut parts, body) = response.into_parts();
-        forward::tidy(&mut parts, &site);
-        Ok(Response::from_parts(parts, body))
-    }
-
-    /// Sends a request on the connection to the machine, or on a new one if that is over.
-    async fn ask(
-        &self,
-        parts: Parts,
-        body: Sent,
-        has_body: bool,
-        permit: &Permit,
-    ) -> Result<Response<Incoming>, Answered> {
-        let mut place = self.upstream.lock().await;
-        let (mut upstream, is_fresh) = match place.take().await {
-            Some(upstream) => (upstream, false),
-            None => (self.connect(&mut place, permit).await?, true),
-        };
-        let again = (!has_body).then(|| parts.clone());
-        let mut sent = upstream.send(Request::from_parts(parts, body)).await;
-        if let Err(error) = &mut sent {
-            // A machine may close a connection at the moment at which the next request comes. What it has not read is sent
-            // again, and so is what only asks and has no answer; once.
-            let request = match (error.take_message(), again) {
-                (Some(request), _) => request,
-                (None, Some(parts)) if !is_fresh => Request::from_parts(parts, Sent::Whole(None)),
-                (None, _) => return Err(Answered::Garbled),
-            };
-            upstream = self.connect(&mut place, permit).await?;
-            sent = upstream.send(request).await;
-        }
-        // Held also when it is spent: it still brings the body of the answer.
-        (place.upstream, place.is_spent) = (Some(upstream), has_body);
-        sent.map_err(|_error| Answered::Garbled)
-    }
-
-    async fn connect(&self, place: &mut Place, permit: &Permit) -> Result<Upstream, Answered> {
-        let line = match place.line.take() {
-            Some(line) => line,
-            None => {
-                let dialled = self.dial(permit, &self.tunnel.meter, &self.shears).await;
-                if let Err(Answered::Failed(failure @ Failure::MachineKey)) = dialled {
-                    // It was another machine until now, or is another one from here: whoever may say which is told by the trail.
-                    let _once = self.parted.set(failure);
-                }
-                dialled?
-            }
-        };
-        Upstream::over(line).await.map_err(|_error| Answered::Garbled)
-    }
-
-    /// A line for a WebSocket: that of this tunnel, or one of its own.
-    async fn line_for(&self, tunnel: Option<&Admitted>, permit: &Permit) -> Result<(Line, Shears), Answered> {
-        let Some(tunnel) = tunnel else {
-            let line = self.upstream.lock().await.line.take();
-            let line = match line {
-                Some(line) => line,
-                None => self.dial(permit, &self.tunnel.meter, &self.shears).await?,
-            };
-            return Ok((line, self.shears.clone()));
-        };
-        let shears = Shears::default();
-        Ok((self.dial(permit, &tunnel.meter, &shears).await?, shears))
-    }
-
-    async fn dial(&self, permit: &Permit, meter: &Arc<Meter>, shears: &Shears) -> Result<Line, Answered> {
-        Line::dial(&self.session.context, permit, meter, shears).await.map_err(Answered::Failed)
-    }
-
     /// Goes on as a WebSocket when the answer is written.
     fn keep(&self, upgraded: Upgraded) {
         *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgraded);
@@ -404,101 +233,6 @@ impl Desk<'_> {
     }
 }
 
-impl Place {
-    /// The connection, if it can take another request.
-    async fn take(&mut self) -> Option<Upstream> {
-        let mut upstream = self.upstream.take()?;
-        (!self.is_spent && upstream.is_ready().await).then_some(upstream)
-    }
-}
-
-/// Whether what hyper read is what was read strictly.
-fn is_same(head: &Head, request: &Request<Incoming>) -> bool {
-    let target = request.uri().path_and_query().map(hyper::http::uri::PathAndQuery::as_str);
-    *head.method == *request.method().as_str() && target == Some(&*head.target)
-}
-
-const fn has_body(head: &Head) -> bool {
-    !matches!(head.framing, Framing::None | Framing::Length(0))
-}
-
-fn refuse(
-    answered: Answered,
-    service: &str,
-    accept: Option<HeaderValue>,
-    mut flight: Flight,
-) -> Response<Carried> {
-    let request: HeaderMap = accept.map(|accept| (ACCEPT, accept)).into_iter().collect();
-    let response = page::answer(answered, service, &request);
-    flight.answered(response.status().as_u16());
-    flight.refused(match answered {
-        Answered::Denied(reason) => Some(reason),
-        Answered::Failed(_)
-        | Answered::Late
-        | Answered::Garbled
-        | Answered::Fault(_)
-        | Answered::Handshake(_)
-        | Answered::UpgradeRequired => None,
-    });
-    response.map(Carried::page)
-}
-
-/// The body of an answer.
-enum Carried {
-    /// The gate's own.
-    Page(Option<Bytes>),
-    /// The machine's, on its way.
-    Machine { body: Incoming, flight: Flight },
-}
-
-impl Carried {
-    fn page(bytes: Vec<u8>) -> Self {
-        Self::Page(Some(bytes.into()))
-    }
-}
-
-impl Body for Carried {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Page(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Machine { body, flight } => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                if let Some(Ok(frame)) = &frame {
-                    match frame.data_ref() {
-                        Some(data) => flight.count(data.len()),
-                        // Trailers end at this hop; nothing follows them.
-                        None => return Poll::Ready(None),
-                    }
-                }
-                Poll::Ready(frame)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Page(bytes) => bytes.is_none(),
-            Self::Machine { body, .. } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Page(bytes) => {
-                let length = bytes.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-            }
-            Self::Machine { body, .. } => body.size_hint(),
-        }
-    }
-}
-
 /// How the gate speaks to clients.
 fn server() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -516,6 +250,3 @@ async fn record(session: &Session, ledger: &Ledger) {
         }
     }
 }
-
-/// Within which a machine must begin to answer; a page that waits for news asks again before.
-const ANSWER_WITHIN: Duration = Duration::from_secs(90);

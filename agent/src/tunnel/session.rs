@@ -28,6 +28,7 @@ use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
+use super::http::Nonces;
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
 use crate::registry::{Admitted, Caller, Refused};
@@ -41,6 +42,8 @@ pub(super) struct Session {
     place: Mutex<Place>,
     /// Passes that were refused on this connection.
     refused: AtomicU32,
+    /// What machines have said about the next login.
+    pub(super) nonces: Nonces,
 }
 
 /// What the accepted passes of a connection say.
@@ -69,6 +72,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         known: watch::Sender::new(None),
         place: Mutex::new(Place::Stranger(place)),
         refused: AtomicU32::new(0),
+        nonces: Nonces::default(),
     });
     let mut known = session.known.subscribe();
     let mut roots = session.context.anchor.listen();

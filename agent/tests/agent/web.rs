@@ -43,7 +43,7 @@ pub(crate) struct Heard {
 }
 
 impl Web {
-    /// A server that answers as `answer` says, which is told the request line.
+    /// A server that answers as `answer` says, which is told the request.
     pub(crate) async fn start(answer: impl Fn(&str) -> Says + Send + Sync + 'static) -> Self {
         Self::start_with(None, answer).await
     }
@@ -147,9 +147,9 @@ async fn serve(
     let mut buffer = Vec::new();
     loop {
         let Some(text) = request(&mut stream, &mut buffer).await else { return };
-        let line = text.lines().next().unwrap_or_default().to_owned();
+        let says = answer(&text);
         let _gone = tell.send(Heard { connection, text });
-        let (bytes, then) = match answer(&line) {
+        let (bytes, then) = match says {
             Says::This(bytes) => (bytes, None),
             Says::Last(bytes) => (bytes, Some(false)),
             Says::Begins(bytes) => (bytes, Some(true)),

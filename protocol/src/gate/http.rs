@@ -4,8 +4,10 @@
 //!    understand in two ways; so a parser behind it cannot be led astray.
 //! 2. [`Target`] is the one form of path and query: what was judged is what is sent.
 //! 3. [`judge()`] asks the rules of the service and the mode of this moment. No request is judged by an earlier one.
-//! 4. [`headers`] says which headers pass in both directions, and [`Site`] which values are put in terms of the other side.
+//! 4. [`digest`] answers a machine that wants a login.
+//! 5. [`headers`] says which headers pass in both directions, and [`Site`] which values are put in terms of the other side.
 
+pub mod digest;
 pub mod fault;
 pub mod headers;
 pub mod judge;

@@ -9,6 +9,9 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     for (name, text) in TARGETS {
         seeds.push(("http_target", *name, text.as_bytes().to_vec()));
     }
+    for (name, text) in CHALLENGES {
+        seeds.push(("digest_challenge", *name, text.as_bytes().to_vec()));
+    }
     for (name, bytes) in FRAMES {
         seeds.push(("websocket_frames", *name, bytes.to_vec()));
     }
@@ -48,6 +51,14 @@ const TARGETS: &[(&str, &str)] = &[
     ("wide", "/%ef%bc%8e%ef%bc%8e/"),
     ("parameter", "/a;b=c/d"),
     ("trailing-space", "/a/..%20/b"),
+];
+
+const CHALLENGES: &[(&str, &str)] = &[
+    ("sha-256", "Digest realm=\"a\", nonce=\"b\", qop=\"auth, auth-int\", algorithm=SHA-256, opaque=\"c\""),
+    ("session", "Basic realm=\"a\", Digest realm=a, nonce=b, qop=auth, algorithm=MD5-sess, stale=true"),
+    ("old", "digest realm=\"a \\\"b\\\", c\", nonce=\"\""),
+    ("twice", "Digest realm=\"a\", nonce=\"b\", nonce=\"c\""),
+    ("unfinished", "Digest realm=\"a\", nonce=\"b"),
 ];
 
 const FRAMES: &[(&str, &[u8])] = &[

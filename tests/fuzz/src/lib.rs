@@ -43,7 +43,7 @@ pub mod rfb;
 pub mod web;
 
 pub use rfb::{rfb_client, rfb_handshake};
-pub use web::{http_request, http_target, websocket_frames};
+pub use web::{digest_challenge, http_request, http_target, websocket_frames};
 
 /// What a target does with its bytes.
 pub type Probe = fn(&[u8]);
@@ -71,6 +71,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("http_request", http_request),
     ("http_target", http_target),
     ("websocket_frames", websocket_frames),
+    ("digest_challenge", digest_challenge),
     ("recording", recording),
 ];
 

@@ -1,5 +1,6 @@
 //! The gates of HTTP and WebSocket with bytes of any kind: pieces never matter, and what passes has one meaning.
 
+use postern_protocol::gate::http::digest::{Challenge, Session};
 use postern_protocol::gate::http::{Guard, Part, RequestFault, Target};
 use postern_protocol::gate::websocket::{Counters, FrameFault, Frames, Limits, Piece, Sender};
 
@@ -39,6 +40,16 @@ pub fn http_target(bytes: &[u8]) {
         );
     }
     assert!(once.iter().all(|byte| !byte.is_ascii_control() && !matches!(byte, b';' | b'?' | b'#' | b'%')));
+}
+
+/// What a machine demands; the answer to it says the same of the machine's part.
+pub fn digest_challenge(bytes: &[u8]) {
+    let Some(challenge) = Challenge::strongest(std::iter::once(bytes)) else { return };
+    let mut session = Session::new(challenge.clone(), [7; 16]);
+    session.learn(bytes);
+    let mut session = Session::new(challenge.clone(), [7; 16]);
+    let answer = session.authorization(("service", b"4711"), ("GET", "/a?b=c")).expect("both can be quoted");
+    assert_eq!(Challenge::strongest(std::iter::once(answer.as_slice())), Some(challenge));
 }
 
 /// Three bytes choose direction, mode and pieces; the rest is what that side sends.

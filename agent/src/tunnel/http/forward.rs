@@ -1,8 +1,8 @@
 //! What of a request goes on to the machine, and what of its answer to the client.
 
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, REFERER,
-    SET_COOKIE,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, REFERER, SET_COOKIE,
+    WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts as RequestParts;
 use hyper::http::response::Parts as ResponseParts;
@@ -10,6 +10,7 @@ use hyper::http::response::Parts as ResponseParts;
 use postern_protocol::gate::http::{Head, Site, headers};
 use postern_protocol::policy::{Permit, Upstream};
 
+use super::login::AUTHENTICATION_INFO;
 use crate::registry::Admitted;
 
 /// What the machine believes its own address to be.
@@ -48,9 +49,10 @@ pub(super) fn identify(request: &mut RequestParts, permit: &Permit, tunnel: &Adm
     request.headers.insert(X_POSTERN_TUNNEL, value(&tunnel.id.to_string()));
 }
 
-/// Logs the gate in with what it was given instead of what the client sends.
-pub(super) fn log_in(request: &mut RequestParts, authorization: HeaderValue) {
-    request.headers.insert(AUTHORIZATION, authorization);
+/// Takes what the machine says about the gate's own login out of an answer: no client has a part in it.
+pub(super) fn keep_login(answer: &mut ResponseParts) {
+    answer.headers.remove(WWW_AUTHENTICATE);
+    answer.headers.remove(AUTHENTICATION_INFO);
 }
 
 /// Leaves in an answer what goes on to the client, so that a browser stays at the local address.

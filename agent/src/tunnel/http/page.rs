@@ -21,6 +21,8 @@ pub(super) enum Answered {
     Late,
     /// The machine's answer is none that the gate passes on.
     Garbled,
+    /// The machine demands a login before a body that is too large to be sent twice.
+    AskAgain,
     /// The request is not clear.
     Fault(RequestFault),
     /// The upgrade is not clear, or the machine's answer to it.
@@ -34,7 +36,7 @@ impl Answered {
     pub(super) fn status(self) -> StatusCode {
         let status = match self {
             Self::Denied(_) => 403,
-            Self::Failed(Failure::Busy | Failure::Unrecorded | Failure::Shutdown) => 503,
+            Self::AskAgain | Self::Failed(Failure::Busy | Failure::Unrecorded | Failure::Shutdown) => 503,
             Self::Failed(_)
             | Self::Garbled
             | Self::Handshake(HandshakeFault::Answer | HandshakeFault::Choice | HandshakeFault::Extension) => {
@@ -55,6 +57,7 @@ impl Answered {
             Self::Failed(failure) => failure.word(),
             Self::Late => "late",
             Self::Garbled => "garbled",
+            Self::AskAgain => "ask_again",
             Self::Fault(_) => "ambiguous",
             Self::Handshake(_) => "handshake",
             Self::UpgradeRequired => "upgrade_required",
@@ -68,6 +71,9 @@ impl Answered {
             Self::Failed(failure) => failure.sentence().to_owned(),
             Self::Late => "the machine did not answer in time".to_owned(),
             Self::Garbled => "the machine's answer was cut off or is no HTTP".to_owned(),
+            Self::AskAgain => {
+                "the machine asked the device to log in first, and has not taken this".to_owned()
+            }
             Self::Fault(fault) => fault.to_string(),
             Self::Handshake(fault) => fault.to_string(),
             Self::UpgradeRequired => "this service is a WebSocket, not a page".to_owned(),
@@ -80,6 +86,7 @@ impl Answered {
             Self::Denied(reason) => reason.next_step(),
             Self::Failed(failure) => failure.next_step(),
             Self::Late | Self::Garbled => "try again, and check the machine if it stays so",
+            Self::AskAgain => "send it again: the device is ready to log in now",
             Self::Fault(_) => {
                 "use a program that speaks plain HTTP/1.1; the gate passes on nothing that can be read in two ways"
             }
@@ -97,7 +104,7 @@ impl Answered {
             // The pin is in the policy, where nobody at the machine can change it.
             Self::Failed(Failure::MachineKey) => "your administrator",
             Self::Failed(_) | Self::Late | Self::Garbled => "whoever looks after the machine",
-            Self::Fault(_) | Self::Handshake(_) | Self::UpgradeRequired => "you",
+            Self::AskAgain | Self::Fault(_) | Self::Handshake(_) | Self::UpgradeRequired => "you",
         }
     }
 }
@@ -155,7 +162,7 @@ fn html(answered: Answered, service: &str) -> String {
     let title = match answered {
         Answered::Denied(_) => "Not allowed here",
         Answered::Failed(_) | Answered::Late | Answered::Garbled => "The machine cannot be reached",
-        Answered::Fault(_) | Answered::Handshake(_) | Answered::UpgradeRequired => {
+        Answered::AskAgain | Answered::Fault(_) | Answered::Handshake(_) | Answered::UpgradeRequired => {
             "This request is not passed on"
         }
     };

@@ -4,7 +4,9 @@
 //! 2. On an HTTP service the caller needs a WebSocket service of the same machine that grants the path: it is decided and recorded
 //!    as a tunnel of its own, beside the one that it came on. Without it nothing is forwarded, also not as a plain `GET`.
 //! 3. The machine is asked on a new connection. Only what a WebSocket needs is offered, with the origin that the policy names.
-//! 4. What it answers must be a change to WebSocket without extensions, or the client reads that it was none.
+//! 4. Where the service of the page has a login, the device logs in for the upgrade as well, and what the client sends in its place
+//!    goes nowhere.
+//! 5. What it answers must be a change to WebSocket without extensions, or the client reads that it was none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +15,20 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::Parts as Switched;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use postern_protocol::audit::Event;
 use postern_protocol::gate::http::judge::matches;
 use postern_protocol::gate::http::{Head, Target};
 use postern_protocol::gate::websocket::{HandshakeFault, Offer};
-use postern_protocol::policy::{Permit, Reason, Rules, WebsocketRules};
+use postern_protocol::policy::{Credential, Permit, Reason, Rules, WebsocketRules};
 use postern_protocol::wire::registry::Failure;
 
+use super::ledger::Flight;
 use super::page::Answered;
 use super::upstream::{self, Sent};
-use super::{Desk, Flight, Line, Shears, forward};
+use super::{Desk, Line, Shears, forward};
 use crate::registry::{Admitted, Refused};
 use crate::tunnel::open;
 
@@ -52,18 +56,23 @@ impl Desk<'_> {
         flight: &mut Flight,
     ) -> Result<Response<()>, Answered> {
         let offer = Offer::read(named(request.headers())).map_err(Answered::Handshake)?;
-        let permit = self.permit()?;
-        let (tunnel, permit) = match &permit.service().rules {
-            Rules::Websocket(rules) if grants(rules, target) => (None, permit),
+        let pages = self.permit()?;
+        let mut login = None;
+        let (tunnel, permit) = match &pages.service().rules {
+            Rules::Websocket(rules) if grants(rules, target) => (None, Arc::clone(&pages)),
             Rules::Websocket(_) => return Err(Answered::Denied(Reason::PathDenied)),
-            Rules::Http(_) => {
-                let (tunnel, permit) = self.admit(&permit, target).await?;
+            Rules::Http(rules) => {
+                let (tunnel, permit) = self.admit(&pages, target).await?;
+                // It is the same machine, at the same address and port: the device logs in there as on its pages, if nobody else
+                // can answer than there.
+                let is_as_sure = permit.service().upstream().is_some_and(|own| own.tls == rules.upstream.tls);
+                login = rules.credential.as_ref().filter(|_| is_as_sure);
                 flight.leads_to(tunnel.id);
                 (Some(tunnel), permit)
             }
             Rules::Vpn | Rules::Vnc(_) => return Err(Answered::Failed(Failure::Internal)),
         };
-        let upgraded = self.switch(request, head, offer, tunnel.as_ref(), &permit).await;
+        let upgraded = self.switch(request, head, offer, (tunnel.as_ref(), &permit), login).await;
         match upgraded {
             Ok((response, line, shears)) => {
                 let Switched { io: line, read_buf: early, .. } = line;
@@ -78,6 +87,7 @@ impl Desk<'_> {
                         Answered::Denied(_)
                         | Answered::Late
                         | Answered::Garbled
+                        | Answered::AskAgain
                         | Answered::Fault(_)
                         | Answered::Handshake(_)
                         | Answered::UpgradeRequired => Failure::Broken,
@@ -124,8 +134,8 @@ impl Desk<'_> {
         request: Request<Incoming>,
         head: &Head,
         offer: Offer,
-        tunnel: Option<&Admitted>,
-        permit: &Permit,
+        (tunnel, permit): (Option<&Admitted>, &Permit),
+        login: Option<&Credential>,
     ) -> Result<(Response<()>, Switched<Line>, Shears), Answered> {
         let Rules::Websocket(rules) = &permit.service().rules else {
             return Err(Answered::Denied(Reason::Revoked));
@@ -138,23 +148,63 @@ impl Desk<'_> {
         forward::prepare(&mut parts, head, &site);
         let origin = rules.origin.as_ref().map_or_else(|| site.to_text(), ToString::to_string);
         offered(&mut parts.headers, &offer, &origin);
-        let (line, shears) = self.line_for(tunnel, permit).await?;
-        let request = Request::from_parts(parts, Sent::Whole(None));
-        let asking = tokio::time::timeout(WITHIN, ask(line, request)).await;
-        let (response, line) = asking.map_err(|_elapsed| Answered::Late)??;
+        let (mut reply, mut shears) = self.propose(&mut parts, tunnel, permit, login).await?;
+        if let (Reply::Other(answer), Some(credential)) = (&reply, login)
+            && self.login.may_ask_again(credential, answer).map_err(Answered::Failed)?
+        {
+            (reply, shears) = self.propose(&mut parts, tunnel, permit, login).await?;
+        }
+        let (response, line) = match reply {
+            Reply::Changed(response, line) => (response, line),
+            Reply::Other(answer) if login.is_some() && answer.status() == StatusCode::UNAUTHORIZED => {
+                self.login.forget();
+                return Err(Answered::Failed(Failure::Login));
+            }
+            Reply::Other(_) => return Err(Answered::Handshake(HandshakeFault::Answer)),
+        };
         offer
             .check_answer(response.status().as_u16(), named(response.headers()))
             .map_err(Answered::Handshake)?;
         let (mut parts, ()) = response.into_parts();
         forward::tidy(&mut parts, &site);
+        if login.is_some() {
+            self.login.learn(&parts.headers);
+            forward::keep_login(&mut parts);
+        }
         parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         Ok((Response::from_parts(parts, ()), line, shears))
     }
+
+    /// Proposes the upgrade on a connection of its own.
+    async fn propose(
+        &self,
+        parts: &mut Parts,
+        tunnel: Option<&Admitted>,
+        permit: &Permit,
+        login: Option<&Credential>,
+    ) -> Result<(Reply, Shears), Answered> {
+        if let Some(credential) = login {
+            let secrets = &self.session.context.secrets;
+            self.login.prepare(parts, credential, secrets).map_err(Answered::Failed)?;
+        }
+        let (line, shears) = self.line_for(tunnel, permit).await?;
+        let request = Request::from_parts(parts.clone(), Sent::Whole(None));
+        let asking = tokio::time::timeout(WITHIN, ask(line, request)).await;
+        Ok((asking.map_err(|_elapsed| Answered::Late)??, shears))
+    }
 }
 
-/// Sends the upgrade and waits for the change. Any other answer is none.
-async fn ask(line: Line, request: Request<Sent>) -> Result<(Response<()>, Switched<Line>), Answered> {
+/// What a machine says to an upgrade.
+enum Reply {
+    /// It changes.
+    Changed(Response<()>, Switched<Line>),
+    /// Something else.
+    Other(Response<()>),
+}
+
+/// Sends the upgrade and waits for the change.
+async fn ask(line: Line, request: Request<Sent>) -> Result<Reply, Answered> {
     let garbled = |_error| Answered::Garbled;
     let (mut sender, connection) = upstream::builder().handshake(line).await.map_err(garbled)?;
     let mut sending = std::pin::pin!(sender.send_request(request));
@@ -164,13 +214,13 @@ async fn ask(line: Line, request: Request<Sent>) -> Result<(Response<()>, Switch
         response = &mut sending => {
             let response = response.map_err(garbled)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(Answered::Handshake(HandshakeFault::Answer));
+                return Ok(Reply::Other(response.map(|_unread| ())));
             }
             (response, changing.await.map_err(garbled)?)
         }
         line = &mut changing => (sending.await.map_err(garbled)?, line.map_err(garbled)?),
     };
-    Ok((response.map(|_no_body| ()), line))
+    Ok(Reply::Changed(response.map(|_no_body| ()), line))
 }
 
 /// The headers of the upgrade, in place of the client's.

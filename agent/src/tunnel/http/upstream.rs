@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -16,6 +16,7 @@ use hyper::{Request, Response};
 use tokio::task::JoinSet;
 
 use super::line::Line;
+use super::page::Answered;
 
 /// A connection to the machine that can take a request.
 #[derive(Debug)]
@@ -71,6 +72,20 @@ pub(super) fn builder() -> Builder {
     builder.title_case_headers(true).preserve_header_case(true);
     builder.max_headers(MACHINE_HEADERS).max_buf_size(BUFFER_BYTES);
     builder
+}
+
+/// Reads the body of a request, which is so long and no longer.
+///
+/// # Errors
+/// [`Answered::Garbled`] when it breaks off.
+pub(super) async fn collect(body: &mut Incoming, length: u64) -> Result<Bytes, Answered> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(BUFFER_BYTES));
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        if let Some(data) = frame.map_err(|_error| Answered::Garbled)?.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes.freeze())
 }
 
 impl Body for Sent {

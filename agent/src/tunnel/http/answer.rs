@@ -1,0 +1,197 @@
+//! Answers one request: judged, forwarded and answered by the machine, or answered here with the reason why not.
+//!
+//! Where the service has a login, a machine that demands one is asked once more. That needs the body a second time: a small one is kept; a
+//! large one goes on as it comes, under the nonce of an earlier request. If it is refused all the same, the client reads that it
+//! may send it again. Nothing is asked a third time.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use postern_protocol::gate::http::{Asked, Framing, Head, Site, Target, judge};
+use postern_protocol::policy::{HttpRules, PathLog, Permit, Rules};
+use postern_protocol::wire::registry::Failure;
+
+use super::carried::Carried;
+use super::ledger::{Current, Flight};
+use super::page::{self, Answered};
+use super::upstream::{self, Sent};
+use super::{Desk, forward, login};
+
+impl Desk<'_> {
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Carried>, Infallible> {
+        let permit = match self.permit() {
+            Ok(permit) => permit,
+            Err(answered) => return Ok(page::answer(answered, "", request.headers()).map(Carried::page)),
+        };
+        let service = permit.service();
+        let name = service.name.as_str();
+        let page = |answered| page::answer(answered, name, request.headers()).map(Carried::page);
+        // What was read strictly and what hyper read are one request, or none is answered.
+        let Some(head) = self.reading.take_head().filter(|head| is_same(head, &request)) else {
+            return Ok(page(Answered::Failed(Failure::Internal)));
+        };
+        let target = match Target::parse(&head.target) {
+            Ok(target) => target,
+            Err(fault) => return Ok(page(Answered::Fault(fault.into()))),
+        };
+        let current =
+            Current { method: head.method.clone(), target: head.target.clone(), upgrade: head.upgrade };
+        let log = if let Rules::Http(rules) = &service.rules { rules.log } else { PathLog::Full };
+        let mut flight = self.ledger.begin(current, target.path(), log);
+        let accept = request.headers().get(ACCEPT).cloned();
+        let answer = match &service.rules {
+            Rules::Http(_) | Rules::Websocket(_) if head.upgrade => self
+                .upgrade(request, &head, &target, &mut flight)
+                .await
+                .map(|response| response.map(|()| None)),
+            Rules::Http(rules) => {
+                let asked = Asked { method: &head.method, target, upgrade: false };
+                match judge(&rules.allow, permit.mode(), &asked) {
+                    Ok(()) => {
+                        self.forward(request, &head, rules, &permit).await.map(|response| response.map(Some))
+                    }
+                    Err(reason) => Err(Answered::Denied(reason)),
+                }
+            }
+            Rules::Websocket(_) => Err(Answered::UpgradeRequired),
+            Rules::Vpn | Rules::Vnc(_) => Err(Answered::Failed(Failure::Internal)),
+        };
+        Ok(match answer {
+            Ok(response) => {
+                flight.answered(response.status().as_u16());
+                response
+                    .map(|body| body.map_or(Carried::Page(None), |body| Carried::Machine { body, flight }))
+            }
+            Err(answered) => {
+                let mut response = refuse(answered, name, accept, flight);
+                if has_body(&head) || self.parted.get().is_some() {
+                    // What the client still sends of this request is nobody's.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
+        })
+    }
+
+    /// Has the machine answer a request that was judged.
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        head: &Head,
+        rules: &HttpRules,
+        permit: &Permit,
+    ) -> Result<Response<Incoming>, Answered> {
+        let (mut parts, mut body) = request.into_parts();
+        let site = forward::site(permit, &rules.upstream);
+        forward::prepare(&mut parts, head, &site);
+        if rules.identity {
+            forward::identify(&mut parts, permit, self.tunnel);
+        }
+        if has_body(head) {
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let Some(credential) = &rules.credential else {
+            let body = if has_body(head) { Sent::Streamed(body) } else { Sent::Whole(None) };
+            let response = self.in_time(self.ask(parts, body, has_body(head), permit)).await?;
+            return passed_on(response, &site, false);
+        };
+        let secrets = &self.session.context.secrets;
+        // A body that may be wanted twice is kept, where it is small enough.
+        let kept = match head.framing {
+            _ if !has_body(head) => Some(None),
+            Framing::Length(length) if login::keeps(credential, length) => {
+                Some(Some(self.in_time(upstream::collect(&mut body, length)).await?))
+            }
+            Framing::None | Framing::Length(_) | Framing::Chunked => None,
+        };
+        self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
+        let first = kept.clone().map_or(Sent::Streamed(body), Sent::Whole);
+        let mut response = self.in_time(self.ask(parts.clone(), first, has_body(head), permit)).await?;
+        if self.login.may_ask_again(credential, &response).map_err(Answered::Failed)? {
+            let Some(kept) = kept else { return Err(Answered::AskAgain) };
+            drop(response);
+            self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
+            response = self.in_time(self.ask(parts, Sent::Whole(kept), has_body(head), permit)).await?;
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // A browser would ask for a password that nobody is meant to know.
+            self.login.forget();
+            return Err(Answered::Failed(Failure::Login));
+        }
+        self.login.learn(response.headers());
+        passed_on(response, &site, true)
+    }
+
+    /// Waits for something of the machine, for as long as bytes of the request or answer still move.
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Answered>>) -> Result<T, Answered> {
+        let (began, mut asking) = (Instant::now(), std::pin::pin!(asking));
+        loop {
+            let quiet = self.tunnel.meter.idle().min(began.elapsed());
+            let Some(left) = WITHIN.checked_sub(quiet).filter(|left| !left.is_zero()) else {
+                return Err(Answered::Late);
+            };
+            if let Ok(answer) = tokio::time::timeout(left, &mut asking).await {
+                // Whatever broke, broke because the client's own body did.
+                return answer.map_err(|answered| self.reading.fault().map_or(answered, Answered::Fault));
+            }
+        }
+    }
+}
+
+/// An answer as the client gets it.
+fn passed_on(
+    response: Response<Incoming>,
+    site: &Site,
+    logs_in: bool,
+) -> Result<Response<Incoming>, Answered> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Answered::Garbled);
+    }
+    let (mut parts, body) = response.into_parts();
+    forward::tidy(&mut parts, site);
+    if logs_in {
+        forward::keep_login(&mut parts);
+    }
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Whether what hyper read is what was read strictly.
+fn is_same(head: &Head, request: &Request<Incoming>) -> bool {
+    let target = request.uri().path_and_query().map(hyper::http::uri::PathAndQuery::as_str);
+    *head.method == *request.method().as_str() && target == Some(&*head.target)
+}
+
+const fn has_body(head: &Head) -> bool {
+    !matches!(head.framing, Framing::None | Framing::Length(0))
+}
+
+fn refuse(
+    answered: Answered,
+    service: &str,
+    accept: Option<HeaderValue>,
+    mut flight: Flight,
+) -> Response<Carried> {
+    let request: HeaderMap = accept.map(|accept| (ACCEPT, accept)).into_iter().collect();
+    let response = page::answer(answered, service, &request);
+    flight.answered(response.status().as_u16());
+    flight.refused(match answered {
+        Answered::Denied(reason) => Some(reason),
+        Answered::Failed(_)
+        | Answered::Late
+        | Answered::Garbled
+        | Answered::AskAgain
+        | Answered::Fault(_)
+        | Answered::Handshake(_)
+        | Answered::UpgradeRequired => None,
+    });
+    response.map(Carried::page)
+}
+
+/// Within which a machine must begin to answer, counted from the last byte of the request; a page that waits for news asks again before.
+pub(super) const WITHIN: Duration = Duration::from_secs(90);
