@@ -182,7 +182,12 @@ impl Trouble {
             | Self::Secret(_)
             | Self::Machine { .. }
             | Self::MachineTls(_)
-            | Self::Prompt(PromptError::Input(_) | PromptError::Differ | PromptError::Length(_))
+            | Self::Prompt(
+                PromptError::Input(_)
+                | PromptError::Interrupted
+                | PromptError::Differ
+                | PromptError::Length(_),
+            )
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,

@@ -148,6 +148,8 @@ pub(crate) enum CommandError {
     Seal(#[from] SealFault),
     #[error("there is no terminal to ask for the secret; `--stdin` reads it from standard input")]
     NoTerminal,
+    #[error("interrupted; nothing was set")]
+    Interrupted,
     #[error("the two secrets differ; nothing was set")]
     SecretsDiffer,
 }
@@ -201,6 +203,7 @@ impl CommandError {
             | Self::Plaintext(_)
             | Self::Seal(_)
             | Self::SecretsDiffer
+            | Self::Interrupted
             | Self::Disabled(_)
             | Self::NotLocked { .. }
             | Self::Unwritable(_)

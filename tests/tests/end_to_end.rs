@@ -2,7 +2,7 @@
 //!
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
 //! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`step_up`] (with a second factor,
-//! again and again), [`secrets`] (sealed to the device), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
+//! again and again), [`secrets`] (sealed to the device), [`prompts`] (typed unseen), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
 //! input), [`audit`] (what is recorded), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
 
@@ -21,6 +21,7 @@ mod end_to_end {
     pub(crate) mod lab;
     pub(crate) mod offline;
     pub(crate) mod peers;
+    pub(crate) mod prompts;
     pub(crate) mod revocation;
     pub(crate) mod roots;
     pub(crate) mod secrets;

@@ -7,10 +7,11 @@
 //! Deliberately absent: any way to read one again, and to seal one anew for a device with a new key. Whoever knows the
 //! secret sets it again.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use postern_protocol::limits;
@@ -125,10 +126,17 @@ fn ask(name: &Name) -> Result<Plaintext, CommandError> {
     if !std::io::stdin().is_terminal() {
         return Err(CommandError::NoTerminal);
     }
-    let typed = |prompt: &str| {
-        let typed = rpassword::prompt_password(prompt)
-            .map_err(|error| CommandError::Io { what: "the terminal", error })?;
-        Ok::<_, CommandError>(Zeroizing::new(typed))
+    let broken = |error| CommandError::Io { what: "the terminal", error };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(broken)?;
+    // At Ctrl-C the prompt raises the signal before the terminal echoes again. Caught, it does not end the program there.
+    // It is not heeded later either: what follows takes seconds, and is all or nothing.
+    let inside = runtime.enter();
+    let _caught = signal(SignalKind::interrupt()).map_err(broken)?;
+    drop(inside);
+    let typed = |prompt: &str| match rpassword::prompt_password(prompt) {
+        Ok(typed) => Ok(Zeroizing::new(typed)),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Err(CommandError::Interrupted),
+        Err(error) => Err(broken(error)),
     };
     let first = typed(&format!("Secret {name}: "))?;
     if first != typed("The same again: ")? {

@@ -124,6 +124,27 @@ impl Call {
         self
     }
 
+    /// The same at a terminal of its own, which `script` of util-linux makes, among other lines for the shell there: `{}`
+    /// in them is the call.
+    #[must_use]
+    pub fn at_terminal(&self, lines: &str) -> Self {
+        let inner = self.command.as_std();
+        let words: Vec<String> = std::iter::once(inner.get_program())
+            .chain(inner.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let mut call =
+            Self::new("script").args(["-qefc", &lines.replace("{}", &words.join(" ")), "/dev/null"]);
+        for (name, value) in inner.get_envs() {
+            if let Some(value) = value {
+                call.command.env(name, value);
+            }
+        }
+        // The parent is the shell there. It ends with `script`, and the program with its terminal.
+        call.command.env_remove(PARENT);
+        call
+    }
+
     /// Runs it to its end, within [`COMMAND_WITHIN`].
     ///
     /// # Errors
