@@ -4,9 +4,10 @@
 //! 2. [`link`] is the wire, [`machine`] what is at its far end, [`load`] what uses it at the near end.
 //! 3. [`product`] brings up real agents and the real client; [`quinn_copy`] and [`ssh`] are what they are compared with.
 //! 4. [`rounds`] compares throughput, processor time, latency and set-up; [`narrow`] a ping beside a bulk transfer.
-//! 5. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
-//! 6. [`scale`] measures the cloud alone, on 100,000 devices.
-//! 7. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 5. [`gates`] compares the gates with plain bytes and with the proxies that people put before machines.
+//! 6. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
+//! 7. [`scale`] measures the cloud alone, on 100,000 devices.
+//! 8. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub mod child;
 pub mod decisions;
+pub mod gates;
 pub mod hub;
 pub mod link;
 pub mod load;
@@ -88,6 +90,8 @@ pub enum Part {
     Ways,
     /// A ping beside a bulk transfer on a narrow link.
     Narrow,
+    /// What the gates cost.
+    Gates,
     /// The cloud on a large fleet.
     Scale,
 }
@@ -101,6 +105,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Ways => "the ways to the machine",
             Self::Narrow => "a narrow link",
+            Self::Gates => "the gates",
             Self::Scale => "a large fleet in the cloud",
         }
     }
@@ -215,6 +220,9 @@ impl Bench<'_> {
                     Part::Memory => self.memory()?,
                     Part::Ways => self.ways()?,
                     Part::Narrow => self.narrow()?,
+                    Part::Gates => {
+                        gates::measure(&self.link, &self.site, self.dir, self.effort(), &mut self.report)?
+                    }
                     Part::Scale => {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };
                         let rounds = self.rounds();

@@ -83,7 +83,7 @@ pub fn activation(rounds: u32) -> Result<Grid, Mishap> {
 /// The policy of [`activation`]: 5,000 users with two grants each.
 #[must_use]
 pub const fn large(target: Target) -> Content {
-    Content { bystanders: 4999, services: 200, categories: 40, grants: 2, is_granted: true, target }
+    Content { bystanders: 4999, services: 200, categories: 40, grants: 2, ..Content::small(target) }
 }
 
 impl Bench {

@@ -43,6 +43,21 @@ pub struct Content {
     pub is_granted: bool,
     /// Where all services are.
     pub target: Target,
+    /// Services behind gates, which the engineer may use as well.
+    pub gated: [Option<Gated>; GATED],
+}
+
+/// A service behind a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gated {
+    /// Its name; sorts behind [`SERVICE`].
+    pub name: &'static str,
+    /// What it speaks; all of it is let through.
+    pub kind: Kind,
+    /// Where it is.
+    pub target: Target,
+    /// Whether everybody only looks.
+    pub view_only: bool,
 }
 
 /// For whom a snapshot is.
@@ -184,7 +199,15 @@ impl Content {
     /// One service and the engineer, who may use it.
     #[must_use]
     pub const fn small(target: Target) -> Self {
-        Self { bystanders: 0, services: 1, categories: 1, grants: 0, is_granted: true, target }
+        Self {
+            bystanders: 0,
+            services: 1,
+            categories: 1,
+            grants: 0,
+            is_granted: true,
+            target,
+            gated: [None; GATED],
+        }
     }
 
     fn snapshot(&self, to: Addressee, version: u64, engineer: Option<PublicKey>) -> Result<Snapshot, Mishap> {
@@ -212,9 +235,7 @@ impl Content {
             retired: false,
             limits: DeviceLimits { tunnels: 1024, tunnels_per_user: 1024 },
             freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
-            services: (0..self.services)
-                .map(|number| service(number, self.target))
-                .collect::<Result<_, _>>()?,
+            services: self.services()?,
             categories: (0..self.categories).map(|number| self.category(number)).collect::<Result<_, _>>()?,
             users,
             origins: vec![Origin::Assignment {
@@ -229,6 +250,19 @@ impl Content {
         })
     }
 
+    fn services(&self) -> Result<Vec<Service>, Mishap> {
+        let plain =
+            (0..self.services).map(|number| service(&service_name(number), Kind::Vpn, self.target, false));
+        let gated = self
+            .gated
+            .iter()
+            .flatten()
+            .map(|gated| service(gated.name, gated.kind, gated.target, gated.view_only));
+        let mut services = plain.chain(gated).collect::<Result<Vec<_>, _>>()?;
+        services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(services)
+    }
+
     /// Spread over the categories, differently for each user.
     fn grants_of(&self, user: u32) -> impl Iterator<Item = Grant> {
         let categories = u32::from(self.categories);
@@ -236,7 +270,9 @@ impl Content {
     }
 
     fn category(&self, number: u16) -> Result<Category, Mishap> {
-        let services = (number..self.services).step_by(usize::from(self.categories)).map(u32::from).collect();
+        let dealt = (number..self.services).step_by(usize::from(self.categories)).map(u32::from);
+        let gated = (u32::from(self.services)..).zip(self.gated.iter().flatten()).map(|(at, _)| at);
+        let services = dealt.chain(gated).collect();
         Ok(Category { name: text(&format!("category-{number:05}"))?, services })
     }
 }
@@ -321,13 +357,14 @@ const fn grant(user: u32, category: u32) -> Grant {
     }
 }
 
-fn service(number: u16, target: Target) -> Result<Service, Mishap> {
-    let name = text(&service_name(number))?;
-    let rules = Rules::whole(Kind::Vpn);
+fn service(name: &str, kind: Kind, target: Target, view_only: bool) -> Result<Service, Mishap> {
+    let (name, rules) = (text(name)?, Rules::whole(kind));
     let (tunnels, idle_s, duration_s) = (1024, 86_400, 86_400);
-    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only: false, rules })
+    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only, rules })
 }
 
+/// Services behind gates, at most.
+pub const GATED: usize = 10;
 /// What the names of services begin with.
 pub const SERVICE: &str = "machine";
 /// The engineer.

@@ -14,7 +14,7 @@ use super::link::{Link, Side};
 use super::machine;
 use super::policy::{Content, service_name};
 use crate::programs::{Program as Name, Shelf};
-use crate::world::Mishap;
+use crate::world::{Mishap, Near};
 
 /// A hub, an engineer who is signed in, and the means to add devices.
 #[derive(Debug)]
@@ -67,6 +67,24 @@ impl Site {
     /// # Errors
     /// As [`device`](Self::device).
     pub fn device_with(&self, name: &str, state: &Path, executable: &Path) -> Result<Device, Mishap> {
+        self.bring_up(name, state, executable, self.content())
+    }
+
+    /// As [`device`](Self::device), under another policy.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn device_under(&self, name: &str, state: &Path, content: Content) -> Result<Device, Mishap> {
+        self.bring_up(name, state, &self.shelf.path(Name::Agent), content)
+    }
+
+    fn bring_up(
+        &self,
+        name: &str,
+        state: &Path,
+        executable: &Path,
+        content: Content,
+    ) -> Result<Device, Mishap> {
         let dir = state.join(name);
         fs::create_dir_all(&dir)?;
         let config = dir.join("agent.toml");
@@ -78,7 +96,7 @@ impl Site {
              [caps]\nconnections = 64\nstrangers = 64\ntunnels = 1024\n"
         );
         fs::write(&config, text)?;
-        let code = self.hub.add_device(name, self.content())?;
+        let code = self.hub.add_device(name, content)?;
         let executable = executable.to_owned();
         let (name_of, link) = (name.to_owned(), self.link.clone());
         let mut device = Device { name: name_of, config, executable, listen, link, agent: None };
@@ -100,14 +118,22 @@ impl Site {
     /// # Errors
     /// When no listener comes up, with what was printed instead.
     pub fn connect(&self, device: &str) -> Result<(Program, SocketAddr), Mishap> {
+        let (program, near) = self.connect_to(device, &service_name(0))?;
+        Ok((program, near.address))
+    }
+
+    /// Runs `postern connect` to one of a device's services and yields its local listener.
+    ///
+    /// # Errors
+    /// When no listener comes up, with what was printed instead.
+    pub fn connect_to(&self, device: &str, service: &str) -> Result<(Program, Near), Mishap> {
         let mut command = self.client();
-        command.args(["connect", device, &service_name(0)]);
+        command.args(["connect", device, service, "--json"]);
         let program = Program::start("postern", command)?;
         let line = program.line("://")?;
-        let url = line.split_whitespace().find(|word| word.contains("://")).unwrap_or_default();
-        let port = url.rsplit(':').next().and_then(|rest| rest.trim_end_matches('/').parse().ok());
-        let port: u16 = port.ok_or_else(|| Mishap::unexpected("the URL", &line, "one with a port"))?;
-        Ok((program, ([127, 0, 0, 1], port).into()))
+        let near =
+            Near::announced(&line).ok_or_else(|| Mishap::unexpected("the URL", &line, "JSON with one"))?;
+        Ok((program, near))
     }
 
     /// The programs.

@@ -82,6 +82,12 @@ impl Grid {
         Self { id: id.to_owned(), title: title.into(), base, columns: columns.to_vec(), rows: Vec::new() }
     }
 
+    /// The word in JSON.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Adds a sample. A column that the table does not have is a mistake of the caller and is dropped.
     pub fn add(&mut self, peer: &str, column: &str, sample: f64) {
         let Some(at) = self.columns.iter().position(|known| known.id == column) else { return };

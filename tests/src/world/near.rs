@@ -29,6 +29,25 @@ pub enum Carries {
 }
 
 impl Near {
+    /// What `postern connect --json` prints.
+    #[must_use]
+    pub fn announced(line: &str) -> Option<Self> {
+        let answer: serde_json::Value = serde_json::from_str(line).ok()?;
+        let text = |name: &str| answer.get(name)?.as_str().map(str::to_owned);
+        Some(Self::new(text("address")?.parse().ok()?, &text("url")?, text("token")))
+    }
+
+    fn new(address: SocketAddr, url: &str, key: Option<String>) -> Self {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default().to_owned();
+        let carries = match scheme {
+            "vnc" => Carries::Vnc,
+            "ws" => Carries::Websocket,
+            _ => Carries::Http,
+        };
+        Self { address, host, key, carries }
+    }
+
     /// The head of a request, with lines of its own.
     #[must_use]
     pub fn head(&self, method: &str, path: &str, lines: &str) -> String {
@@ -46,13 +65,6 @@ impl From<SocketAddr> for Near {
 
 impl From<&Session> for Near {
     fn from(session: &Session) -> Self {
-        let (scheme, rest) = session.url.split_once("://").unwrap_or_default();
-        let host = rest.split('/').next().unwrap_or_default().to_owned();
-        let carries = match scheme {
-            "vnc" => Carries::Vnc,
-            "ws" => Carries::Websocket,
-            _ => Carries::Http,
-        };
-        Self { address: session.address, host, key: session.key.clone(), carries }
+        Self::new(session.address, &session.url, session.key.clone())
     }
 }

@@ -4,7 +4,8 @@
 //! 1. [`Target::echo`] returns what it gets, while it gets it, and ends when its caller has ended: half-close is visible.
 //! 2. [`Target::source`] sends the [`pattern`] as fast as it is taken, until its caller goes away.
 //! 3. [`Target::sink`] checks that what it gets is the [`pattern`] and answers with the count of good bytes.
-//! 4. [`Target::mute`] accepts and says nothing, for time-outs.
+//! 4. [`Target::frames`] is an echo, and a source for whoever asks for a path that ends with `/source`.
+//! 5. [`Target::mute`] accepts and says nothing, for time-outs.
 //!
 //! Dropping a [`Target`] closes its listener and its connections.
 
@@ -42,6 +43,8 @@ enum Habit {
     Source,
     Sink,
     Mute,
+    /// As the path says.
+    Frames,
 }
 
 impl Target {
@@ -67,6 +70,14 @@ impl Target {
     /// When no listener can be bound on loopback.
     pub async fn sink() -> Result<Self, Mishap> {
         Self::start(Habit::Sink).await
+    }
+
+    /// Returns what it gets, and sends the pattern to whoever asks for `.../source`.
+    ///
+    /// # Errors
+    /// When no listener can be bound on loopback.
+    pub async fn frames() -> Result<Self, Mishap> {
+        Self::start(Habit::Frames).await
     }
 
     /// Accepts and neither reads nor writes.
@@ -114,7 +125,7 @@ async fn serve(listener: TcpListener, habit: Habit, accepted: Arc<AtomicUsize>, 
     }
 }
 
-async fn converse(stream: TcpStream, habit: Habit) -> io::Result<()> {
+async fn converse(stream: TcpStream, mut habit: Habit) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     if let Habit::Mute = habit {
@@ -128,6 +139,10 @@ async fn converse(stream: TcpStream, habit: Habit) -> io::Result<()> {
         line.clear();
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
+        }
+        if let Habit::Frames = habit {
+            let is_source = line.split(' ').nth(1).is_some_and(|path| path.ends_with("/source"));
+            habit = if is_source { Habit::Source } else { Habit::Echo };
         }
         if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("sec-websocket-key")
@@ -173,7 +188,7 @@ async fn in_bodies(mut stream: BufReader<TcpStream>, habit: Habit) -> io::Result
             body.inner.write_all(b"\r\n0\r\n\r\n").await?;
             body.inner.shutdown().await
         }
-        Habit::Mute => Ok(()),
+        Habit::Mute | Habit::Frames => Ok(()),
     }
 }
 
@@ -200,7 +215,7 @@ async fn in_frames(mut stream: BufReader<TcpStream>, habit: Habit, accept: &str)
                 at += BLOCK;
                 Message::binary(block)
             }
-            Habit::Sink | Habit::Mute => return Ok(()),
+            Habit::Sink | Habit::Mute | Habit::Frames => return Ok(()),
         };
         socket.send(message).await.map_err(io::Error::other)?;
     }
