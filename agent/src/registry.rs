@@ -5,7 +5,7 @@
 //! 2. [`Registry::judge`] decides all of them again, oldest first; only older tunnels count against a limit.
 //! 3. A tunnel that is permitted again is handed its new [`Permit`], whose mode may be another; the old one, and the
 //!    snapshot behind it, go. Whoever has a seat at a screen keeps it before those who have none, however old they are.
-//! 4. A tunnel that is not permitted is removed here first and told to stop. It is never looked at again: a right
+//! 4. A tunnel that is not permitted, or permitted with an obligation that was not met from its beginning, is removed here first and told to stop. It is never looked at again: a right
 //!    that comes back opens new tunnels and revives no old one.
 //! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
 //!    better than their own in something and worse in nothing. Facts of two passes are never combined.
@@ -25,6 +25,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
+use postern_protocol::trust::sealed::SealingKey;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::Holder;
 use postern_transport::splice::Meter;
@@ -66,6 +67,8 @@ struct Entry {
     view_only: bool,
     kind: Kind,
     target: SocketAddr,
+    /// The key to which it is recorded, if it is.
+    recording: Option<SealingKey>,
     mode: Mode,
     peer: SocketAddr,
     since: UnixTime,
@@ -198,6 +201,7 @@ impl Registry {
                 view_only,
                 kind: permit.service().kind(),
                 target: permit.target(),
+                recording: permit.recording(),
                 mode: permit.mode(),
                 peer: caller.peer,
                 since: gate.clock().now(),
@@ -358,13 +362,15 @@ impl Live {
         let counts = self.counts(Some(order), entry.subject.user(), &entry.service);
         let wanted = Wanted { service: entry.service.as_str(), view_only: entry.view_only };
         let code = match gate.decide(&entry.subject, wanted, counts, Stage::Live) {
-            Ok(permit) if permit.service().kind() == entry.kind && permit.target() == entry.target => {
+            Ok(permit) if entry.is_same(&permit) && entry.fulfils(&permit) => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
                     (entry.until, entry.mode) = (permit.until(), permit.mode());
                     entry.leash.rule(Ruling::Permitted(Arc::new(permit)));
                 }
                 return false;
             }
+            // What was done so far is not on any recording, and its user was told of none.
+            Ok(permit) if entry.is_same(&permit) => CloseCode::Failed(Failure::Recorded),
             // The name now means something else: what is open is not what is permitted.
             Ok(_another) => CloseCode::Denied(Reason::Revoked),
             Err(denial) => CloseCode::Denied(withdrawn(denial.reason())),
@@ -378,6 +384,17 @@ impl Live {
 }
 
 impl Entry {
+    /// Whether a permit is for what is open.
+    fn is_same(&self, permit: &Permit) -> bool {
+        permit.service().kind() == self.kind && permit.target() == self.target
+    }
+
+    /// Whether what a permit demands beside the right is being done. A recording that is demanded no more goes on to the
+    /// tunnel's end: its user was told of it, and the file is whole.
+    fn fulfils(&self, permit: &Permit) -> bool {
+        permit.recording().is_none() || permit.recording() == self.recording
+    }
+
     fn holder(&self) -> Holder {
         let role = match self.leash.ruling() {
             Ruling::Permitted(permit) => permit.origin().and_then(Origin::role).cloned(),

@@ -274,6 +274,9 @@ pub(crate) struct GrantReport {
     pub(crate) offline_ok: bool,
     /// What may be done, before the service narrows it.
     pub(crate) mode: Mode,
+    /// Whether its tunnels are recorded.
+    #[serde(default)]
+    pub(crate) record: bool,
     /// The active case that it rests on.
     pub(crate) case: Option<String>,
     /// Its first failing condition.
@@ -393,6 +396,7 @@ impl From<Chain> for GrantReport {
             needs_case,
             offline_ok,
             mode,
+            record,
             case,
             fails,
         } = chain;
@@ -407,6 +411,7 @@ impl From<Chain> for GrantReport {
             needs_case,
             offline_ok,
             mode,
+            record,
             case,
             fails,
         }

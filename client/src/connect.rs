@@ -68,8 +68,8 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
         over_standard_streams(&link, &wanted, &mut vigil).await
     } else {
         match usable(&link, &wanted, &mut vigil).await {
-            Ok((kind, mode)) => {
-                let session = Session { args, wanted: &wanted, kind, mode, subject: &subject, screen };
+            Ok(usable) => {
+                let session = Session { args, wanted: &wanted, usable, subject: &subject, screen };
                 return session.listen(Keeper::new(vigil, known, profile), link).await;
             }
             Err(problem) => Err(problem),
@@ -141,27 +141,37 @@ async fn dial(
     Ok((link, known))
 }
 
-/// What a service speaks and what may be done there, if it would open now; otherwise the device's own refusal.
-async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<(Kind, Mode), Problem> {
+/// A service that would open now.
+#[derive(Clone, Copy, Debug)]
+struct Usable {
+    /// What it speaks.
+    kind: Kind,
+    /// What may be done there.
+    mode: Mode,
+    /// Whether what is done is recorded.
+    recorded: bool,
+}
+
+/// What a service is like, if it would open now; otherwise the device's own refusal.
+async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<Usable, Problem> {
     let services = link.services().await?;
     let listed = services.iter().find(|entry| entry.name == wanted.service);
-    if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, .. }) = listed {
+    if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, recorded, .. }) = listed {
         let wish = if wanted.view_only { Mode::ViewOnly } else { Mode::WIDEST };
-        return Ok((*kind, mode.narrower(wish)));
+        return Ok(Usable { kind: *kind, mode: mode.narrower(wish), recorded: *recorded });
     }
     let mut opened = open(link, wanted, vigil).await?;
     // It may have been granted just now, or opened by a second factor.
     opened.send.reset(0);
     opened.recv.stop(0);
-    Ok((opened.kind, opened.mode))
+    Ok(Usable { kind: opened.kind, mode: opened.mode, recorded: opened.recorded })
 }
 
 /// One listener and what is said about it.
 struct Session<'a> {
     args: &'a ConnectArgs,
     wanted: &'a Wanted,
-    kind: Kind,
-    mode: Mode,
+    usable: Usable,
     subject: &'a str,
     screen: &'a Screen,
 }
@@ -188,7 +198,7 @@ impl Session<'_> {
         let (place, way) = self.way(keeper.device(), keeper.ends(), addr, &watched)?;
         self.announce(&place, keeper.device(), &way);
         if self.args.open
-            && let Err(problem) = viewer::open(self.kind, &place).await
+            && let Err(problem) = viewer::open(self.usable.kind, &place).await
         {
             self.screen.note(&problem.to_string());
         }
@@ -214,11 +224,11 @@ impl Session<'_> {
     ) -> Result<(Place, Way), Problem> {
         if !self.is_web() {
             let wanted = self.wanted.clone();
-            let place = Place::at(self.kind, addr);
-            return Ok((place, Way::Pipe { kind: self.kind, states: states.clone(), wanted, ends }));
+            let place = Place::at(self.usable.kind, addr);
+            return Ok((place, Way::Pipe { kind: self.usable.kind, states: states.clone(), wanted, ends }));
         }
-        let authority = place::authority(self.kind, device, &self.args.service, addr);
-        let for_programs = self.kind == Kind::Websocket;
+        let authority = place::authority(self.usable.kind, device, &self.args.service, addr);
+        let for_programs = self.usable.kind == Kind::Websocket;
         let door = Door::new(authority, addr.port(), for_programs).map_err(|_| Problem::no_randomness())?;
         let url = door.url().map_err(|_| Problem::no_randomness())?;
         let web = Web {
@@ -268,8 +278,9 @@ impl Session<'_> {
         self.screen.answer(&ConnectAnswer {
             device: device.as_str(),
             service: self.args.service.as_str(),
-            kind: self.kind,
-            mode: self.mode,
+            kind: self.usable.kind,
+            mode: self.usable.mode,
+            recorded: self.usable.recorded,
             url: &place.url,
             address: place.addr,
             token: way.program_key(),
@@ -278,13 +289,16 @@ impl Session<'_> {
         if let Some(hint) = &place.hint {
             self.screen.say(hint);
         }
-        if !self.mode.touches() {
+        if !self.usable.mode.touches() {
             self.screen.note("you may look but not touch");
+        }
+        if self.usable.recorded {
+            self.screen.note(RECORDED);
         }
     }
 
     const fn is_web(&self) -> bool {
-        matches!(self.kind, Kind::Http | Kind::Websocket)
+        matches!(self.usable.kind, Kind::Http | Kind::Websocket)
     }
 }
 
@@ -330,6 +344,8 @@ struct ConnectAnswer<'a> {
     service: &'a str,
     kind: Kind,
     mode: Mode,
+    /// Whether what is done is recorded; a tunnel that is opened later may be where this one is not.
+    recorded: bool,
     url: &'a str,
     address: SocketAddr,
     /// For the header `X-Postern-Token`.
@@ -356,6 +372,8 @@ pub(crate) async fn interrupted() {
     }
 }
 
+/// What everybody is told whose session is recorded.
+const RECORDED: &str = "this session is recorded for the company that runs the device";
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// How long a device may be silent before the hub is asked whether it has moved.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -86,8 +86,8 @@ impl DeviceLink {
         let Wanted { service, view_only } = wanted.clone();
         let (answer, send, recv) = self.ask(&Request::Open { service, view_only }).await?;
         match answer {
-            Answer::Accepted { tunnel, kind, mode, until, start } => {
-                Ok(Opened { tunnel, kind, mode, until, start, send, recv })
+            Answer::Accepted { tunnel, kind, mode, until, start, recorded } => {
+                Ok(Opened { tunnel, kind, mode, until, start, recorded, send, recv })
             }
             answer @ (Answer::Welcome { .. }
             | Answer::Services(_)
@@ -142,6 +142,8 @@ pub(crate) struct Opened {
     pub(crate) until: UnixTime,
     /// Where a browser begins.
     pub(crate) start: Option<Text>,
+    /// Whether it is recorded.
+    pub(crate) recorded: bool,
     /// Bytes to the service.
     pub(crate) send: SendStream,
     /// Bytes from the service.

@@ -44,7 +44,10 @@ fn row(entry: &ServiceEntry) -> Vec<String> {
         .blocked
         .map_or_else(|| "open".to_owned(), |reason| format!("{}: {}", reason.sentence(), reason.next_step()));
     let until = entry.until.map(clock::local).unwrap_or_default();
-    let mode = entry.mode.map(|mode| mode.to_string()).unwrap_or_default();
+    let mut mode = entry.mode.map(|mode| mode.to_string()).unwrap_or_default();
+    if entry.recorded {
+        mode.push_str(", recorded");
+    }
     vec![entry.name.to_string(), entry.kind.word().to_owned(), mode, until, access]
 }
 
@@ -55,6 +58,7 @@ fn service(entry: &ServiceEntry) -> ServiceAnswer<'_> {
         mode: entry.mode,
         blocked: entry.blocked.map(|reason| reason.word()),
         until: entry.until.map(clock::rfc3339),
+        recorded: entry.recorded,
     }
 }
 
@@ -71,4 +75,5 @@ struct ServiceAnswer<'a> {
     mode: Option<Mode>,
     blocked: Option<&'static str>,
     until: Option<String>,
+    recorded: bool,
 }

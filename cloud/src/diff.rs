@@ -86,6 +86,8 @@ pub struct Access {
     /// What the service lets through.
     #[serde(serialize_with = "shared")]
     pub rules: Arc<Rules>,
+    /// Whether it is recorded.
+    pub record: bool,
 }
 
 impl Diff {
@@ -149,6 +151,7 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             mode: Mode::ViewOnly,
             // The least of all rules.
             rules: Arc::new(Rules::Vpn),
+            record: false,
             ..access.clone()
         };
         let same = |other: &&Access| other.what() == access.what();
@@ -164,15 +167,17 @@ impl Access {
     }
 
     /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
-    /// `other` does without, as long without the cloud, as much that may be done, and all that the rules of `other` let
-    /// through.
+    /// `other` does without, as long without the cloud, as much that may be done, all that the rules of `other` let
+    /// through, and no recording that `other` does without.
     fn covers(&self, other: &Self) -> bool {
         let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
             self.second_factor_s.is_none_or(|age| other.second_factor_s.is_some_and(|other| other <= age));
         let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
         let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
-        let may = self.mode >= other.mode && rules::cover(&self.rules, &other.rules);
+        let may = self.mode >= other.mode
+            && rules::cover(&self.rules, &other.rules)
+            && (other.record || !self.record);
         window(self).covers(window(other)) && factor && case && cut_off && may
     }
 }
@@ -205,6 +210,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     case,
                     mode: row.mode.narrower(widest),
                     rules: Arc::clone(&rules),
+                    record: row.record,
                 };
                 accesses.insert(access(window, None));
                 let demanded = cases.iter().filter(|_| row.needs_case);

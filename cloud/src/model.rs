@@ -224,7 +224,10 @@ mod tests {
         for (account, parent) in [("parent", None), ("a", Some("parent")), ("b", Some("parent"))] {
             let account = name(account);
             let parent = parent.map(name);
-            model.accounts.insert(account, Account { tenant: Tenant::OperatingCompany, parent, label: None });
+            model.accounts.insert(
+                account,
+                Account { tenant: Tenant::OperatingCompany, parent, recording_key: None, label: None },
+            );
         }
         model
     }

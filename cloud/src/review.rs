@@ -59,6 +59,8 @@ pub struct Granted {
     pub case: Option<String>,
     /// What may be done.
     pub mode: Mode,
+    /// Whether its tunnels are recorded.
+    pub record: bool,
     /// Seconds for which it holds while the device is cut off from the cloud; zero for not at all.
     pub offline_s: u32,
     /// How it stands at that moment.
@@ -166,6 +168,7 @@ impl Inquiry<'_> {
             needs_case: chain.needs_case,
             case: chain.case.clone(),
             mode: chain.mode.narrower(service.widest()),
+            record: chain.record,
             offline_s: if chain.offline_ok { self.compiler.freshness(self.device).offline_s } else { 0 },
             standing: Standing::of(chain, judgement),
         }

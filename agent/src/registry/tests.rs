@@ -148,7 +148,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         limits: DeviceLimits { tunnels: 10, tunnels_per_user: 10 },
         freshness: FreshnessRule { window_s: 900, offline_s: 86_400 },
         services: vec![service("a"), service("b")],
-        categories: vec![Category { name: "all".parse().unwrap(), services: vec![0, 1] }],
+        categories: vec![Category { name: "all".parse().unwrap(), services: vec![0, 1], record: false }],
         users: [11, 12]
             .map(|n| User {
                 id: user(n),
@@ -166,6 +166,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         prohibitions: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
+        recording_key: None,
     };
     change(&mut snapshot);
     let sealed = Envelope::seal(&snapshot, &[&key(101)]).unwrap();

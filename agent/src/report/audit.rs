@@ -66,6 +66,15 @@ pub(crate) struct AuditLine {
     /// What the gate let through and dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gate: Option<GateCounts>,
+    /// Whether the tunnel may only go on while it is recorded; where a recording has ended, whether it has an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recorded: Option<bool>,
+    /// SHA-256 of the file of a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// Bytes of the file of a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
     /// Who used the local control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<u32>,
@@ -95,7 +104,18 @@ impl From<Row> for AuditLine {
             Event::PolicyRefused { held, code } => {
                 Self { version: Some(held.version), reason: Some(code.word().to_owned()), ..line }
             }
-            Event::Permitted { tunnel, user, service, kind, target, mode, origin, version, peer } => Self {
+            Event::Permitted {
+                tunnel,
+                user,
+                service,
+                kind,
+                target,
+                mode,
+                origin,
+                version,
+                peer,
+                recorded,
+            } => Self {
                 tunnel: Some(tunnel),
                 user: Some(user),
                 service: Some(service.to_string()),
@@ -105,6 +125,7 @@ impl From<Row> for AuditLine {
                 origin: origin.as_ref().map(Origin::to_string),
                 version: Some(version),
                 peer: Some(peer),
+                recorded: recorded.then_some(true),
                 ..line
             },
             Event::Denied { user, service, reason, fault, origin, peer, count } => Self {
@@ -165,6 +186,14 @@ impl From<Row> for AuditLine {
                 to_client: Some(bytes),
                 ..line
             },
+            Event::Recorded { tunnel, bytes, digest, complete } => Self {
+                tunnel: Some(tunnel),
+                bytes: Some(bytes),
+                digest: Some(digest.to_string()),
+                recorded: Some(complete),
+                ..line
+            },
+            Event::RecordingRemoved { tunnel, uid } => Self { tunnel: Some(tunnel), uid, ..line },
         }
     }
 }

@@ -208,6 +208,9 @@ fn chain(grant: &GrantReport) -> String {
     if let Some(mode) = grant.mode.remark() {
         conditions.push_str(&format!(", {mode}"));
     }
+    if grant.record {
+        conditions.push_str(", recorded");
+    }
     if grant.offline_ok {
         conditions.push_str(", also without the cloud");
     }
@@ -354,6 +357,7 @@ mod tests {
             second_factor_s: Some(28_800),
             needs_case: false,
             offline_ok: true,
+            record: false,
             mode: Mode::Full { clipboard: false },
             case: None,
             fails: None,

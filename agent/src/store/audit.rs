@@ -115,6 +115,8 @@ impl AuditDb {
                 | Event::Locked { .. }
                 | Event::Unlocked { .. }
                 | Event::Requests { .. }
+                | Event::Recorded { .. }
+                | Event::RecordingRemoved { .. }
                 | Event::RootTaken { .. }
                 | Event::RootRefused { .. } => {}
             }

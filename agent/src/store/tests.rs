@@ -49,6 +49,7 @@ fn permitted() -> Event {
         origin: None,
         version: 1,
         peer: "192.0.2.2:1".parse().unwrap(),
+        recorded: false,
     }
 }
 

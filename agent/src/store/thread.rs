@@ -433,6 +433,8 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::RootRefused { .. }
         | Event::Enrolled { .. }
         | Event::KeyChanged { .. }
+        | Event::Recorded { .. }
+        | Event::RecordingRemoved { .. }
         | Event::Retired { .. } => None,
     }
 }

@@ -131,6 +131,11 @@ pub(super) async fn recorded(
     permit: Arc<Permit>,
 ) -> Result<(Admitted, Arc<Permit>), Failure> {
     let peer = session.connection.remote_addr();
+    if permit.recording().is_some() {
+        // Without a recording there is no tunnel.
+        tunnel.leave();
+        return Err(Failure::Recording);
+    }
     if let Err(error) = session.context.auditor.record(permitted(&tunnel, &permit, peer)).await {
         // The store says once, loudly, that the trail cannot be written.
         tracing::debug!(%error, tunnel = %tunnel.id, "a tunnel was refused because its row is not durable");
@@ -220,7 +225,8 @@ fn accepted(tunnel: TunnelId, permit: &Permit) -> Answer {
         Rules::Http(rules) => Some(rules.start.clone()),
         Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => None,
     };
-    Answer::Accepted { tunnel, kind: service.kind(), mode: permit.mode(), until: permit.ends(), start }
+    let (kind, mode, until) = (service.kind(), permit.mode(), permit.ends());
+    Answer::Accepted { tunnel, kind, mode, until, start, recorded: permit.recording().is_some() }
 }
 
 fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> Event {
@@ -235,6 +241,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
         origin: permit.origin().cloned(),
         version: permit.floor().version,
         peer,
+        recorded: permit.recording().is_some(),
     }
 }
 

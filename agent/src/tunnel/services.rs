@@ -35,19 +35,21 @@ fn list_now(context: &Context, subject: &Subject) -> Answer {
     for service in &policy.snapshot().services {
         let counts = context.registry.counts(subject.user(), &service.name);
         let wanted = Wanted { service: service.name.as_str(), view_only: false };
-        let (mode, blocked, until) = match context.gate.decide(subject, wanted, counts, Stage::Opening) {
-            Ok(permit) => (Some(permit.mode()), None, Some(permit.ends())),
-            // Stale for this grant alone: others may be meant for work without the cloud.
-            Err(denial) if denial.reason() == Reason::PolicyStale && denial.origin().is_some() => {
-                (None, Some(Reason::PolicyStale), None)
-            }
-            Err(denial) => match view(denial.reason()) {
-                View::Shown => (None, Some(denial.reason()), None),
-                View::Hidden => continue,
-                View::Nothing => return Answer::Denied(denial.reason()),
-            },
-        };
-        entries.push(ServiceEntry { name: service.name.clone(), kind: service.kind(), mode, blocked, until });
+        let (mode, blocked, until, recorded) =
+            match context.gate.decide(subject, wanted, counts, Stage::Opening) {
+                Ok(permit) => (Some(permit.mode()), None, Some(permit.ends()), permit.recording().is_some()),
+                // Stale for this grant alone: others may be meant for work without the cloud.
+                Err(denial) if denial.reason() == Reason::PolicyStale && denial.origin().is_some() => {
+                    (None, Some(Reason::PolicyStale), None, false)
+                }
+                Err(denial) => match view(denial.reason()) {
+                    View::Shown => (None, Some(denial.reason()), None, false),
+                    View::Hidden => continue,
+                    View::Nothing => return Answer::Denied(denial.reason()),
+                },
+            };
+        let (name, kind) = (service.name.clone(), service.kind());
+        entries.push(ServiceEntry { name, kind, mode, blocked, until, recorded });
     }
     Answer::Services(entries)
 }

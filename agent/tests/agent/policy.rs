@@ -173,6 +173,7 @@ impl Policy {
             prohibitions: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
+            recording_key: None,
         };
         Self { snapshot, signer: POLICY_SEED }
     }
@@ -194,7 +195,8 @@ impl Policy {
         {
             policy.service(name, kind, machine);
         }
-        policy.snapshot.categories = vec![Category { name: "all".parse().unwrap(), services: vec![0, 1, 3] }];
+        policy.snapshot.categories =
+            vec![Category { name: "all".parse().unwrap(), services: vec![0, 1, 3], record: false }];
         policy.snapshot.users = vec![User {
             id: USER,
             keys: vec![secret(USER_SEED).public()],
@@ -240,7 +242,11 @@ impl Policy {
 
     /// Refuses the service `web` to [`USER`] in a window, whatever is granted.
     pub(crate) fn prohibit_web(&mut self, from: Option<UnixTime>, until: Option<UnixTime>) {
-        self.snapshot.categories.push(Category { name: "only-web".parse().unwrap(), services: vec![3] });
+        self.snapshot.categories.push(Category {
+            name: "only-web".parse().unwrap(),
+            services: vec![3],
+            record: false,
+        });
         self.snapshot.origins.push(Origin::Entry { entry: "probation".parse().unwrap() });
         self.snapshot.prohibitions =
             vec![Prohibition { user: 0, category: 1, not_before: from, not_after: until, origin: 1 }];

@@ -29,6 +29,9 @@ pub(crate) enum Fault {
     /// A part in hextile or ZRLE that does not follow its form.
     #[error("the machine sent a part of a picture that is malformed")]
     Malformed,
+    /// A request where a picture belongs.
+    #[error("the recording of a screen has requests of a web page in it")]
+    Request,
     /// Something is shown before the screen is known.
     #[error("the recording shows something before it says how large the screen is")]
     NoScreen,

@@ -26,6 +26,7 @@ impl Stage {
             What::Shown(bytes) => self.decoder()?.handle_bytes(&bytes)?,
             What::Format(format) => self.decoder()?.handle_format(format),
             What::Mode(mode) => self.mode = Some(mode),
+            What::Asked { .. } | What::Answered { .. } => return Err(Fault::Request),
         }
         Ok(())
     }

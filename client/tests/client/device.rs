@@ -194,7 +194,8 @@ fn services(subject: &Subject) -> Vec<ServiceEntry> {
     let always = UnixTime::from_secs(4_000_000_000);
     let entry = |name: &str, kind, blocked, until: Option<UnixTime>| {
         let mode = until.map(|_| TOUCH);
-        ServiceEntry { name: name.parse().unwrap(), kind, mode, blocked, until }
+        let recorded = false;
+        ServiceEntry { name: name.parse().unwrap(), kind, mode, blocked, until, recorded }
     };
     let vault = vault_until(subject);
     let blocked = vault.is_none().then_some(Reason::SecondFactorRequired);
@@ -211,11 +212,12 @@ const TOUCH: Mode = Mode::Full { clipboard: false };
 fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
     let mode = if view_only { Mode::ViewOnly } else { TOUCH };
     let start = (service == "hmi").then(|| Text::clean("/start?page=1"));
-    let accepted = |kind, until| Answer::Accepted { tunnel: TunnelId::new([3; 8]), kind, mode, until, start };
+    let (tunnel, recorded) = (TunnelId::new([3; 8]), service == "till");
+    let accepted = |kind, until| Answer::Accepted { tunnel, kind, mode, until, start, recorded };
     match service {
         "hmi" | "other" => accepted(Kind::Http, UnixTime::MAX),
         "live" => accepted(Kind::Websocket, UnixTime::MAX),
-        "panel" | "kiosk" | "booth" => accepted(Kind::Vnc, UnixTime::MAX),
+        "panel" | "kiosk" | "booth" | "till" => accepted(Kind::Vnc, UnixTime::MAX),
         "vault" => match vault_until(subject) {
             Some(until) => accepted(Kind::Vnc, until),
             None => Answer::Denied(Reason::SecondFactorRequired),

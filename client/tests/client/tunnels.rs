@@ -64,6 +64,21 @@ async fn vnc_and_websocket_have_their_own_addresses() {
 }
 
 #[tokio::test]
+async fn who_is_recorded_is_told_so_and_nobody_else() {
+    let world = World::signed_in().await;
+    let mut running = world.start(&["connect", "press-7", "till"]);
+    assert_eq!(running.err().await, "postern: this session is recorded for the company that runs the device");
+    for (service, recorded) in [("till", true), ("panel", false)] {
+        let mut running = world.start(&["connect", "press-7", service, "--json"]);
+        let value: serde_json::Value = serde_json::from_str(&running.out().await).unwrap();
+        assert_eq!(value["recorded"], recorded);
+    }
+    let listed = world.run(&["services", "press-7", "--json"]).await;
+    let value: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(value["services"][0]["recorded"], false);
+}
+
+#[tokio::test]
 async fn who_wishes_to_look_asks_the_device_for_no_more_and_is_told() {
     let world = World::signed_in().await;
     let mut running = world.start(&["connect", "press-7", "panel", "--view-only", "--json"]);

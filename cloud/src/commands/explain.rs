@@ -69,6 +69,7 @@ fn json(answer: &Answer) -> Value {
             "needs_case": chain.needs_case,
             "offline_ok": chain.offline_ok,
             "mode": chain.mode,
+            "record": chain.record,
             "case": chain.case,
             "fails": chain.fails.map(Reason::word),
         })
@@ -185,6 +186,7 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
         case: chain.case.as_deref(),
         offline_s: if chain.offline_ok { answer.freshness.offline_s } else { 0 },
         mode: chain.mode,
+        record: chain.record,
     };
     let conditions = conditions.words().unwrap_or_else(|| "always".to_owned());
     let verdict = chain.fails.map_or_else(|| "holds".to_owned(), |reason| format!("does not hold: {reason}"));

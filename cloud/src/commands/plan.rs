@@ -176,6 +176,7 @@ fn conditions(access: &Access) -> Option<String> {
         case: access.case.as_ref().map(Name::as_str),
         offline_s: access.offline_s,
         mode: access.mode,
+        record: access.record,
     };
     conditions.words()
 }

@@ -119,6 +119,7 @@ fn cells(granted: &Granted) -> [String; 6] {
         second_factor_s: granted.second_factor_s,
         needs_case: granted.needs_case,
         mode: granted.mode,
+        record: granted.record,
         case: granted.case.as_deref(),
         offline_s: granted.offline_s,
     };

@@ -20,12 +20,15 @@ pub(super) struct Conditions<'a> {
     pub(super) offline_s: u32,
     /// What may be done.
     pub(super) mode: Mode,
+    /// Whether it is recorded.
+    pub(super) record: bool,
 }
 
 impl Conditions<'_> {
     /// Each condition in words; none for a grant without any.
     pub(super) fn words(&self) -> Option<String> {
         let mut words: Vec<String> = self.mode.remark().map(str::to_owned).into_iter().collect();
+        words.extend(self.record.then(|| "recorded".to_owned()));
         words.extend(window(self.not_before, self.not_after));
         words.extend(
             self.second_factor_s.map(|age| format!("with a second factor not older than {}", span(age))),
@@ -124,13 +127,20 @@ mod tests {
             case: None,
             offline_s: 604_800,
             mode: Mode::ViewOnly,
+            record: true,
         };
         assert_eq!(
             conditions.words().unwrap(),
-            "to look only, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
+            "to look only, recorded, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
              days without the cloud"
         );
-        conditions = Conditions { not_after: None, second_factor_s: None, needs_case: false, ..conditions };
+        conditions = Conditions {
+            not_after: None,
+            second_factor_s: None,
+            needs_case: false,
+            record: false,
+            ..conditions
+        };
         conditions.offline_s = 0;
         assert_eq!(conditions.words().as_deref(), Some("to look only"));
         conditions.mode = Mode::Full { clipboard: false };

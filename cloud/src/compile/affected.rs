@@ -91,7 +91,11 @@ fn located<'a>(edit: &Edit<'_, 'a>, sides: [Side<'_, 'a>; 2], devices: &mut Hash
     let models =
         edit.changes(EntityKind::MachineModel, |model| &model.machine_models, |model| &model.services);
     let models: HashSet<&Name> = models.into_iter().map(|change| change.name).collect();
-    let accounts = edit.changes(EntityKind::Account, |model| &model.accounts, |account| &account.parent);
+    let accounts = edit.changes(
+        EntityKind::Account,
+        |model| &model.accounts,
+        |account| (&account.parent, account.recording_key),
+    );
     let cases = edit.changes(EntityKind::Case, |model| &model.cases, in_force);
     for (model, places) in sides {
         if !models.is_empty() {
@@ -179,7 +183,7 @@ impl<'a> Touched<'a> {
             categories: names(edit.changes(
                 EntityKind::Category,
                 |model| &model.categories,
-                |one| (&one.kinds, &one.services, &one.pages, one.mode),
+                |one| (&one.kinds, &one.services, &one.pages, one.mode, one.record),
             )),
             assignments: names(edit.changes(
                 EntityKind::Assignment,

@@ -8,9 +8,11 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Origin, Prohibition, Secret, Service, Snapshot, User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot,
+    User,
 };
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::SealingKey;
 use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::codec::{self, CodecFault};
 
@@ -36,6 +38,7 @@ pub struct Content {
     prohibitions: Vec<Prohibition>,
     cases: Vec<Case>,
     secrets: Vec<Secret>,
+    recording_key: Option<SealingKey>,
 }
 
 /// Whom a snapshot is for, and which locks it lifts there.
@@ -81,6 +84,36 @@ pub enum CompileError {
         /// Entries allowed.
         limit: usize,
     },
+    /// A category is recorded, and nobody could open the recording.
+    #[error(
+        "category `{category}` is recorded on device `{device}`, whose account has no `recording-key`; make one with `postern replay keygen`"
+    )]
+    NoRecordingKey {
+        /// The device.
+        device: Name,
+        /// The category.
+        category: Name,
+    },
+    /// A category is recorded that contains what cannot be.
+    #[error(
+        "category `{category}` is recorded and contains `{service}` on device `{device}`; screens and web pages can be recorded, so put the others into a category of their own"
+    )]
+    Unrecordable {
+        /// The device.
+        device: Name,
+        /// The category.
+        category: Name,
+        /// The service, by its name on the device.
+        service: Name,
+    },
+}
+
+/// Whether a device can keep a tunnel of this kind as something that can be looked at later.
+const fn is_recordable(kind: Kind) -> bool {
+    match kind {
+        Kind::Vnc | Kind::Http => true,
+        Kind::Vpn | Kind::Websocket => false,
+    }
 }
 
 impl Content {
@@ -116,6 +149,7 @@ impl Content {
             prohibitions: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
+            recording_key: None,
         }
     }
 
@@ -128,6 +162,7 @@ impl Content {
     ) -> Result<Self, CompileError> {
         let content = Assembly::new(standing).content(body, cases);
         content.check_counts(device)?;
+        content.check_recordings(device)?;
         Ok(content)
     }
 
@@ -147,6 +182,27 @@ impl Content {
             }
             None => Ok(()),
         }
+    }
+
+    /// Without a recording there is no tunnel: what can never be recorded is no access at all, and said before anybody is
+    /// refused because of it.
+    fn check_recordings(&self, device: &Name) -> Result<(), CompileError> {
+        for category in self.categories.iter().filter(|category| category.record) {
+            let device = || device.clone();
+            if self.recording_key.is_none() {
+                return Err(CompileError::NoRecordingKey {
+                    device: device(),
+                    category: category.name.clone(),
+                });
+            }
+            let mut services =
+                category.services.iter().filter_map(|at| self.services.get(usize::try_from(*at).ok()?));
+            if let Some(service) = services.find(|service| !is_recordable(service.kind())) {
+                let (category, service) = (category.name.clone(), service.name.clone());
+                return Err(CompileError::Unrecordable { device: device(), category, service });
+            }
+        }
+        Ok(())
     }
 
     /// The same with the secrets that are sealed to the device, ascending by name. One without an account carries none.
@@ -193,6 +249,7 @@ impl Content {
             prohibitions: self.prohibitions,
             cases: self.cases,
             secrets: self.secrets,
+            recording_key: self.recording_key,
         }
     }
 }
@@ -239,6 +296,8 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             self.grants.iter().filter_map(|(rule, user)| self.grant(rule, user)).collect();
         let bans = self.bans.iter().filter_map(|(rule, user)| self.prohibition(rule, user));
         let prohibitions: BTreeSet<Prohibition> = bans.collect();
+        let is_recorded = categories.iter().any(|category| category.record);
+        let recording_key = self.standing.recording_key().filter(|_| is_recorded);
         let users = self.users.iter().map(|(id, user)| User {
             id: *id,
             keys: user.keys.iter().take(limits::USER_KEYS).copied().collect(),
@@ -258,6 +317,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             prohibitions: prohibitions.into_iter().collect(),
             cases: self.cases(cases),
             secrets: Vec::new(),
+            recording_key,
         }
     }
 
@@ -299,7 +359,9 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             .into_iter()
             .zip(named.iter().zip(names))
             .filter_map(|(at, (selected, name))| {
-                Some((at, Category { name: name?, services: self.positions(selected) }))
+                let record =
+                    self.standing.records(at) && self.grants.iter().any(|(rule, _)| rule.selected == at);
+                Some((at, Category { name: name?, services: self.positions(selected), record }))
             })
             .collect();
         categories.sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
@@ -386,7 +448,7 @@ mod tests {
         let device: Name = "d1".parse().unwrap();
         let label = || "x".parse().unwrap();
         let (not_before, not_after) = (None, None);
-        let category = Category { name: device.clone(), services: Vec::new() };
+        let category = Category { name: device.clone(), services: Vec::new(), record: false };
         let row = Prohibition { user: 0, category: 0, not_before, not_after, origin: 0 };
         let grant = Grant {
             user: 0,

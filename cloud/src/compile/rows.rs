@@ -50,6 +50,8 @@ pub struct Row {
     pub offline: bool,
     /// What may be done, before the service narrows it.
     pub mode: Mode,
+    /// Whether it is recorded.
+    pub record: bool,
 }
 
 /// What one user is denied on one device, whatever rows grant it.
@@ -265,6 +267,7 @@ impl Standing<'_, '_> {
                 needs_case: rule.source.needs_case,
                 offline: rule.source.offline,
                 mode: self.mode(rule.selected),
+                record: self.records(rule.selected),
             })
         };
         self.grants().iter().filter_map(row).collect()

@@ -210,6 +210,14 @@ impl<'a> Pick<'a> {
         }
     }
 
+    /// Whether what it permits is recorded.
+    pub(super) fn records(self, model: &Model) -> bool {
+        match self {
+            Self::Category(name) => model.categories.get(name).is_some_and(|category| category.record),
+            Self::Service { .. } => false,
+        }
+    }
+
     pub(super) fn selection(self) -> Selection {
         match self {
             Self::Category(name) => Selection::Category(name.clone()),

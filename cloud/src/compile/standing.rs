@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::Mode;
+use postern_protocol::trust::sealed::SealingKey;
 
 use super::places::Places;
 use super::reach::Reach;
@@ -160,6 +161,16 @@ impl<'s, 'a> Standing<'s, 'a> {
     /// What may be done in a selection.
     pub(super) fn mode(&self, selected: usize) -> Mode {
         self.selections.get(selected).map_or(Mode::ViewOnly, |selected| selected.pick.mode(self.model))
+    }
+
+    /// Whether what a selection permits is recorded.
+    pub(super) fn records(&self, selected: usize) -> bool {
+        self.selections.get(selected).is_some_and(|selected| selected.pick.records(self.model))
+    }
+
+    /// The recording key of the device's account, or of the nearest above it that has one.
+    pub(super) fn recording_key(&self) -> Option<SealingKey> {
+        self.lineage.iter().find_map(|account| self.model.accounts.get(*account)?.recording_key)
     }
 
     /// The position of what is picked within a reach; none when that is nothing.

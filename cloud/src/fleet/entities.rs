@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::{DeviceLimits, Kind, Mode};
+use postern_protocol::trust::sealed::SealingKey;
 
 use super::Broken;
 use super::complaint::Fault;
@@ -72,8 +73,21 @@ fn keep<T>(table: &mut BTreeMap<Name, T>, name: &Name, entity: Option<T>) {
 fn account(reader: &mut Reader<'_>, s: &mut Section) -> Option<Account> {
     let tenant = reader.word(s, "tenant", &Tenant::ALL, Tenant::word);
     let parent = reader.optional_name(s, "parent");
+    let recording_key = recording_key(reader, s);
     let label = reader.label(s, "label");
-    Some(Account { tenant: tenant?, parent, label })
+    Some(Account { tenant: tenant?, parent, recording_key, label })
+}
+
+fn recording_key(reader: &mut Reader<'_>, s: &mut Section) -> Option<SealingKey> {
+    const EXPECTED: &str = "the 64 hexadecimal digits that `postern replay keygen` printed";
+    let node = s.take("recording-key")?;
+    let path = s.key("recording-key");
+    let (at, text) = reader.text(&path, node, EXPECTED)?;
+    let key = text.parse().ok();
+    if key.is_none() {
+        reader.bad_value(at, &path, &text, EXPECTED);
+    }
+    key
 }
 
 fn user(reader: &mut Reader<'_>, s: &mut Section) -> Option<User> {
@@ -158,8 +172,9 @@ fn category(reader: &mut Reader<'_>, s: &mut Section) -> Option<Category> {
     let services = reader.names(s, "services");
     let pages = reader.names(s, "pages");
     let mode = mode(reader, s);
+    let record = reader.flag(s, "record");
     let label = reader.label(s, "label");
-    Some(Category { kinds, services, pages, mode, label })
+    Some(Category { kinds, services, pages, mode, record, label })
 }
 
 fn mode(reader: &mut Reader<'_>, s: &mut Section) -> Mode {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
+use postern_protocol::trust::sealed::SealingKey;
 
 /// A company. Accounts nest; nothing of a parent or sibling can be reached from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,10 @@ pub struct Account {
     pub tenant: Tenant,
     /// The account that it is nested in.
     pub parent: Option<Name>,
+    /// The key to which tunnels on its devices are recorded, where a category demands that; the private half is with the
+    /// company and on no device. Accounts nested in it that have none of their own use it too.
+    #[serde(default)]
+    pub recording_key: Option<SealingKey>,
     /// What people call it.
     pub label: Option<Label>,
 }

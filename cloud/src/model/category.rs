@@ -23,6 +23,9 @@ pub struct Category {
     /// What may be done in what it selects.
     #[serde(default = "full")]
     pub mode: Mode,
+    /// Whether tunnels that it permits are recorded.
+    #[serde(default)]
+    pub record: bool,
     /// What people call it.
     pub label: Option<Label>,
 }
@@ -49,6 +52,6 @@ const fn full() -> Mode {
 impl Default for Category {
     fn default() -> Self {
         let (kinds, services, pages) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { kinds, services, pages, mode: Self::MODE, label: None }
+        Self { kinds, services, pages, mode: Self::MODE, record: false, label: None }
     }
 }

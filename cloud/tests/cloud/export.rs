@@ -15,6 +15,7 @@ use postern_protocol::policy::{
     Target, Upstream, VncRules, WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
 use postern_protocol::wire::text::Text;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,6 +26,10 @@ fn read(text: &str) -> Model {
         Ok(model) => model,
         Err(complaints) => panic!("{}\n{text}", complaints[0].line("f")),
     }
+}
+
+fn recording_key() -> SealingKey {
+    SealingSecret::for_recordings(&[7; 32].into()).unwrap().public()
 }
 
 fn name(text: &str) -> Name {
@@ -295,9 +300,9 @@ prop_compose! {
         let d = &mut draws;
         let account = name(ACME);
         let label = labels_of(&people);
-        let root = Account { tenant: Tenant::OperatingCompany, parent: None, label: label.clone() };
+        let root = Account { tenant: Tenant::OperatingCompany, parent: None, recording_key: Some(recording_key()), label: label.clone() };
         model.accounts.insert(account.clone(), root);
-        let inner = Account { tenant: Tenant::OperatingCompany, parent: Some(account.clone()), label };
+        let inner = Account { tenant: Tenant::OperatingCompany, parent: Some(account.clone()), recording_key: None, label };
         model.accounts.insert(name("acme.inner"), inner);
         model.users = people.iter().map(|(name, label)| (name.clone(), User { account: account.clone(), label: label.clone() })).collect();
         model.machine_models = machine_models.into_iter().map(|(name, (label, services))| (name, MachineModel { account: account.clone(), label, services })).collect();
@@ -310,7 +315,7 @@ prop_compose! {
         categories.into_iter().for_each(|(name, (label, kinds, words))| {
             let (kinds, pages) = (kinds.into_iter().collect(), if d.flag() { words.clone() } else { BTreeSet::new() });
             let mode = d.of(&[Category::MODE, Mode::ViewOnly, Mode::WIDEST]);
-            model.categories.insert(name, Category { kinds, services: words, pages, mode, label });
+            model.categories.insert(name, Category { kinds, services: words, pages, mode, record: d.flag(), label });
         });
         let known = Known::of(&model);
         machines.into_iter().for_each(|(name, (label, services))| {

@@ -296,6 +296,72 @@ fn a_snapshot_carries_mode_and_rules_of_what_somebody_may_use() {
     assert!(snapshot.services[1].view_only, "a page is looked at as its service is");
 }
 
+/// [`WEB`], with a recorded category and a recording key of this account.
+fn recorded() -> String {
+    let web = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nrecord = true");
+    web.replacen("\n", &format!("\nrecording-key = \"{}\"\n", "5e".repeat(32)), 1)
+}
+
+#[test]
+fn what_a_recorded_category_permits_obliges_the_device_with_the_key_of_the_nearest_account() {
+    let index = Gate::of_file(&recorded()).index("d");
+    let key = "5e".repeat(32).parse().unwrap();
+    assert_eq!((index.snapshot().recording_key, index.snapshot().categories[0].record), (Some(key), true));
+    let nested = recorded().replace(
+        "[user.otto]",
+        "[account.plant]\ntenant = \"operating_company\"\nparent = \"acme\"\n[user.otto]",
+    );
+    let nested = nested.replace("[device.d]\naccount = \"acme\"", "[device.d]\naccount = \"plant\"");
+    assert_eq!(Gate::of_file(&nested).index("d").snapshot().recording_key, Some(key));
+    // Who records nothing is told of no key.
+    let without = Gate::of_file(&recorded().replace("record = true\n", "")).index("d");
+    assert_eq!((without.snapshot().recording_key, without.snapshot().categories[0].record), (None, false));
+}
+
+#[test]
+fn a_recording_that_nobody_could_open_or_the_device_cannot_make_is_refused() {
+    let refused = |text: &str| {
+        let gate = Gate::of_file(text);
+        let compiler = postern_cloud::compile::Compiler::new(&gate.model, &gate.roster);
+        compiler.compile(&"d".parse().unwrap()).unwrap_err().to_string()
+    };
+    let keyless = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nrecord = true");
+    assert_eq!(
+        refused(&keyless),
+        "category `c` is recorded on device `d`, whose account has no `recording-key`; make one with `postern replay keygen`"
+    );
+    for kind in ["vpn", "websocket"] {
+        let other = recorded().replace("kind = \"http\"", &format!("kind = \"{kind}\""));
+        let other = other.replace("[device.d.service.web.page.info]\npath = \"/info\"\n", "");
+        assert_eq!(
+            refused(&other),
+            "category `c` is recorded and contains `web` on device `d`; screens and web pages can be recorded, so put the \
+             others into a category of their own"
+        );
+    }
+    let said = fleet::read(&recorded().replace(&"5e".repeat(32), &"00".repeat(32)), &[]).unwrap_err();
+    assert_eq!(
+        said[0].to_string(),
+        format!(
+            "`account.acme.recording-key`: found `{}`, expected the 64 hexadecimal digits that `postern replay keygen` printed",
+            "00".repeat(32)
+        )
+    );
+}
+
+#[test]
+fn recording_no_more_is_a_gain_and_recording_from_now_on_a_loss() {
+    let differ = |from: &str, to: &str| {
+        let read = |text: &str| fleet::read(text, &[]).unwrap();
+        let diff = Diff::between(&read(from), &read(to));
+        let records = |all: &[Access]| all.iter().map(|access| access.record).collect::<Vec<_>>();
+        (records(&diff.gained), records(&diff.lost))
+    };
+    let without = recorded().replace("record = true\n", "");
+    assert_eq!(differ(&recorded(), &without), (vec![false, false], vec![]));
+    assert_eq!(differ(&without, &recorded()), (vec![], vec![false, false]));
+}
+
 /// How many accesses a change gives and takes.
 fn told(from: &str, to: &str) -> (usize, usize) {
     let (old, new) = (fleet::read(from, &[]).unwrap(), fleet::read(to, &[]).unwrap());

@@ -56,8 +56,9 @@ pub(crate) struct Open {
 /// Yes or no, and every rule on which that may rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// What may be done, until when, and the origins of the allowances that let do most and of these hold longest.
-    Permitted { mode: Mode, until: UnixTime, because: BTreeSet<Origin> },
+    /// What may be done, until when, whether it is recorded, and the origins of the allowances that let do most and of these
+    /// hold longest and of these are recorded, if any is.
+    Permitted { mode: Mode, until: UnixTime, recorded: bool, because: BTreeSet<Origin> },
     /// Why not, and the origins of what came furthest or forbids; empty when no rule is in play.
     Denied { reason: Reason, because: BTreeSet<Origin> },
 }
@@ -85,6 +86,8 @@ pub(crate) struct Allowance {
     pub(crate) offline: bool,
     /// What the category lets do; a service that is named by itself is fully there, without the clipboard.
     pub(crate) mode: Mode,
+    /// Whether the category has it recorded; a service that is named by itself has not.
+    pub(crate) record: bool,
     pub(crate) origin: Origin,
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     for begins in vetoes.iter().filter_map(|veto| veto.from).filter(|from| now < *from) {
         until = until.min(begins);
     }
-    let ((mode, longest), because) = match best(model, question, place, &allowances) {
+    let ((mode, longest, recorded), because) = match best(model, question, place, (&allowances, until)) {
         Ok(best) => best,
         Err((reason, because)) => return Verdict::Denied { reason, because },
     };
@@ -150,7 +153,7 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     if !room || !seated {
         return Verdict::Denied { reason: Reason::Concurrency, because };
     }
-    Verdict::Permitted { mode, until: until.min(longest), because }
+    Verdict::Permitted { mode, until: longest, recorded, because }
 }
 
 /// Whether a device knows a veto of a service that the user is allowed by nothing: because it beats something else
@@ -167,15 +170,16 @@ fn is_told_of(model: &Model, roster: &Roster, question: &Question, place: &Place
     is_used && beats_another
 }
 
-/// What may be done, and until when; in this order one is better than another.
-type Best = (Mode, UnixTime);
+/// What may be done, until when, and whether it is recorded; in this order one goes before another.
+type Best = (Mode, UnixTime, bool);
 
 /// The allowances that let do most, and of these those that hold longest; or the reason of those that came furthest.
 fn best(
     model: &Model,
     question: &Question,
     place: &Place<'_>,
-    allowances: &[Allowance],
+    // What goes beyond the end of everything is no longer than that.
+    (allowances, most): (&[Allowance], UnixTime),
 ) -> Result<(Best, BTreeSet<Origin>), (Reason, BTreeSet<Origin>)> {
     let mut held: Option<(Best, BTreeSet<Origin>)> = None;
     // Whatever is allowed comes further than nothing.
@@ -183,7 +187,9 @@ fn best(
     for allowance in allowances {
         let looks = question.view_only || place.service.view_only;
         let mode = if looks { Mode::ViewOnly } else { allowance.mode };
-        match holds_until(model, question, place, allowance).map(|until| (mode, until)) {
+        match holds_until(model, question, place, allowance)
+            .map(|until| (mode, until.min(most), allowance.record))
+        {
             Ok(good) => match &mut held {
                 Some((best, because)) if *best == good => {
                     because.insert(allowance.origin.clone());
@@ -365,6 +371,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 needs_case: role.needs_case || assignment.needs_case,
                 offline: is_marked(model, &assignment.role, assignment.offline),
                 mode: model.categories[category].mode,
+                record: model.categories[category].record,
                 origin: Origin::Assignment {
                     assignment: label(name),
                     role: label(&assignment.role),
@@ -388,6 +395,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 needs_case: role.needs_case,
                 offline: is_marked(model, &membership.role, membership.offline),
                 mode: model.categories[category].mode,
+                record: model.categories[category].record,
                 origin: Origin::Membership { group: label(name), role: label(&membership.role) },
             });
         }
@@ -408,6 +416,10 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 mode: match &entry.selection {
                     Selection::Category(category) => model.categories[category].mode,
                     Selection::Service(_) => Mode::Full { clipboard: false },
+                },
+                record: match &entry.selection {
+                    Selection::Category(category) => model.categories[category].record,
+                    Selection::Service(_) => false,
                 },
                 origin: Origin::Entry { entry: label(name) },
             });

@@ -50,7 +50,10 @@ from = 2027-01-01T00:00:00Z
 fn the_evaluator_lets_in_who_is_allowed_and_says_until_when() {
     let verdict = asked("ada-0", "press.hmi", HOUR);
     let because = allowed_by("service");
-    assert_eq!(verdict, Verdict::Permitted { mode: TOUCH, until: at(HOUR + 8 * 3600), because });
+    assert_eq!(
+        verdict,
+        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 8 * 3600), recorded: false, because }
+    );
 }
 
 #[test]
@@ -70,7 +73,12 @@ fn the_evaluator_lets_a_denying_entry_beat_every_allowance() {
     let verdict = ask(&format!("{FLEET}{other}"), "ada-0", "press.hmi", HOUR);
     assert_eq!(
         verdict,
-        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 8 * 3600), because: allowed_by("service") }
+        Verdict::Permitted {
+            mode: TOUCH,
+            until: at(HOUR + 8 * 3600),
+            recorded: false,
+            because: allowed_by("service")
+        }
     );
 }
 
@@ -83,14 +91,17 @@ fn the_evaluator_lets_in_without_the_cloud_who_is_marked_until_the_budget_is_use
     let because = allowed_by("service");
     assert_eq!(
         asked(&marked, stale(HOUR + 9)),
-        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 9), because }
+        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 9), recorded: false, because }
     );
     assert_eq!(reason(asked(&marked, stale(HOUR))), Reason::PolicyStale);
     assert_eq!(reason(asked(&narrowed, stale(HOUR + 9))), Reason::PolicyStale);
     assert_eq!(reason(asked(FLEET, stale(HOUR + 9))), Reason::PolicyStale);
     let fresh = Freshness { fresh_until: at(HOUR + 1), offline_until: at(HOUR + 9) };
     let because = allowed_by("service");
-    assert_eq!(asked(FLEET, fresh), Verdict::Permitted { mode: TOUCH, until: at(HOUR + 1), because });
+    assert_eq!(
+        asked(FLEET, fresh),
+        Verdict::Permitted { mode: TOUCH, until: at(HOUR + 1), recorded: false, because }
+    );
 }
 
 #[test]

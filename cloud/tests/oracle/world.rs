@@ -22,6 +22,7 @@ use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::snapshot::rules::Methods;
 use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Mode, Rules, Target, VncRules};
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
 
 use crate::dice::Dice;
 use crate::keyring;
@@ -73,7 +74,9 @@ fn companies(model: &mut Model, dice: &mut Dice) {
             _ => Tenant::OperatingCompany,
         };
         let parent = parent.map(|parent| name("company", parent));
-        model.accounts.insert(name("company", number), Account { tenant, parent, label: hidden() });
+        let recording_key = parent.is_none().then(recording_key);
+        let account = Account { tenant, parent, recording_key, label: hidden() };
+        model.accounts.insert(name("company", number), account);
     }
 }
 
@@ -247,6 +250,13 @@ fn ip(block: usize) -> std::net::IpAddr {
     [192, 168, 7, u8::try_from(block).unwrap() + 1].into()
 }
 
+/// The key of every recording.
+pub(crate) fn recording_key() -> SealingKey {
+    static KEY: LazyLock<SealingKey> =
+        LazyLock::new(|| SealingSecret::for_recordings(&[0x5e; 32].into()).unwrap().public());
+    *KEY
+}
+
 /// A second of the grid.
 pub(crate) fn grid(tens: u64) -> UnixTime {
     UnixTime::from_secs(SERVICE_MANAGER_ENDS.as_secs() - 50 + tens * 10)
@@ -295,11 +305,15 @@ fn machines_within(model: &Model, account: &Name) -> Vec<Name> {
 /// A category of everything that may be selected; a role of one tenant.
 fn category(dice: &mut Dice) -> Category {
     let locals: Vec<Name> = SERVICES.iter().map(|local| parsed(local)).collect();
+    // Of all kinds two are recorded, and what a service of a name speaks differs from machine to machine.
+    let record = dice.percent(30);
+    let recordable = [Kind::Vnc, Kind::Http];
     Category {
-        kinds: dice.some(&Kind::ALL, 45),
-        services: dice.some(&locals, 20),
+        kinds: if record { dice.some(&recordable, 60) } else { dice.some(&Kind::ALL, 45) },
+        services: if record { BTreeSet::new() } else { dice.some(&locals, 20) },
         pages: dice.some(&[parsed("panel")], 20),
         mode: *dice.pick(&[Mode::ViewOnly, Category::MODE, Category::MODE, Mode::WIDEST]).unwrap(),
+        record,
         label: hidden(),
     }
 }

@@ -9,7 +9,7 @@ use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
 use crate::policy::{Kind, Mode, Origin, Reason, Target};
 use crate::time::UnixTime;
-use crate::trust::PublicKey;
+use crate::trust::{Digest, PublicKey};
 use crate::wire::control::{AlarmKind, Held, NackCode, RootCode};
 use crate::wire::registry::{CloseCode, Failure};
 use crate::wire::text::Text;
@@ -72,6 +72,8 @@ pub enum Event {
         version: u64,
         /// Where the caller came from.
         peer: SocketAddr,
+        /// Whether it may only go on while it is recorded.
+        recorded: bool,
     },
     /// A request was denied.
     Denied {
@@ -194,6 +196,24 @@ pub enum Event {
         /// Bytes of the bodies of their answers.
         bytes: u64,
     },
+    /// The recording of a tunnel ended. The row binds the file to the trail: nothing in the file says who wrote it.
+    Recorded {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Bytes of the file.
+        bytes: u64,
+        /// SHA-256 of the file.
+        digest: Digest,
+        /// Whether it has an end; one that could not be written further has none.
+        complete: bool,
+    },
+    /// A recording was removed from the device.
+    RecordingRemoved {
+        /// The tunnel that it is of.
+        tunnel: TunnelId,
+        /// Who asked for it, by their user id on this system; none where it was old and its room was needed.
+        uid: Option<u32>,
+    },
 }
 
 /// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.
@@ -254,6 +274,8 @@ impl Event {
             Self::RootTaken { .. } => "root_taken",
             Self::RootRefused { .. } => "root_refused",
             Self::Requests { .. } => "requests",
+            Self::Recorded { .. } => "recorded",
+            Self::RecordingRemoved { .. } => "recording_removed",
         }
     }
 
@@ -278,6 +300,8 @@ impl Event {
             | Self::RootTaken { .. }
             | Self::RootRefused { .. }
             | Self::Requests { .. }
+            | Self::Recorded { .. }
+            | Self::RecordingRemoved { .. }
             | Self::Retired { .. } => None,
         }
     }

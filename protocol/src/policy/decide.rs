@@ -28,6 +28,7 @@ use super::verify::Floor;
 use crate::id::UserId;
 use crate::name::Name;
 use crate::time::UnixTime;
+use crate::trust::sealed::SealingKey;
 use crate::trust::{PublicKey, Subject};
 
 /// What is true on the device at the moment of the decision.
@@ -111,6 +112,14 @@ impl Permit {
     #[must_use]
     pub fn category(&self) -> Option<&Category> {
         self.index.category(self.index.grant(self.grant)?.category)
+    }
+
+    /// The key to which the tunnel must be recorded, if its category demands that: an obligation of the grant that was used.
+    /// Whoever moves bytes fulfils it first, or moves none.
+    #[must_use]
+    pub fn recording(&self) -> Option<SealingKey> {
+        // The form of a snapshot has a key wherever a category demands a recording.
+        self.category().filter(|category| category.record).and(self.index.snapshot().recording_key)
     }
 
     /// Where the grant that was used comes from.
@@ -291,13 +300,12 @@ pub(super) fn judge<'a>(
     };
     let asked = index.service(service).ok_or(Reason::NoGrant)?;
     let widest = if ask.view_only { Mode::ViewOnly } else { asked.widest() };
-    let Chosen { grant, mode, lasting } = choose(index, facts, caller, (service, widest), circumstances)?;
-    let Lasting { until, ends } = lasting;
+    let bound = snapshot.expires.min(prohibited_from).min(facts.pass_expires);
+    let wanted = Wanted { service, widest, bound: bound.min(freshness.offline_until) };
+    let Chosen { grant, mode, until, ends, .. } = choose(index, facts, caller, wanted, circumstances)?;
     if index.is_site_locked() {
         return Err(No { reason: Reason::SiteLocked, rule: Some(Rule::Grant(grant)) });
     }
-    let bound = snapshot.expires.min(prohibited_from).min(facts.pass_expires);
-    let until = until.min(freshness.offline_until).min(bound);
     // Without a word of the cloud the end of the budget is an end; with one, its edge moves on.
     let ends = if freshness.fresh_until <= now { until } else { ends.min(bound) };
     let room = circumstances.open_on_service < u32::from(asked.tunnels)
@@ -339,25 +347,48 @@ fn has_seat(service: &Service, mode: Mode, writers: u32) -> bool {
     }
 }
 
+/// What a grant is looked for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    service: u32,
+    /// The most that may be done there.
+    widest: Mode,
+    /// What ends every permit, however long its grant holds.
+    bound: UnixTime,
+}
+
 /// The grant that is used.
 #[derive(Clone, Copy, Debug)]
 struct Chosen {
     grant: u32,
     mode: Mode,
-    lasting: Lasting,
+    recorded: bool,
+    /// Until when it is, whatever ends it first.
+    until: UnixTime,
+    /// The first second in which the grant itself is over.
+    ends: UnixTime,
 }
 
-/// Of the grants that contain the service: the widest, and of these the one that holds longest, or the reason of the one
-/// that came furthest.
+impl Chosen {
+    /// The greater one is used. Of two that are alike it is the one with the obligation, so that whoever marks a category is
+    /// not surprised by another grant of the same.
+    const fn rank(&self) -> (Mode, UnixTime, bool) {
+        (self.mode, self.until, self.recorded)
+    }
+}
+
+/// Of the grants that contain the service: the widest, of these the one that holds longest, and of these one that demands a
+/// recording; or the reason of the one that came furthest.
 #[inline(always)] // has one caller; a call of its own costs a tenth of a decision
 fn choose(
     index: &Index,
     facts: &Facts<'_>,
     caller: &Caller,
-    (service, widest): (u32, Mode),
+    Wanted { service, widest, bound }: Wanted,
     circumstances: &Circumstances,
 ) -> Result<Chosen, No> {
     let Circumstances { now, freshness, .. } = *circumstances;
+    let records = index.snapshot().recording_key.is_some();
     let mut best: Option<Chosen> = None;
     let mut nearest = No::from(Reason::NoGrant);
     // Looked up once, by the first grant that demands it: there may be many grants and many cases.
@@ -367,12 +398,15 @@ fn choose(
         match holds(grant, facts, case_end, freshness, now) {
             Ok(lasting) => {
                 let mode = grant.mode.narrower(widest);
-                let found = Chosen { grant: ix, mode, lasting };
+                // Few devices record: for the others this costs one comparison.
+                let recorded = records && index.category(grant.category).is_some_and(|one| one.record);
+                let until = lasting.until.min(bound);
+                let found = Chosen { grant: ix, mode, recorded, until, ends: lasting.ends };
                 // Nothing is wider or holds longer, and of those that are alike the first is used.
-                if mode == widest && freshness.offline_until <= lasting.until {
+                if mode == widest && until == bound && recorded == records {
                     return Ok(found);
                 }
-                if best.is_none_or(|best| (best.mode, best.lasting.until) < (mode, lasting.until)) {
+                if best.is_none_or(|best| best.rank() < found.rank()) {
                     best = Some(found);
                 }
             }

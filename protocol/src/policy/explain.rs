@@ -67,6 +67,8 @@ pub struct Chain {
     pub offline_ok: bool,
     /// What may be done, before the service narrows it.
     pub mode: Mode,
+    /// Whether its tunnels are recorded.
+    pub record: bool,
     /// The active case that it rests on, if it demands one and there is one.
     pub case: Option<String>,
     /// Its first failing condition; none when it holds.
@@ -165,16 +167,18 @@ struct Verdict {
 }
 
 fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) -> Option<Chain> {
+    let category = index.category(grant.category)?;
     Some(Chain {
         used: verdict.used,
         origin: index.origin(grant.origin)?.clone(),
-        category: index.category(grant.category)?.name.to_string(),
+        category: category.name.to_string(),
         not_before: grant.not_before,
         not_after: grant.not_after,
         second_factor_s: grant.second_factor_s,
         needs_case: grant.needs_case,
         offline_ok: grant.offline_ok,
         mode: grant.mode,
+        record: category.record,
         case: case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
         fails: verdict.fails,
     })

@@ -18,6 +18,7 @@ use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
 use crate::time::UnixTime;
+use crate::trust::sealed::SealingKey;
 use crate::trust::{Domain, PublicKey, Signed};
 
 pub use self::form::FormFault;
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub cases: Vec<Case>,
     /// Secrets that this device alone can open, ascending by name; at most [`limits::SECRETS`].
     pub secrets: Vec<Secret>,
+    /// The key to which tunnels are recorded, of a device that has a category which demands it.
+    pub recording_key: Option<SealingKey>,
 }
 
 impl Signed for Snapshot {
@@ -149,6 +152,8 @@ pub struct Category {
     pub name: Name,
     /// Positions in [`Snapshot::services`], ascending, not empty.
     pub services: Vec<u32>,
+    /// Whether tunnels that it permits are recorded. Without a recording there is no tunnel.
+    pub record: bool,
 }
 
 /// One person, opaque: no name, no address.

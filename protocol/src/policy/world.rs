@@ -66,8 +66,11 @@ pub(super) fn snapshot() -> Snapshot {
         view_only: false,
         rules,
     };
-    let category =
-        |name: &str, services: &[u32]| Category { name: name.parse().unwrap(), services: services.to_vec() };
+    let category = |name: &str, services: &[u32]| Category {
+        name: name.parse().unwrap(),
+        services: services.to_vec(),
+        record: false,
+    };
     let user =
         |id, seed| User { id, keys: vec![key(seed).public()], disabled: false, passes_from: UnixTime::EPOCH };
     let origin = |name: &str| Origin::Assignment {
@@ -97,6 +100,7 @@ pub(super) fn snapshot() -> Snapshot {
         prohibitions: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
+        recording_key: None,
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gate::rfb::{PixelFormat, Screen};
-use crate::policy::Mode;
+use crate::policy::{Mode, Reason};
+use crate::wire::text::Text;
 
 /// Bytes of a machine that one event holds at most.
 pub const EVENT_BYTES: usize = 16 * 1024;
@@ -28,6 +29,22 @@ pub enum What {
     Format(PixelFormat),
     /// What the viewer might do from here on.
     Mode(Mode),
+    /// A request reached the gate of an HTTP service, with neither query nor body. It is judged next.
+    Asked {
+        /// Its method.
+        method: Text,
+        /// Its path, in full as far as it fits.
+        path: Text,
+    },
+    /// What came of the request before this, when the last byte of its answer was handed on or nobody wanted it any more.
+    Answered {
+        /// The status; none where nothing was answered.
+        status: Option<u16>,
+        /// Why the gate refused it.
+        reason: Option<Reason>,
+        /// Bytes of the answer's body.
+        bytes: u64,
+    },
 }
 
 impl What {
@@ -37,7 +54,8 @@ impl What {
         match self {
             Self::Shown(bytes) => ANY + bytes.len(),
             Self::Screen(screen) => ANY + screen.name.as_str().len(),
-            Self::Format(_) | Self::Mode(_) => ANY,
+            Self::Asked { method, path } => ANY + method.as_str().len() + path.as_str().len(),
+            Self::Format(_) | Self::Mode(_) | Self::Answered { .. } => ANY,
         }
     }
 }

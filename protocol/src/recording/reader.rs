@@ -199,7 +199,11 @@ impl Open {
         for event in &events {
             let fits = match &event.what {
                 What::Shown(bytes) => (1..=EVENT_BYTES).contains(&bytes.len()),
-                What::Screen(_) | What::Format(_) | What::Mode(_) => true,
+                What::Screen(_)
+                | What::Format(_)
+                | What::Mode(_)
+                | What::Asked { .. }
+                | What::Answered { .. } => true,
             };
             if !fits || event.at_ms < self.at_ms {
                 return Err(Fault::Events { position });

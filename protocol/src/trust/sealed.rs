@@ -37,7 +37,9 @@ use crate::id::{DeviceId, FleetId};
 use crate::limits::SECRET_BYTES;
 use crate::name::Name;
 
-pub use self::key::{Announcement, AnnouncementFault, SealingKey, SealingKeyFault, SealingSecret};
+pub use self::key::{
+    Announcement, AnnouncementFault, KeyTextFault, SealingKey, SealingKeyFault, SealingSecret,
+};
 
 /// Where a secret belongs. It opens nowhere else.
 #[derive(Clone, Copy, Debug)]

@@ -132,6 +132,10 @@ numbers! {
         MachineKey = 115, "machine_key", "the machine proved another key than the one that is pinned for it", "ask whether the machine or its certificate was exchanged, and have the new key pinned if so";
         /// The machine speaks no TLS that the device speaks.
         MachineTls = 116, "machine_tls", "the machine speaks no TLS that the device can speak", "check that the service points at its TLS port, and what versions it speaks";
+        /// The access demands a recording, which the device cannot write, or not of this kind of service.
+        Recording = 117, "recording", "this access is recorded, and the device cannot record it", "ask the operator to export and remove old recordings at the device";
+        /// The access demands a recording from now on, and the tunnel was opened without.
+        Recorded = 118, "recorded", "this access is recorded from now on", "connect again: the new session is recorded";
     }
 }
 

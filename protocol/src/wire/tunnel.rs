@@ -68,6 +68,8 @@ pub enum Answer {
         until: UnixTime,
         /// Where a browser begins, for an HTTP service.
         start: Option<Text>,
+        /// Whether the tunnel is recorded; the user must be told.
+        recorded: bool,
     },
     /// Policy says no.
     Denied(Reason),
@@ -106,6 +108,8 @@ pub struct ServiceEntry {
     pub blocked: Option<Reason>,
     /// Until when the permit would hold.
     pub until: Option<UnixTime>,
+    /// Whether the tunnel would be recorded.
+    pub recorded: bool,
 }
 
 /// Bytes of the largest frame of an [`Answer`].

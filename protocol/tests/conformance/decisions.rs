@@ -169,15 +169,15 @@ fn circumstances(q: &Question) -> Circumstances {
     }
 }
 
-/// What may be done and the end of the permit, or the reason and, where a grant or prohibition was in play, the name of its origin.
+/// What may be done, the end of the permit and whether it is recorded, or the reason and, where a grant or prohibition was in play, the name of its origin.
 fn answer(
     index: &Arc<Index>,
     q: &Question,
     subject: &Subject,
-) -> Result<(Mode, u64), (Reason, Option<String>)> {
+) -> Result<(Mode, u64, bool), (Reason, Option<String>)> {
     let ask = index.ask(user_id(q.user), &service_name(q.service)).wishing(q.view_only);
     decide(Some(index), subject, &ask, &circumstances(q))
-        .map(|permit| (permit.mode(), permit.until().as_secs()))
+        .map(|permit| (permit.mode(), permit.until().as_secs(), permit.recording().is_some()))
         .map_err(|no| (no.reason(), no.origin().map(|origin| origin.name().to_string())))
 }
 
@@ -204,7 +204,7 @@ fn permits_no_more(
 
 /// Whether `more` permits at least what was found. Whoever has a wider grant may find every seat taken; asked to look only, as
 /// the narrower grant does, it permits that.
-fn wider_or_seated(more: &Arc<Index>, q: &Question, subject: &Subject, found: (Mode, u64)) -> bool {
+fn wider_or_seated(more: &Arc<Index>, q: &Question, subject: &Subject, found: (Mode, u64, bool)) -> bool {
     match answer(more, q, subject) {
         Ok(most) => most >= found,
         Err((Reason::Concurrency, _)) if found.0 == Mode::ViewOnly => {
@@ -394,11 +394,12 @@ fn the_random_worlds_reach_every_answer() {
             let answer = world.judge(&q);
             reasons.insert(answer.err());
             permitted += u32::from(answer.is_ok());
-            looking += u32::from(answer.is_ok_and(|(mode, _)| mode == Mode::ViewOnly) && !q.view_only);
+            looking += u32::from(answer.is_ok_and(|(mode, ..)| mode == Mode::ViewOnly) && !q.view_only);
             let alone = world.judge(&Question { writing: 0, ..q });
             unseated += u32::from(answer == Err(Reason::Concurrency) && alone.is_ok());
             let asked = world.judge(&Question { view_only: true, ..q });
-            shorter += u32::from(matches!((answer, asked), (Ok((_, end)), Ok((_, later))) if end < later));
+            shorter +=
+                u32::from(matches!((answer, asked), (Ok((_, end, _)), Ok((_, later, _))) if end < later));
             banned += u32::from(answer == Err(Reason::NoGrant) && unbanned.judge(&q).is_ok());
             by_case += u32::from(answer.is_ok() && caseless.judge(&q) == Err(Reason::CaseInactive));
         }

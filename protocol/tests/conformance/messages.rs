@@ -7,7 +7,7 @@ use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
 use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason, Target};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{NextKey, Nonce, Proof};
+use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
@@ -27,7 +27,7 @@ table!(REQUEST, request, Request {
 table!(ANSWER, answer, Answer {
     Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
     Answer::Services(_) => "Services", "list of service entries, ascending by name";
-    Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; mode: mode; until: time; start: option of text";
+    Answer::Accepted { .. } => "Accepted", "tunnel: id; kind: kind; mode: mode; until: time; start: option of text; recorded: bool";
     Answer::Denied(_) => "Denied", "reason: u8";
     Answer::Failed(_) => "Failed", "failure: u8";
     Answer::Occupied { .. } => "Occupied", "holder; may_look: bool";
@@ -79,7 +79,7 @@ table!(EVENT, event, Event {
     Event::Stopped => "stopped", "";
     Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
     Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
-    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; mode: mode; origin: option of origin; version: u64; peer: socket address";
+    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; mode: mode; origin: option of origin; version: u64; peer: socket address; recorded: bool";
     Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; gate: option of gate counts";
@@ -93,6 +93,8 @@ table!(EVENT, event, Event {
     Event::RootTaken { .. } => "root_taken", "version: u32; epoch: u32; cut: u32";
     Event::RootRefused { .. } => "root_refused", "version: u32, the one that stays; code: root code";
     Event::Requests { .. } => "requests", "tunnel: id; method: option of text; path: option of text; status: option of u16; reason: option of u8; count: u32; bytes: u64";
+    Event::Recorded { .. } => "recorded", "tunnel: id; bytes: u64; digest: digest; complete: bool";
+    Event::RecordingRemoved { .. } => "recording_removed", "tunnel: id; uid: option of u32";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -109,7 +111,7 @@ pub(crate) fn tunnel() -> Vec<Sample> {
     let proof = Proof::sign(&key(20), &EXPORTER, DEVICE, &sealed_pass());
     let entry = |service: &str, kind, blocked, until: Option<UnixTime>| {
         let mode = until.map(|_| Mode::ViewOnly);
-        ServiceEntry { name: name(service), kind, mode, blocked, until }
+        ServiceEntry { name: name(service), kind, mode, blocked, until, recorded: service == "hmi" }
     };
     let ask = |name, note: &str, value: Request| {
         plain::<_, { limits::FRAME_BYTES }>("tunnel", name, note, &value).of(
@@ -146,7 +148,14 @@ pub(crate) fn tunnel() -> Vec<Sample> {
         tell(
             "accepted",
             "A tunnel to a VNC service.",
-            Answer::Accepted { tunnel: TUNNEL, kind: Kind::Vnc, mode: TOUCH, until: ISSUED, start: None },
+            Answer::Accepted {
+                tunnel: TUNNEL,
+                kind: Kind::Vnc,
+                mode: TOUCH,
+                until: ISSUED,
+                start: None,
+                recorded: true,
+            },
         ),
         tell(
             "accepted-page",
@@ -157,6 +166,7 @@ pub(crate) fn tunnel() -> Vec<Sample> {
                 mode: Mode::ViewOnly,
                 until: ISSUED,
                 start: Some(text("/dashboard")),
+                recorded: false,
             },
         ),
         tell("denied", "Nothing grants it.", Answer::Denied(Reason::NoGrant)),
@@ -375,6 +385,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         origin: Some(origin()),
         version: 300,
         peer,
+        recorded: true,
     };
     let denied = Event::Denied {
         user: Some(ALICE),
@@ -489,6 +500,16 @@ pub(crate) fn audit() -> Vec<Sample> {
         one("row-unlocked", "A snapshot lifted it.", Event::Unlocked { sequence: 2 }),
         one("row-root-taken", "A root came into force.", Event::RootTaken { version: 2, epoch: 2, cut: 3 }),
         one("row-root-refused", "One was refused.", Event::RootRefused { version: 2, code: RootCode::Epoch }),
+        one(
+            "row-recorded",
+            "The recording of a tunnel ended with the tunnel.",
+            Event::Recorded { tunnel: TUNNEL, bytes: 70_000, digest: Digest::of(&[b"file"]), complete: true },
+        ),
+        one(
+            "row-recording-removed",
+            "Somebody removed it from the device.",
+            Event::RecordingRemoved { tunnel: TUNNEL, uid: Some(1000) },
+        ),
         one(
             "row-requests",
             "A page asked for something that is not granted, twice.",

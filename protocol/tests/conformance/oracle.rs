@@ -13,7 +13,7 @@ use postern_protocol::policy::{
 use postern_protocol::time::UnixTime;
 
 use crate::probes::{DEVICE, FLEET, key};
-use crate::samples::name;
+use crate::samples::{factory, name};
 
 /// A grant by names: assignment, user, category and its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,6 +182,7 @@ impl World {
                 .map(|(category, services)| Category {
                     name: name(&format!("category-{category}")),
                     services: services.iter().copied().collect(),
+                    record: is_recorded(*category),
                 })
                 .collect(),
             users: users
@@ -198,6 +199,7 @@ impl World {
             prohibitions: prohibitions.into_iter().collect(),
             cases: self.cases(&services),
             secrets: Vec::new(),
+            recording_key: categories.keys().any(|it| is_recorded(*it)).then(|| factory().public()),
         }
     }
 
@@ -232,9 +234,9 @@ impl World {
         }
     }
 
-    /// What may be done, and the last second for which the question is answered yes without interruption by one rule of the
-    /// widest mode and, where the rule demands one, one case, plus one; or why not.
-    pub(crate) fn judge(&self, q: &Question) -> Result<(Mode, u64), Reason> {
+    /// What may be done, the last second for which the question is answered yes without interruption by one rule of the widest
+    /// mode and, where the rule demands one, one case, plus one, and whether it is recorded; or why not.
+    pub(crate) fn judge(&self, q: &Question) -> Result<(Mode, u64, bool), Reason> {
         let disabled =
             self.users.iter().rev().find(|(user, _)| *user == q.user).map(|(_, disabled)| *disabled);
         let mut refusals = BTreeSet::new();
@@ -276,9 +278,13 @@ impl World {
                 .filter_map(|case| ends(&case))
                 .max()
         };
-        match chains.iter().filter_map(|rule| Some((self.mode(rule, q), end(rule)?))).max() {
+        match chains
+            .iter()
+            .filter_map(|rule| Some((self.mode(rule, q), end(rule)?, is_recorded(rule.category))))
+            .max()
+        {
             Some(_) if q.open >= self.tunnels => Err(Reason::Concurrency),
-            Some((Mode::Full { .. }, _)) if is_screen(q.service) && q.writing >= self.writers => {
+            Some((Mode::Full { .. }, ..)) if is_screen(q.service) && q.writing >= self.writers => {
                 Err(Reason::Concurrency)
             }
             Some(best) => Ok(best),
@@ -319,6 +325,11 @@ impl World {
         let named = self.visits.iter().filter(move |visit| visit.services.contains(&service)).map(Some);
         std::iter::once(None).chain(named)
     }
+}
+
+/// Whether what a category permits is recorded.
+const fn is_recorded(category: u8) -> bool {
+    category == 1
 }
 
 /// Whether one second is in a window.

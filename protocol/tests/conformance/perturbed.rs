@@ -139,13 +139,9 @@ fn answer() -> impl Strategy<Value = Answer> {
     let kind = || select(Kind::ALL.to_vec());
     let mode =
         || prop_oneof![Just(Mode::ViewOnly), any::<bool>().prop_map(|clipboard| Mode::Full { clipboard })];
-    let open = (option::of(mode()), option::of(select(Reason::ALL)), option::of(time()));
-    let entry = (some_name(), kind(), open).prop_map(|(name, kind, (mode, blocked, until))| ServiceEntry {
-        name,
-        kind,
-        mode,
-        blocked,
-        until,
+    let open = (option::of(mode()), option::of(select(Reason::ALL)), option::of(time()), any::<bool>());
+    let entry = (some_name(), kind(), open).prop_map(|(name, kind, (mode, blocked, until, recorded))| {
+        ServiceEntry { name, kind, mode, blocked, until, recorded }
     });
     prop_oneof![
         (device(), some_text(), time()).prop_map(|(device, agent, until)| Answer::Welcome {
@@ -154,13 +150,14 @@ fn answer() -> impl Strategy<Value = Answer> {
             until
         }),
         vec(entry, 0..20).prop_map(Answer::Services),
-        (any::<[u8; 8]>(), kind(), mode(), time(), option::of(some_text())).prop_map(
-            |(id, kind, mode, until, start)| Answer::Accepted {
+        (any::<[u8; 8]>(), kind(), mode(), time(), option::of(some_text()), any::<bool>()).prop_map(
+            |(id, kind, mode, until, start, recorded)| Answer::Accepted {
                 tunnel: TunnelId::new(id),
                 kind,
                 mode,
                 until,
-                start
+                start,
+                recorded
             }
         ),
         select(Reason::ALL).prop_map(Answer::Denied),

@@ -280,8 +280,8 @@ pub(crate) fn snapshot() -> Snapshot {
             service("web", Rules::Http(pages()), "fd00::10", 443),
         ],
         categories: vec![
-            Category { name: name("all"), services: vec![0, 1, 2, 3] },
-            Category { name: name("web"), services: vec![3] },
+            Category { name: name("all"), services: vec![0, 1, 2, 3], record: false },
+            Category { name: name("web"), services: vec![3], record: true },
         ],
         users: vec![User { id: ALICE, keys, disabled: false, passes_from: ISSUED }],
         origins: origins(),
@@ -323,6 +323,7 @@ pub(crate) fn snapshot() -> Snapshot {
             not_after: Some(ISSUED.saturating_add(1800)),
         }],
         secrets: vec![Secret { name: name("hmi"), sealed: sealed_secret() }],
+        recording_key: Some(factory().public()),
     }
 }
 
@@ -383,6 +384,11 @@ pub(crate) fn pass() -> Pass {
 /// What device 10 says about its sealing key.
 pub(crate) fn announcement() -> Announcement {
     Announcement::sign(&key(10), &SealingSecret::derive(&key(10)).unwrap())
+}
+
+/// The pair to which recordings are sealed.
+pub(crate) fn factory() -> SealingSecret {
+    SealingSecret::for_recordings(&[0x5e; 32].into()).unwrap()
 }
 
 /// The password `4711` of the panel `hmi`, with the random bytes 32 x 0x77.

@@ -11,7 +11,7 @@ use postern_protocol::trust::{Digest, Envelope, PublicKey, Signed};
 use postern_protocol::wire::codec;
 
 use crate::probes::{DEVICE, FLEET, key};
-use crate::samples::{ISSUED, name};
+use crate::samples::{ISSUED, factory, name};
 
 /// Numbers that spread over all bytes, as random ids and keys do.
 fn spread<const N: usize>(seed: u64) -> [u8; N] {
@@ -52,6 +52,7 @@ fn large(window: bool) -> Snapshot {
         .map(|i| Category {
             name: name(&format!("category-{i:03}")),
             services: (i * 10..i * 10 + 10).collect(),
+            record: true,
         })
         .collect();
     let origins = (0..500)
@@ -116,6 +117,7 @@ fn large(window: bool) -> Snapshot {
         prohibitions,
         cases,
         secrets,
+        recording_key: Some(factory().public()),
     }
 }
 

@@ -247,6 +247,7 @@ impl Content {
             prohibitions: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
+            recording_key: None,
         })
     }
 
@@ -273,7 +274,7 @@ impl Content {
         let dealt = (number..self.services).step_by(usize::from(self.categories)).map(u32::from);
         let gated = (u32::from(self.services)..).zip(self.gated.iter().flatten()).map(|(at, _)| at);
         let services = dealt.chain(gated).collect();
-        Ok(Category { name: text(&format!("category-{number:05}"))?, services })
+        Ok(Category { name: text(&format!("category-{number:05}"))?, services, record: false })
     }
 }
 

@@ -16,6 +16,7 @@ impl Writer {
     pub(super) fn account(&mut self, account: &Account) {
         self.text("tenant", account.tenant.word());
         self.optional_text("parent", account.parent.as_ref());
+        self.optional_text("recording-key", account.recording_key.map(|key| format!("{key:?}")).as_ref());
         self.optional_text("label", account.label.as_ref());
     }
 
@@ -119,6 +120,7 @@ impl Writer {
             Mode::ViewOnly => self.text("mode", mode_word(false)),
             Mode::Full { clipboard } => self.flag("clipboard", clipboard),
         }
+        self.flag("record", category.record);
     }
 
     pub(super) fn role(&mut self, role: &Role) {

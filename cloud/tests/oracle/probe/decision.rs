@@ -12,7 +12,7 @@ use crate::dice::Dice;
 use crate::evaluator::{self, Open, Place, Question, Verdict};
 use crate::keyring::{self, KEYS, Keyring};
 use crate::real::Real;
-use crate::world::{World, grid, id_of, number_of};
+use crate::world::{World, grid, id_of, number_of, recording_key};
 
 /// Who asks for what, and under which circumstances.
 #[derive(Clone, Debug)]
@@ -114,11 +114,12 @@ impl Decision {
             .wishing(self.view_only);
         let found = decide(index.as_ref(), subject, &ask, &self.circumstances());
         let agrees = match (&found, expected) {
-            (Ok(permit), Verdict::Permitted { mode, until, because }) => {
+            (Ok(permit), Verdict::Permitted { mode, until, recorded, because }) => {
                 let places = evaluator::services(&real.world.model, &self.device);
                 let place = places.iter().find(|place| place.name == self.service);
                 permit.until() == *until
                     && permit.mode() == *mode
+                    && permit.recording() == recorded.then(recording_key)
                     && permit.user() == id_of(number)
                     && place.is_some_and(|place| permit.target() == place.service.target.into())
                     && place.is_some_and(|place| lets_through(&permit.service().rules, place))
@@ -129,7 +130,8 @@ impl Decision {
             }
             (Ok(_), Verdict::Denied { .. }) | (Err(_), Verdict::Permitted { .. }) => false,
         };
-        let found = found.map(|permit| (permit.mode(), permit.until(), permit.origin().cloned()));
+        let found =
+            found.map(|permit| (permit.mode(), permit.until(), permit.recording(), permit.origin().cloned()));
         let found = found.map_err(|denial| (denial.reason(), denial.origin().cloned()));
         if agrees { Ok(()) } else { differ(self, expected, found) }
     }
@@ -149,8 +151,9 @@ impl Decision {
         let used: Vec<&Origin> =
             found.chains.iter().filter(|chain| chain.used).map(|chain| &chain.origin).collect();
         let agrees = match &expected {
-            Verdict::Permitted { mode, until, because } => {
-                found.denied.is_none()
+            Verdict::Permitted { mode, until, because, recorded } => {
+                found.chains.iter().all(|chain| !chain.used || chain.record == *recorded)
+                    && found.denied.is_none()
                     && found.mode == Some(*mode)
                     && found.until == Some(*until)
                     && matches!(used.as_slice(), [one] if because.contains(*one))

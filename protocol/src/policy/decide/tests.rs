@@ -5,6 +5,7 @@ use super::super::world::{
 };
 use super::super::{Case, DeviceLimits, Locks, Prohibition, Snapshot, VncRules};
 use super::*;
+use crate::trust::sealed::{SealingKey, SealingSecret};
 use crate::trust::{Lock, LockTarget};
 
 /// What a decision comes to: the end of the permit and the assignment it rests on, or the reason and assignment.
@@ -181,6 +182,48 @@ fn of_grants_that_hold_equally_long_the_first_is_used() {
         assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), yes(until, "Second"), "{not_after:?}");
         let index = granting(&[second]);
         assert_eq!(verdict(&index, &alice, "hmi", &idle(100)), yes(until, "First"), "{not_after:?}");
+    }
+}
+
+/// A policy in which one category is recorded: 0 is `all`, 1 is `hmi`.
+fn recording(grants: &[Grant], recorded: usize) -> Arc<Index> {
+    let mut snapshot = Snapshot { recording_key: Some(factory()), ..snapshot() };
+    snapshot.grants = grants.to_vec();
+    snapshot.categories[recorded].record = true;
+    index(&snapshot)
+}
+
+fn factory() -> SealingKey {
+    SealingSecret::for_recordings(&[0x5e; 32].into()).unwrap().public()
+}
+
+#[test]
+fn a_permit_carries_the_obligation_of_its_category_and_of_no_other() {
+    let alice = subject(ALICE, 20, None);
+    let obliges = |index: &Arc<Index>| {
+        let permit = decide(Some(index), &alice, &index.ask(ALICE, "hmi"), &idle(100)).unwrap();
+        permit.recording()
+    };
+    assert_eq!(obliges(&recording(&[grant()], 1)), Some(factory()));
+    assert_eq!(obliges(&recording(&[grant()], 0)), None);
+    assert_eq!(obliges(&granting(&[grant()])), None);
+}
+
+#[test]
+fn of_grants_that_are_alike_the_recorded_one_is_used_and_a_wider_or_longer_one_goes_before() {
+    let alice = subject(ALICE, 20, None);
+    let all = Grant { category: 0, origin: 1, ..grant() };
+    for recorded in [0, 1] {
+        let index = recording(&[all, grant()], recorded);
+        let permit = decide(Some(&index), &alice, &index.ask(ALICE, "hmi"), &idle(100)).unwrap();
+        assert_eq!((permit.recording(), permit.until()), (Some(factory()), at(9_000)), "{recorded}");
+    }
+    let shorter = Grant { not_after: Some(at(200)), ..all };
+    let narrower = Grant { mode: Mode::ViewOnly, ..all };
+    for other in [shorter, narrower] {
+        let index = recording(&[other, grant()], 0);
+        let permit = decide(Some(&index), &alice, &index.ask(ALICE, "hmi"), &idle(100)).unwrap();
+        assert_eq!((permit.recording(), permit.mode()), (None, grant().mode));
     }
 }
 

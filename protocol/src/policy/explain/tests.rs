@@ -33,6 +33,7 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         needs_case: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
+        record: false,
         case: None,
         fails: None,
     };

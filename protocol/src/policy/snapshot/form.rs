@@ -100,6 +100,9 @@ impl Snapshot {
         for category in &self.categories {
             ascending("category services", &category.services, |a, b| a < b)?;
             refers("categories", "service", category.services.last().copied(), self.services.len())?;
+            if category.record && self.recording_key.is_none() {
+                return Err(FormFault::Value { list: "categories", field: "record" });
+            }
         }
         for user in &self.users {
             count("user keys", user.keys.len(), limits::USER_KEYS)?;
@@ -126,6 +129,7 @@ impl Snapshot {
             ("prohibitions", !self.prohibitions.is_empty()),
             ("cases", !self.cases.is_empty()),
             ("secrets", !self.secrets.is_empty()),
+            ("recording_key", self.recording_key.is_some()),
         ];
         match carried.into_iter().find(|(_, carried)| *carried) {
             Some((list, _)) => Err(FormFault::Retired { list }),

@@ -1,8 +1,9 @@
 //! The key pair to which secrets of one device are sealed, and how others learn its public half.
 
 use std::fmt;
+use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hpke::{Deserializable as _, Kem, Serializable as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -54,6 +55,21 @@ impl SealingKey {
         <Suite as Kem>::PublicKey::from_bytes(&self.0).ok()
     }
 }
+
+/// 64 hexadecimal digits of a key that may be used.
+impl FromStr for SealingKey {
+    type Err = KeyTextFault;
+
+    fn from_str(text: &str) -> Result<Self, KeyTextFault> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| KeyTextFault)?;
+        Self::new(bytes.try_into().map_err(|_| KeyTextFault)?).map_err(|_| KeyTextFault)
+    }
+}
+
+/// Text that is no sealing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("64 hexadecimal digits of a key that is not weak are expected")]
+pub struct KeyTextFault;
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

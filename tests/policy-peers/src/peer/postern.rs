@@ -147,6 +147,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         prohibitions: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
+        recording_key: None,
     })
 }
 
@@ -183,7 +184,7 @@ fn service(number: u16) -> Result<Service, Mishap> {
 
 fn category(world: &World, number: u16) -> Result<Category, Mishap> {
     let services = (0..world.size().services).filter(|service| world.category(*service) == number);
-    Ok(Category { name: text(&category_name(number))?, services: services.map(u32::from).collect() })
+    Ok(Category { name: text(&category_name(number))?, services: services.map(u32::from).collect(), record: false })
 }
 
 fn user(number: u16, id: UserId) -> Result<User, Mishap> {

@@ -118,7 +118,7 @@ fn rules(model: &mut Model) -> Result<(), NameFault> {
 }
 
 fn account(model: &mut Model, name: Name, tenant: Tenant, parent: Option<Name>) {
-    model.accounts.insert(name, Account { tenant, parent, label: None });
+    model.accounts.insert(name, Account { tenant, parent, recording_key: None, label: None });
 }
 
 /// A customer with its people and devices.

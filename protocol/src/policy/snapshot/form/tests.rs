@@ -14,6 +14,7 @@ fn changed(change: impl FnOnce(&mut Snapshot)) -> Result<(), FormFault> {
         prohibitions: vec![prohibition()],
         cases: vec![case("C-1")],
         secrets: vec![secret("hmi")],
+        recording_key: None,
         ..snapshot()
     };
     change(&mut snapshot);
