@@ -11,6 +11,7 @@
 
 mod attempts;
 mod enroll;
+mod greet;
 mod link;
 mod links;
 mod notary;

@@ -1,12 +1,11 @@
 //! One device's link: synchronisation on a stream that stays open.
 //!
-//! 1. The device is whoever enrolled the key of this connection; anybody else is told that the key is unknown.
-//! 2. Its hello is compared with what is published. A device that is ahead of this state (restored from a backup)
-//!    gets its policy again with a higher version.
+//! 1. The device is greeted ([`greet`](super::greet)); anybody else is told that the key is unknown.
+//! 2. What the greeting found goes to the state machine that decides what is said next.
 //! 3. Roots after the one that it has are sent first, at most 64 over one link; then the link ends, and the next goes on.
 //! 4. Whenever something is published, the newest snapshot is offered; answers are stored.
 //! 5. Questions for the time are answered from what the link knows, and what is pushed is named first.
-//! 5. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
+//! 6. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
 //! A device may announce its next key: both are recognised until the next one greets, and from then on that one alone.
 //! A run of an agent that comes back after another one is a copy of the device, and raises an alarm.
@@ -23,7 +22,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::FreshnessState;
-use postern_protocol::session::hub::{Event, HubSync, Published, SealedRoot};
+use postern_protocol::session::hub::{Event, HubSync};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{NextKey, PublicKey};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
@@ -32,10 +31,11 @@ use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
+use super::greet::{Greeted, Newest, newest, roots_after};
 use super::{Failed, Hub, Visit, blocking, close, notary};
 use crate::chance;
-use crate::publish::{Affected, PublishError};
-use crate::store::{AlarmKind, DeviceLock, StoreError, Tx};
+use crate::publish::Affected;
+use crate::store::{AlarmKind, StoreError, Tx};
 
 /// Why a link is over.
 enum LinkEnd {
@@ -116,148 +116,6 @@ pub(super) async fn run(
             tracing::error!(%error, "the end of a link was not noted");
         }
     }
-}
-
-impl Hub {
-    /// Recognises a device and prepares what is to be pushed to it. None for a key that is not enrolled.
-    fn greet(&self, connection: &Connection, hello: &Hello) -> Result<Option<Greeted>, Failed> {
-        let now = (self.clock)();
-        // Looked at first: strangers shall not queue for the one place in which the state can be written.
-        if self.store.read(|tx| tx.device_of_key(&connection.peer_key()))?.is_none() {
-            return Ok(None);
-        }
-        self.promote(connection)?;
-        if let Some(held) = &hello.held {
-            self.catch_up(connection, held, now)?;
-        }
-        self.catch_up_locks(&connection.peer_key(), hello.locks, now)?;
-        self.store.note(|tx| {
-            let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
-            // An agent whose database was lost counts anew.
-            let boots = Some(hello.boots).filter(|_| hello.active);
-            if let Some(kind) = tx.greeted(&device.name, hello.life, boots)? {
-                let detail = format!("start {} at {}", hello.boots, connection.remote_addr().ip());
-                tx.alarm(&device.name, kind, &detail, now)?;
-                tracing::warn!(device = %device.name, reason = kind.word(), "an alarm was raised");
-            }
-            let epoch = self.publisher.signer().refresh(tx).map_err(PublishError::from)?.root.policy_epoch;
-            // Versions of an earlier epoch are worth nothing, and are numbers of their own.
-            let applied =
-                hello.held.filter(|held| hello.active && held.epoch == epoch).map(|held| held.version);
-            tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
-            // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
-            self.links.take_over(&device.name, connection, applied.unwrap_or(0));
-            tx.root_known(&device.name, hello.root_version)?;
-            let (newest, roots) = (newest(tx, &device.name)?, roots_after(tx, hello.root_version)?);
-            tx.lock_taken(&device.name, hello.locks)?;
-            let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
-            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock, roots }))
-        })
-    }
-
-    /// A device that presents its next key has it in force: the one before is worth nothing from now on.
-    fn promote(&self, connection: &Connection) -> Result<(), Failed> {
-        let key = connection.peer_key();
-        let is_next = |tx: &Tx<'_>| {
-            let device = tx.device_of_key(&key)?;
-            Ok::<_, StoreError>(device.filter(|device| device.next_key == Some(key)))
-        };
-        if self.store.read(is_next)?.is_some() {
-            self.store.write(|tx| match is_next(tx)? {
-                Some(device) => tx.promote_key(&device.name),
-                None => Ok(()),
-            })?;
-            tracing::info!("a device presents its new key");
-        }
-        Ok(())
-    }
-
-    /// Signs what is locked on a device since it was last here, and above what it holds.
-    fn catch_up_locks(&self, key: &PublicKey, held: u64, now: UnixTime) -> Result<(), Failed> {
-        let stands = self.store.read(|tx| match tx.device_of_key(key)? {
-            Some(device) => {
-                let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
-                Ok::<_, StoreError>(held <= lock.sequence && tx.lock_rules()?.is_empty())
-            }
-            None => Ok(true),
-        })?;
-        if stands {
-            return Ok(());
-        }
-        self.store.write(|tx| {
-            let Some(device) = tx.device_of_key(key)? else { return Ok(()) };
-            if self.publisher.follow_lock(tx, &device, held)? {
-                tracing::warn!(device = %device.name, "the device held a lock that this state does not know");
-            }
-            let rules = tx.lock_rules()?;
-            self.publisher.relock(tx, &device, &rules, now).map(drop)
-        })?;
-        Ok(())
-    }
-
-    /// Signs above what a device holds, if this state does not know it.
-    fn catch_up(&self, connection: &Connection, held: &Held, now: UnixTime) -> Result<(), Failed> {
-        let key = connection.peer_key();
-        let behind = self.store.read(|tx| match tx.device_of_key(&key)? {
-            Some(device) => self.publisher.is_behind(tx, &device, held),
-            None => Ok(false),
-        })?;
-        if !behind {
-            return Ok(());
-        }
-        let raised = self.store.write(|tx| match tx.device_of_key(&key)? {
-            Some(device) => self.publisher.raise(tx, &device, held, now),
-            None => Ok(None),
-        });
-        match raised {
-            Ok(Some(raised)) => {
-                tracing::warn!(device = %raised.device, version = raised.version, "the device was ahead of this state");
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            // Its link is of use all the same: it shows that the device is there and what it holds.
-            Err(error @ (PublishError::Exhausted { .. } | PublishError::Ahead { .. })) => {
-                tracing::warn!(%error, "the device cannot be followed");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// The newest snapshot of a device; not offered when the device has refused it for good.
-fn newest(tx: &Tx<'_>, device: &Name) -> Result<Newest, StoreError> {
-    let refused = tx.device(device)?.and_then(|device| device.refused).filter(|refused| refused.is_final);
-    let Some(sealed) = tx.snapshot(device)? else { return Ok(Newest::default()) };
-    let held = sealed.term.held;
-    let is_refused = refused.is_some_and(|refused| held.version <= refused.version);
-    let offered = (!is_refused).then(|| Published { held, bytes: sealed.bytes.into() });
-    Ok(Newest { held: Some(held), offered })
-}
-
-/// A device that was recognised.
-struct Greeted {
-    device: Name,
-    id: DeviceId,
-    newest: Newest,
-    lock: DeviceLock,
-    /// The roots that follow its own.
-    roots: Vec<SealedRoot>,
-}
-
-/// What is newest for a device.
-#[derive(Default)]
-struct Newest {
-    /// What timestamps name.
-    held: Option<Held>,
-    /// What is pushed.
-    offered: Option<Published>,
-}
-
-/// The roots that follow a version: one more than a link may carry, so that the link knows that there are more.
-fn roots_after(tx: &Tx<'_>, version: u32) -> Result<Vec<SealedRoot>, StoreError> {
-    let roots = tx.roots_after(version, limits::ROOT_CHAIN + 1)?;
-    Ok(roots.into_iter().map(|(version, bytes)| SealedRoot { version, bytes: bytes.into() }).collect())
 }
 
 struct Link {
