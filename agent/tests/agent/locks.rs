@@ -79,7 +79,7 @@ async fn a_lock_survives_kill_9_a_new_link_and_a_replayed_snapshot_and_ends_by_o
     world.policy.snapshot.locks_cleared = 7;
     world.hub.replay(world.policy.seal(4));
     assert_eq!(world.hub.applied().await.version, 4);
-    assert!(old.drain().await.is_err());
+    assert_eq!(old.drain().await, reset(Reason::UserDisabled));
     world.client().await.tunnel("web").await.echo(b"a new one").await;
     world.hub.lock(lock(7, &[LockTarget::User(USER)]));
     assert_eq!(world.hub.lock_refused().await, NackCode::Rollback);

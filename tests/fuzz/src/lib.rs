@@ -24,7 +24,7 @@ use postern_protocol::session::agent::{self, AgentSync};
 use postern_protocol::session::hub::{HubSync, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
-use postern_protocol::trust::sealed::{Place, SEALED_BYTES, SealingSecret, open};
+use postern_protocol::trust::sealed::{OpenFault, Place, SEALED_BYTES, SealingSecret, open};
 use postern_protocol::trust::{
     Digest, Domain, Envelope, Factor, Lock, Method, Narrowing, Nonce, Pass, Proof, PublicKey, Role, RoleKeys,
     Root, SecretKey, Subject, Timestamp,
@@ -253,7 +253,8 @@ pub fn sealed_secret(bytes: &[u8]) {
     if let Ok(opened) = open(&secret, &place, bytes) {
         assert_eq!(bytes.len(), SEALED_BYTES);
         assert!((1..=limits::SECRET_BYTES).contains(&opened.reveal().len()));
-        assert!(open(&secret, &Place { device: DeviceId::new([0xd2; 8]), ..place }, bytes).is_err());
+        let elsewhere = Place { device: DeviceId::new([0xd2; 8]), ..place };
+        assert_eq!(open(&secret, &elsewhere, bytes).err(), Some(OpenFault::Foreign));
     }
 }
 
