@@ -1,7 +1,7 @@
 //! The product from end to end: real processes, real QUIC on loopback, real databases, one world for each test.
 //!
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
-//! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`step_up`] (with a second factor,
+//! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`sign_in`] (for less, and no more), [`step_up`] (with a second factor,
 //! again and again), [`secrets`] (sealed to the device), [`prompts`] (typed unseen), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
 //! input), [`audit`] (what is recorded), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
@@ -25,6 +25,7 @@ mod end_to_end {
     pub(crate) mod revocation;
     pub(crate) mod roots;
     pub(crate) mod secrets;
+    pub(crate) mod sign_in;
     pub(crate) mod stage;
     pub(crate) mod step_up;
 }

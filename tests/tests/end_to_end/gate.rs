@@ -222,7 +222,7 @@ async fn expect_failure(person: &Person, service: &str, sentence: &str) -> Outco
 }
 
 /// A person is told in one line what happened, what to do next and who can change it.
-async fn expect_no_grant(person: &Person, service: &str) -> Outcome {
+pub(crate) async fn expect_no_grant(person: &Person, service: &str) -> Outcome {
     let refused = person.refused(service).await?.expect_code(DENIED)?;
     assert_eq!(refused.out, "");
     assert_eq!(refused.err.trim_end().lines().count(), 1, "{}", refused.err);

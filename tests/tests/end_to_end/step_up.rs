@@ -77,9 +77,9 @@ impl Owner {
 
 /// The near end was reset: nobody takes what came for all there was.
 #[derive(Debug, PartialEq, Eq)]
-struct Cut;
+pub(crate) struct Cut;
 
-async fn cut(tunnel: &mut Exchange) -> Result<Cut, Mishap> {
+pub(crate) async fn cut(tunnel: &mut Exchange) -> Result<Cut, Mishap> {
     let mut rest = [0; 16];
     match within("the end of a tunnel", async { Ok(tunnel.read(&mut rest).await) }).await? {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Cut),
