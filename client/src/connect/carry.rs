@@ -77,7 +77,11 @@ where
             Ok(())
         }
         Err(SpliceFault::Stream(fault)) => match fault.into() {
-            Ending::Said(CloseCode::Done) => Ok(()),
+            Ending::Said(CloseCode::Done) => {
+                // It has heard enough and says the rest, which comes in order or is reset; nothing is wrong.
+                let _reset = forward_stream(&mut recv, &mut writer, &meter).await;
+                Ok(())
+            }
             ending @ (Ending::Said(_) | Ending::Lost(_)) => {
                 // A gate that tells the program itself why it is over refuses to hear more and ends its own direction in
                 // order, behind the words; whoever just cuts resets that as well.

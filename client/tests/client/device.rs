@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
 use postern_protocol::limits;
@@ -146,6 +147,9 @@ async fn serve(
         }
         write_frame(&mut send, &answer, ANSWER_BYTES).await.unwrap();
         match (answer, &request) {
+            (Answer::Accepted { .. }, Request::Open { service, .. }) if service.as_str() == "brief" => {
+                tokio::spawn(answer_early(send, recv));
+            }
             (Answer::Accepted { kind: Kind::Http | Kind::Websocket, .. }, _) => {
                 tokio::spawn(site.clone().serve(send, recv, cuts.clone()));
             }
@@ -215,7 +219,7 @@ fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
     let (tunnel, recorded) = (TunnelId::new([3; 8]), service == "till");
     let accepted = |kind, until| Answer::Accepted { tunnel, kind, mode, until, start, recorded };
     match service {
-        "hmi" | "other" => accepted(Kind::Http, UnixTime::MAX),
+        "hmi" | "other" | "brief" => accepted(Kind::Http, UnixTime::MAX),
         "live" => accepted(Kind::Websocket, UnixTime::MAX),
         "panel" | "kiosk" | "booth" | "till" => accepted(Kind::Vnc, UnixTime::MAX),
         "vault" => match vault_until(subject) {
@@ -236,6 +240,22 @@ fn vault_until(subject: &Subject) -> Option<UnixTime> {
 async fn explain(mut send: SendStream, mut recv: RecvStream) {
     send.write_all(b"RFB 003.008\n\0\0\0\0\x09no secret").await.unwrap();
     recv.stop(CloseCode::Failed(Failure::Secret).number());
+    send.finish().unwrap();
+    assert_eq!(send.stopped().await, Ok(None), "the client takes it all");
+}
+
+/// Hears no more than the head of a request, and answers it.
+async fn answer_early(mut send: SendStream, mut recv: RecvStream) {
+    let mut heard = Vec::new();
+    while !heard.windows(4).any(|window| window == b"\r\n\r\n") {
+        heard.extend_from_slice(&recv.read_chunk(usize::MAX).await.unwrap().unwrap());
+    }
+    recv.stop(CloseCode::Done.number());
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), send.stopped()).await;
+    assert!(gave_up.is_err(), "the client waits for the answer");
+    send.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 8\r\nConnection: close\r\n\r\ntoo long")
+        .await
+        .unwrap();
     send.finish().unwrap();
     assert_eq!(send.stopped().await, Ok(None), "the client takes it all");
 }

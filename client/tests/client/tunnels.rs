@@ -204,6 +204,17 @@ async fn stdio_carries_standard_input_and_output_to_both_ends() {
 }
 
 #[tokio::test]
+async fn stdio_says_what_comes_from_a_device_that_has_heard_enough() {
+    let world = World::signed_in().await;
+    let input = format!("POST / HTTP/1.1\r\n\r\n{}", "x".repeat(1024 * 1024));
+    let outcome = world.run_with_input(&["connect", "press-7", "brief", "--stdio"], &input).await;
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    assert!(
+        outcome.stdout.starts_with("HTTP/1.1 413 No\r\n") && outcome.stdout.ends_with("\r\n\r\ntoo long")
+    );
+}
+
+#[tokio::test]
 async fn stdio_that_is_cut_ends_although_its_input_stays_open() {
     let world = World::signed_in().await;
     let mut child =

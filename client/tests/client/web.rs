@@ -107,6 +107,17 @@ impl Local {
         answered
     }
 
+    /// An answer of eight bytes.
+    async fn read(mut reader: impl tokio::io::AsyncBufRead + Unpin) -> String {
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut answer).await.unwrap(), 0, "{answer}");
+        }
+        let mut body = [0; 8];
+        reader.read_exact(&mut body).await.unwrap();
+        answer + str::from_utf8(&body).unwrap()
+    }
+
     async fn line(&mut self) -> String {
         let mut line = String::new();
         tokio::time::timeout(GENEROUS, self.0.read_line(&mut line)).await.unwrap().unwrap();
@@ -278,6 +289,27 @@ async fn a_body_larger_than_any_buffer_arrives_whole() {
     }
     assert!(received == expected);
     sending.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_body_is_shown() {
+    let world = World::signed_in().await;
+    let origin = Origin::of(&world, &["brief"]).await;
+    for length in [1024, 4 * 1024 * 1024] {
+        let text = length.to_string();
+        let headers = [("X-Postern-Token", origin.key.as_str()), ("Content-Length", &text)];
+        let mut local = origin.dial().await;
+        local.send(&origin, "POST", "/", &headers).await;
+        let (reader, mut writer) = local.0.into_inner().into_split();
+        let sending = tokio::spawn(async move {
+            // Whoever has answered may hang up on the rest.
+            let _unread = writer.write_all(&vec![b'x'; length]).await;
+            writer
+        });
+        let answer = Local::read(BufReader::new(reader)).await;
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("too long"), "{answer}");
+        drop(sending.await.unwrap());
+    }
 }
 
 #[tokio::test]

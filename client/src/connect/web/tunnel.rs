@@ -144,6 +144,12 @@ impl Fault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| fault.into());
     }
 
+    /// Whether the device has heard enough.
+    fn is_done(&self) -> bool {
+        let ending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*ending, Some(Ending::Said(CloseCode::Done)))
+    }
+
     fn problem(&self, id: TunnelId) -> Option<Problem> {
         let ending = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         match ending {
@@ -202,7 +208,9 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
         let outcome = ready!(Pin::new(&mut stream.send).poll_write(cx, buf));
-        Poll::Ready(stream.told(outcome))
+        let outcome = stream.told(outcome);
+        // It answers before the end of a body and reads no more of it: the answer is still to come, so the rest is dropped.
+        Poll::Ready(if outcome.is_err() && stream.fault.is_done() { Ok(buf.len()) } else { outcome })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
