@@ -1,7 +1,8 @@
 //! Software of others at both ends: what they see through the gate is what they see without it, and nothing more.
 //!
 //! [`web`] is nginx with curl, Chromium and Python's `websockets`; [`browser`] is Chromium as an engineer uses it, and as a
-//! hostile page would; [`screen`] is VNC: servers and viewers of others, and what arrives at the machine.
+//! hostile page would; [`readings`] are requests that two programs could understand in two ways; [`screen`] is VNC: servers and viewers
+//! of others, and what arrives at the machine.
 //!
 //! A missing program skips its test with a line that says so, or fails it when `POSTERN_REQUIRE_PEERS` is 1, as in CI.
 
@@ -16,6 +17,7 @@ use super::stage::{LAB, Outcome};
 
 mod browser;
 mod chromium;
+mod readings;
 mod screen;
 mod web;
 

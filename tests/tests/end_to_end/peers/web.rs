@@ -14,7 +14,7 @@ async fn curl_gets_the_same_bytes_from_nginx_through_the_gate_as_directly() -> O
     let name = "curl_gets_the_same_bytes_from_nginx_through_the_gate_as_directly";
     let Some([nginx, curl]) = programs(name, ["nginx", "curl"]) else { return Ok(()) };
     let room = tempfile::tempdir()?;
-    let (web, _nginx) = start_nginx(&nginx, room.path()).await?;
+    let (web, _nginx) = serve_files(&nginx, room.path()).await?;
     let (world, session) = behind_the_gate("http", web).await?;
     // A name below `localhost` is this computer by definition (RFC 6761), which not every resolver knows.
     let here = format!("peer.press-7.localhost:{}:127.0.0.1", session.address.port());
@@ -58,7 +58,7 @@ async fn chromium_shows_the_same_page_of_nginx_through_the_gate_as_directly() ->
     let name = "chromium_shows_the_same_page_of_nginx_through_the_gate_as_directly";
     let Some([nginx, chromium]) = programs(name, ["nginx", "chromium"]) else { return Ok(()) };
     let room = tempfile::tempdir()?;
-    let (web, _nginx) = start_nginx(&nginx, room.path()).await?;
+    let (web, _nginx) = serve_files(&nginx, room.path()).await?;
     let (_world, session) = behind_the_gate("http", web).await?;
     let show = async |url: &str, file: &str| -> Result<Vec<u8>, Mishap> {
         let path = room.path().join(file);
@@ -107,20 +107,29 @@ async fn python_websockets_talk_through_the_gate_in_frames_of_every_size() -> Ou
     Ok(())
 }
 
-async fn start_nginx(nginx: &Path, room: &Path) -> Result<(SocketAddr, Running), Mishap> {
-    let address = free_tcp_port().await?;
+async fn serve_files(nginx: &Path, room: &Path) -> Result<(SocketAddr, Running), Mishap> {
     let root = room.join("root");
     std::fs::create_dir(&root)?;
     std::fs::write(root.join("index.html"), PAGE)?;
     let large: Vec<u8> = (0..=250).cycle().take(LARGE).collect();
     std::fs::write(root.join("large"), large)?;
+    start_nginx(nginx, room, &format!("root {};", root.display())).await
+}
+
+/// Starts nginx with what stands in its only server.
+pub(super) async fn start_nginx(
+    nginx: &Path,
+    room: &Path,
+    server: &str,
+) -> Result<(SocketAddr, Running), Mishap> {
+    let address = free_tcp_port().await?;
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let place = room.display();
     let config = format!(
         "{user} worker_processes 1; pid {place}/pid; error_log {place}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
          fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;\n\
-         types {{ text/html html; }} server {{ listen {address}; root {place}/root; }} }}\n"
+         types {{ text/html html; }} server {{ listen {address}; {server} }} }}\n"
     );
     let path = room.join("nginx.conf");
     std::fs::write(&path, config)?;
