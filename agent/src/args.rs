@@ -87,7 +87,7 @@ pub(crate) enum Command {
         /// Does it. Nothing brings the device back but a new code.
         #[arg(long)]
         yes: bool,
-        /// Removes the audit trail as well.
+        /// Removes the audit trail and recordings as well.
         #[arg(long)]
         with_audit: bool,
     },
@@ -108,6 +108,12 @@ pub(crate) enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: SecretCommand,
+    },
+    /// Recordings of tunnels on this device. None can be opened here.
+    Recordings {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: RecordingsCommand,
     },
     /// Shows the key that a machine proves at its TLS port, as `tls` of a service in the fleet file pins it.
     ///
@@ -173,6 +179,25 @@ pub(crate) enum SecretCommand {
     Remove {
         /// Its name.
         name: Name,
+    },
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordingsCommand {
+    /// Lists them, oldest first.
+    List,
+    /// Copies one into a file, for `postern replay`.
+    Export {
+        /// Its tunnel (`tun-` and 16 digits), from `recordings list`.
+        tunnel: TunnelId,
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Removes one that is finished; the audit trail keeps that it was, and who removed it.
+    Remove {
+        /// Its tunnel.
+        tunnel: TunnelId,
     },
 }
 

@@ -11,6 +11,7 @@ mod inspect;
 mod key;
 mod pin;
 mod prompt;
+mod recordings;
 mod secret;
 mod verify;
 
@@ -22,7 +23,9 @@ use serde::Serialize;
 
 pub(crate) use self::prompt::PromptError;
 
-use crate::args::{Args, AuditCommand, Command, KeyCommand, PolicyCommand, SecretCommand, TunnelCommand};
+use crate::args::{
+    Args, AuditCommand, Command, KeyCommand, PolicyCommand, RecordingsCommand, SecretCommand, TunnelCommand,
+};
 use crate::config::Config;
 use crate::control::Request;
 use crate::exit::Exit;
@@ -86,6 +89,13 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         Command::Secret { command: SecretCommand::Set { name, stdin } } => secret::set(&view, name, stdin),
         Command::Secret { command: SecretCommand::List } => secret::list(&view),
         Command::Secret { command: SecretCommand::Remove { name } } => secret::remove(&view, name),
+        Command::Recordings { command: RecordingsCommand::List } => recordings::list(&view),
+        Command::Recordings { command: RecordingsCommand::Export { tunnel, file } } => {
+            recordings::export(&view, tunnel, &file)
+        }
+        Command::Recordings { command: RecordingsCommand::Remove { tunnel } } => {
+            recordings::remove(&view, tunnel)
+        }
         Command::Pin { target, host } => pin::run(&view, target, host.as_deref()),
         Command::Tunnel { command: TunnelCommand::End { id } } => inspect::end(&view, id),
     }

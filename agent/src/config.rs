@@ -40,6 +40,8 @@ pub struct Config {
     pub caps: Caps,
     /// The audit trail.
     pub audit: Audit,
+    /// Recordings of tunnels.
+    pub recordings: Recordings,
 }
 
 /// The local control socket.
@@ -72,6 +74,18 @@ pub struct Audit {
     /// KiB that the trail may occupy, at least 256. Above 80 % the agent warns, above 95 % it opens no tunnels.
     /// Default 65536.
     pub size_kib: u32,
+}
+
+/// Recordings of tunnels, for access categories that demand them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recordings {
+    /// MiB that all of them may occupy. What does not fit is not recorded, and its tunnel ends or is not opened. Default 256.
+    pub size_mib: u32,
+    /// MiB of one recording; its tunnel ends then and can be opened again. Default 64.
+    pub each_mib: u32,
+    /// Days for which a recording is never removed to make room for another one. Default 7.
+    pub keep_days: u16,
 }
 
 /// UDP segmentation offload.
@@ -161,6 +175,8 @@ impl Config {
             (self.caps.strangers >= 1, "strangers", "at least 1"),
             (self.caps.tunnels >= 1, "tunnels", "at least 1"),
             (self.audit.size_kib >= 256, "size_kib", "at least 256"),
+            (self.recordings.size_mib >= 1, "size_mib", "at least 1"),
+            (self.recordings.each_mib >= 1, "each_mib", "at least 1"),
             (
                 self.machine_interface.as_ref().is_none_or(|name| (1..=15).contains(&name.len())),
                 "machine_interface",
@@ -190,6 +206,7 @@ impl Default for Config {
             control: Control::default(),
             caps: Caps::default(),
             audit: Audit::default(),
+            recordings: Recordings::default(),
         }
     }
 }
@@ -203,6 +220,12 @@ impl Default for Control {
 impl Default for Caps {
     fn default() -> Self {
         Self { connections: 16, strangers: 16, tunnels: 128 }
+    }
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self { size_mib: 256, each_mib: 64, keep_days: 7 }
     }
 }
 
@@ -279,11 +302,12 @@ mod tests {
             "state_dir = \"/tmp/s\"\nlisten = \"127.0.0.1:0\"\nadvertise = [\"192.0.2.1:7\"]\n\
              machine_networks = [\"127.0.0.1/32\"]\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ngso = \"off\"\n\
              log = \"debug\"\n[control]\nsocket = \"/tmp/c\"\nmode = 0o600\n[caps]\nconnections = 1\nstrangers = 2\n\
-             tunnels = 3\n[audit]\nsize_kib = 256\n",
+             tunnels = 3\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n",
         )
         .unwrap();
         assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3 });
         assert_eq!(config.listen_addresses(), ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.recordings, Recordings { size_mib: 1, each_mib: 2, keep_days: 0 });
         assert_eq!(config.control.mode, 0o600);
         assert_eq!(config.gso, Gso::Off);
     }

@@ -62,6 +62,11 @@ pub(crate) enum Request {
         /// Its name.
         name: Name,
     },
+    /// Removes a finished recording.
+    RecordingRemove {
+        /// The tunnel that it is of.
+        tunnel: TunnelId,
+    },
     /// Ends a tunnel.
     End {
         /// The tunnel.

@@ -32,6 +32,7 @@ use crate::control::Listener;
 use crate::gate::Gate;
 use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
+use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
 use crate::store::{self, Boot, Store};
@@ -76,6 +77,7 @@ struct Core {
     store: Store,
     link: Arc<LinkStatus>,
     secrets: Arc<Secrets>,
+    recordings: Arc<Recordings>,
     /// Told when somebody ends the agent over the control socket.
     stop: Arc<Notify>,
 }
@@ -146,6 +148,10 @@ impl Core {
         let gate = Arc::new(Gate::new(Arc::clone(&clock), anchor.clone()));
         // Moved, not copied: what is forgotten later must be nowhere else.
         let secrets = Secrets::new(keyring, Arc::clone(&gate), std::mem::take(&mut boot.secrets));
+        let auditor = Auditor::new(store.clone(), Arc::clone(&clock));
+        let whose = (boot.enrollment.root()?.fleet, device);
+        let recordings =
+            Recordings::start(&config.state_dir, config.recordings, whose, (auditor.clone(), clock))?;
         Ok(Self {
             device,
             keys: Arc::new(keys),
@@ -154,7 +160,8 @@ impl Core {
             secrets: Arc::new(secrets),
             gate,
             registry: Registry::new(config.caps.tunnels),
-            auditor: Auditor::new(store.clone(), clock),
+            auditor,
+            recordings: Arc::new(recordings),
             store,
             link: Arc::default(),
             stop: Arc::default(),
@@ -186,6 +193,7 @@ impl Core {
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
             secrets: Arc::clone(&self.secrets),
+            recordings: Arc::clone(&self.recordings),
             guard: Guard::new(config, hubs),
             members,
             strangers,
@@ -208,6 +216,7 @@ impl Core {
             store: self.store.clone(),
             link: Arc::clone(&self.link),
             secrets: Arc::clone(&self.secrets),
+            recordings: Arc::clone(&self.recordings),
             stop: Arc::clone(&self.stop),
         }
     }

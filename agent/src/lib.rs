@@ -27,6 +27,7 @@ mod exit;
 mod gate;
 mod identity;
 mod logging;
+mod recordings;
 mod registry;
 mod report;
 mod secrets;

@@ -97,6 +97,8 @@ pub(crate) struct Admitted {
     pub(crate) leash: Arc<Leash>,
     /// Counts its bytes.
     pub(crate) meter: Arc<Meter>,
+    /// The key to which it must be recorded, whatever a newer permit says.
+    pub(crate) recording: Option<SealingKey>,
     /// Its place; private so that only [`Registry::admit`] makes one.
     place: Place,
 }
@@ -214,7 +216,8 @@ impl Registry {
         drop(live);
         self.changed.notify_one();
         let place = Place { order, registry: Arc::clone(self) };
-        Ok((Admitted { id, leash, meter, place }, permit))
+        let recording = permit.recording();
+        Ok((Admitted { id, leash, meter, recording, place }, permit))
     }
 
     /// Decides every live tunnel again and stops those that are no longer permitted. Returns how many.

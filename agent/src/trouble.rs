@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use postern_protocol::id::TunnelId;
 use postern_protocol::policy::SnapshotFault;
 use postern_protocol::trust::RootFault;
 use postern_protocol::trust::sealed::SealingKeyFault;
@@ -17,6 +18,7 @@ use crate::config::ConfigError;
 use crate::control::{AskError, ControlError};
 use crate::exit::Exit;
 use crate::identity::KeyError;
+use crate::recordings::ShelfError;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 use crate::sync::EnrollError;
@@ -111,6 +113,15 @@ pub(crate) enum Trouble {
         /// The system's reason.
         error: io::Error,
     },
+    /// The directory of recordings.
+    #[error(transparent)]
+    Recordings(#[from] ShelfError),
+    /// There is no finished recording of this tunnel.
+    #[error("there is no finished recording of {tunnel} here; `postern-agent recordings list` shows them")]
+    NoRecording {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
     /// A secret of this device.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -188,6 +199,8 @@ impl Trouble {
                 | PromptError::Differ
                 | PromptError::Length(_),
             )
+            | Self::Recordings(_)
+            | Self::NoRecording { .. }
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,

@@ -33,6 +33,7 @@ use crate::audit::Auditor;
 use crate::config::Caps;
 use crate::gate::Gate;
 use crate::logging::Limiter;
+use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) auditor: Auditor,
     /// What opens machines.
     pub(crate) secrets: Arc<Secrets>,
+    /// Where tunnels are recorded.
+    pub(crate) recordings: Arc<Recordings>,
     /// Which targets may be dialled.
     pub(crate) guard: Guard,
     /// Places for connections that are signed in.

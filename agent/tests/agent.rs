@@ -52,6 +52,9 @@ mod passes;
 #[path = "agent/policy.rs"]
 mod policy;
 #[cfg(test)]
+#[path = "agent/recordings.rs"]
+mod recordings;
+#[cfg(test)]
 #[path = "agent/revocation.rs"]
 mod revocation;
 #[cfg(test)]

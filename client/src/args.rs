@@ -151,7 +151,7 @@ pub(crate) struct ReplayArgs {
     /// The private half of the recording key
     #[arg(long, value_name = "FILE", required = true)]
     pub(crate) key: Option<PathBuf>,
-    /// Writes pictures into DIR instead of showing anything
+    /// Writes pictures into DIR instead of showing anything; of a web page its requests
     #[arg(long, value_name = "DIR", conflicts_with_all = ["port", "open", "speed"])]
     pub(crate) export: Option<PathBuf>,
     /// Exports one picture for each interval in which something changed, such as 500ms, 1s or 2m

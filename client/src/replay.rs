@@ -4,6 +4,7 @@
 //! 2. `film` reads a recording event by event, and knows whether it was cut.
 //! 3. `stage` makes pictures of what the machine sent: `decoder`, and below it `hextile`, `zrle`, `pixels` and `picture`.
 //! 4. `export` writes pictures into a directory; `theatre` shows them to a VNC viewer on this computer, in their time.
+//! 5. `requests` lists what a recorded web page was asked.
 //!
 //! A recording that was cut is shown up to the cut, and then it is said. Deliberately absent: where the pointer was and
 //! what was typed, which the machine does not send.
@@ -17,6 +18,7 @@ mod input;
 mod key;
 mod picture;
 mod pixels;
+mod requests;
 mod stage;
 mod theatre;
 mod zrle;
@@ -25,6 +27,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use postern_protocol::policy::Kind;
 use postern_protocol::recording::Header;
 
 use self::film::Film;
@@ -48,6 +51,9 @@ pub(crate) async fn run(args: &ReplayArgs, screen: &Screen) -> Result<Exit, Prob
     // The command line demands both, unless it asks for a key.
     let (Some(file), Some(key)) = (&args.file, &args.key) else { return Ok(Exit::Usage) };
     let film = Film::open(file, key::read(key)?)?;
+    if film.header().kind == Kind::Http {
+        return requests::run(film, args.export.as_deref(), screen);
+    }
     match &args.export {
         Some(dir) => export::run(film, dir, args.every.0, screen),
         None => theatre::run(film, args, screen).await,

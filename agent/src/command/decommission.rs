@@ -6,6 +6,7 @@ use super::{Trouble, View, print};
 use crate::control::{AskError, Request, ask};
 use crate::daemon::StateDir;
 use crate::exit::Exit;
+use crate::recordings::Shelf;
 use crate::store;
 
 pub(super) fn run(view: &View<'_>, yes: bool, with_audit: bool) -> Result<Exit, Trouble> {
@@ -25,6 +26,9 @@ pub(super) fn run(view: &View<'_>, yes: bool, with_audit: bool) -> Result<Exit, 
         locked => locked?,
     };
     let files = store::wipe_everything(state.path(), with_audit)?;
+    if with_audit {
+        Shelf::clear(state.path())?;
+    }
     if view.json {
         view.show_json(&serde_json::json!({ "removed": files, "with_audit": with_audit }));
     } else {

@@ -20,6 +20,7 @@ use crate::audit::Auditor;
 use crate::control::{Asked, Request, Response};
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
+use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::report::{AuditLine, AuditReport, PolicyReport, RootReport, SessionReport, StatusReport, Verdict};
 use crate::secrets::Secrets;
@@ -41,6 +42,7 @@ pub(super) struct Answers {
     pub(super) store: Store,
     pub(super) link: Arc<LinkStatus>,
     pub(super) secrets: Arc<Secrets>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) stop: Arc<Notify>,
 }
 
@@ -87,9 +89,15 @@ impl Answers {
                 }
                 Err(error) => Response::Refused(error.to_string()),
             },
-            Request::RotateKey {} | Request::Decommission {} if !owns(uid) => Response::Refused(
-                "only root and the agent's own user may do that; run it with `sudo`".to_owned(),
-            ),
+            Request::RotateKey {} | Request::Decommission {} | Request::RecordingRemove { .. }
+                if !owns(uid) =>
+            {
+                Response::Refused(
+                    "only root and the agent's own user may do that; run it with `sudo`".to_owned(),
+                )
+            }
+            // The trail has a row of it from whoever removes it.
+            Request::RecordingRemove { tunnel } => report(&self.recordings.remove(tunnel, uid).await),
             Request::RotateKey {} => match self.keys.prepare() {
                 Ok(key) => {
                     self.record(uid, "key rotate").await;

@@ -49,6 +49,7 @@ use self::place::Place;
 pub(super) use self::upgrade::Upgraded;
 use super::session::Session;
 use super::stream::exhausted;
+use crate::recordings::Fulfilled;
 use crate::registry::{Admitted, Ruling};
 
 /// How an HTTP tunnel ended, and how many requests there were.
@@ -62,18 +63,19 @@ pub(super) enum Ended {
 /// Carries requests between client and machine.
 pub(super) async fn carry(
     session: &Session,
-    permit: Arc<Permit>,
+    fulfilled: &Fulfilled,
     (tunnel, view_only): (&Admitted, bool),
     (machine, shears): (Line, Shears),
     (send, recv): (&mut SendStream, &mut RecvStream),
 ) -> Ended {
+    let (permit, recorder) = (Arc::clone(fulfilled.permit()), fulfilled.recorder());
     let reading = Reading::default();
     let mut desk = Desk {
         session,
         tunnel,
         view_only,
         reading: &reading,
-        ledger: Ledger::new(tunnel.id),
+        ledger: Ledger::new(tunnel.id, recorder.cloned()),
         upstream: tokio::sync::Mutex::new(Place::new(machine)),
         login: session.nonces.begin(&permit.service().name),
         shears: shears.clone(),
@@ -172,6 +174,7 @@ impl Desk<'_> {
                     }
                     Ruling::Cut(code) => return End::Stopped(code),
                 },
+                () = self.ledger.lost() => return End::Stopped(CloseCode::Failed(Failure::Recording)),
                 failure = exhausted(&permit, &self.tunnel.meter) => return End::Stopped(CloseCode::Failed(failure)),
                 _stopped = &mut gone => return End::Lost,
                 () = self.ledger.due(), if recording.is_empty() => {

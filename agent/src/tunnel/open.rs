@@ -22,6 +22,7 @@ use postern_transport::quic::{RecvStream, SendStream};
 use super::session::{Session, reply};
 use super::{PATIENCE, http, stream, vnc, websocket};
 use crate::audit::DeniedRequest;
+use crate::recordings::{Fulfilled, is_recordable};
 use crate::registry::{Admitted, Caller, Refused, Ruling};
 
 /// Serves one request for a tunnel from decision to end.
@@ -78,7 +79,17 @@ pub(super) async fn run(
             return record(session, closed(&tunnel, code, None)).await;
         }
     };
-    let accepted = accepted(tunnel.id, &permit);
+    let fulfilled = match context.recordings.fulfil(permit, &tunnel).await {
+        Ok(fulfilled) => fulfilled,
+        Err(failure) => {
+            drop(machine);
+            tunnel.leave();
+            record(session, Event::Failed { tunnel: tunnel.id, failure }).await;
+            return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
+        }
+    };
+    let (permit, recorder) = (Arc::clone(fulfilled.permit()), fulfilled.recorder().cloned());
+    let accepted = accepted(tunnel.id, &fulfilled);
     let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
@@ -91,16 +102,17 @@ pub(super) async fn run(
     }
     let (code, gate) = match machine {
         Dialled::Socket(machine) if permit.service().kind() == Kind::Vnc => {
-            let (code, counts) = vnc::carry(permit, &tunnel, machine, context, (&mut send, &mut recv)).await;
+            let (code, counts) =
+                vnc::carry(fulfilled, &tunnel, machine, context, (&mut send, &mut recv)).await;
             (code, Some(counts))
         }
         Dialled::Socket(machine) => {
-            (stream::carry(permit, &tunnel, machine, &mut send, &mut recv).await, None)
+            (stream::carry(&fulfilled, &tunnel, machine, &mut send, &mut recv).await, None)
         }
         Dialled::Line(line, shears) => {
             let line = (line, shears);
             let ended =
-                http::carry(session, permit, (&tunnel, view_only), line, (&mut send, &mut recv)).await;
+                http::carry(session, &fulfilled, (&tunnel, view_only), line, (&mut send, &mut recv)).await;
             let (code, counts) = match ended {
                 http::Ended::Over(code, counts) => (code, counts),
                 http::Ended::Upgraded(mut upgraded, counts) => {
@@ -116,6 +128,9 @@ pub(super) async fn run(
             (code, Some(counts))
         }
     };
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
     tunnel.leave();
     if let Some(suppressed) = context.traffic.admit() {
         let reason = code.word();
@@ -131,7 +146,7 @@ pub(super) async fn recorded(
     permit: Arc<Permit>,
 ) -> Result<(Admitted, Arc<Permit>), Failure> {
     let peer = session.connection.remote_addr();
-    if permit.recording().is_some() {
+    if tunnel.recording.is_some() && !is_recordable(permit.service().kind()) {
         // Without a recording there is no tunnel.
         tunnel.leave();
         return Err(Failure::Recording);
@@ -219,14 +234,15 @@ pub(super) async fn deny(session: &Session, subject: &Subject, service: Name, de
     context.auditor.denied(request).await;
 }
 
-fn accepted(tunnel: TunnelId, permit: &Permit) -> Answer {
+fn accepted(tunnel: TunnelId, fulfilled: &Fulfilled) -> Answer {
+    let (permit, recorded) = (fulfilled.permit(), fulfilled.recorder().is_some());
     let service = permit.service();
     let start = match &service.rules {
         Rules::Http(rules) => Some(rules.start.clone()),
         Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => None,
     };
     let (kind, mode, until) = (service.kind(), permit.mode(), permit.ends());
-    Answer::Accepted { tunnel, kind, mode, until, start, recorded: permit.recording().is_some() }
+    Answer::Accepted { tunnel, kind, mode, until, start, recorded }
 }
 
 fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> Event {
@@ -241,7 +257,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
         origin: permit.origin().cloned(),
         version: permit.floor().version,
         peer,
-        recorded: permit.recording().is_some(),
+        recorded: tunnel.recording.is_some(),
     }
 }
 

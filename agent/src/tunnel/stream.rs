@@ -14,17 +14,18 @@ use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, StreamFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, splice};
 
+use crate::recordings::Fulfilled;
 use crate::registry::{Admitted, Ruling};
 
 /// Carries bytes between client and machine; returns why it ended. The stream is over and the socket closed then.
 pub(super) async fn carry(
-    permit: Arc<Permit>,
+    fulfilled: &Fulfilled,
     tunnel: &Admitted,
     mut machine: TcpStream,
     send: &mut SendStream,
     recv: &mut RecvStream,
 ) -> CloseCode {
-    let end = copy(permit, tunnel, &mut machine, send, recv).await;
+    let end = copy(Arc::clone(fulfilled.permit()), tunnel, &mut machine, send, recv).await;
     let code = end.unwrap_or(CloseCode::Done);
     if end != Ok(CloseCode::Done) {
         // What the kernel still holds for the machine is dropped as well: the last byte has left.

@@ -14,6 +14,7 @@
 mod greeting;
 mod input;
 mod parting;
+mod recorded;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,28 +32,32 @@ use postern_protocol::policy::{Mode, Permit, Rules, VncRules};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, StreamFault};
-use postern_transport::splice::{Meter, SpliceFault, forward_local};
+use postern_transport::splice::Meter;
 
+use self::recorded::{UNRECORDED, forward, lost};
 use super::Context;
 use super::stream::exhausted;
+use crate::recordings::{Fulfilled, Recorder};
 use crate::registry::{Admitted, Ruling};
 use crate::secrets::{SecretError, Secrets};
 
 /// Carries a session; returns why it ended and what the viewer did. The stream is over and the socket closed then.
 pub(super) async fn carry(
-    mut permit: Arc<Permit>,
+    fulfilled: Fulfilled,
     tunnel: &Admitted,
     mut machine: TcpStream,
     context: &Context,
     stream: (&mut SendStream, &mut RecvStream),
 ) -> (CloseCode, GateCounts) {
     let (send, recv) = stream;
+    let mut permit = Arc::clone(fulfilled.permit());
     let mode = permit.mode();
     let (password, missing) = match password(&permit, &context.secrets) {
         Ok(password) => (password, None),
         Err(error) => (None, Some(End::NoSecret(error))),
     };
-    let mut viewing = Viewing::new(mode, password);
+    let recorder = fulfilled.recorder();
+    let mut viewing = Viewing::new(mode, password, recorder.cloned());
     let modes = watch::Sender::new(mode);
     let end = match missing {
         Some(end) => end,
@@ -72,6 +77,7 @@ pub(super) async fn carry(
                         }
                         Ruling::Cut(code) => break End::Cut(code),
                     },
+                    () = lost(recorder) => break UNRECORDED,
                     failure = exhausted(&permit, &tunnel.meter) => break End::Cut(CloseCode::Failed(failure)),
                     end = &mut running => break end,
                 }
@@ -104,6 +110,10 @@ struct Viewing {
     gate: Gate,
     /// Whether the machine has got whole messages only: whatever stops a write in the middle leaves this false.
     whole: bool,
+    /// What keeps the session, if it must be kept.
+    recorder: Option<Arc<Recorder>>,
+    /// Whether the recording knows the screen.
+    is_noted: bool,
 }
 
 /// Both sides of a session and what counts their bytes.
@@ -128,16 +138,17 @@ enum End {
 }
 
 impl Viewing {
-    fn new(mode: Mode, password: Option<Password>) -> Self {
-        let gate = Gate::new(Config {
+    fn new(mode: Mode, password: Option<Password>, recorder: Option<Arc<Recorder>>) -> Self {
+        let config = Config {
             mode,
             // Whoever stands at the machine is not thrown out by a viewer that wants the screen for itself.
             sharing: Sharing::Always,
             // The tunnel has authenticated its user.
             viewer: ViewerSecurity::None,
             password,
-        });
-        Self { gate, whole: true }
+        };
+        let gate = if recorder.is_some() { Gate::recorded(config) } else { Gate::new(config) };
+        Self { gate, whole: true, recorder, is_noted: false }
     }
 
     /// Runs until one side ends, breaks, or does what it must not. Cancelling it stops both directions.
@@ -152,8 +163,9 @@ impl Viewing {
             Ok(Err(end)) => return end,
             Err(_elapsed) => return End::Cut(CloseCode::Failed(Failure::Login)),
         }
+        let recorder = self.recorder.clone();
         let ended = tokio::select! {
-            ended = forward_local(&mut reader, send, meter) => ended,
+            ended = forward(&mut reader, send, meter, recorder.as_deref()) => ended,
             end = self.relay(&mut writer, recv, meter, &mut modes) => return end,
         };
         match ended {
@@ -161,8 +173,7 @@ impl Viewing {
                 self.gate.handle_server_closed();
                 End::Gate
             }
-            Err(SpliceFault::Local(_)) => End::Machine,
-            Err(SpliceFault::Stream(fault)) => End::Viewer(fault),
+            Err(end) => end,
         }
     }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use postern_protocol::gate::rfb::{PixelFormat, Screen};
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
-use postern_protocol::policy::{Kind, Mode};
-use postern_protocol::recording::{Header, What, Writer};
+use postern_protocol::policy::{Kind, Mode, Reason};
+use postern_protocol::recording::{Beginning, Header, What, Writer};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::SealingKey;
 use postern_protocol::wire::text::Text;
@@ -153,6 +153,36 @@ async fn a_viewer_sees_the_recording_in_its_time_and_in_its_own_format() {
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert!(outcome.stderr.contains("the mode of the session is now: view only"), "{outcome:?}");
     assert!(outcome.stderr.contains("this is the end of the recording"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_recorded_page_is_a_list_of_its_requests() {
+    let world = World::new().await;
+    let shelf = Shelf::new(&world).await;
+    let whole = std::fs::read(shelf.path("whole")).unwrap();
+    let (beginning, _chunks) = Beginning::read(&whole).unwrap();
+    let header = Header { kind: Kind::Http, ..beginning.header };
+    let (mut writer, mut file) = Writer::begin(&header, Zeroizing::new([9; 32])).unwrap();
+    for (at_ms, method, path, reason, status) in
+        [(2_000, "GET", "/values", None, 200), (5_000, "POST", "/stop", Some(Reason::MethodDenied), 403)]
+    {
+        writer.push(at_ms, What::Asked { method: Text::clean(method), path: Text::clean(path) });
+        writer.push(at_ms + 30, What::Answered { status: Some(status), reason, bytes: 11 });
+    }
+    file.extend(writer.finish().unwrap());
+    std::fs::write(shelf.path("page"), file).unwrap();
+    let outcome = world.run(&arguments(&shelf.replay("page", &[]))).await;
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(lines[0], "2027-01-15T08:00:02Z\tGET\t/values\t200\t11");
+    assert_eq!(lines[1], "2027-01-15T08:00:05Z\tPOST\t/stop\t403 method_denied\t11");
+    assert!(lines[2].starts_with("2 requests of hmi of dev-d1d1"), "{outcome:?}");
+    let dir = shelf.path("requests");
+    let export = shelf.replay("page", &["--export", dir.to_str().unwrap(), "--json"]);
+    assert_eq!(world.run(&arguments(&export)).await.code, 0);
+    let written = std::fs::read_to_string(dir.join("requests.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(written.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["path"], &first["took_ms"]), (&"/values".into(), &30.into()));
+    assert_eq!(written.lines().count(), 2);
 }
 
 #[tokio::test]

@@ -44,6 +44,9 @@ impl Desk<'_> {
             Current { method: head.method.clone(), target: head.target.clone(), upgrade: head.upgrade };
         let log = if let Rules::Http(rules) = &service.rules { rules.log } else { PathLog::Full };
         let mut flight = self.ledger.begin(current, target.path(), log);
+        if flight.is_unrecorded() {
+            return Ok(page(Answered::Failed(Failure::Recording)));
+        }
         let accept = request.headers().get(ACCEPT).cloned();
         let answer = match &service.rules {
             Rules::Http(_) | Rules::Websocket(_) if head.upgrade => self

@@ -15,12 +15,17 @@ use tokio::time::{Duration, Instant};
 use postern_protocol::audit::Event;
 use postern_protocol::id::TunnelId;
 use postern_protocol::policy::{PathLog, Reason};
+use postern_protocol::recording::What;
 use postern_protocol::wire::text::Text;
+
+use crate::recordings::Recorder;
 
 /// What the parts of a tunnel share about its requests.
 #[derive(Debug)]
 pub(super) struct Ledger {
     tunnel: TunnelId,
+    /// What keeps each request, if they must be kept.
+    recorder: Option<Arc<Recorder>>,
     page: Mutex<Page>,
     /// Something is to be recorded.
     bell: Notify,
@@ -77,12 +82,14 @@ pub(super) struct Flight {
     ledger: Arc<Ledger>,
     kind: Kind,
     is_refused: bool,
+    /// It must be recorded, and cannot be.
+    is_unrecorded: bool,
     bytes: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(tunnel: TunnelId) -> Arc<Self> {
-        Arc::new(Self { tunnel, page: Mutex::default(), bell: Notify::new() })
+    pub(super) fn new(tunnel: TunnelId, recorder: Option<Arc<Recorder>>) -> Arc<Self> {
+        Arc::new(Self { tunnel, recorder, page: Mutex::default(), bell: Notify::new() })
     }
 
     /// Begins a request. `path` is cut to what `log` says.
@@ -94,8 +101,18 @@ impl Ledger {
             status: None,
             reason: None,
         };
+        let asked = What::Asked { method: Text::clean(&current.method), path: Text::clean(path) };
+        let is_unrecorded = self.recorder.as_ref().is_some_and(|recorder| recorder.note(asked).is_err());
         self.lock().current = Some(current);
-        Flight { ledger: Arc::clone(self), kind, is_refused: false, bytes: 0 }
+        Flight { ledger: Arc::clone(self), kind, is_refused: false, is_unrecorded, bytes: 0 }
+    }
+
+    /// Waits until requests cannot be recorded any more; for ever where they need not be.
+    pub(super) async fn lost(&self) {
+        match &self.recorder {
+            Some(recorder) => recorder.lost().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The request that is being answered.
@@ -181,6 +198,11 @@ impl Page {
 }
 
 impl Flight {
+    /// Whether it must not go on.
+    pub(super) const fn is_unrecorded(&self) -> bool {
+        self.is_unrecorded
+    }
+
     /// It is recorded with another tunnel, to which it led.
     pub(super) fn leads_to(&mut self, tunnel: TunnelId) {
         self.kind.tunnel = tunnel;
@@ -204,6 +226,11 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        let Kind { status, reason, .. } = self.kind;
+        if let Some(recorder) = &self.ledger.recorder {
+            // Where it fails, the tunnel ends.
+            let _lost = recorder.note(What::Answered { status, reason, bytes: self.bytes });
+        }
         let sum = Sum { count: 1, bytes: self.bytes };
         self.ledger.enter(&self.kind, sum, self.is_refused, Instant::now());
     }
@@ -235,7 +262,7 @@ mod tests {
     use super::*;
 
     fn ledger() -> Arc<Ledger> {
-        Ledger::new(TunnelId::new([1; 8]))
+        Ledger::new(TunnelId::new([1; 8]), None)
     }
 
     fn kind(path: &str, status: u16) -> Kind {

@@ -28,7 +28,11 @@ impl Viewing {
             self.say(writer, send, meter).await?;
             match self.gate.outcome() {
                 Outcome::Handshake => {}
-                Outcome::Open => return Ok(()),
+                Outcome::Open if self.is_noted => return Ok(()),
+                Outcome::Open => {
+                    self.is_noted = true;
+                    return self.note_screen();
+                }
                 Outcome::Ended(_) => return Err(End::Gate),
             }
             tokio::select! {
@@ -41,8 +45,14 @@ impl Viewing {
                         let rest = self.gate.handle_server(heard.get(..read).unwrap_or_default());
                         // Only an open session has a rest; it follows what the gate says.
                         if !rest.is_empty() {
+                            let rest = rest.to_vec();
+                            self.is_noted = true;
+                            self.note_screen()?;
                             self.say(writer, send, meter).await?;
-                            send.write_all(rest).await.map_err(End::Viewer)?;
+                            if let Some(recorder) = &self.recorder {
+                                recorder.show(&rest).await?;
+                            }
+                            send.write_all(&rest).await.map_err(End::Viewer)?;
                             meter.count_sent(rest.len());
                         }
                     }

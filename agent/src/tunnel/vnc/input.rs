@@ -13,11 +13,14 @@ use tokio::sync::watch;
 
 use postern_protocol::gate::rfb::{Action, Outcome};
 use postern_protocol::policy::{Mode, Reason};
+use postern_protocol::recording::What;
 use postern_protocol::wire::registry::CloseCode;
 use postern_transport::quic::RecvStream;
 use postern_transport::splice::Meter;
 
+use super::recorded::{format, note};
 use super::{End, Viewing};
+use crate::recordings::Recorder;
 
 impl Viewing {
     /// Judges and forwards the viewer's messages until it leaves or the session ends.
@@ -28,6 +31,8 @@ impl Viewing {
         meter: &Meter,
         modes: &mut watch::Receiver<Mode>,
     ) -> End {
+        let recorder = self.recorder.clone();
+        let recorder = recorder.as_deref();
         let mut way = Way { writer, whole: &mut self.whole, meter, modes, mode: self.gate.mode() };
         loop {
             let passed = tokio::select! {
@@ -35,10 +40,13 @@ impl Viewing {
                 Ok(()) = way.modes.changed() => {
                     way.mode = *way.modes.borrow_and_update();
                     self.gate.handle_mode(way.mode);
-                    way.write(self.gate.poll_to_server().unwrap_or_default()).await
+                    match note(recorder, Some(What::Mode(way.mode))) {
+                        Ok(()) => way.write(self.gate.poll_to_server().unwrap_or_default()).await,
+                        Err(end) => Err(end),
+                    }
                 }
                 chunk = recv.read_chunk(CHUNK_BYTES) => match chunk {
-                    Ok(Some(chunk)) => pass(&mut self.gate, &chunk, &mut way).await,
+                    Ok(Some(chunk)) => pass(&mut self.gate, &chunk, &mut way, recorder).await,
                     Ok(None) => {
                         self.gate.handle_viewer_closed();
                         Ok(())
@@ -60,9 +68,12 @@ async fn pass(
     gate: &mut postern_protocol::gate::rfb::Gate,
     chunk: &Bytes,
     way: &mut Way<'_, '_>,
+    recorder: Option<&Recorder>,
 ) -> Result<(), End> {
     let mut actions = gate.handle_viewer(chunk);
     while let Some(action) = actions.next_action() {
+        // What is shown from here on is read by it.
+        note(recorder, format(action.format()))?;
         match &action {
             Action::Forward(range) => way.write(chunk.get(range.clone()).unwrap_or_default()).await?,
             Action::Send(bytes) => way.write(bytes).await?,
