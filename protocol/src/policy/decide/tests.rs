@@ -213,10 +213,12 @@ fn a_permit_carries_the_obligation_of_its_category_and_of_no_other() {
 fn of_grants_that_are_alike_the_recorded_one_is_used_and_a_wider_or_longer_one_goes_before() {
     let alice = subject(ALICE, 20, None);
     let all = Grant { category: 0, origin: 1, ..grant() };
-    for recorded in [0, 1] {
-        let index = recording(&[all, grant()], recorded);
+    // Also where no grant could be wider or hold longer, so that none further has to be looked at.
+    for (recorded, clipboard) in [(0, false), (1, false), (0, true), (1, true)] {
+        let mode = Mode::Full { clipboard };
+        let index = recording(&[Grant { mode, ..all }, Grant { mode, ..grant() }], recorded);
         let permit = decide(Some(&index), &alice, &index.ask(ALICE, "hmi"), &idle(100)).unwrap();
-        assert_eq!((permit.recording(), permit.until()), (Some(factory()), at(9_000)), "{recorded}");
+        assert_eq!((permit.recording(), permit.until()), (Some(factory()), at(9_000)), "{recorded} {mode:?}");
     }
     let shorter = Grant { not_after: Some(at(200)), ..all };
     let narrower = Grant { mode: Mode::ViewOnly, ..all };
@@ -593,6 +595,19 @@ fn a_stale_policy_permits_what_is_marked_for_it_and_nothing_else() {
     assert_eq!(under(&marked, 199), yes(200, "First"));
     assert_eq!(under(&marked, 200), no(Reason::PolicyStale));
     assert_eq!(under(&plain, 200), no(Reason::PolicyStale));
+}
+
+#[test]
+fn the_end_that_people_are_told_is_that_of_the_budget_only_while_the_policy_is_stale() {
+    let marked = granting(&[Grant { offline_ok: true, ..grant() }]);
+    let plain = granting(&[grant()]);
+    let ends = |policy: &Arc<Index>, now| {
+        let ask = policy.ask(ALICE, "hmi");
+        let permit = decide(Some(policy), &subject(ALICE, 20, None), &ask, &lasting(now)).unwrap();
+        (permit.until().as_secs(), permit.ends().as_secs())
+    };
+    assert_eq!((ends(&plain, 99), ends(&marked, 99)), ((100, 9_000), (200, 9_000)));
+    assert_eq!((ends(&marked, 100), ends(&marked, 199)), ((200, 200), (200, 200)));
 }
 
 #[test]
