@@ -8,8 +8,8 @@
 //! 6. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
 //!
 //! No type of quinn appears in a public signature, so that a fork with multipath is a change to this module alone.
-//! Deliberately absent: datagrams and unidirectional streams (nothing uses them; both are switched off on the
-//! wire), 0-RTT and resumption, and any opinion about who the peer is.
+//! Deliberately absent: unidirectional streams (nothing uses them; they are switched off on the wire, and so are datagrams
+//! except in sessions), 0-RTT and resumption, and any opinion about who the peer is.
 
 mod congestion;
 mod connection;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 
@@ -41,6 +42,21 @@ impl Connection {
     pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionEnd> {
         let (send, recv) = self.inner.accept_bi().await?;
         Ok((SendStream::new(send), RecvStream::new(recv)))
+    }
+
+    /// Sends a datagram (RFC 9221), which may be lost; when many wait, the oldest is. It goes as one packet or not at all:
+    /// false where it is larger than the path and the peer allow now, or the connection is over.
+    #[must_use]
+    pub fn send_datagram(&self, datagram: Bytes) -> bool {
+        self.inner.send_datagram(datagram).is_ok()
+    }
+
+    /// The next datagram of the peer. Safe to cancel.
+    ///
+    /// # Errors
+    /// Why the connection is over.
+    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionEnd> {
+        Ok(self.inner.read_datagram().await?)
     }
 
     /// Closes at once: what is not yet acknowledged may be lost, and the notice itself may be lost too.

@@ -4,7 +4,7 @@
 //!    [`Settings::hub`]. The fields are public so that a benchmark can vary one of them.
 //! 2. [`Settings`] is turned into quinn's transport configuration and the limits of its server side.
 //!
-//! What quinn leaves at generous defaults is set here explicitly: stream counts, windows, datagram buffers (off)
+//! What quinn leaves at generous defaults is set here explicitly: stream counts, windows, datagram buffers (off where nothing uses them)
 //! and what strangers may make the endpoint hold before they have proved anything. Congestion control is Cubic:
 //! quinn's BBR lost 53 % of the packets that it sent on a 10 Mbit/s link with a 64 kB queue (Cubic: 2 %), and
 //! factories pay for metered links. [`congestion`](super::congestion) bounds the queue that Cubic builds.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub send_window: u32,
     /// Bidirectional streams that the peer may have open at once.
     pub streams: u16,
+    /// Bytes of datagrams (RFC 9221) that wait on each side, the oldest of which are dropped for more; 0 takes and sends none.
+    pub datagrams: u32,
     /// Silence after which a ping is sent, to keep NAT mappings. `None` where the peer pings.
     pub keep_alive: Option<Duration>,
     /// Silence after which the connection counts as lost; the smaller value of both ends holds.
@@ -65,7 +67,7 @@ pub struct Admission {
 
 impl Settings {
     /// [`Settings::session`] before the peer is known: room for requests and for nothing else. Sixteen strangers
-    /// may make the agent hold 1 MiB, not the 32 MiB of sixteen session windows.
+    /// may make the agent hold 2 MiB with their datagrams, not the 33 MiB of sixteen sessions.
     /// [`Connection::widen`](super::Connection::widen) follows when the peer is known.
     #[must_use]
     pub const fn stranger() -> Self {
@@ -81,6 +83,7 @@ impl Settings {
             connection_window: 512 * KIB,
             send_window: 1024 * KIB,
             streams: 16,
+            datagrams: 0,
             keep_alive: Some(Duration::from_secs(25)),
             idle: Duration::from_secs(75),
             handshake: HANDSHAKE,
@@ -104,6 +107,7 @@ impl Settings {
             connection_window: 2048 * KIB,
             send_window: 16_384 * KIB,
             streams: 64,
+            datagrams: 64 * KIB,
             keep_alive: Some(Duration::from_secs(15)),
             idle: Duration::from_secs(45),
             handshake: HANDSHAKE,
@@ -135,6 +139,7 @@ impl Settings {
         let mut mtu = MtuDiscoveryConfig::default();
         mtu.upper_bound(self.mtu_ceiling);
         let idle = u32::try_from(self.idle.as_millis()).unwrap_or(u32::MAX);
+        let waiting = usize::try_from(self.datagrams).ok().filter(|bytes| *bytes != 0);
         let mut config = TransportConfig::default();
         config
             .stream_receive_window(VarInt::from_u32(self.stream_window))
@@ -142,8 +147,8 @@ impl Settings {
             .send_window(self.send_window.into())
             .max_concurrent_bidi_streams(VarInt::from_u32(self.streams.into()))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .datagram_receive_buffer_size(None)
-            .datagram_send_buffer_size(0)
+            .datagram_receive_buffer_size(waiting)
+            .datagram_send_buffer_size(waiting.unwrap_or(0))
             .keep_alive_interval(self.keep_alive)
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
             .initial_mtu(BASE_MTU)
@@ -216,9 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_and_unidirectional_streams_are_off_on_the_wire() {
-        let config = format!("{:?}", Settings::session().transport());
-        assert!(config.contains("max_concurrent_uni_streams: 0,"), "{config}");
-        assert!(config.contains("datagram_receive_buffer_size: None"), "{config}");
+    fn unidirectional_streams_are_off_and_datagrams_are_where_nothing_uses_them() {
+        let config = |settings: Settings| format!("{:?}", settings.transport());
+        for config in [config(Settings::control()), config(Settings::hub())] {
+            assert!(config.contains("max_concurrent_uni_streams: 0,"), "{config}");
+            assert!(config.contains("datagram_receive_buffer_size: None"), "{config}");
+            assert!(config.contains("datagram_send_buffer_size: 0"), "{config}");
+        }
+        let session = config(Settings::session());
+        assert!(session.contains("max_concurrent_uni_streams: 0,"), "{session}");
+        assert!(session.contains("datagram_receive_buffer_size: Some(65536)"), "{session}");
     }
 }

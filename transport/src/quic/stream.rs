@@ -75,6 +75,12 @@ impl SendStream {
         }
     }
 
+    /// Its number among the streams of its kind and side: the stream's id (RFC 9000 section 2.1) without its two lowest bits.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.0.id().index()
+    }
+
     /// Streams of higher priority send first; all start at 0. Does nothing on a closed stream.
     pub fn set_priority(&self, priority: i32) {
         let _already_over = self.0.set_priority(priority);

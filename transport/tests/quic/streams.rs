@@ -173,3 +173,23 @@ async fn a_stranger_s_bytes_wait_on_its_own_side_until_its_connection_is_widened
     pair.server.widen(&Settings::session());
     tokio::time::timeout(GENEROUS, writing).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_datagram_arrives_whole_where_it_fits_and_both_sides_take_them() {
+    let pair = Pair::open(&Settings::session()).await;
+    assert!(pair.client.send_datagram(Bytes::from_static(b"ping")));
+    assert_eq!(pair.server.read_datagram().await, Ok(Bytes::from_static(b"ping")));
+    assert!(pair.server.send_datagram(Bytes::from_static(b"pong")));
+    assert_eq!(pair.client.read_datagram().await, Ok(Bytes::from_static(b"pong")));
+    assert!(!pair.client.send_datagram(Bytes::from(vec![0; 4000])), "larger than the path");
+    let without = Pair::open(&Settings::control()).await;
+    assert!(!without.client.send_datagram(Bytes::from_static(b"ping")), "nobody takes any");
+}
+
+#[tokio::test]
+async fn streams_are_counted_by_who_opened_them() {
+    let pair = Pair::open(&Settings::session()).await;
+    let (one, two) = (pair.stream(b"1").await, pair.stream(b"2").await);
+    assert_eq!((one.client_send.index(), one.server_send.index()), (0, 0));
+    assert_eq!((two.client_send.index(), two.server_send.index()), (1, 1));
+}
