@@ -13,6 +13,8 @@ use super::DEVICE;
 pub struct Fleet {
     services: Vec<Service>,
     grants: Vec<Grant>,
+    /// The key to which everything is recorded, if it is.
+    recording_key: Option<String>,
 }
 
 /// Who may use what.
@@ -80,11 +82,19 @@ impl Fleet {
         self
     }
 
+    /// Has all that is granted recorded to a key, 64 hexadecimal digits.
+    #[must_use]
+    pub fn recorded(mut self, key: &str) -> Self {
+        self.recording_key = Some(key.to_owned());
+        self
+    }
+
     /// The file.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = format!(
-            "[account.acme]\ntenant = \"service_provider\"\n\n[device.{DEVICE}]\naccount = \"acme\"\n\n"
+            "[account.acme]\ntenant = \"service_provider\"\n{}\n[device.{DEVICE}]\naccount = \"acme\"\n\n",
+            self.recording_key.iter().map(|key| format!("recording-key = \"{key}\"\n")).collect::<String>()
         );
         for Service { name, kind, target, limits } in &self.services {
             let head = format!("[device.{DEVICE}.service.{name}]\nkind = \"{kind}\"\ntarget = \"{target}\"");
@@ -99,7 +109,7 @@ impl Fleet {
         }
         for (number, grant) in self.grants.iter().enumerate().filter(|(_, grant)| !grant.services.is_empty())
         {
-            grant.write(number, &mut text);
+            grant.write(number, self.recording_key.is_some(), &mut text);
         }
         text
     }
@@ -134,12 +144,12 @@ impl Grant {
         self
     }
 
-    fn write(&self, number: usize, text: &mut String) {
+    fn write(&self, number: usize, recorded: bool, text: &mut String) {
         let name = format!("{}-{number}", self.user);
         let services: Vec<String> = self.services.iter().map(|service| format!("\"{service}\"")).collect();
         let services = services.join(", ");
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "[category.{name}]\nservices = [{services}]\n");
+        let _ = writeln!(text, "[category.{name}]\nservices = [{services}]\nrecord = {recorded}\n");
         let _ = writeln!(text, "[role.{name}]\ntenant = \"service_provider\"");
         let offline = if self.offline { "offline = true\n" } else { "" };
         let _ = writeln!(text, "permissions = [\"remote-access.use\"]\ncategories = [\"{name}\"]\n{offline}");

@@ -105,6 +105,59 @@ async fn nothing_reaches_an_x11_display_that_is_only_looked_at_and_its_picture_g
 }
 
 #[tokio::test]
+async fn recordings_of_an_x11_display_are_replayed_to_the_pictures_that_its_server_showed() -> Outcome {
+    let name = "recordings_of_an_x11_display_are_replayed_to_the_pictures_that_its_server_showed";
+    let (Some(desktop), Some([vncdo])) = (Desktop::start(name).await?, programs(name, ["vncdo"])) else {
+        return Ok(());
+    };
+    let (vnc, room) = (desktop.vnc, tempfile::tempdir()?);
+    let path = |file: &str| room.path().join(file).to_str().unwrap_or_default().to_owned();
+    let fleet = Fleet::new().service("peer", "vnc", vnc).allow("anna", &["peer"]);
+    let world = World::start(LAB, &fleet).await?;
+    let anna = world.person("anna").await?;
+    let key = path("factory.key");
+    let made = anna.call(["replay", "keygen", &key, "--json"]).finish().await?.expect_code(0)?.json()?;
+    world.apply(&fleet.recorded(made["recording_key"].as_str().unwrap_or_default())).await?.expect_code(0)?;
+    world.settle().await?;
+
+    let session = anna.connect("peer").await?;
+    let server = format!("{}::{}", session.address.ip(), session.address.port());
+    for (colour, file) in [("#336699", "first.png"), ("#993366", "second.png")] {
+        desktop.paint(colour).await?;
+        Call::new(&vncdo).args(["-s", &server, "capture", &path(file)]).finish().await?.expect_code(0)?;
+    }
+    session.interrupt().await?;
+    let ended = |rows: &[serde_json::Value]| {
+        let recorded = rows.iter().filter(|row| row["event"] == "recorded" && row["recorded"] == true);
+        recorded.count() == 2
+    };
+    world.device.audit_until("two recordings", ended).await?;
+
+    let listed =
+        world.device.call(["recordings", "list", "--json"]).finish().await?.expect_code(0)?.json()?;
+    let mut shown = Vec::new();
+    for recording in listed.as_array().into_iter().flatten() {
+        let tunnel = recording["tunnel"].as_str().unwrap_or_default();
+        let (file, pictures) = (path(tunnel), path(&format!("{tunnel}-pictures")));
+        world.device.call(["recordings", "export", tunnel, &file]).finish().await?.expect_code(0)?;
+        let replay = ["replay", &file, "--key", &key, "--export", &pictures];
+        anna.call(replay).finish().await?.expect_code(0)?;
+        let names = std::fs::read_dir(&pictures)?.map(|entry| Ok(entry?.path()));
+        let last = names
+            .collect::<std::io::Result<Vec<_>>>()?
+            .into_iter()
+            .max()
+            .ok_or_else(|| Mishap::unexpected("pictures of a recording", "none", "one at least"))?;
+        shown.push(colour_of(&last));
+    }
+    shown.sort_unstable();
+    let captured = ["first.png", "second.png"].map(|file| colour_of(path(file).as_ref()));
+    assert_eq!(captured, [[0x33, 0x66, 0x99], [0x99, 0x33, 0x66]]);
+    assert_eq!(shown, captured);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_tigervnc_viewer_shows_a_panel_whose_password_it_is_never_asked_for() -> Outcome {
     let name = "the_tigervnc_viewer_shows_a_panel_whose_password_it_is_never_asked_for";
     let tools = ["Xtigervnc", "vncpasswd", "xtigervncviewer", "vncdo", "xinput", "xsetroot"];
