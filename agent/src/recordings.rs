@@ -2,7 +2,7 @@
 //!
 //! 1. [`Recordings::fulfil`] takes a permit and begins the recording that its tunnel must have. It alone makes a [`Fulfilled`], and
 //!    what carries bytes takes one: no tunnel that must be recorded moves a byte before its file is on the disk.
-//! 2. A [`Recorder`] hands events to one thread, `recordist`, over a bounded queue. The tunnel waits for no disk; when the queue stays
+//! 2. A [`Recorder`] hands events to one thread, `recordist`, over a queue with room for a megabyte. The tunnel waits for no disk; when the queue stays
 //!    full, or the disk takes no more, the recording ends and the tunnel with it.
 //! 3. The thread seals a chunk when it is full and after five seconds, and has the disk keep it within fifteen. A power cut leaves
 //!    a file that is readable up to its last whole chunk.
@@ -14,7 +14,7 @@ mod recordist;
 mod shelf;
 
 use std::path::Path;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub(crate) use self::shelf::{Kept, Shelf, ShelfError};
 /// Where recordings are begun.
 #[derive(Debug)]
 pub(crate) struct Recordings {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
     /// Bytes that may wait for the thread.
     room: Arc<Semaphore>,
     /// Recordings that may be written at a time.
@@ -59,7 +59,7 @@ pub(crate) struct Fulfilled {
 pub(crate) struct Recorder {
     tunnel: TunnelId,
     since: Instant,
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
     room: Arc<Semaphore>,
     lost: watch::Sender<bool>,
     /// So that times never go back, whoever of a tunnel's tasks is first.
@@ -112,7 +112,7 @@ impl Recordings {
         getrandom::fill(seed.as_mut_slice()).map_err(|_| Failure::Internal)?;
         let (lost, (reply, begun)) = (watch::Sender::new(false), oneshot::channel());
         let order = Order::Begin { header: Box::new(header), seed, lost: lost.clone(), reply };
-        self.orders.try_send(order).map_err(|_| Failure::Recording)?;
+        self.orders.send(order).map_err(|_| Failure::Recording)?;
         let begun = tokio::time::timeout(PATIENCE, begun).await;
         if !matches!(begun, Ok(Ok(true))) {
             return Err(Failure::Recording);
@@ -127,7 +127,7 @@ impl Recordings {
     /// Removes a finished recording; false where there is none of this tunnel.
     pub(crate) async fn remove(&self, tunnel: TunnelId, uid: u32) -> bool {
         let (reply, removed) = oneshot::channel();
-        let sent = self.orders.try_send(Order::Remove { tunnel, uid, reply });
+        let sent = self.orders.send(Order::Remove { tunnel, uid, reply });
         sent.is_ok() && removed.await.unwrap_or(false)
     }
 }
@@ -160,7 +160,8 @@ impl Recorder {
     /// [`Lost`], from then on for ever.
     pub(crate) async fn show(&self, bytes: &[u8]) -> Result<(), Lost> {
         for piece in bytes.chunks(postern_protocol::recording::EVENT_BYTES) {
-            let weight = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            // A small event takes more than its bytes.
+            let weight = u32::try_from(piece.len()).unwrap_or(u32::MAX).max(NOTE_BYTES);
             let room = Arc::clone(&self.room).acquire_many_owned(weight);
             let waits = tokio::time::timeout(PATIENCE, room).await;
             let Ok(Ok(waits)) = waits else { return Err(self.lose()) };
@@ -179,7 +180,7 @@ impl Recorder {
     /// Ends the recording and waits until its last byte is on the disk.
     pub(crate) async fn finish(&self) {
         let (reply, finished) = oneshot::channel();
-        if self.orders.try_send(Order::End { tunnel: self.tunnel, reply: Some(reply) }).is_ok() {
+        if self.orders.send(Order::End { tunnel: self.tunnel, reply: Some(reply) }).is_ok() {
             let _late = tokio::time::timeout(PATIENCE, finished).await;
         }
     }
@@ -191,7 +192,7 @@ impl Recorder {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let at_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let order = Order::Event { tunnel: self.tunnel, at_ms, what, waits };
-        self.orders.try_send(order).map_err(|_full_or_gone| self.lose())
+        self.orders.send(order).map_err(|_gone| self.lose())
     }
 
     fn lose(&self) -> Lost {
@@ -202,8 +203,8 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Where the queue is full, the thread notices by itself that nobody holds the other end.
-        let _full = self.orders.try_send(Order::End { tunnel: self.tunnel, reply: None });
+        // Where the thread has gone there is nothing to end.
+        let _gone = self.orders.send(Order::End { tunnel: self.tunnel, reply: None });
     }
 }
 

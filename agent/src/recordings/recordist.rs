@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -62,12 +62,9 @@ struct Recordist {
 }
 
 /// Starts the thread; it ends when nobody can order any more.
-pub(super) fn start(
-    shelf: Shelf,
-    auditor: Auditor,
-    clock: Arc<Clock>,
-) -> Result<SyncSender<Order>, ShelfError> {
-    let (orders, inbox) = sync_channel(QUEUE);
+pub(super) fn start(shelf: Shelf, auditor: Auditor, clock: Arc<Clock>) -> Result<Sender<Order>, ShelfError> {
+    // Bounded by the room and the places that what comes in it holds.
+    let (orders, inbox) = channel();
     let path = shelf.path().to_owned();
     let mut recordist = Recordist { shelf, auditor, clock, reels: BTreeMap::new() };
     std::thread::Builder::new()
@@ -80,7 +77,13 @@ pub(super) fn start(
 impl Recordist {
     fn run(&mut self, inbox: &Receiver<Order>) {
         loop {
-            match inbox.recv_timeout(TICK) {
+            // Nothing is due while nothing is written: an idle device does not wake up for this.
+            let next = if self.reels.is_empty() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(TICK)
+            };
+            match next {
                 Ok(order) => self.handle(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -272,8 +275,6 @@ enum ReelError {
     Io(#[from] std::io::Error),
 }
 
-/// Orders that may wait: more events than fill the room for them.
-const QUEUE: usize = 2048;
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_millis(500);
 /// How long an event waits for others of its chunk.
