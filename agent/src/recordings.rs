@@ -111,12 +111,11 @@ impl Recordings {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| Failure::Internal)?;
         let (lost, (reply, begun)) = (watch::Sender::new(false), oneshot::channel());
-        let order = Order::Begin { header: Box::new(header), seed, lost: lost.clone(), reply };
+        let order = Order::Begin { header: Box::new(header), seed, lost: lost.clone(), place, reply };
         self.orders.send(order).map_err(|_| Failure::Recording)?;
-        let begun = tokio::time::timeout(PATIENCE, begun).await;
-        if !matches!(begun, Ok(Ok(true))) {
+        let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, begun).await else {
             return Err(Failure::Recording);
-        }
+        };
         let (orders, room) = (self.orders.clone(), Arc::clone(&self.room));
         let since = Instant::now();
         let turn = Mutex::default();

@@ -23,12 +23,14 @@ use crate::clock::Clock;
 /// What tunnels ask of the thread.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Begin a file; the answer is whether it is on the disk.
+    /// Begin a file; the answer, once it is on the disk, is the place that was given for it. Until then the order has it, so
+    /// that a disk that hangs gathers no more orders than there are places.
     Begin {
         header: Box<Header>,
         seed: Zeroizing<[u8; 32]>,
         lost: watch::Sender<bool>,
-        reply: oneshot::Sender<bool>,
+        place: OwnedSemaphorePermit,
+        reply: oneshot::Sender<OwnedSemaphorePermit>,
     },
     /// Something happened.
     Event { tunnel: TunnelId, at_ms: u64, what: What, waits: OwnedSemaphorePermit },
@@ -96,15 +98,16 @@ impl Recordist {
 
     fn handle(&mut self, order: Order) {
         match order {
-            Order::Begin { header, seed, lost, reply } => {
-                let begun = self.begin(&header, seed, lost);
-                if let Err(error) = &begun {
+            Order::Begin { header, seed, lost, place, reply } => match self.begin(&header, seed, lost) {
+                Ok(()) => {
+                    if reply.send(place).is_err() {
+                        self.end(header.tunnel);
+                    }
+                }
+                Err(error) => {
                     tracing::warn!(%error, tunnel = %header.tunnel, "a recording could not be begun");
                 }
-                if reply.send(begun.is_ok()).is_err() {
-                    self.end(header.tunnel);
-                }
-            }
+            },
             Order::Event { tunnel, at_ms, what, waits } => {
                 self.event(tunnel, at_ms, what);
                 drop(waits);
