@@ -123,11 +123,12 @@ impl Recordings {
         Ok(Fulfilled { permit, recorder: Some(Arc::new(recorder)) })
     }
 
-    /// Removes a finished recording; false where there is none of this tunnel.
-    pub(crate) async fn remove(&self, tunnel: TunnelId, uid: u32) -> bool {
+    /// Removes a finished recording; false where there is none of this tunnel, and none where the disk does not answer:
+    /// whoever asks for something else must not wait for it.
+    pub(crate) async fn remove(&self, tunnel: TunnelId, uid: u32) -> Option<bool> {
         let (reply, removed) = oneshot::channel();
-        let sent = self.orders.send(Order::Remove { tunnel, uid, reply });
-        sent.is_ok() && removed.await.unwrap_or(false)
+        self.orders.send(Order::Remove { tunnel, uid, reply }).ok()?;
+        tokio::time::timeout(PATIENCE, removed).await.ok()?.ok()
     }
 }
 

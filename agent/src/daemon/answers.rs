@@ -97,7 +97,12 @@ impl Answers {
                 )
             }
             // The trail has a row of it from whoever removes it.
-            Request::RecordingRemove { tunnel } => report(&self.recordings.remove(tunnel, uid).await),
+            Request::RecordingRemove { tunnel } => match self.recordings.remove(tunnel, uid).await {
+                Some(removed) => report(&removed),
+                None => Response::Refused(
+                    "the disk does not answer; the recording may go later: see `recordings list`".to_owned(),
+                ),
+            },
             Request::RotateKey {} => match self.keys.prepare() {
                 Ok(key) => {
                     self.record(uid, "key rotate").await;
