@@ -149,6 +149,7 @@ impl Core {
         // Moved, not copied: what is forgotten later must be nowhere else.
         let secrets = Secrets::new(keyring, Arc::clone(&gate), std::mem::take(&mut boot.secrets));
         let auditor = Auditor::new(store.clone(), Arc::clone(&clock));
+        let rows = auditor.clone();
         let whose = (boot.enrollment.root()?.fleet, device);
         let recordings =
             Recordings::start(&config.state_dir, config.recordings, whose, (auditor.clone(), clock))?;
@@ -159,7 +160,7 @@ impl Core {
             boots: boot.boots,
             secrets: Arc::new(secrets),
             gate,
-            registry: Registry::new(config.caps.tunnels),
+            registry: Registry::new(config.caps.tunnels, move |row| rows.owe(row)),
             auditor,
             recordings: Arc::new(recordings),
             store,

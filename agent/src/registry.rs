@@ -4,7 +4,7 @@
 //!    under the old snapshot and the moment when the new one looks at the live tunnels.
 //! 2. [`Registry::judge`] decides all of them again, oldest first; only older tunnels count against a limit.
 //! 3. A tunnel that is permitted again is handed its new [`Permit`], whose mode may be another; the old one, and the
-//!    snapshot behind it, go. Whoever has a seat at a screen keeps it before those who have none, however old they are.
+//!    snapshot behind it, go. Where its mode or rules are others, a row says so (`changes`). Whoever has a seat at a screen keeps it before those who have none, however old they are.
 //! 4. A tunnel that is not permitted, or permitted with an obligation that was not met from its beginning, is removed here first and told to stop. It is never looked at again: a right
 //!    that comes back opens new tunnels and revives no old one.
 //! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
@@ -12,14 +12,17 @@
 //!
 //! Deliberately absent: sockets. A tunnel stops itself as soon as its [`Leash`] says so.
 
+mod changes;
 mod leash;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use postern_protocol::audit::Event;
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason};
@@ -32,6 +35,7 @@ use postern_transport::splice::Meter;
 
 use crate::gate::{Counts, Gate, Stage, Wanted};
 
+use self::changes::Account;
 pub(crate) use self::leash::{Leash, Ruling};
 
 /// All live tunnels of the device.
@@ -45,7 +49,11 @@ pub(crate) struct Registry {
     drained: Notify,
     /// Whether tunnels are live.
     busy: watch::Sender<bool>,
+    rows: Rows,
 }
+
+/// Where rows go that wait for no disk.
+struct Rows(Box<dyn Fn(Event) + Send + Sync>);
 
 #[derive(Debug, Default)]
 struct Live {
@@ -75,6 +83,7 @@ struct Entry {
     until: UnixTime,
     leash: Arc<Leash>,
     meter: Arc<Meter>,
+    account: Account,
 }
 
 /// Who asks, over which connection.
@@ -153,14 +162,16 @@ pub(crate) struct Session {
 }
 
 impl Registry {
-    /// An empty registry that admits at most `cap` tunnels, whatever the policy says.
-    pub(crate) fn new(cap: u16) -> Arc<Self> {
+    /// An empty registry that admits at most `cap` tunnels, whatever the policy says. What changes for live ones goes to
+    /// `rows`, which must return at once.
+    pub(crate) fn new(cap: u16, rows: impl Fn(Event) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             live: Mutex::new(Live::default()),
             cap,
             changed: Notify::new(),
             drained: Notify::new(),
             busy: watch::Sender::new(false),
+            rows: Rows(Box::new(rows)),
         })
     }
 
@@ -210,6 +221,7 @@ impl Registry {
                 until: permit.until(),
                 leash: Arc::clone(&leash),
                 meter: Arc::clone(&meter),
+                account: Account::new(&permit),
             },
         );
         self.busy.send_if_modified(|busy| !std::mem::replace(busy, true));
@@ -222,7 +234,7 @@ impl Registry {
 
     /// Decides every live tunnel again and stops those that are no longer permitted. Returns how many.
     pub(crate) fn judge(&self, gate: &Gate) -> u32 {
-        self.lock().judge(gate)
+        self.lock().judge(gate, &self.rows)
     }
 
     /// Has the live tunnels of a connection judged by a later pass of their caller. Returns how many were stopped.
@@ -238,11 +250,11 @@ impl Registry {
         let mut cut = 0;
         for order in &orders {
             // First by the pass of before: what is over in this second is over, and a later pass revives nothing.
-            if live.judge_one(*order, gate) {
+            if live.judge_one(*order, gate, &self.rows) {
                 cut += 1;
             } else if let Some(entry) = live.tunnels.get_mut(order) {
                 entry.subject = Arc::clone(later);
-                cut += u32::from(live.judge_one(*order, gate));
+                cut += u32::from(live.judge_one(*order, gate, &self.rows));
             }
         }
         drop(live);
@@ -256,15 +268,15 @@ impl Registry {
     pub(crate) fn end(&self, id: TunnelId) -> bool {
         let mut live = self.lock();
         let order = live.tunnels.iter().find(|(_, entry)| entry.id == id).map(|(order, _)| *order);
-        order.is_some_and(|order| live.cut(order, CloseCode::Failed(Failure::Ended)))
+        order.is_some_and(|order| live.cut(order, CloseCode::Failed(Failure::Ended), &self.rows))
     }
 
     /// Ends all tunnels and admits no more.
     pub(crate) fn close(&self) {
         let mut live = self.lock();
         live.closing = true;
-        while let Some((_, entry)) = live.tunnels.pop_first() {
-            entry.leash.rule(Ruling::Cut(CloseCode::Failed(Failure::Shutdown)));
+        while let Some(order) = live.tunnels.keys().next().copied() {
+            live.cut(order, CloseCode::Failed(Failure::Shutdown), &self.rows);
         }
     }
 
@@ -354,21 +366,20 @@ impl Live {
         }
     }
 
-    fn judge(&mut self, gate: &Gate) -> u32 {
+    fn judge(&mut self, gate: &Gate, rows: &Rows) -> u32 {
         let orders: Vec<u64> = self.tunnels.keys().copied().collect();
-        orders.into_iter().map(|order| u32::from(self.judge_one(order, gate))).sum()
+        orders.into_iter().map(|order| u32::from(self.judge_one(order, gate, rows))).sum()
     }
 
     /// Decides one live tunnel again. Returns whether it was stopped.
-    fn judge_one(&mut self, order: u64, gate: &Gate) -> bool {
+    fn judge_one(&mut self, order: u64, gate: &Gate, rows: &Rows) -> bool {
         let Some(entry) = self.tunnels.get(&order) else { return false };
         let counts = self.counts(Some(order), entry.subject.user(), &entry.service);
         let wanted = Wanted { service: entry.service.as_str(), view_only: entry.view_only };
         let code = match gate.decide(&entry.subject, wanted, counts, Stage::Live) {
             Ok(permit) if entry.is_same(&permit) && entry.fulfils(&permit) => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
-                    (entry.until, entry.mode) = (permit.until(), permit.mode());
-                    entry.leash.rule(Ruling::Permitted(Arc::new(permit)));
+                    entry.go_on(permit, gate.clock().now(), rows);
                 }
                 return false;
             }
@@ -378,15 +389,34 @@ impl Live {
             Ok(_another) => CloseCode::Denied(Reason::Revoked),
             Err(denial) => CloseCode::Denied(withdrawn(denial.reason())),
         };
-        self.cut(order, code)
+        self.cut(order, code, rows)
     }
 
-    fn cut(&mut self, order: u64, code: CloseCode) -> bool {
-        self.tunnels.remove(&order).map(|entry| entry.leash.rule(Ruling::Cut(code))).is_some()
+    fn cut(&mut self, order: u64, code: CloseCode, rows: &Rows) -> bool {
+        let removed = self.remove(order, rows);
+        removed.map(|entry| entry.leash.rule(Ruling::Cut(code))).is_some()
+    }
+
+    /// Takes a tunnel out, with the last word about its rights.
+    fn remove(&mut self, order: u64, rows: &Rows) -> Option<Entry> {
+        let mut entry = self.tunnels.remove(&order)?;
+        if let Ruling::Permitted(last) = entry.leash.ruling() {
+            entry.account.rest(entry.id, &last).into_iter().for_each(&rows.0);
+        }
+        Some(entry)
     }
 }
 
 impl Entry {
+    /// Goes on under a newer permit.
+    fn go_on(&mut self, newer: Permit, now: UnixTime, rows: &Rows) {
+        (self.until, self.mode) = (newer.until(), newer.mode());
+        if let Ruling::Permitted(before) = self.leash.ruling() {
+            self.account.changed(self.id, now, (&before, &newer)).into_iter().for_each(&rows.0);
+        }
+        self.leash.rule(Ruling::Permitted(Arc::new(newer)));
+    }
+
     /// Whether a permit is for what is open.
     fn is_same(&self, permit: &Permit) -> bool {
         permit.service().kind() == self.kind && permit.target() == self.target
@@ -422,10 +452,17 @@ impl Entry {
     }
 }
 
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rows")
+    }
+}
+
 impl Admitted {
     /// Removes the tunnel before it is dropped, so that its place is free when the caller is told.
     pub(crate) fn leave(&self) {
-        self.place.registry.lock().tunnels.remove(&self.place.order);
+        let Place { order, registry } = &self.place;
+        registry.lock().remove(*order, &registry.rows);
     }
 }
 

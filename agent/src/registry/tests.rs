@@ -22,6 +22,11 @@ const FLEET: FleetId = FleetId::new([1; 8]);
 const DEVICE: DeviceId = DeviceId::new([2; 8]);
 const NOW: u64 = 4_000_000_000;
 
+/// A registry whose rows nobody reads.
+fn registry(cap: u16) -> Arc<Registry> {
+    Registry::new(cap, |_row| {})
+}
+
 fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32]).unwrap()
 }
@@ -212,7 +217,7 @@ async fn code(admitted: &Admitted) -> CloseCode {
 
 #[tokio::test]
 async fn what_is_refused_is_not_registered_and_what_is_dropped_is_gone() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     assert_eq!(open(&registry, &gate, 11, "c").unwrap_err(), Reason::NoGrant);
     assert_eq!(registry.sessions(), Vec::new());
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
@@ -224,7 +229,7 @@ async fn what_is_refused_is_not_registered_and_what_is_dropped_is_gone() {
 
 #[tokio::test]
 async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     let (one, two) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "a").unwrap());
     install(&gate, index(2, |snapshot| snapshot.grants.retain(|grant| grant.user == 1)));
     assert_eq!(registry.judge(&gate), 1);
@@ -235,7 +240,7 @@ async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
 
 #[tokio::test]
 async fn a_cut_is_final_even_if_the_right_comes_back_before_the_tunnel_looks() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     install(&gate, index(2, |snapshot| snapshot.grants.clear()));
     assert_eq!(registry.judge(&gate), 1);
@@ -246,7 +251,7 @@ async fn a_cut_is_final_even_if_the_right_comes_back_before_the_tunnel_looks() {
 
 #[tokio::test]
 async fn a_smaller_limit_cuts_the_youngest_tunnels() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnels: Vec<_> = (0..4).map(|_| open(&registry, &gate, 11, "a").unwrap()).collect();
     install(&gate, index(2, |snapshot| snapshot.services[0].tunnels = 2));
     assert_eq!(registry.judge(&gate), 2);
@@ -265,7 +270,7 @@ async fn another_target_or_kind_behind_the_same_name_cuts() {
         |snapshot| snapshot.services[0].rules = Rules::whole(Kind::Vnc),
         |snapshot| snapshot.users[0].disabled = true,
     ] {
-        let (gate, registry) = (gate(|_| {}), Registry::new(10));
+        let (gate, registry) = (gate(|_| {}), registry(10));
         let (a, b) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "b").unwrap());
         install(&gate, index(2, change));
         assert_eq!(registry.judge(&gate), 1);
@@ -276,7 +281,7 @@ async fn another_target_or_kind_behind_the_same_name_cuts() {
 
 #[tokio::test]
 async fn a_closed_registry_cuts_all_and_admits_none() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     registry.close();
     assert_eq!(code(&tunnel).await, CloseCode::Failed(Failure::Shutdown));
@@ -286,7 +291,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
 
 #[tokio::test]
 async fn the_cap_of_the_device_is_busy_and_not_denied() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(1));
+    let (gate, registry) = (gate(|_| {}), registry(1));
     let _tunnel = open(&registry, &gate, 11, "a").unwrap();
     let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap(), false);
     assert!(matches!(refused, Err(Refused::Failed(Failure::Busy))));
@@ -294,7 +299,7 @@ async fn the_cap_of_the_device_is_busy_and_not_denied() {
 
 #[tokio::test]
 async fn no_policy_denies_and_cuts() {
-    let registry = Registry::new(10);
+    let registry = registry(10);
     let empty = empty();
     assert_eq!(open(&registry, &empty, 11, "a").unwrap_err(), Reason::NoPolicy);
     let gate = gate(|_| {});
@@ -318,7 +323,7 @@ fn until(registry: &Registry) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_tunnel_outlives_its_second_factor_when_a_later_pass_of_its_connection_has_a_newer_one() {
-    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let (gate, registry) = (gate(stepped), registry(10));
     let old = passed(11, Some(NOW - 500), LONG);
     let renewed = open_as(&registry, &gate, &calling(&old, 1), "a").unwrap();
     let twin = open_as(&registry, &gate, &calling(&old, 2), "a").unwrap();
@@ -336,7 +341,7 @@ async fn a_tunnel_outlives_its_second_factor_when_a_later_pass_of_its_connection
 
 #[tokio::test]
 async fn a_pass_that_is_worse_in_anything_changes_no_live_tunnel() {
-    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let (gate, registry) = (gate(stepped), registry(10));
     let good = passed(11, Some(NOW - 100), NOW + 10_000);
     let _tunnel = open_as(&registry, &gate, &caller(&good), "a").unwrap();
     for (second_factor, expires) in
@@ -354,7 +359,7 @@ async fn a_pass_that_is_worse_in_anything_changes_no_live_tunnel() {
 
 #[tokio::test]
 async fn a_later_pass_revives_no_tunnel_that_is_over_in_this_second() {
-    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let (gate, registry) = (gate(stepped), registry(10));
     let tunnel = open_as(&registry, &gate, &caller(&passed(11, Some(NOW - 500), LONG)), "a").unwrap();
     // Time passes, and nobody has looked at the tunnel since.
     pass_time(100);
@@ -401,7 +406,7 @@ const TOUCH: Mode = Mode::Full { clipboard: false };
 
 #[test]
 fn a_screen_has_one_writer_and_any_number_who_look() {
-    let (gate, registry) = (gate(screen(1)), Registry::new(10));
+    let (gate, registry) = (gate(screen(1)), registry(10));
     let first = open_wishing(&registry, &gate, 11, false).unwrap();
     assert_eq!(open_wishing(&registry, &gate, 12, false).unwrap_err(), Reason::Concurrency);
     let looking = [11, 12].map(|number| open_wishing(&registry, &gate, number, true).unwrap());
@@ -418,7 +423,7 @@ fn a_screen_has_one_writer_and_any_number_who_look() {
 
 #[test]
 fn fewer_seats_narrow_the_youngest_in_place_and_cut_nobody() {
-    let (gate, registry) = (gate(screen(2)), Registry::new(10));
+    let (gate, registry) = (gate(screen(2)), registry(10));
     let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
     let both = || modes(&[&tunnels[0], &tunnels[1]]);
     install(&gate, index(2, screen(1)));
@@ -443,7 +448,7 @@ fn who_has_a_seat_keeps_it_before_an_older_tunnel_that_may_touch_from_now_on() {
         screen(1)(snapshot);
         snapshot.grants[0].mode = LOOK;
     };
-    let (gate, registry) = (gate(narrow), Registry::new(10));
+    let (gate, registry) = (gate(narrow), registry(10));
     let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
     let both = || modes(&[&tunnels[0], &tunnels[1]]);
     assert_eq!(both(), [LOOK, TOUCH]);
@@ -455,7 +460,7 @@ fn who_has_a_seat_keeps_it_before_an_older_tunnel_that_may_touch_from_now_on() {
 
 #[test]
 fn a_wish_to_look_lasts_as_long_as_the_tunnel_and_a_narrower_policy_narrows_in_place() {
-    let (gate, registry) = (gate(screen(9)), Registry::new(10));
+    let (gate, registry) = (gate(screen(9)), registry(10));
     let [wishing, touching] = [true, false].map(|wish| open_wishing(&registry, &gate, 11, wish).unwrap());
     install(&gate, index(2, screen(9)));
     assert_eq!((registry.judge(&gate), modes(&[&wishing, &touching])), (0, vec![LOOK, TOUCH]));
@@ -471,7 +476,7 @@ fn a_wish_to_look_lasts_as_long_as_the_tunnel_and_a_narrower_policy_narrows_in_p
 
 #[tokio::test]
 async fn each_task_of_a_tunnel_hears_of_a_cut_however_late_it_looks() {
-    let (gate, registry) = (gate(|_| {}), Registry::new(10));
+    let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     let mut early = tunnel.leash.reins();
     assert!(matches!(early.changed().await, Ruling::Permitted(_)));
@@ -485,7 +490,7 @@ async fn each_task_of_a_tunnel_hears_of_a_cut_however_late_it_looks() {
 
 #[tokio::test]
 async fn a_pass_that_is_no_better_and_tunnels_of_others_cause_no_work() {
-    let (gate, registry) = (gate(stepped), Registry::new(10));
+    let (gate, registry) = (gate(stepped), registry(10));
     let pass = passed(11, Some(NOW - 100), LONG);
     let mine = open_as(&registry, &gate, &calling(&pass, 1), "a").unwrap();
     let elsewhere = open_as(&registry, &gate, &calling(&pass, 2), "a").unwrap();
@@ -503,7 +508,7 @@ async fn a_pass_that_is_no_better_and_tunnels_of_others_cause_no_work() {
 
 #[test]
 fn under_a_policy_that_the_cloud_has_not_confirmed_nothing_new_opens_and_what_is_live_goes_on() {
-    let (registry, gate) = (Registry::new(10), gate(|_| {}));
+    let (registry, gate) = (registry(10), gate(|_| {}));
     let _live = open(&registry, &gate, 11, "a").unwrap();
     gate.install(index(2, |_| {}));
     assert_eq!(registry.judge(&gate), 0);
@@ -514,8 +519,107 @@ fn under_a_policy_that_the_cloud_has_not_confirmed_nothing_new_opens_and_what_is
 
 #[test]
 fn what_is_meant_for_work_without_the_cloud_opens_unconfirmed() {
-    let (registry, gate) = (Registry::new(10), gate(|_| {}));
+    let (registry, gate) = (registry(10), gate(|_| {}));
     gate.install(index(2, |snapshot| snapshot.grants[0].offline_ok = true));
     open(&registry, &gate, 11, "a").unwrap();
     assert_eq!(open(&registry, &gate, 12, "a").unwrap_err(), Reason::PolicyStale);
+}
+
+/// A registry, and a place where its rows collect.
+fn recorded() -> (Arc<Registry>, Arc<Mutex<Vec<Event>>>) {
+    let rows = Arc::new(Mutex::new(Vec::new()));
+    let collected = Arc::clone(&rows);
+    (Registry::new(10, move |row| collected.lock().unwrap().push(row)), rows)
+}
+
+fn taken(rows: &Mutex<Vec<Event>>) -> Vec<Event> {
+    std::mem::take(&mut *rows.lock().unwrap())
+}
+
+fn changed(tunnel: &Admitted, before: Mode, mode: Mode, version: u64) -> Event {
+    let origin = permit(tunnel).origin().cloned();
+    Event::Changed { tunnel: tunnel.id, before, mode, rules: false, origin, version, count: 1 }
+}
+
+/// Everybody looks at the service, or nobody only looks.
+fn looking(view_only: bool) -> impl Fn(&mut Snapshot) {
+    move |snapshot| snapshot.services[0].view_only = view_only
+}
+
+#[test]
+fn a_tunnel_whose_mode_changes_in_place_has_a_row_and_one_that_is_permitted_as_before_has_none() {
+    let gate = gate(|_| {});
+    let (registry, rows) = recorded();
+    let tunnel = open(&registry, &gate, 11, "a").unwrap();
+    let neighbour = open(&registry, &gate, 11, "b").unwrap();
+    install(&gate, index(2, |_| {}));
+    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![]), "another snapshot, the same rights");
+    install(&gate, index(3, looking(true)));
+    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&tunnel, TOUCH, LOOK, 3)]));
+    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![]), "once");
+    install(&gate, index(4, |_| {}));
+    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&tunnel, LOOK, TOUCH, 4)]));
+    // The clipboard is a right of its own.
+    install(&gate, index(5, |snapshot| snapshot.grants[0].mode = Mode::WIDEST));
+    assert_eq!(registry.judge(&gate), 0);
+    let widened = [&tunnel, &neighbour].map(|tunnel| changed(tunnel, TOUCH, Mode::WIDEST, 5));
+    assert_eq!(taken(&rows), widened);
+    drop((tunnel, neighbour));
+    assert_eq!(taken(&rows), []);
+}
+
+#[test]
+fn rules_that_change_under_a_live_tunnel_have_a_row_and_a_cut_says_all_by_itself() {
+    let gate = gate(|_| {});
+    let (registry, rows) = recorded();
+    let tunnel = open(&registry, &gate, 11, "a").unwrap();
+    let narrowed = |snapshot: &mut Snapshot| {
+        if let Rules::Http(rules) = &mut snapshot.services[0].rules {
+            rules.allow.clear();
+        }
+    };
+    install(&gate, index(2, narrowed));
+    assert_eq!(registry.judge(&gate), 0);
+    let Event::Changed { before, mode, rules, version, .. } = taken(&rows).remove(0) else { panic!() };
+    assert_eq!((before, mode, rules, version), (TOUCH, TOUCH, true, 2));
+    install(&gate, index(3, |snapshot| snapshot.grants.clear()));
+    assert_eq!((registry.judge(&gate), taken(&rows)), (1, vec![]));
+    drop(tunnel);
+    assert_eq!(taken(&rows), []);
+}
+
+#[test]
+fn a_seat_that_becomes_free_is_the_cause_where_the_version_is_the_same() {
+    let gate = gate(screen(2));
+    let (registry, rows) = recorded();
+    let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
+    install(&gate, index(2, screen(1)));
+    assert_eq!((registry.judge(&gate), taken(&rows).len()), (0, 2), "fewer seats are other rules for both");
+    let [first, second] = tunnels;
+    drop(first);
+    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&second, LOOK, TOUCH, 2)]));
+}
+
+#[test]
+fn a_flood_of_changes_costs_sixteen_rows_an_hour_and_the_last_row_tells_the_rest() {
+    let gate = gate(|_| {});
+    let (registry, rows) = recorded();
+    let tunnel = open(&registry, &gate, 11, "a").unwrap();
+    let mut flap = |version: u64| {
+        install(&gate, index(version, looking(version.is_multiple_of(2))));
+        assert_eq!(registry.judge(&gate), 0);
+    };
+    (2..=101).for_each(&mut flap);
+    assert_eq!(taken(&rows).len(), 16);
+    pass_time(3_600);
+    flap(102);
+    let told = |rows: Vec<Event>| match rows.as_slice() {
+        [Event::Changed { before, mode, version, count, .. }] => Some((*before, *mode, *version, *count)),
+        _ => None,
+    };
+    assert_eq!(told(taken(&rows)), Some((TOUCH, LOOK, 102, 85)));
+    (103..=120).for_each(&mut flap);
+    assert_eq!(taken(&rows).len(), 15);
+    drop(tunnel);
+    assert_eq!(told(taken(&rows)), Some((TOUCH, LOOK, 120, 3)));
 }

@@ -36,7 +36,10 @@ pub(crate) struct AuditLine {
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<SocketAddr>,
-    /// What it may do at first.
+    /// What it could do before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<Mode>,
+    /// What it may do at first, or from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<Mode>,
     /// Why, as a word.
@@ -194,6 +197,16 @@ impl From<Row> for AuditLine {
                 ..line
             },
             Event::RecordingRemoved { tunnel, uid } => Self { tunnel: Some(tunnel), uid, ..line },
+            Event::Changed { tunnel, before, mode, rules, origin, version, count } => Self {
+                tunnel: Some(tunnel),
+                before: Some(before),
+                mode: Some(mode),
+                origin: origin.as_ref().map(Origin::to_string),
+                version: Some(version),
+                count: (count > 1).then_some(count),
+                detail: rules.then(|| "other rules".to_owned()),
+                ..line
+            },
         }
     }
 }

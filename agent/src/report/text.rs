@@ -282,7 +282,7 @@ fn details(line: &AuditLine) -> String {
     let parts = [
         line.tunnel.map(|tunnel| tunnel.to_string()),
         line.target.map(|target| format!("target {target}")),
-        line.mode.and_then(Mode::remark).map(String::from),
+        mode(line),
         line.version.map(|version| format!("version {version}")),
         line.peer.map(|peer| format!("from {peer}")),
         line.origin.clone(),
@@ -295,6 +295,15 @@ fn details(line: &AuditLine) -> String {
         line.detail.clone(),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The mode at first, where it is worth a remark, or what became of it.
+fn mode(line: &AuditLine) -> Option<String> {
+    match (line.before, line.mode?) {
+        (Some(before), now) if before != now => Some(format!("{before}, then {now}")),
+        (Some(_), now) => Some(now.words().to_owned()),
+        (None, now) => now.remark().map(String::from),
+    }
 }
 
 impl Shown for Vec<SecretReport> {

@@ -117,6 +117,7 @@ impl AuditDb {
                 | Event::Requests { .. }
                 | Event::Recorded { .. }
                 | Event::RecordingRemoved { .. }
+                | Event::Changed { .. }
                 | Event::RootTaken { .. }
                 | Event::RootRefused { .. } => {}
             }

@@ -435,6 +435,7 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::KeyChanged { .. }
         | Event::Recorded { .. }
         | Event::RecordingRemoved { .. }
+        | Event::Changed { .. }
         | Event::Retired { .. } => None,
     }
 }

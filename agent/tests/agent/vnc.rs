@@ -280,6 +280,18 @@ async fn full_becomes_view_only_and_full_again_on_the_live_session_within_a_seco
     }
     viewer.tunnel.send.finish().unwrap();
     assert_eq!(viewer.tunnel.drain().await, Ok(0));
+    let rows = world.agent.json(&["audit", "list"]).await;
+    let rows = rows.as_array().unwrap().iter().filter(|row| row["event"] == "changed");
+    let told: Vec<_> = rows.map(|row| (&row["version"], &row["before"], &row["mode"])).collect();
+    let (look, touch) =
+        (serde_json::json!("view_only"), serde_json::json!({ "full": { "clipboard": true } }));
+    assert_eq!(
+        told,
+        [(&4.into(), &touch, &look), (&5.into(), &look, &touch), (&6.into(), &touch, &look)],
+        "who could touch when is in the trail"
+    );
+    let list = world.agent.run(&["audit", "list"]).await.out;
+    assert!(list.contains("full, with clipboard, then view only, version 4"), "{list}");
     let counts = &closed(&world).await["gate"]["vnc"];
     assert_eq!(counts["began"], serde_json::json!({ "full": { "clipboard": true } }));
     assert_eq!((&counts["ended"], &counts["released"]), (&"view_only".into(), &4.into()));

@@ -214,6 +214,23 @@ pub enum Event {
         /// Who asked for it, by their user id on this system; none where it was old and its room was needed.
         uid: Option<u32>,
     },
+    /// A live tunnel goes on with other rights, because it was decided again.
+    Changed {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// What it could do according to the row before.
+        before: Mode,
+        /// What it can do from now on.
+        mode: Mode,
+        /// Whether other rules of its service hold.
+        rules: bool,
+        /// Why it is permitted now.
+        origin: Option<Origin>,
+        /// The snapshot that permits it now; the one of the row before where time, a seat, a pass or a lock was the cause.
+        version: u64,
+        /// Changes that this row stands for, itself included: the device bounds them for each tunnel and hour.
+        count: u32,
+    },
 }
 
 /// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.
@@ -276,6 +293,7 @@ impl Event {
             Self::Requests { .. } => "requests",
             Self::Recorded { .. } => "recorded",
             Self::RecordingRemoved { .. } => "recording_removed",
+            Self::Changed { .. } => "changed",
         }
     }
 
@@ -302,6 +320,7 @@ impl Event {
             | Self::Requests { .. }
             | Self::Recorded { .. }
             | Self::RecordingRemoved { .. }
+            | Self::Changed { .. }
             | Self::Retired { .. } => None,
         }
     }

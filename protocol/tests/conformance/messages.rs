@@ -95,6 +95,7 @@ table!(EVENT, event, Event {
     Event::Requests { .. } => "requests", "tunnel: id; method: option of text; path: option of text; status: option of u16; reason: option of u8; count: u32; bytes: u64";
     Event::Recorded { .. } => "recorded", "tunnel: id; bytes: u64; digest: digest; complete: bool";
     Event::RecordingRemoved { .. } => "recording_removed", "tunnel: id; uid: option of u32";
+    Event::Changed { .. } => "changed", "tunnel: id; before: mode; mode: mode; rules: bool; origin: option of origin; version: u64; count: u32";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -509,6 +510,19 @@ pub(crate) fn audit() -> Vec<Sample> {
             "row-recording-removed",
             "Somebody removed it from the device.",
             Event::RecordingRemoved { tunnel: TUNNEL, uid: Some(1000) },
+        ),
+        one(
+            "row-changed",
+            "A live tunnel may only look from now on.",
+            Event::Changed {
+                tunnel: TUNNEL,
+                before: Mode::Full { clipboard: true },
+                mode: Mode::ViewOnly,
+                rules: false,
+                origin: Some(origin()),
+                version: 301,
+                count: 1,
+            },
         ),
         one(
             "row-requests",
