@@ -45,7 +45,7 @@ pub use self::machine::{Machine, MachineModel, Template};
 pub use self::permission::Permission;
 pub use self::remove::{Removal, RemoveFault};
 pub use self::role::Role;
-pub use self::service::{Page, Service};
+pub use self::service::{Beyond, Page, Service};
 
 macro_rules! tables {
     ($( $(#[$doc:meta])* $field:ident: $type:ident, $kind:ident, $word:literal; )+) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::snapshot::rules::{Method, Methods};
 use postern_protocol::policy::{Allow, HttpRules, Kind, Pattern, Rules, Target};
 use postern_protocol::wire::text::Text;
 
@@ -73,12 +73,56 @@ impl Page {
         format!("{}/**", self.path.as_str().trim_end_matches('/')).parse().ok()
     }
 
-    /// The rules of the page: those of its service, with what the page allows and nothing else.
-    fn rules(&self, service: &HttpRules) -> Option<HttpRules> {
-        let own = Allow { path: self.extent()?, methods: self.methods, query: None };
-        let asset = |path: &Pattern| Allow { path: path.clone(), methods: Methods::READ, query: None };
-        let allow: BTreeSet<Allow> = self.assets.iter().map(asset).chain([own]).collect();
+    /// What it would let through if its service let everything through.
+    fn own(&self) -> Option<Allow> {
+        Some(Allow { path: self.extent()?, methods: self.methods, query: None })
+    }
+
+    /// The rules of the page: those of its service, with what both allow. A page is a part of its service and never more.
+    pub(super) fn rules(&self, service: &HttpRules) -> Option<HttpRules> {
+        let assets = self.assets.iter().map(asset);
+        let allow: BTreeSet<Allow> =
+            assets.chain([self.own()?]).flat_map(|row| within(&row, &service.allow)).collect();
         let start = Text::clean(self.path.as_str());
         Some(HttpRules { start, allow: allow.into_iter().collect(), ..service.clone() })
     }
+
+    /// What of it is no part of its service: that would open nothing, and whoever wrote it means something else.
+    pub(super) fn beyond(&self, service: &HttpRules) -> Vec<Beyond> {
+        let extent = self.extent();
+        let is_there = extent.is_some_and(|path| service.allow.iter().any(|row| row.path.meets(&path)));
+        let own = self.own().map(|own| within(&own, &service.allow)).unwrap_or_default();
+        let missing = |method: &Method| !own.iter().any(|row| row.methods.contains(*method));
+        let mut beyond: Vec<Beyond> = if !is_there {
+            vec![Beyond::Path]
+        } else if self.methods == Methods::READ && !own.is_empty() {
+            // What a page has where nothing is said; a service that knows no `HEAD` is no mistake of the page.
+            Vec::new()
+        } else {
+            self.methods.iter().filter(missing).map(Beyond::Method).collect()
+        };
+        let outside = self.assets.iter().filter(|path| within(&asset(path), &service.allow).is_empty());
+        beyond.extend(outside.cloned().map(Beyond::Asset));
+        beyond
+    }
+}
+
+/// What of a page its service does not let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing at its path and below.
+    Path,
+    /// A method that the page names, nowhere there.
+    Method(Method),
+    /// Nothing of what it needs from elsewhere.
+    Asset(Pattern),
+}
+
+fn asset(path: &Pattern) -> Allow {
+    Allow { path: path.clone(), methods: Methods::READ, query: None }
+}
+
+/// What a row and some others let through, one row for each of those.
+fn within(row: &Allow, others: &[Allow]) -> Vec<Allow> {
+    others.iter().filter_map(|other| row.and(other)).collect()
 }

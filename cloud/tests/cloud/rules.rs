@@ -232,6 +232,81 @@ fn a_page_is_one_path_and_its_name_is_nobody_elses() {
     );
 }
 
+/// A web server with these options, and a page of it with those.
+fn with_page(options: &str, page: &str) -> Result<Vec<Allow>, Vec<String>> {
+    let page = format!("[device.d.service.s.page.p]\n{page}\n");
+    let model = fleet::read(&format!("{}{page}", file("http", options)), &[])
+        .map_err(|all| all.iter().map(|complaint| complaint.line("f.toml")).collect::<Vec<_>>())?;
+    let service = &model.devices["d"].services["s"];
+    let Rules::Http(rules) = service.page(&service.pages["p"]).unwrap().rules else { panic!("no page") };
+    Ok(rules.allow)
+}
+
+#[test]
+fn a_page_is_what_both_it_and_its_service_let_through() {
+    let get = Methods::of([Method::Get]).unwrap();
+    let post = Methods::of([Method::Post]).unwrap();
+    let page = "path = \"/a\"\nassets = [\"/b/**\"]";
+    for (options, expected) in [
+        ("", vec![row("/a/**", Methods::READ, None), row("/b/**", Methods::READ, None)]),
+        ("read-only = true", vec![row("/a/**", Methods::READ, None), row("/b/**", Methods::READ, None)]),
+        // Nobody wrote `HEAD`: it is what a page has where nothing is said.
+        (
+            "allow = [{ path = \"/**\", methods = [\"GET\"] }]",
+            vec![row("/a/**", get, None), row("/b/**", get, None)],
+        ),
+        (
+            "allow = [{ path = \"/*/x\", query = [\"id\"] }, { path = \"/c\" }]",
+            vec![row("/a/x", Methods::READ, Some(&["id"])), row("/b/x", Methods::READ, Some(&["id"]))],
+        ),
+    ] {
+        assert_eq!(with_page(options, page), Ok(expected), "{options}");
+    }
+    let writing = with_page(
+        "allow = [{ path = \"/a/note\", methods = [\"POST\"] }]",
+        "path = \"/a\"\nmethods = [\"POST\"]",
+    );
+    assert_eq!(writing, Ok(vec![row("/a/note", post, None)]));
+}
+
+#[test]
+fn a_page_that_says_more_than_its_service_is_refused_where_it_says_so() {
+    let most = "and a page is never more than its service; widen the service, or take this from the page";
+    let page = "`device.d.service.s.page.p";
+    for (options, body, expected) in [
+        (
+            "read-only = true",
+            "path = \"/a\"\nmethods = [\"GET\", \"POST\"]",
+            vec![format!("f.toml:11:11: {page}.methods`: the service of this page lets no `POST` through at its path, {most}")],
+        ),
+        (
+            "allow = [{ path = \"/b/**\" }]",
+            "path = \"/a\"",
+            vec![format!("f.toml:10:8: {page}.path`: the service of this page lets nothing through at its path, {most}")],
+        ),
+        (
+            "allow = [{ path = \"/a/**\" }]",
+            "path = \"/a\"\nassets = [\"/a/s/**\", \"/b/**\"]",
+            vec![format!("f.toml:11:10: {page}.assets`: the service of this page lets nobody read the asset `/b/**`, {most}")],
+        ),
+        (
+            "allow = [{ path = \"/a\", methods = [\"POST\"] }]",
+            "path = \"/a\"",
+            ["GET", "HEAD"]
+                .map(|method| format!("f.toml:10:8: {page}.path`: the service of this page lets no `{method}` through at its path, {most}"))
+                .to_vec(),
+        ),
+    ] {
+        assert_eq!(with_page(options, body), Err(expected), "{options} {body}");
+    }
+    let many =
+        |what: &str| (0..9).map(|n| format!("{{ path = \"/{what}{n}/**\" }}")).collect::<Vec<_>>().join(", ");
+    let assets = (0..8).map(|n| format!("\"/*/{n}\"")).collect::<Vec<_>>().join(", ");
+    let rows = with_page(&format!("allow = [{}]", many("x")), &format!("path = \"/\"\nassets = [{assets}]"));
+    let said = "with what its service allows, the page has 81 rows, at most 64 fit; give it fewer assets, or the service fewer rows";
+    assert!(rows.as_ref().unwrap_err()[0].ends_with(said), "{rows:?}");
+}
+
 #[test]
 fn who_only_looks_pastes_nothing() {
     let category = |options: &str| format!("[category.c]\nkinds = [\"vnc\"]\n{options}\n");
@@ -376,7 +451,7 @@ fn what_lets_more_through_is_a_gain_and_what_lets_less_through_a_loss() {
     let wide = |options: &str| [told(&with(options), WEB), told(WEB, &with(options))];
     let (gain, loss) = ((1, 0), (0, 1));
     // Without the option more is possible.
-    for narrowing in ["read-only = true", "view-only = true", "allow = [{ path = \"/a\" }]"] {
+    for narrowing in ["read-only = true", "view-only = true", "allow = [{ path = \"/info/**\" }]"] {
         assert_eq!(wide(narrowing), [gain, loss], "{narrowing}");
     }
     for widening in ["identity = true", "login = { scheme = \"basic\", user = \"a\", secret = \"b\" }"] {

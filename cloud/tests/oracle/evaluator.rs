@@ -16,6 +16,7 @@ use postern_cloud::model::{
     CaseSubject, Effect, Essential, Model, Role, Scope, Selection, Service, Subject, Visibility,
 };
 use postern_protocol::name::{Label, Name};
+use postern_protocol::policy::snapshot::rules::Method;
 use postern_protocol::policy::{Mode, Origin, Reason, Rules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
@@ -331,12 +332,48 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
     places
 }
 
-/// What reaches the machine through a page: all below its path by its methods, and its assets to be read.
-pub(crate) fn allowed_of_page(place: &Place<'_>) -> Option<BTreeSet<(String, u8)>> {
-    let page = place.service.pages.get(place.page.as_ref()?)?;
-    let below = format!("{}/**", page.path.as_str().trim_end_matches('/'));
-    let assets = page.assets.iter().map(|asset| (asset.to_string(), 0b11));
-    Some(assets.chain([(below, page.methods.into())]).collect())
+/// The requests that reach the machine through a web server, or through a page of one.
+pub(crate) fn requests(place: &Place<'_>, mode: Mode) -> BTreeSet<(&'static str, Method)> {
+    let asked = PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
+    asked.filter(|(path, method)| lets_through(place, mode, *method, path)).collect()
+}
+
+/// What is asked: at, above, below and beside the paths of pages and rules.
+pub(crate) const PATHS: [&str; 9] =
+    ["/", "/panel", "/panel/", "/panel/log/1", "/panels", "/static/a.css", "/api/7", "/api/log/7", "/other"];
+
+/// Whether a request reaches the machine through a web server, or through a page of one: what its service allows, and of
+/// that by a page all below its path by its methods, and its assets to be read.
+fn lets_through(place: &Place<'_>, mode: Mode, method: Method, path: &str) -> bool {
+    let Rules::Http(rules) = &place.service.rules else { return false };
+    let reads = matches!(method, Method::Get | Method::Head);
+    let by_service =
+        rules.allow.iter().any(|row| row.methods.contains(method) && is_at(row.path.as_str(), path));
+    let by_page = place.page.as_ref().is_none_or(|page| {
+        let page = &place.service.pages[page];
+        let own = is_below(page.path.as_str(), path) && page.methods.contains(method);
+        own || (reads && page.assets.iter().any(|asset| is_at(asset.as_str(), path)))
+    });
+    by_service && by_page && (reads || mode != Mode::ViewOnly)
+}
+
+/// Whether a path is another one or below it.
+fn is_below(outer: &str, path: &str) -> bool {
+    let outer = outer.trim_end_matches('/');
+    path == outer || path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a pattern matches a path: segment by segment, each way to read a `**` tried.
+fn is_at(pattern: &str, path: &str) -> bool {
+    fn rest(pattern: &[&str], path: &[&str]) -> bool {
+        match (pattern, path) {
+            (["**"], _) | ([], []) => true,
+            (["*", pattern @ ..], [one, path @ ..]) => !one.is_empty() && rest(pattern, path),
+            ([wanted, pattern @ ..], [one, path @ ..]) => wanted == one && rest(pattern, path),
+            ([], _) | (_, []) => false,
+        }
+    }
+    rest(&pattern.split('/').skip(1).collect::<Vec<_>>(), &path.split('/').skip(1).collect::<Vec<_>>())
 }
 
 /// Every reason to let a user use a service.

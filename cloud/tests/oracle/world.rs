@@ -19,8 +19,10 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::snapshot::rules::Methods;
-use postern_protocol::policy::{DeviceLimits, FreshnessRule, Kind, Mode, Rules, Target, VncRules};
+use postern_protocol::policy::snapshot::rules::{Method, Methods};
+use postern_protocol::policy::{
+    Allow, DeviceLimits, FreshnessRule, HttpRules, Kind, Mode, Rules, Target, VncRules,
+};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
 
@@ -229,11 +231,19 @@ fn service(dice: &mut Dice, block: usize, position: usize) -> Service {
         let assets = dice.some(&["/static/**".parse().unwrap()], 50);
         let methods = if dice.percent(50) { Methods::READ } else { Methods::ALL };
         pages.insert(parsed("panel"), Page { path: "/panel".parse().unwrap(), methods, assets });
+        // One page may lie within another.
+        for (page, path) in [("log", "/panel/log"), ("all", "/")] {
+            if dice.percent(40) {
+                let (path, methods) = (path.parse().unwrap(), Methods::READ);
+                pages.insert(parsed(page), Page { path, methods, assets: BTreeSet::new() });
+            }
+        }
     }
     let writers = u16::try_from(dice.within(0, 2)).unwrap();
     let rules = match kind {
         Kind::Vnc => Rules::Vnc(VncRules { password: None, writers }),
-        Kind::Vpn | Kind::Http | Kind::Websocket => Rules::whole(kind),
+        Kind::Http => Rules::Http(HttpRules { allow: allow(dice), ..HttpRules::whole() }),
+        Kind::Vpn | Kind::Websocket => Rules::whole(kind),
     };
     Service {
         target: Target { ip: ip(block), port },
@@ -243,6 +253,23 @@ fn service(dice: &mut Dice, block: usize, position: usize) -> Service {
         view_only: dice.percent(15),
         rules,
         pages,
+    }
+}
+
+/// What a web server lets through: all of it, what reads, or a few things; wide enough that most pages are a part of it.
+fn allow(dice: &mut Dice) -> Vec<Allow> {
+    let row = |path: &str, methods| Allow { path: path.parse().unwrap(), methods, query: None };
+    let get = Methods::of([Method::Get]).unwrap();
+    match dice.within(0, 9) {
+        0..=4 => HttpRules::whole().allow,
+        5 | 6 => vec![row("/**", Methods::READ)],
+        7 => vec![row("/**", get), row("/panel/*", Methods::ALL)],
+        8 => vec![row("/panel/**", Methods::ALL), row("/static/**", get)],
+        _ => vec![
+            row("/*/log/**", Methods::ALL),
+            row("/panel", Methods::READ),
+            row("/static/*", Methods::READ),
+        ],
     }
 }
 
@@ -311,7 +338,7 @@ fn category(dice: &mut Dice) -> Category {
     Category {
         kinds: if record { dice.some(&recordable, 60) } else { dice.some(&Kind::ALL, 45) },
         services: if record { BTreeSet::new() } else { dice.some(&locals, 20) },
-        pages: dice.some(&[parsed("panel")], 20),
+        pages: dice.some(&[parsed("panel"), parsed("log"), parsed("all")], 20),
         mode: *dice.pick(&[Mode::ViewOnly, Category::MODE, Category::MODE, Mode::WIDEST]).unwrap(),
         record,
         label: hidden(),

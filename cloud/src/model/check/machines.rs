@@ -5,10 +5,10 @@ use std::fmt;
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Rules};
+use postern_protocol::policy::{Kind, Methods, Rules};
 
 use super::{Check, Entity, Problem};
-use crate::model::{EntityKind, Machine, Model, Page};
+use crate::model::{Beyond, EntityKind, Machine, Model, Page};
 
 impl Model {
     /// The name under which a machine's service is known on its device.
@@ -102,11 +102,38 @@ impl<'a> Check<'a> {
             self.fault(entity, format_args!("service.{service}"), Problem::Rules { fault });
         }
         for (name, page) in pages {
+            self.within_service(entity, (service, name), rules, page);
             if page.assets.len() >= limits::ALLOWS || page.extent().is_none() {
                 let problem =
                     Problem::LargePage { assets: limits::ALLOWS - 1, bytes: limits::PATTERN_BYTES - 3 };
                 self.fault(entity, format_args!("service.{service}.page.{name}"), problem);
             }
+        }
+    }
+
+    /// A page lets nothing through that its service does not: what it says beyond that would be believed by whoever reads it.
+    fn within_service(
+        &mut self,
+        entity: Entity<'_>,
+        (service, name): (&Name, &Name),
+        rules: &Rules,
+        page: &Page,
+    ) {
+        let Rules::Http(rules) = rules else { return };
+        let page_key = format!("service.{service}.page.{name}");
+        for beyond in page.beyond(rules) {
+            let key = match beyond {
+                Beyond::Path => "path",
+                // Where nothing is said of methods there is no such key.
+                Beyond::Method(_) if page.methods == Methods::READ => "path",
+                Beyond::Method(_) => "methods",
+                Beyond::Asset(_) => "assets",
+            };
+            self.fault(entity, format_args!("{page_key}.{key}"), Problem::PageBeyond(beyond));
+        }
+        let rows = page.rules(rules).map_or(0, |rules| rules.allow.len());
+        if rows > limits::ALLOWS {
+            self.fault(entity, page_key, Problem::PageRows { rows });
         }
     }
 

@@ -1,13 +1,13 @@
 //! What can be wrong with a model, in words that say what was expected.
 
-use postern_protocol::limits::NAME_BYTES;
+use postern_protocol::limits::{self, NAME_BYTES};
 use postern_protocol::name::Name;
 use postern_protocol::policy::{FormFault, Kind};
 use postern_protocol::time::UnixTime;
 
 use super::{NESTING, SCOPE_DEPTH};
 use crate::clock;
-use crate::model::{EntityKind, Permission, Tenant};
+use crate::model::{Beyond, EntityKind, Permission, Tenant};
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,6 +237,21 @@ pub enum Problem {
         /// Bytes allowed.
         bytes: usize,
     },
+    /// A page that says more than its service.
+    #[error("{}", beyond(.0))]
+    PageBeyond(
+        /// What is beyond.
+        Beyond,
+    ),
+    /// A page that takes too many rows.
+    #[error(
+        "with what its service allows, the page has {rows} rows, at most {} fit; give it fewer assets, or the service fewer rows",
+        limits::ALLOWS
+    )]
+    PageRows {
+        /// Rows of the page.
+        rows: usize,
+    },
     /// The name of a page on its device is too long.
     #[error(
         "the page would be called `{service}.{page}`, which is longer than {NAME_BYTES} bytes; shorten one of the names"
@@ -265,6 +280,18 @@ pub enum Problem {
         /// The service.
         service: Name,
     },
+}
+
+/// What a page says beyond its service, and what to do about it.
+fn beyond(beyond: &Beyond) -> String {
+    let found = match beyond {
+        Beyond::Path => "the service of this page lets nothing through at its path".to_owned(),
+        Beyond::Method(method) => format!("the service of this page lets no `{method}` through at its path"),
+        Beyond::Asset(path) => format!("the service of this page lets nobody read the asset `{path}`"),
+    };
+    format!(
+        "{found}, and a page is never more than its service; widen the service, or take this from the page"
+    )
 }
 
 /// An account belongs to nobody but itself.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use postern_protocol::gate::http::{Asked, Target, judge};
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
-use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, Rules, decide, explain};
+use postern_protocol::policy::snapshot::rules::Method;
+use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, Permit, Rules, decide, explain};
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -122,7 +124,7 @@ impl Decision {
                     && permit.recording() == recorded.then(recording_key)
                     && permit.user() == id_of(number)
                     && place.is_some_and(|place| permit.target() == place.service.target.into())
-                    && place.is_some_and(|place| lets_through(&permit.service().rules, place))
+                    && place.is_some_and(|place| lets_through(permit, place))
                     && permit.origin().is_some_and(|origin| because.contains(origin))
             }
             (Err(denial), Verdict::Denied { reason, because }) => {
@@ -173,12 +175,18 @@ impl Decision {
     }
 }
 
-/// Whether a service lets through what the model says of it, and a page what the model says of the page.
-fn lets_through(rules: &Rules, place: &Place<'_>) -> bool {
-    let Some(expected) = evaluator::allowed_of_page(place) else { return *rules == place.service.rules };
-    let Rules::Http(rules) = rules else { return false };
-    let found = rules.allow.iter().map(|row| (row.path.to_string(), row.methods.into()));
-    found.collect::<BTreeSet<(String, u8)>>() == expected && rules.allow.iter().all(|row| row.query.is_none())
+/// Whether a service lets through what the model says of it, and a web server and its pages each request that the model says.
+fn lets_through(permit: &Permit, place: &Place<'_>) -> bool {
+    let Rules::Http(rules) = &permit.service().rules else {
+        return permit.service().rules == place.service.rules;
+    };
+    let asked = evaluator::PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
+    let through = asked.filter(|(path, method)| {
+        let target = Target::parse(path).unwrap();
+        let asked = Asked { method: method.word(), target, upgrade: false };
+        judge(&rules.allow, permit.mode(), &asked).is_ok()
+    });
+    through.collect::<BTreeSet<_>>() == evaluator::requests(place, permit.mode())
 }
 
 /// A device that is fresh, stale or beyond its budget, or becomes so amid everything.

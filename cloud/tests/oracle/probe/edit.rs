@@ -8,6 +8,7 @@ use postern_cloud::diff::{Access, Diff};
 use postern_cloud::model::{EntityKind, Model};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Mode;
+use postern_protocol::policy::snapshot::rules::Method;
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -147,12 +148,14 @@ impl Edit {
         };
         let places = evaluator::services(model, device);
         let place = places.iter().find(|place| place.name == service)?;
-        let (target, page) = (place.service.target.into(), evaluator::allowed_of_page(place));
+        let target = place.service.target.into();
         let looking = Question { view_only: true, ..question.clone() };
         // Who finds no seat may still look.
         let verdicts = [question, looking].map(|question| evaluator::may(model, &roster, &question));
         verdicts.into_iter().find_map(|verdict| match verdict {
-            Verdict::Permitted { mode, .. } => Some(Might { target, mode, page: page.clone() }),
+            Verdict::Permitted { mode, .. } => {
+                Some(Might { target, mode, requests: evaluator::requests(place, mode) })
+            }
             Verdict::Denied { .. } => None,
         })
     }
@@ -163,18 +166,14 @@ impl Edit {
 struct Might {
     target: SocketAddr,
     mode: Mode,
-    /// Of a page, the paths with the bits of their methods.
-    page: Option<BTreeSet<(String, u8)>>,
+    /// Of a web server or page, what may be asked of it.
+    requests: BTreeSet<(&'static str, Method)>,
 }
 
 /// Whether one might do something that another one might not.
 fn exceeds(one: Option<&Might>, other: Option<&Might>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return one.is_some() };
-    let more = one.page.iter().flatten().any(|(path, methods)| {
-        let others = other.page.iter().flatten().filter(|(of, _)| of == path);
-        methods & !others.fold(0, |bits, (_, methods)| bits | methods) != 0
-    });
-    one.target != other.target || one.mode > other.mode || more
+    one.target != other.target || one.mode > other.mode || !one.requests.is_subset(&other.requests)
 }
 
 /// Takes an entity out, whatever names it.

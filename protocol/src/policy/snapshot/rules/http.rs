@@ -108,6 +108,18 @@ impl HttpRules {
 }
 
 impl Allow {
+    /// The requests that both let through; none where there are none.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let query = match (&self.query, &other.query) {
+            (None, query) | (query, None) => query.clone(),
+            (Some(these), Some(others)) => {
+                Some(these.iter().filter(|key| others.contains(key)).cloned().collect())
+            }
+        };
+        Some(Self { path: self.path.and(&other.path)?, methods: self.methods.and(other.methods)?, query })
+    }
+
     fn check_form(&self) -> Result<(), FormFault> {
         let Some(keys) = &self.query else { return Ok(()) };
         count("query", keys.len(), limits::QUERY_KEYS)?;

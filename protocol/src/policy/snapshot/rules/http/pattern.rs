@@ -72,6 +72,43 @@ impl Pattern {
         self.0.split('/').skip(1)
     }
 
+    /// The paths that both match; none where there is no such path, or where writing them down takes more bytes than a pattern
+    /// has. Whoever asks whether two patterns have something in common asks [`meets`](Self::meets).
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        self.common(other).and_then(|segments| format!("/{}", segments.join("/")).parse().ok())
+    }
+
+    /// Whether there is a path that both match.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.common(other).is_some()
+    }
+
+    /// The segments of what both match.
+    fn common<'a>(&'a self, other: &'a Self) -> Option<Vec<&'a str>> {
+        let (mut these, mut others) = (self.segments(), other.segments());
+        let mut common = Vec::new();
+        loop {
+            match (these.next(), others.next()) {
+                (None, None) => return Some(common),
+                // Zero or more of whatever the other one goes on with.
+                (Some("**"), rest) => {
+                    common.extend(rest.into_iter().chain(others));
+                    return Some(common);
+                }
+                (rest, Some("**")) => {
+                    common.extend(rest.into_iter().chain(these));
+                    return Some(common);
+                }
+                // What `*` stands for has a name.
+                (Some("*"), Some(one)) | (Some(one), Some("*")) if !one.is_empty() => common.push(one),
+                (Some(one), Some(another)) if one == another => common.push(one),
+                (Some(_) | None, Some(_) | None) => return None,
+            }
+        }
+    }
+
     fn check(text: &str) -> Result<(), PatternFault> {
         if text.len() > PATTERN_BYTES {
             return Err(PatternFault::TooLong { found: text.len(), limit: PATTERN_BYTES });
@@ -160,6 +197,40 @@ mod tests {
         assert_eq!(segments("/"), [""]);
         assert_eq!(segments("/a/*/"), ["a", "*", ""]);
         assert_eq!(segments("/static/**"), ["static", "**"]);
+    }
+
+    #[test]
+    fn two_patterns_have_in_common_what_both_match_whichever_is_asked() {
+        for (left, right, common) in [
+            ("/**", "/**", Some("/**")),
+            ("/**", "/", Some("/")),
+            ("/**", "/a/*/b", Some("/a/*/b")),
+            ("/a/**", "/a", Some("/a")),
+            ("/a/**", "/a/", Some("/a/")),
+            ("/a/**", "/*/b/**", Some("/a/b/**")),
+            ("/a/**", "/*", Some("/a")),
+            ("/a/**", "/*/*", Some("/a/*")),
+            ("/*/b", "/a/*", Some("/a/b")),
+            ("/a/*", "/a/", None),
+            ("/*", "/", None),
+            ("/a", "/a/", None),
+            ("/a/**", "/b/**", None),
+            ("/a/**", "/ab", None),
+            ("/a/*", "/a/b/c", None),
+        ] {
+            let [left, right]: [Pattern; 2] = [left, right].map(|text| text.parse().unwrap());
+            let common: Option<Pattern> = common.map(|text| text.parse().unwrap());
+            assert_eq!(
+                (left.and(&right), right.and(&left)),
+                (common.clone(), common.clone()),
+                "{left} {right}"
+            );
+            assert_eq!((left.meets(&right), right.meets(&left)), (common.is_some(), common.is_some()));
+        }
+        let long = "x".repeat(PATTERN_BYTES - 6);
+        let [left, right]: [Pattern; 2] =
+            [format!("/{long}/*/y"), "/*/zzzzz/y".to_owned()].map(|text| text.parse().unwrap());
+        assert_eq!((left.and(&right), left.meets(&right)), (None, true), "too long to be written down");
     }
 
     #[test]
