@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
-use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Reason};
+use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Pattern, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
@@ -286,6 +286,9 @@ pub(crate) struct GrantReport {
 /// One prohibition; while it is in force it beats every grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProhibitionReport {
+    /// The path that it closes; none is the whole service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<Pattern>,
     /// Whether it is in force.
     pub(crate) in_force: bool,
     /// Where it comes from.
@@ -357,7 +360,7 @@ impl From<Explanation> for Verdict {
     fn from(explanation: Explanation) -> Self {
         let denied = explanation.denied;
         // The caller must not learn of a prohibition; whoever asks at the device must.
-        let veto = explanation.prohibitions.iter().find(|veto| veto.in_force);
+        let veto = explanation.prohibitions.iter().find(|veto| veto.refuses());
         let veto = veto.filter(|_| denied == Some(Reason::NoGrant));
         let (why, next_step) = match veto {
             Some(veto) => {
@@ -419,7 +422,7 @@ impl From<Chain> for GrantReport {
 }
 
 impl From<Veto> for ProhibitionReport {
-    fn from(Veto { in_force, origin, category, not_before, not_after }: Veto) -> Self {
-        Self { in_force, origin, category, not_before, not_after }
+    fn from(Veto { path, in_force, origin, category, not_before, not_after }: Veto) -> Self {
+        Self { path, in_force, origin, category, not_before, not_after }
     }
 }

@@ -18,6 +18,7 @@
 mod affected;
 mod cases;
 mod category_name;
+mod closing;
 mod content;
 mod places;
 mod reach;

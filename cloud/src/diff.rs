@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Mode, Rules};
+use postern_protocol::policy::{Kind, Mode, Pattern, Rules};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Window, affected_by};
@@ -88,6 +88,9 @@ pub struct Access {
     pub rules: Arc<Rules>,
     /// Whether it is recorded.
     pub record: bool,
+    /// Paths of it that are denied all the same.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<Pattern>,
 }
 
 impl Diff {
@@ -152,6 +155,7 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             // The least of all rules.
             rules: Arc::new(Rules::Vpn),
             record: false,
+            closed: BTreeSet::new(),
             ..access.clone()
         };
         let same = |other: &&Access| other.what() == access.what();
@@ -168,7 +172,7 @@ impl Access {
 
     /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
     /// `other` does without, as long without the cloud, as much that may be done, all that the rules of `other` let
-    /// through, and no recording that `other` does without.
+    /// through, and no recording and no path closed that `other` does without.
     fn covers(&self, other: &Self) -> bool {
         let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
@@ -177,7 +181,8 @@ impl Access {
         let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
         let may = self.mode >= other.mode
             && rules::cover(&self.rules, &other.rules)
-            && (other.record || !self.record);
+            && (other.record || !self.record)
+            && self.closed.iter().all(|path| other.closed.iter().any(|other| rules::covers(other, path)));
         window(self).covers(window(other)) && factor && case && cut_off && may
     }
 }
@@ -194,7 +199,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
         let widest = if endpoint.service.view_only { Mode::ViewOnly } else { Mode::WIDEST };
         let cases: Vec<_> = cases.iter().filter(|case| case.is_about(endpoint.machine)).collect();
         for row in rows.iter().filter(|row| row.services.contains(&endpoint.name)) {
-            for window in row.open(&endpoint.name, &bans) {
+            for (window, closed) in row.open(&endpoint.name, &bans) {
                 let access = |window: Window, case| Access {
                     user: row.user.clone(),
                     device: device.clone(),
@@ -211,6 +216,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     mode: row.mode.narrower(widest),
                     rules: Arc::clone(&rules),
                     record: row.record,
+                    closed: closed.iter().copied().cloned().collect(),
                 };
                 accesses.insert(access(window, None));
                 let demanded = cases.iter().filter(|_| row.needs_case);

@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::{Chain, Explanation, Hypothesis, Veto};
-use postern_protocol::policy::{Circumstances, Freshness, Kind, Mode, Origin, Reason, Service, explain};
+use postern_protocol::policy::{
+    Circumstances, Freshness, Kind, Mode, Origin, Pattern, Reason, Service, explain,
+};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster};
@@ -61,6 +63,9 @@ pub struct Granted {
     pub mode: Mode,
     /// Whether its tunnels are recorded.
     pub record: bool,
+    /// Paths of it that an entry denies at that moment.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<Pattern>,
     /// Seconds for which it holds while the device is cut off from the cloud; zero for not at all.
     pub offline_s: u32,
     /// How it stands at that moment.
@@ -169,6 +174,7 @@ impl Inquiry<'_> {
             case: chain.case.clone(),
             mode: chain.mode.narrower(service.widest()),
             record: chain.record,
+            closed: closed(judgement),
             offline_s: if chain.offline_ok { self.compiler.freshness(self.device).offline_s } else { 0 },
             standing: Standing::of(chain, judgement),
         }
@@ -177,7 +183,7 @@ impl Inquiry<'_> {
 
 impl Standing {
     fn of(chain: &Chain, judgement: &Explanation) -> Self {
-        let in_force = judgement.prohibitions.iter().find(|veto| veto.in_force);
+        let in_force = judgement.prohibitions.iter().find(|veto| veto.refuses());
         match (judgement.denied, in_force, chain.fails) {
             (Some(Reason::UserDisabled), _, _) => Self::Disabled,
             (_, Some(Veto { origin, not_after, .. }), _) => {
@@ -188,6 +194,12 @@ impl Standing {
             (None, None, None) => Self::Open,
         }
     }
+}
+
+/// The paths that are denied at the moment that was judged.
+pub(crate) fn closed(judgement: &Explanation) -> BTreeSet<Pattern> {
+    let in_force = judgement.prohibitions.iter().filter(|veto| veto.in_force);
+    in_force.filter_map(|veto| veto.path.clone()).collect()
 }
 
 fn word<S: serde::Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {

@@ -62,6 +62,8 @@ pub const ORIGINS: usize = 8192;
 pub const GRANTS: usize = 32_768;
 /// Prohibitions of one snapshot.
 pub const PROHIBITIONS: usize = 8192;
+/// Paths that prohibitions of a snapshot name.
+pub const PATHS: usize = 512;
 /// Service cases of one snapshot.
 pub const CASES: usize = 512;
 /// Sealed secrets of one snapshot.

@@ -169,6 +169,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         }],
         grants: vec![grant(0), grant(1)],
         prohibitions: Vec::new(),
+        paths: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,

@@ -220,12 +220,14 @@ fn chain(grant: &GrantReport) -> String {
 
 /// One prohibition in words.
 fn refusal(prohibition: &ProhibitionReport) -> String {
-    let ProhibitionReport { in_force, origin, category, not_before, not_after } = prohibition;
+    let ProhibitionReport { path, in_force, origin, category, not_before, not_after } = prohibition;
     let window = window(*not_before, *not_after);
+    let what =
+        path.as_ref().map_or_else(|| format!("category `{category}`"), |path| format!("`{path}` of it"));
     if *in_force {
-        format!("! category `{category}` is refused by {origin}{window}, whatever else is granted\n")
+        format!("! {what} is refused by {origin}{window}, whatever else is granted\n")
     } else {
-        format!("  category `{category}` is refused by {origin}{window}: not at this time\n")
+        format!("  {what} is refused by {origin}{window}: not at this time\n")
     }
 }
 

@@ -229,7 +229,8 @@ impl Desk<'_> {
         let Some(Current { method, target, .. }) = current else { return Ok(()) };
         match (&newer.service().rules, Target::parse(&target)) {
             (Rules::Http(rules), Ok(target)) => {
-                judge(&rules.allow, newer.mode(), &Asked { method: &method, target, upgrade: false })
+                let asked = Asked { method: &method, target, upgrade: false };
+                judge(&rules.allow, newer.closed(), newer.mode(), &asked)
             }
             (Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => Err(Reason::Revoked),
         }

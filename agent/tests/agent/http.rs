@@ -321,6 +321,44 @@ async fn a_narrower_mode_cuts_the_request_in_flight_and_refuses_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_denied_is_closed_at_once_in_a_tunnel_of_the_whole_service_and_the_rest_is_not() {
+    let web = Web::start(|line| {
+        if line.contains("/slow") {
+            Says::Begins(b"HTTP/1.1 200 OK\r\n\r\nslow".to_vec())
+        } else {
+            Says::This(ok("seen"))
+        }
+    })
+    .await;
+    let mut world = world(&web, |_rules| ()).await;
+    let client = world.client().await;
+    let (mut tunnel, mut reading) = (client.tunnel("pages").await, client.tunnel("pages").await);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{HOST}\r\n");
+    assert!(ask(&mut tunnel, &get("/service/reset")).await.ends_with("seen"));
+    reading.send.write_all(get("/service/slow").as_bytes()).await.unwrap();
+    while tunnel_heard(&mut reading).await != b'w' {}
+    world.policy.close_path("/service/**");
+    world.publish(4).await;
+    assert_eq!(reading.drain().await, Err(StreamFault::Reset(Reason::PathDenied.number().into())));
+    let refused = ask(&mut tunnel, &get("/service/reset")).await;
+    assert!(status(&refused) == "403" && refused.contains("path_denied"), "{refused}");
+    assert!(ask(&mut tunnel, &get("/services")).await.ends_with("seen"), "the same tunnel goes on");
+    world.policy.snapshot.prohibitions.clear();
+    world.publish(5).await;
+    assert!(
+        ask(&mut tunnel, &get("/service/reset")).await.ends_with("seen"),
+        "what is denied no more is open"
+    );
+}
+
+/// One byte of an answer.
+async fn tunnel_heard(tunnel: &mut Tunnel) -> u8 {
+    let mut byte = [0];
+    tunnel.recv.read_exact(&mut byte).await.unwrap();
+    byte[0]
+}
+
+#[tokio::test]
 async fn a_withdrawn_right_cuts_an_answer_in_its_middle() {
     let mut web =
         Web::start(|_line| Says::Begins(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nslow".to_vec()))

@@ -171,6 +171,7 @@ impl Policy {
             origins: Vec::new(),
             grants: Vec::new(),
             prohibitions: Vec::new(),
+            paths: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,
@@ -248,8 +249,28 @@ impl Policy {
             record: false,
         });
         self.snapshot.origins.push(Origin::Entry { entry: "probation".parse().unwrap() });
-        self.snapshot.prohibitions =
-            vec![Prohibition { user: 0, category: 1, not_before: from, not_after: until, origin: 1 }];
+        self.snapshot.prohibitions = vec![Prohibition {
+            user: 0,
+            category: 1,
+            path: None,
+            not_before: from,
+            not_after: until,
+            origin: 1,
+        }];
+    }
+
+    /// Closes a path of every web service to [`USER`].
+    pub(crate) fn close_path(&mut self, path: &str) {
+        self.snapshot.origins.push(Origin::Entry { entry: "keep-off".parse().unwrap() });
+        self.snapshot.paths = vec![path.parse().unwrap()];
+        self.snapshot.prohibitions = vec![Prohibition {
+            user: 0,
+            category: 0,
+            path: Some(0),
+            not_before: None,
+            not_after: None,
+            origin: 1,
+        }];
     }
 
     /// Demands a service case for what is granted, and has one for every service until the given time.

@@ -1,5 +1,6 @@
 //! `explain`: the judgement in words, and for a denial what would have to be true.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,11 +11,12 @@ use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::policy::{Mode, Reason};
 use postern_protocol::time::UnixTime;
 
-use super::words::{Conditions, links, window};
+use super::words::{Conditions, links, list, window};
 use super::{CommandError, open, remedy};
 use crate::clock;
 use crate::explain::{Answer, Beside, Question, answer_beside};
 use crate::publish::LIFETIME_S;
+use crate::review;
 use crate::store::{LockKind, LockRule, Standing};
 
 /// What was asked.
@@ -110,7 +112,12 @@ fn words(answer: &Answer) -> String {
             let until = until.map(|until| format!(", until {}", clock::show(until))).unwrap_or_default();
             let mode =
                 judgement.mode.and_then(Mode::remark).map(|mode| format!(" {mode}")).unwrap_or_default();
-            let _infallible = writeln!(text, "{user} may use {service} on {device}{mode} at {when}{until}.");
+            let closed: Vec<String> =
+                review::closed(judgement).iter().map(|path| format!("`{path}`")).collect();
+            let closed =
+                if closed.is_empty() { String::new() } else { format!(" without {}", list(&closed)) };
+            let _infallible =
+                writeln!(text, "{user} may use {service} on {device}{mode}{closed} at {when}{until}.");
         }
         Some(reason) => {
             let (sentence, next) = (reason.sentence(), reason.next_step());
@@ -187,6 +194,8 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
         offline_s: if chain.offline_ok { answer.freshness.offline_s } else { 0 },
         mode: chain.mode,
         record: chain.record,
+        // They stand below, with the entries that say so.
+        closed: &BTreeSet::new(),
     };
     let conditions = conditions.words().unwrap_or_else(|| "always".to_owned());
     let verdict = chain.fails.map_or_else(|| "holds".to_owned(), |reason| format!("does not hold: {reason}"));
@@ -194,9 +203,11 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
 }
 
 fn write_veto(text: &mut String, veto: &Veto) {
-    let Veto { in_force, origin, category, not_before, not_after } = veto;
+    let Veto { path, in_force, origin, category, not_before, not_after } = veto;
     let window = window(*not_before, *not_after);
     let window = if window.is_empty() { String::new() } else { format!(" {}", window.join(", ")) };
     let effect = if *in_force { "and beats every grant" } else { "and is not in force then" };
-    let _infallible = writeln!(text, "  ! {origin} denies category `{category}`{window} {effect}");
+    let what =
+        path.as_ref().map_or_else(|| format!("category `{category}`"), |path| format!("`{path}` of it"));
+    let _infallible = writeln!(text, "  ! {origin} denies {what}{window} {effect}");
 }

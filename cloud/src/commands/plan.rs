@@ -177,6 +177,7 @@ fn conditions(access: &Access) -> Option<String> {
         offline_s: access.offline_s,
         mode: access.mode,
         record: access.record,
+        closed: &access.closed,
     };
     conditions.words()
 }

@@ -120,6 +120,7 @@ fn cells(granted: &Granted) -> [String; 6] {
         needs_case: granted.needs_case,
         mode: granted.mode,
         record: granted.record,
+        closed: &granted.closed,
         case: granted.case.as_deref(),
         offline_s: granted.offline_s,
     };

@@ -1,8 +1,10 @@
 //! Conditions and origins in words, the same in every command.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
-use postern_protocol::policy::{Mode, Origin};
+use postern_protocol::policy::{Mode, Origin, Pattern};
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
@@ -22,6 +24,8 @@ pub(super) struct Conditions<'a> {
     pub(super) mode: Mode,
     /// Whether it is recorded.
     pub(super) record: bool,
+    /// Paths that are denied all the same.
+    pub(super) closed: &'a BTreeSet<Pattern>,
 }
 
 impl Conditions<'_> {
@@ -29,6 +33,8 @@ impl Conditions<'_> {
     pub(super) fn words(&self) -> Option<String> {
         let mut words: Vec<String> = self.mode.remark().map(str::to_owned).into_iter().collect();
         words.extend(self.record.then(|| "recorded".to_owned()));
+        let closed: Vec<String> = self.closed.iter().map(|path| format!("`{path}`")).collect();
+        words.extend((!closed.is_empty()).then(|| format!("without {}", list(&closed))));
         words.extend(window(self.not_before, self.not_after));
         words.extend(
             self.second_factor_s.map(|age| format!("with a second factor not older than {}", span(age))),
@@ -128,17 +134,20 @@ mod tests {
             offline_s: 604_800,
             mode: Mode::ViewOnly,
             record: true,
+            closed: &["/a/**", "/b/**"].map(|path| path.parse().unwrap()).into(),
         };
         assert_eq!(
             conditions.words().unwrap(),
-            "to look only, recorded, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
+            "to look only, recorded, without `/a/**` and `/b/**`, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
              days without the cloud"
         );
+        let none = BTreeSet::new();
         conditions = Conditions {
             not_after: None,
             second_factor_s: None,
             needs_case: false,
             record: false,
+            closed: &none,
             ..conditions
         };
         conditions.offline_s = 0;

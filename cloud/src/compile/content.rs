@@ -8,8 +8,8 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Prohibition, Secret, Service, Snapshot,
-    User,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Pattern, Prohibition, Secret, Service,
+    Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::SealingKey;
@@ -36,6 +36,7 @@ pub struct Content {
     origins: Vec<Origin>,
     grants: Vec<Grant>,
     prohibitions: Vec<Prohibition>,
+    paths: Vec<Pattern>,
     cases: Vec<Case>,
     secrets: Vec<Secret>,
     recording_key: Option<SealingKey>,
@@ -147,6 +148,7 @@ impl Content {
             origins: Vec::new(),
             grants: Vec::new(),
             prohibitions: Vec::new(),
+            paths: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,
@@ -174,6 +176,7 @@ impl Content {
             ("origins of grants", self.origins.len(), limits::ORIGINS),
             ("grants", self.grants.len(), limits::GRANTS),
             ("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS),
+            ("paths of denied pages", self.paths.len(), limits::PATHS),
             ("service cases", self.cases.len(), limits::CASES),
         ];
         match counts.into_iter().find(|(_, found, limit)| found > limit) {
@@ -247,6 +250,7 @@ impl Content {
             origins: self.origins,
             grants: self.grants,
             prohibitions: self.prohibitions,
+            paths: self.paths,
             cases: self.cases,
             secrets: self.secrets,
             recording_key: self.recording_key,
@@ -265,6 +269,8 @@ struct Assembly<'t, 's, 'a> {
     categories: Vec<Option<u32>>,
     users: Vec<(UserId, &'a Enrolled)>,
     origins: Vec<&'t Origin>,
+    /// What is closed to somebody, ascending.
+    paths: Vec<&'t Pattern>,
 }
 
 impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
@@ -287,7 +293,11 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             sources(&grants).chain(sources(&bans)).map(|source| &source.origin).collect();
         origins.sort_unstable();
         origins.dedup();
-        Self { standing, grants, bans, services, categories: Vec::new(), users, origins }
+        let closes = |(rule, _): &(&Rule<'_, '_>, _)| standing.closes(rule.selected);
+        let mut paths: Vec<&Pattern> = bans.iter().filter_map(closes).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        Self { standing, grants, bans, services, categories: Vec::new(), users, origins, paths }
     }
 
     fn content(mut self, device: &Device, cases: &[ActiveCase<'_>]) -> Content {
@@ -315,6 +325,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             origins: self.origins.iter().copied().cloned().collect(),
             grants: grants.into_iter().collect(),
             prohibitions: prohibitions.into_iter().collect(),
+            paths: self.paths.iter().copied().cloned().collect(),
             cases: self.cases(cases),
             secrets: Vec::new(),
             recording_key,
@@ -387,9 +398,15 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
     }
 
     fn prohibition(&self, rule: &Rule<'_, '_>, user: &Enrolled) -> Option<Prohibition> {
+        // What closes a path must never be taken for what refuses the whole, nor the other way round.
+        let path = match self.standing.closes(rule.selected) {
+            Some(path) => Some(u32::try_from(self.paths.binary_search(&path).ok()?).ok()?),
+            None => None,
+        };
         Some(Prohibition {
             user: self.user(user)?,
             category: self.categories.get(rule.selected).copied().flatten()?,
+            path,
             not_before: rule.window.from,
             not_after: rule.window.until,
             origin: self.origin(rule.source)?,
@@ -449,7 +466,7 @@ mod tests {
         let label = || "x".parse().unwrap();
         let (not_before, not_after) = (None, None);
         let category = Category { name: device.clone(), services: Vec::new(), record: false };
-        let row = Prohibition { user: 0, category: 0, not_before, not_after, origin: 0 };
+        let row = Prohibition { user: 0, category: 0, path: None, not_before, not_after, origin: 0 };
         let grant = Grant {
             user: 0,
             category: 0,
@@ -496,6 +513,14 @@ mod tests {
                     "prohibitions",
                     limits::PROHIBITIONS,
                     Content { prohibitions: vec![row; limits::PROHIBITIONS + more], ..Content::deny_all() },
+                ),
+                (
+                    "paths of denied pages",
+                    limits::PATHS,
+                    Content {
+                        paths: vec![Pattern::everything(); limits::PATHS + more],
+                        ..Content::deny_all()
+                    },
                 ),
                 (
                     "service cases",

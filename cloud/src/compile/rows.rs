@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{FreshnessRule, Mode, Origin};
+use postern_protocol::policy::{FreshnessRule, Mode, Origin, Pattern};
 use postern_protocol::time::UnixTime;
 
 use super::cases::{ActiveCase, active};
@@ -63,6 +63,8 @@ pub struct Ban {
     pub selection: Selection,
     /// The services that are denied, by their name on the device; never empty.
     pub services: BTreeSet<Name>,
+    /// The path that is denied in them; none is all of them.
+    pub path: Option<Pattern>,
     /// Where it comes from.
     pub origin: Origin,
     /// The first second in which it holds.
@@ -234,11 +236,25 @@ impl Row {
         Window { from: self.not_before, until: self.not_after }
     }
 
-    /// When it opens one of its services: its window without those of the bans that contain the service.
+    /// When it opens one of its services, and which paths of it are closed then: its window without those of the bans that contain
+    /// the whole service, cut where a path is closed or open again.
     #[must_use]
-    pub fn open<'b>(&self, service: &Name, bans: impl IntoIterator<Item = &'b Ban>) -> Vec<Window> {
+    pub fn open<'b>(
+        &self,
+        service: &Name,
+        bans: impl IntoIterator<Item = &'b Ban>,
+    ) -> Vec<(Window, BTreeSet<&'b Pattern>)> {
         let against = |ban: &&Ban| ban.user == self.user && ban.services.contains(service);
-        self.window().without(bans.into_iter().filter(against).map(Ban::window))
+        let (partial, whole): (Vec<&Ban>, Vec<&Ban>) =
+            bans.into_iter().filter(against).partition(|ban| ban.path.is_some());
+        let open = self.window().without(whole.into_iter().map(Ban::window));
+        let edges = || partial.iter().flat_map(|ban| [ban.not_before, ban.not_after]).flatten();
+        let pieces = open.into_iter().flat_map(|window| window.cut(edges()));
+        let closed = |piece: Window| {
+            let closing = partial.iter().filter(|ban| ban.window().covers(piece));
+            (piece, closing.filter_map(|ban| ban.path.as_ref()).collect())
+        };
+        pieces.map(closed).collect()
     }
 }
 
@@ -279,6 +295,7 @@ impl Standing<'_, '_> {
                 user: rule.holder.user.clone(),
                 selection: self.selections().get(rule.selected)?.pick.selection(),
                 services: self.names(rule.selected),
+                path: self.closes(rule.selected).cloned(),
                 origin: rule.source.origin.clone(),
                 not_before: rule.window.from,
                 not_after: rule.window.until,
@@ -297,7 +314,9 @@ impl Standing<'_, '_> {
         self.grants().iter().any(|grant| {
             self.services(grant.selected).iter().any(|service| {
                 let bans = self.bans().iter().filter(|ban| ban.holder.user == grant.holder.user);
-                let holes = bans.filter(|ban| self.services(ban.selected).contains(service));
+                // A device on which only a path is closed shows all the same.
+                let whole = bans.filter(|ban| self.closes(ban.selected).is_none());
+                let holes = whole.filter(|ban| self.services(ban.selected).contains(service));
                 grant.window.without(holes.map(|ban| ban.window)).into_iter().any(&lasts)
             })
         })

@@ -4,15 +4,16 @@
 //!    service of its own.
 //! 2. [`Standing::allow`] resolves one source: its reach, what its categories select within it, and those of its users
 //!    who may reach devices of this account at all.
-//! 3. [`Standing::deny`] adds what is denied to users of what they were granted.
+//! 3. [`Standing::deny`] adds what is denied to users of what they were granted, and the paths that this closes in the rest of it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Mode;
+use postern_protocol::policy::{Mode, Pattern};
 use postern_protocol::trust::sealed::SealingKey;
 
+use super::closing::closed_by;
 use super::places::Places;
 use super::reach::Reach;
 use super::source::{Holder, Pick, Source};
@@ -30,6 +31,8 @@ pub(super) struct Standing<'s, 'a> {
     endpoints: Vec<Endpoint<'a>>,
     selections: Vec<Selected<'a>>,
     known: BTreeMap<(Pick<'a>, Reach<'a>), Option<usize>>,
+    /// What a selection closes where it is denied, as selections.
+    closing: BTreeMap<usize, Vec<usize>>,
     grants: Vec<Rule<'s, 'a>>,
     bans: Vec<Rule<'s, 'a>>,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) local: &'a Name,
     /// The page of that service which this is; none for the service itself.
     pub(crate) page: Option<Name>,
+    /// Where that page is, with all below it.
+    pub(crate) extent: Option<Pattern>,
     pub(crate) machine: Option<&'a Name>,
     pub(crate) service: Cow<'a, Service>,
 }
@@ -55,6 +60,8 @@ pub(super) struct Selected<'a> {
     pub(super) machines: Option<Vec<&'a Name>>,
     /// Positions of endpoints, ascending.
     pub(super) services: Vec<usize>,
+    /// The path that is denied in these services; none is all of them. Only what is denied has one.
+    pub(super) closes: Option<Pattern>,
 }
 
 /// One user and one selection, because of one source.
@@ -81,6 +88,7 @@ impl<'s, 'a> Standing<'s, 'a> {
             endpoints,
             selections: Vec::new(),
             known: BTreeMap::new(),
+            closing: BTreeMap::new(),
             grants: Vec::new(),
             bans: Vec::new(),
         })
@@ -122,8 +130,10 @@ impl<'s, 'a> Standing<'s, 'a> {
                 let holder = Holder { until: None, ..holder };
                 let Some(window) = source.window(&holder) else { continue };
                 let reach = source.reach(self.places, self.device);
-                let selected = source.picks.iter().filter_map(|pick| self.select(*pick, &reach));
-                for selected in selected.collect::<Vec<_>>() {
+                let denied: Vec<usize> =
+                    source.picks.iter().filter_map(|pick| self.select(*pick, &reach)).collect();
+                let closing: Vec<usize> = denied.iter().flat_map(|denied| self.closing(*denied)).collect();
+                for selected in denied.into_iter().chain(closing) {
                     if self.services(selected).iter().any(|service| granted.contains(service)) {
                         self.bans.push(Rule { holder, selected, source, window });
                     }
@@ -158,6 +168,11 @@ impl<'s, 'a> Standing<'s, 'a> {
         self.selections.get(selected).map_or(&[], |selected| &selected.services)
     }
 
+    /// The path that a selection closes where it is denied; none is all of it.
+    pub(super) fn closes(&self, selected: usize) -> Option<&Pattern> {
+        self.selections.get(selected).and_then(|selected| selected.closes.as_ref())
+    }
+
     /// What may be done in a selection.
     pub(super) fn mode(&self, selected: usize) -> Mode {
         self.selections.get(selected).map_or(Mode::ViewOnly, |selected| selected.pick.mode(self.model))
@@ -171,6 +186,26 @@ impl<'s, 'a> Standing<'s, 'a> {
     /// The recording key of the device's account, or of the nearest above it that has one.
     pub(super) fn recording_key(&self) -> Option<SealingKey> {
         self.lineage.iter().find_map(|account| self.model.accounts.get(*account)?.recording_key)
+    }
+
+    /// The positions of what a selection closes beside itself where it is denied.
+    fn closing(&mut self, denied: usize) -> Vec<usize> {
+        if let Some(known) = self.closing.get(&denied) {
+            return known.clone();
+        }
+        let Some(Selected { pick, machines, services, .. }) = self.selections.get(denied) else {
+            return Vec::new();
+        };
+        let (pick, machines) = (*pick, machines.clone());
+        let closed = closed_by(&self.endpoints, services);
+        let from = self.selections.len();
+        self.selections.extend(closed.into_iter().map(|(path, services)| {
+            let machines = machines.clone();
+            Selected { pick, machines, services, closes: Some(path) }
+        }));
+        let closing: Vec<usize> = (from..self.selections.len()).collect();
+        self.closing.insert(denied, closing.clone());
+        closing
     }
 
     /// The position of what is picked within a reach; none when that is nothing.
@@ -190,7 +225,7 @@ impl<'s, 'a> Standing<'s, 'a> {
                 Reach::Machines(machines) => Some(machines.clone()),
                 Reach::Nothing | Reach::Whole => None,
             };
-            self.selections.push(Selected { pick, machines, services });
+            self.selections.push(Selected { pick, machines, services, closes: None });
         }
         self.known.insert(key, position);
         position
@@ -226,8 +261,8 @@ fn with_pages<'a>(
     let pages = service.pages.iter().filter_map(|(page, body)| {
         let name = Model::service_name(&name, page)?;
         let service = Cow::Owned(service.page(body)?);
-        Some(Endpoint { name, local, page: Some(page.clone()), machine, service })
+        Some(Endpoint { name, local, page: Some(page.clone()), extent: body.extent(), machine, service })
     });
     endpoints.extend(pages);
-    endpoints.push(Endpoint { name, local, page: None, machine, service });
+    endpoints.push(Endpoint { name, local, page: None, extent: None, machine, service });
 }

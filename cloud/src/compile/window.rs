@@ -41,6 +41,22 @@ impl Window {
         left
     }
 
+    /// Its pieces, ascending, when it is cut at these seconds.
+    #[must_use]
+    pub fn cut(self, edges: impl IntoIterator<Item = UnixTime>) -> Vec<Self> {
+        let mut pieces = vec![self];
+        for edge in edges {
+            let (before, after) =
+                (Self { from: None, until: Some(edge) }, Self { from: Some(edge), until: None });
+            pieces = pieces
+                .into_iter()
+                .flat_map(|piece| [piece.and(before), piece.and(after)])
+                .flatten()
+                .collect();
+        }
+        pieces
+    }
+
     /// Whether any second of it is `now` or later.
     #[must_use]
     pub fn lasts_at(self, now: UnixTime) -> bool {
@@ -99,6 +115,17 @@ mod tests {
         let before = Window { from: None, until: Some(UnixTime::from_secs(3)) };
         let after = Window { from: Some(UnixTime::from_secs(5)), until: None };
         assert_eq!(ALWAYS.without([window(3, 5)]), [before, after]);
+    }
+
+    #[test]
+    fn a_window_is_cut_at_seconds_that_lie_in_it() {
+        let at =
+            |seconds: &[u64]| seconds.iter().map(|second| UnixTime::from_secs(*second)).collect::<Vec<_>>();
+        assert_eq!(window(1, 9).cut(at(&[5, 3])), [window(1, 3), window(3, 5), window(5, 9)]);
+        assert_eq!(window(1, 9).cut(at(&[0, 1, 9, 10])), [window(1, 9)]);
+        let (before, after) = ALWAYS.cut(at(&[3])).into_iter().map(|piece| (piece.from, piece.until)).unzip();
+        let three = Some(UnixTime::from_secs(3));
+        assert_eq!((before, after), (vec![None, three], vec![three, None]));
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn keys(these: Option<&[Text]>, others: Option<&[Text]>) -> bool {
 }
 
 /// Whether a pattern matches every path that another one matches.
-fn covers(pattern: &Pattern, other: &Pattern) -> bool {
+pub(super) fn covers(pattern: &Pattern, other: &Pattern) -> bool {
     let mut others = other.segments();
     for segment in pattern.segments() {
         if segment == "**" {

@@ -192,7 +192,7 @@ impl Matter<'_> {
             remedies.push(outside);
             return remedies;
         }
-        let vetoes = self.judgement.prohibitions.iter().filter(|veto| veto.in_force);
+        let vetoes = self.judgement.prohibitions.iter().filter(|veto| veto.refuses());
         remedies.extend(
             vetoes.map(|veto| Remedy::LiftEntry { origin: veto.origin.clone(), until: veto.not_after }),
         );

@@ -172,6 +172,15 @@ impl Gate {
         decide(Some(index), &subject, &ask, &circumstances).map(drop).map_err(|denial| denial.reason())
     }
 
+    /// The paths that are closed to a user in a service that they may use.
+    pub(crate) fn closed(&self, user: &str, device: &str, service: &str, now: UnixTime) -> Vec<String> {
+        let (index, subject) = (self.index_at(device, now), self.subject(user, now, None));
+        let circumstances = Circumstances::alone(now, Freshness::ALWAYS);
+        let ask = index.ask(subject.user(), service);
+        let permit = decide(Some(&index), &subject, &ask, &circumstances).unwrap();
+        permit.closed().map(ToString::to_string).collect()
+    }
+
     fn subject(&self, user: &str, now: UnixTime, second_factor_at: Option<UnixTime>) -> Subject {
         let (key, id) = (&self.keys[user], self.roster.users[user].id);
         let mut factors = vec![Factor { method: Method::Password, at: now }];

@@ -8,9 +8,10 @@ use postern_protocol::policy::snapshot::rules::{Method, Methods};
 use postern_protocol::policy::{
     Allow, Credential, HttpRules, Mode, PathLog, Reason, Rules, Scheme, Upstream, VncRules, WebsocketRules,
 };
+use postern_protocol::time::UnixTime;
 use postern_protocol::wire::text::Text;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, NOW};
 
 /// One device with a service of a kind and these options in it; the options begin in line 6.
 fn file(kind: &str, options: &str) -> String {
@@ -465,4 +466,69 @@ fn what_lets_more_through_is_a_gain_and_what_lets_less_through_a_loss() {
     let pasting = WEB.replace("services = [\"web\"]", "services = [\"web\"]\nclipboard = true");
     assert_eq!([told(&looking, WEB), told(WEB, &looking)], [gain, loss]);
     assert_eq!([told(WEB, &pasting), told(&pasting, WEB)], [gain, loss]);
+}
+
+/// [`WEB`] with two more pages, of which one has the denied one in it, and an entry that denies Otto a page by itself.
+fn denied(window: &str) -> String {
+    let pages =
+        "[device.d.service.web.page.all]\npath = \"/\"\n[device.d.service.web.page.log]\npath = \"/log\"\n";
+    let deny = format!(
+        "[category.service]\npages = [\"info\"]\n[entry.keep-off]\nuser = \"otto\"\neffect = \"deny\"\ncategory = \"service\"\n{window}\n"
+    );
+    format!("{WEB}{pages}{deny}")
+}
+
+#[test]
+fn a_page_that_is_denied_is_closed_in_the_whole_service_and_in_every_page_around_it() {
+    let gate = Gate::of_file(&denied(""));
+    assert_eq!(gate.reachable("otto"), ["d/web", "d/web.all", "d/web.log"]);
+    assert_eq!(gate.asks("otto", "d", "web.info"), Err(Reason::NoGrant));
+    let closed = |service| gate.closed("otto", "d", service, NOW);
+    assert_eq!(["web", "web.all", "web.log"].map(closed), [vec!["/info/**"], vec!["/info/**"], vec![]]);
+    // The twin: without the entry nothing is closed, and nothing of it reaches the device.
+    let gate = Gate::of_file(
+        &denied("")
+            .replace("user = \"otto\"\neffect", "user = \"mia\"\neffect")
+            .replace("[device.d]", "[user.mia]\naccount = \"acme\"\n[device.d]"),
+    );
+    assert_eq!(gate.reachable("otto"), ["d/web", "d/web.all", "d/web.info", "d/web.log"]);
+    assert_eq!(gate.closed("otto", "d", "web", NOW), Vec::<String>::new());
+    let snapshot = gate.index("d").snapshot().clone();
+    assert_eq!((snapshot.prohibitions.len(), snapshot.paths.len()), (0, 0));
+}
+
+#[test]
+fn whoever_has_a_page_around_a_denied_one_does_not_reach_it_that_way_either() {
+    let around = denied("").replace("services = [\"web\"]", "pages = [\"all\"]");
+    let gate = Gate::of_file(&around);
+    assert_eq!(gate.reachable("otto"), ["d/web.all"]);
+    assert_eq!(gate.closed("otto", "d", "web.all", NOW), ["/info/**"]);
+    let beside = denied("").replace("services = [\"web\"]", "pages = [\"log\"]");
+    let gate = Gate::of_file(&beside);
+    assert_eq!(
+        (gate.reachable("otto"), gate.index("d").snapshot().prohibitions.len()),
+        (vec!["d/web.log".to_owned()], 0)
+    );
+}
+
+#[test]
+fn a_denied_page_is_closed_in_its_window_and_the_device_decides_again_at_both_ends() {
+    let window = "from = 2026-10-01T00:00:00Z\nuntil = 2026-11-01T00:00:00Z";
+    let gate = Gate::of_file(&denied(window));
+    let (from, until) = (1_790_812_800, 1_793_491_200);
+    for (now, closed) in
+        [(from - 1, &[][..]), (from, &["/info/**"]), (until - 1, &["/info/**"]), (until, &[])]
+    {
+        assert_eq!(gate.closed("otto", "d", "web", UnixTime::from_secs(now)), closed, "{now}");
+    }
+}
+
+#[test]
+fn closing_a_page_is_a_loss_in_the_service_and_opening_it_a_gain() {
+    let without = denied("").replace("effect = \"deny\"", "effect = \"allow\"\nscope = { device = \"d\" }");
+    assert_eq!((told(&without, &denied("")), told(&denied(""), &without)), ((0, 1), (1, 0)));
+    // Another page of the service is no reason.
+    let log = denied("").replace("pages = [\"info\"]", "pages = [\"log\"]");
+    assert_eq!(told(&denied(""), &log), (1, 1));
+    assert_eq!(told(&denied(""), &denied("")), (0, 0));
 }

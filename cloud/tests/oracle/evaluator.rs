@@ -139,6 +139,11 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     for begins in vetoes.iter().filter_map(|veto| veto.from).filter(|from| now < *from) {
         until = until.min(begins);
     }
+    let closings = closings(model, &question.user, &question.device, place);
+    for edge in closings.iter().flat_map(|veto| [veto.from, veto.until]).flatten().filter(|edge| now < *edge)
+    {
+        until = until.min(edge);
+    }
     let ((mode, longest, recorded), because) = match best(model, question, place, (&allowances, until)) {
         Ok(best) => best,
         Err((reason, because)) => return Verdict::Denied { reason, because },
@@ -332,10 +337,59 @@ pub(crate) fn services<'a>(model: &'a Model, device: &Name) -> Vec<Place<'a>> {
     places
 }
 
-/// The requests that reach the machine through a web server, or through a page of one.
-pub(crate) fn requests(place: &Place<'_>, mode: Mode) -> BTreeSet<(&'static str, Method)> {
+/// The requests that reach the machine for a user through a web server, or through a page of one, at a moment: what it lets
+/// through, but nothing of a page that is denied to the user, however they come to it.
+pub(crate) fn requests(
+    model: &Model,
+    (user, device, now): (&Name, &Name, UnixTime),
+    place: &Place<'_>,
+    mode: Mode,
+) -> BTreeSet<(&'static str, Method)> {
+    let mut denied = Vec::new();
+    for other in services(model, device) {
+        let (local, machine) = (other.local, other.machine);
+        let Some(page) = other.page.as_ref().and_then(|page| other.service.pages.get(page)) else { continue };
+        let vetoes = vetoes(model, user, device, &other);
+        if (local, machine) == (place.local, place.machine)
+            && vetoes.iter().any(|veto| has_begun(veto.from, now) && !has_ended(veto.until, now))
+        {
+            denied.push(page.path.to_string());
+        }
+    }
     let asked = PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
-    asked.filter(|(path, method)| lets_through(place, mode, *method, path)).collect()
+    asked
+        .filter(|(path, method)| lets_through(place, mode, *method, path))
+        .filter(|(path, _)| !denied.iter().any(|page| is_below(page, path)))
+        .collect()
+}
+
+/// Every reason to close a part of a place: the vetoes of other pages of the same web server that lie in it, by entries that do not
+/// deny the place itself.
+pub(crate) fn closings(model: &Model, user: &Name, device: &Name, place: &Place<'_>) -> Vec<Veto> {
+    let own: Vec<Origin> = vetoes(model, user, device, place).into_iter().map(|veto| veto.origin).collect();
+    let mut found = Vec::new();
+    for other in services(model, device) {
+        if (other.local, other.machine) == (place.local, place.machine) && meets(place, &other) {
+            let vetoes = vetoes(model, user, device, &other).into_iter();
+            found.extend(vetoes.filter(|veto| !own.contains(&veto.origin)));
+        }
+    }
+    found
+}
+
+/// Whether something that a place lets through lies in the extent of a page: tried with every path that is asked, and with those of
+/// the rules.
+fn meets(place: &Place<'_>, page: &Place<'_>) -> bool {
+    let Some(page) = page.page.as_ref().and_then(|name| page.service.pages.get(name)) else { return false };
+    let Rules::Http(rules) = &place.service.rules else { return false };
+    let own = place.page.as_ref().and_then(|name| place.service.pages.get(name));
+    let told = own.into_iter().flat_map(|own| own.assets.iter().chain([&own.path]));
+    let mut tried: BTreeSet<String> = PATHS.iter().map(ToString::to_string).collect();
+    for pattern in rules.allow.iter().map(|row| &row.path).chain(told).chain([&page.path]) {
+        tried.insert(pattern.as_str().trim_end_matches("/**").replace('*', "log"));
+    }
+    let mut paths = tried.iter().filter(|path| is_below(page.path.as_str(), path));
+    paths.any(|path| Method::ALL.iter().any(|method| lets_through(place, Mode::WIDEST, *method, path)))
 }
 
 /// What is asked: at, above, below and beside the paths of pages and rules.

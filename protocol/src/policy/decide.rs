@@ -1,7 +1,8 @@
 //! The decision: who asks, for what, when, and under which circumstances. The only function that says yes.
 //!
 //! 1. Is the caller known and enabled, has the device an owner and a policy that is in date?
-//! 2. Does a prohibition of the caller contain the service now? It beats every grant.
+//! 2. Does a prohibition of the caller contain the service now? It beats every grant. One that names a path refuses no tunnel: the
+//!    permit says what is closed to the caller, and whoever carries requests asks it.
 //! 3. Of the caller's grants that contain the service: does one hold now, with all of *its own* conditions?
 //! 4. Is the whole device locked?
 //! 5. Is there room for one more tunnel, and a seat if it may touch a screen?
@@ -23,7 +24,7 @@ use super::freshness::Freshness;
 use super::index::{Ask, Caller, Index};
 use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Category, Grant, Origin, Rules, Service};
+use super::snapshot::{Case, Category, Grant, Origin, Pattern, Rules, Service};
 use super::verify::Floor;
 use crate::id::UserId;
 use crate::name::Name;
@@ -64,6 +65,8 @@ pub struct Permit {
     service: u32,
     grant: u32,
     mode: Mode,
+    /// When it was decided.
+    at: UnixTime,
     until: UnixTime,
     ends: UnixTime,
 }
@@ -93,6 +96,12 @@ impl Permit {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The paths of the service that are closed to the user, whatever its rules let through. What they are changes only where the
+    /// permit is decided again.
+    pub fn closed(&self) -> impl Iterator<Item = &Pattern> {
+        self.index.closed_paths(self.user, self.service, self.at)
     }
 
     /// The first second in which this permit must be decided again.
@@ -202,7 +211,8 @@ pub fn decide(
     };
     match judge(policy, &facts, ask, circumstances) {
         Ok(Yes { index, service, grant, mode, until, ends }) => {
-            Ok(Permit { index: Arc::clone(index), user: facts.user, service, grant, mode, until, ends })
+            let (index, user, at) = (Arc::clone(index), facts.user, circumstances.now);
+            Ok(Permit { index, user, service, grant, mode, at, until, ends })
         }
         Err(No { reason, rule }) => {
             let rule = rule.and_then(|rule| Some((Arc::clone(policy?), rule)));
@@ -325,11 +335,16 @@ fn is_among(only: &[Name], index: &Index, service: u32) -> bool {
     index.service(service).is_some_and(|service| only.contains(&service.name))
 }
 
-/// When the next prohibition of the user that contains the service begins; a denial when one is in force now.
+/// When the next prohibition of the user that contains the service begins, or one of a path ends; a denial when one is in force
+/// now that is for the whole service.
 #[inline(never)] // keeps the way without prohibitions short
 fn next_prohibition(index: &Index, caller: &Caller, service: u32, now: UnixTime) -> Result<UnixTime, No> {
     let mut next = UnixTime::MAX;
     for (ix, row) in index.prohibitions_for(caller, service) {
+        if row.path.is_some() && row.in_force(now) {
+            next = row.not_after.unwrap_or(UnixTime::MAX).min(next);
+            continue;
+        }
         if row.in_force(now) {
             // Unknown, ungranted and prohibited are one answer to the caller; the audit names the rule.
             return Err(No { reason: Reason::NoGrant, rule: Some(Rule::Prohibition(ix)) });

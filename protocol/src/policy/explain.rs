@@ -11,7 +11,7 @@ use super::decide::{Circumstances, Facts, No, Rule, active_case, holds, judge};
 use super::index::Index;
 use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Grant, Origin, Prohibition};
+use super::snapshot::{Case, Grant, Origin, Pattern, Prohibition};
 use crate::id::UserId;
 use crate::name::Name;
 use crate::time::UnixTime;
@@ -75,9 +75,12 @@ pub struct Chain {
     pub fails: Option<Reason>,
 }
 
-/// One prohibition with its origin; it refuses while it is in force, whatever the chains say.
+/// One prohibition with its origin; it refuses while it is in force, whatever the chains say: the service, or one path of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Veto {
+    /// The path that it closes; none is the whole service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Pattern>,
     /// Whether it is in force at the moment that is judged.
     pub in_force: bool,
     /// Where it comes from.
@@ -88,6 +91,14 @@ pub struct Veto {
     pub not_before: Option<UnixTime>,
     /// The end of its window.
     pub not_after: Option<UnixTime>,
+}
+
+impl Veto {
+    /// Whether it keeps its user from the whole service at the moment that is judged.
+    #[must_use]
+    pub const fn refuses(&self) -> bool {
+        self.in_force && self.path.is_none()
+    }
 }
 
 /// Explains the decision on `service` for a hypothetical caller.
@@ -185,7 +196,12 @@ fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) ->
 }
 
 fn veto(index: &Index, row: &Prohibition, now: UnixTime) -> Option<Veto> {
+    let path = match row.path {
+        Some(path) => Some(index.path(path)?.clone()),
+        None => None,
+    };
     Some(Veto {
+        path,
         in_force: row.in_force(now),
         origin: index.origin(row.origin)?.clone(),
         category: index.category(row.category)?.name.to_string(),

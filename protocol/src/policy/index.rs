@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use self::membership::{Fold, Membership};
 use super::locks::Locks;
-use super::snapshot::{Case, Category, Grant, Origin, Prohibition, Service, Snapshot};
+use super::snapshot::{Case, Category, Grant, Origin, Pattern, Prohibition, Service, Snapshot};
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
@@ -261,6 +261,24 @@ impl Index {
         let lists = self.categories.of_service(service);
         let rows = rows_of(&self.snapshot.prohibitions, &self.prohibited, caller.user);
         rows.filter(move |(_, row)| lists.contain(row.category))
+    }
+
+    /// What prohibitions of a user close of a service in second `now`. Most devices have none of these.
+    pub(super) fn closed_paths(
+        &self,
+        user: UserId,
+        service: u32,
+        now: UnixTime,
+    ) -> impl Iterator<Item = &Pattern> {
+        let caller = self.users.get(&user).filter(|_| !self.snapshot.paths.is_empty());
+        let caller = caller.and_then(|user| self.caller(*user));
+        let rows = caller.into_iter().flat_map(move |caller| self.prohibitions_for(caller, service));
+        let closed = rows.filter(move |(_, row)| row.in_force(now)).filter_map(|(_, row)| row.path);
+        closed.filter_map(|path| self.path(path))
+    }
+
+    pub(super) fn path(&self, path: u32) -> Option<&Pattern> {
+        self.snapshot.paths.get(position(path))
     }
 
     /// Cases that contain `service`, active or not.

@@ -22,7 +22,7 @@ use crate::trust::sealed::SealingKey;
 use crate::trust::{Domain, PublicKey, Signed};
 
 pub use self::form::FormFault;
-pub use self::rules::{Kind, Rules, Upstream};
+pub use self::rules::{Kind, Pattern, Rules, Upstream};
 
 /// All policy for one device at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub grants: Vec<Grant>,
     /// What beats every grant, ascending; at most [`limits::PROHIBITIONS`].
     pub prohibitions: Vec<Prohibition>,
+    /// What prohibitions refuse that are not for whole services, ascending; at most [`limits::PATHS`].
+    pub paths: Vec<Pattern>,
     /// Service cases whose remote access is or will be active, ascending by name; at most [`limits::CASES`].
     pub cases: Vec<Case>,
     /// Secrets that this device alone can open, ascending by name; at most [`limits::SECRETS`].
@@ -258,13 +260,16 @@ pub struct Grant {
     pub origin: u32,
 }
 
-/// One row that beats every grant: this user is refused this category in this window, whatever else says yes.
+/// One row that beats every grant: this user is refused this category in this window, whatever else says yes. With a path it
+/// closes only that of the web services of the category, and opens and refuses no tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Prohibition {
     /// Position in [`Snapshot::users`].
     pub user: u32,
     /// Position in [`Snapshot::categories`].
     pub category: u32,
+    /// Position in [`Snapshot::paths`]; none refuses the services as a whole.
+    pub path: Option<u32>,
     /// The first second in which it holds; none is since ever.
     pub not_before: Option<UnixTime>,
     /// The first second in which it holds no more; none is for as long as the snapshot.

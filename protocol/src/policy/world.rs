@@ -98,6 +98,7 @@ pub(super) fn snapshot() -> Snapshot {
         origins: vec![origin("First"), origin("Second")],
         grants: Vec::new(),
         prohibitions: Vec::new(),
+        paths: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
@@ -121,7 +122,7 @@ pub(super) const fn grant() -> Grant {
 
 /// Alice may not use the service `hmi`, because of the second origin.
 pub(super) const fn prohibition() -> Prohibition {
-    Prohibition { user: 0, category: 1, not_before: None, not_after: None, origin: 1 }
+    Prohibition { user: 0, category: 1, path: None, not_before: None, not_after: None, origin: 1 }
 }
 
 /// A case that contains the service `hmi` and is active.

@@ -52,10 +52,12 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn ban() -> impl Strategy<Value = Ban> {
-    (0..3u8, 0..3u8, 0..3u8, window()).prop_map(|(entry, user, category, (from, until))| Ban {
+    let path = option::weighted(0.4, 0..3u8);
+    (0..3u8, 0..3u8, 0..3u8, path, window()).prop_map(|(entry, user, category, path, (from, until))| Ban {
         entry,
         user,
         category,
+        path,
         from,
         until,
     })
@@ -71,7 +73,7 @@ fn visits() -> impl Strategy<Value = Vec<Visit>> {
 fn world() -> impl Strategy<Value = World> {
     let things = (vec(0..4u8, 2..10), vec((0..3u8, 0..4u8), 4..16), vec(0..4u8, 0..2), 0..4u16);
     let people = vec((0..3u8, proptest::bool::weighted(0.1)), 2..10);
-    let rules = (vec(rule(), 0..16), vec(ban(), 0..3), visits());
+    let rules = (vec(rule(), 0..16), vec(ban(), 0..4), visits());
     (proptest::bool::weighted(0.95), 10..24u64, 0..8u16, things, people, rules).prop_map(
         |(
             assigned,
@@ -181,6 +183,13 @@ fn answer(
         .map_err(|no| (no.reason(), no.origin().map(|origin| origin.name().to_string())))
 }
 
+/// What is closed to whoever is permitted.
+fn closed(index: &Arc<Index>, q: &Question, subject: &Subject) -> Option<BTreeSet<String>> {
+    let ask = index.ask(user_id(q.user), &service_name(q.service)).wishing(q.view_only);
+    let permit = decide(Some(index), subject, &ask, &circumstances(q)).ok()?;
+    Some(permit.closed().map(ToString::to_string).collect())
+}
+
 /// Questions with those who ask them.
 fn asked(questions: Vec<Question>) -> Vec<(Question, Subject)> {
     questions.into_iter().map(|q| (q, subject(&q))).collect()
@@ -223,6 +232,9 @@ proptest! {
         for q in questions {
             let found = answer(&index, &q, &subject(&q));
             prop_assert_eq!(found.clone().map_err(|(reason, _)| reason), world.judge(&q), "{:?}", q);
+            if let Some(closed) = closed(&index, &q, &subject(&q)) {
+                prop_assert_eq!(closed, world.closed(&q, q.now), "{:?}", q);
+            }
             // Whoever is named as the origin of a denial has a rule for this very user.
             if let Err((reason, Some(named))) = found {
                 let banned = |ban: &Ban| {
@@ -266,7 +278,14 @@ proptest! {
     fn adding_a_prohibition_never_permits_more(world in world(), ban in ban(), questions in vec(question(), 20)) {
         let mut banned = world.clone();
         banned.bans.push(ban);
-        permits_no_more(&banned.assemble(), &index(&world.assemble()), &asked(questions))?;
+        let asked = asked(questions);
+        permits_no_more(&banned.assemble(), &index(&world.assemble()), &asked)?;
+        let (before, after) = (index(&world.assemble()), index(&banned.assemble()));
+        for (q, subject) in &asked {
+            if let (Some(less), Some(more)) = (closed(&before, q, subject), closed(&after, q, subject)) {
+                prop_assert!(less.is_subset(&more), "{:?}", q);
+            }
+        }
     }
 
     #[test]
@@ -368,7 +387,7 @@ proptest! {
             let used: Vec<&str> =
                 said.chains.iter().filter(|chain| chain.used).map(|chain| chain.origin.name().as_str()).collect();
             let refuses: Option<&str> =
-                said.prohibitions.iter().find(|veto| veto.in_force).map(|veto| veto.origin.name().as_str());
+                said.prohibitions.iter().find(|veto| veto.refuses()).map(|veto| veto.origin.name().as_str());
             match decided {
                 Ok(_) => prop_assert_eq!((used.len(), refuses), (1, None)),
                 Err((Reason::NoGrant, origin)) => {
@@ -385,7 +404,7 @@ proptest! {
 fn the_random_worlds_reach_every_answer() {
     let mut runner = TestRunner::deterministic();
     let (mut reasons, mut permitted, mut banned, mut by_case) = (BTreeSet::new(), 0, 0, 0);
-    let (mut looking, mut unseated, mut shorter) = (0, 0, 0);
+    let (mut looking, mut unseated, mut shorter, mut partly) = (0, 0, 0, 0);
     for _ in 0..400 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let unbanned = World { bans: Vec::new(), ..world.clone() };
@@ -394,6 +413,7 @@ fn the_random_worlds_reach_every_answer() {
             let answer = world.judge(&q);
             reasons.insert(answer.err());
             permitted += u32::from(answer.is_ok());
+            partly += u32::from(answer.is_ok() && !world.closed(&q, q.now).is_empty());
             looking += u32::from(answer.is_ok_and(|(mode, ..)| mode == Mode::ViewOnly) && !q.view_only);
             let alone = world.judge(&Question { writing: 0, ..q });
             unseated += u32::from(answer == Err(Reason::Concurrency) && alone.is_ok());
@@ -411,10 +431,10 @@ fn the_random_worlds_reach_every_answer() {
     assert_eq!(missing, [&Reason::NoPolicy, &Reason::ApprovalPending, &Reason::SiteLocked]);
     let found = format!(
         "of 8,000: {permitted} permitted, {by_case} of them by a case, {looking} to look only, {shorter} for less \
-         time than to look only; {banned} banned, {unseated} without a seat"
+         time than to look only; {banned} banned, {unseated} without a seat, {partly} with a path closed"
     );
     assert!(permitted > 400 && by_case > 20 && banned > 50, "{found}");
-    assert!(looking > 50 && shorter > 10 && unseated > 10, "{found}");
+    assert!(looking > 50 && shorter > 10 && unseated > 10 && partly > 20, "{found}");
 }
 
 /// Reverses and rotates: cheap, and no element keeps its neighbour on the same side.

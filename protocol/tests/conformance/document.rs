@@ -217,6 +217,7 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("ORIGINS", limits::ORIGINS, "origins of a snapshot"),
     ("GRANTS", limits::GRANTS, "grants of a snapshot"),
     ("PROHIBITIONS", limits::PROHIBITIONS, "prohibitions of a snapshot"),
+    ("PATHS", limits::PATHS, "paths that prohibitions of a snapshot close"),
     ("CASES", limits::CASES, "cases of a snapshot"),
     ("SECRETS", limits::SECRETS, "secrets of a snapshot"),
     ("PATTERN_BYTES", limits::PATTERN_BYTES, "bytes of a pattern of paths"),

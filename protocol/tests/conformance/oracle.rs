@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Prohibition, Reason, Rules,
-    Service, Snapshot, Target, User, VncRules,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Pattern, Prohibition,
+    Reason, Rules, Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
 
@@ -29,12 +29,13 @@ pub(crate) struct Rule {
     pub(crate) mode: Mode,
 }
 
-/// A prohibition by names: entry, user, category and its window.
+/// A prohibition by names: entry, user, category, its window, and the path that it closes instead of whole services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ban {
     pub(crate) entry: u8,
     pub(crate) user: u8,
     pub(crate) category: u8,
+    pub(crate) path: Option<u8>,
     pub(crate) from: Option<u64>,
     pub(crate) until: Option<u64>,
 }
@@ -115,6 +116,11 @@ pub(crate) fn ban_origin(entry: u8) -> Origin {
     Origin::Entry { entry: format!("ban {entry}").parse().unwrap() }
 }
 
+/// The pattern of a path.
+pub(crate) fn pattern(path: u8) -> Pattern {
+    format!("/page-{path}/**").parse().unwrap()
+}
+
 impl World {
     /// The one snapshot of this world, whatever the order in which it was written.
     pub(crate) fn assemble(&self) -> Snapshot {
@@ -149,6 +155,8 @@ impl World {
             })
             .filter(|_| self.assigned)
             .collect();
+        let paths: BTreeSet<u8> =
+            self.bans.iter().filter(|_| self.assigned).filter_map(|ban| ban.path).collect();
         let prohibitions: BTreeSet<Prohibition> = self
             .bans
             .iter()
@@ -156,6 +164,7 @@ impl World {
                 Some(Prohibition {
                     user: place(&ids, &ban.user)?,
                     category: place(&category_ids, &ban.category)?,
+                    path: ban.path.and_then(|path| place(&paths, &path)),
                     not_before: ban.from.map(UnixTime::from_secs),
                     not_after: ban.until.map(UnixTime::from_secs),
                     origin: place(&origins, &ban_origin(ban.entry))?,
@@ -197,6 +206,7 @@ impl World {
             origins: origins.into_iter().collect(),
             grants: grants.into_iter().collect(),
             prohibitions: prohibitions.into_iter().collect(),
+            paths: paths.into_iter().map(pattern).collect(),
             cases: self.cases(&services),
             secrets: Vec::new(),
             recording_key: categories.keys().any(|it| is_recorded(*it)).then(|| factory().public()),
@@ -271,6 +281,7 @@ impl World {
                         || *t >= q.offline_until
                         || *t >= q.pass_expires
                         || self.is_banned(q, *t)
+                        || (*t > q.now && self.opens_or_closes(q, *t))
                 })
             };
             self.cases_for(q.service)
@@ -303,7 +314,22 @@ impl World {
 
     /// Whether the user is kept from the service in one second.
     fn is_banned(&self, q: &Question, second: u64) -> bool {
-        self.bans.iter().any(|ban| self.bans_now(ban, q, second))
+        self.bans.iter().any(|ban| ban.path.is_none() && self.bans_now(ban, q, second))
+    }
+
+    /// The paths that are closed to the user in one second.
+    pub(crate) fn closed(&self, q: &Question, second: u64) -> BTreeSet<String> {
+        let bans = self.bans.iter().filter(|ban| self.bans_now(ban, q, second));
+        bans.filter_map(|ban| ban.path).map(|path| pattern(path).to_string()).collect()
+    }
+
+    /// Whether a prohibition of a path begins or ends in one second.
+    fn opens_or_closes(&self, q: &Question, second: u64) -> bool {
+        self.bans.iter().filter(|ban| ban.path.is_some()).any(|ban| {
+            let edge = |ban: &Ban| ban.from == Some(second) || ban.until == Some(second);
+            // Without its window it is one of this user and service.
+            edge(ban) && self.bans_now(&Ban { from: None, until: None, ..*ban }, q, second)
+        })
     }
 
     /// Whether this prohibition is one that keeps the user from the service in one second.

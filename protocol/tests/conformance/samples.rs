@@ -309,13 +309,18 @@ pub(crate) fn snapshot() -> Snapshot {
                 origin: 2,
             },
         ],
-        prohibitions: vec![Prohibition {
-            user: 0,
-            category: 1,
-            not_before: Some(ISSUED.saturating_add(600)),
-            not_after: Some(ISSUED.saturating_add(1200)),
-            origin: 3,
-        }],
+        prohibitions: vec![
+            Prohibition {
+                user: 0,
+                category: 1,
+                path: None,
+                not_before: Some(ISSUED.saturating_add(600)),
+                not_after: Some(ISSUED.saturating_add(1200)),
+                origin: 3,
+            },
+            Prohibition { user: 0, category: 1, path: Some(0), not_before: None, not_after: None, origin: 3 },
+        ],
+        paths: vec!["/service/**".parse().unwrap()],
         cases: vec![Case {
             name: "2026-0815".parse().unwrap(),
             services: vec![0],

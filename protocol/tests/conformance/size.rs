@@ -80,6 +80,7 @@ fn large(window: bool) -> Snapshot {
         .map(|user| Prohibition {
             user,
             category: user,
+            path: (user % 2 == 0).then_some(user),
             not_before: window.then_some(ISSUED),
             not_after: window.then(|| until(user)),
             origin: user,
@@ -115,6 +116,7 @@ fn large(window: bool) -> Snapshot {
         origins,
         grants,
         prohibitions,
+        paths: (0..100).map(|i| format!("/somewhere/page-{i:03}/**").parse().unwrap()).collect(),
         cases,
         secrets,
         recording_key: Some(factory().public()),

@@ -245,6 +245,7 @@ impl Content {
             }],
             grants,
             prohibitions: Vec::new(),
+            paths: Vec::new(),
             cases: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,

@@ -55,7 +55,7 @@ impl Desk<'_> {
                 .map(|response| response.map(|()| None)),
             Rules::Http(rules) => {
                 let asked = Asked { method: &head.method, target, upgrade: false };
-                match judge(&rules.allow, permit.mode(), &asked) {
+                match judge(&rules.allow, permit.closed(), permit.mode(), &asked) {
                     Ok(()) => {
                         self.forward(request, &head, rules, &permit).await.map(|response| response.map(Some))
                     }

@@ -6,7 +6,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::{Origin, Snapshot};
 
 use super::{Disagreement, Outcome, differ};
-use crate::evaluator::{allowances, services, vetoes};
+use crate::evaluator::{allowances, closings, services, vetoes};
 use crate::keyring;
 use crate::real::Real;
 use crate::world::{HIDDEN, World, id_of, number_of};
@@ -58,6 +58,7 @@ fn needs(world: &World, device: &Name) -> Needs {
             demands_case |= allowances.iter().any(|allowance| allowance.needs_case);
             needs.origins.extend(allowances.into_iter().map(|allowance| allowance.origin));
             needs.origins.extend(vetoes(model, user, device, &place).into_iter().map(|veto| veto.origin));
+            needs.origins.extend(closings(model, user, device, &place).into_iter().map(|veto| veto.origin));
         }
         for (name, case) in model.cases.iter().filter(|_| demands_case) {
             use postern_cloud::model::{CaseSubject, Visibility};
@@ -152,6 +153,11 @@ fn idle(snapshot: &Snapshot) -> Vec<String> {
     for (at, category) in (0u32..).zip(&snapshot.categories) {
         if !rows().any(|(_, row, _)| row == at) {
             idle.push(format!("category {}", category.name));
+        }
+    }
+    for (at, path) in (0u32..).zip(&snapshot.paths) {
+        if !snapshot.prohibitions.iter().any(|row| row.path == Some(at)) {
+            idle.push(format!("path {path}"));
         }
     }
     for (at, origin) in (0u32..).zip(&snapshot.origins) {

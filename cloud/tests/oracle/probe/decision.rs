@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use postern_cloud::model::Model;
 use postern_protocol::gate::http::{Asked, Target, judge};
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
@@ -124,7 +125,7 @@ impl Decision {
                     && permit.recording() == recorded.then(recording_key)
                     && permit.user() == id_of(number)
                     && place.is_some_and(|place| permit.target() == place.service.target.into())
-                    && place.is_some_and(|place| lets_through(permit, place))
+                    && place.is_some_and(|place| self.lets_through(&real.world.model, permit, place))
                     && permit.origin().is_some_and(|origin| because.contains(origin))
             }
             (Err(denial), Verdict::Denied { reason, because }) => {
@@ -161,8 +162,12 @@ impl Decision {
                     && matches!(used.as_slice(), [one] if because.contains(*one))
             }
             Verdict::Denied { reason, because } => {
-                let forbidding: BTreeSet<&Origin> =
-                    found.prohibitions.iter().filter(|veto| veto.in_force).map(|veto| &veto.origin).collect();
+                let forbidding: BTreeSet<&Origin> = found
+                    .prohibitions
+                    .iter()
+                    .filter(|veto| veto.refuses())
+                    .map(|veto| &veto.origin)
+                    .collect();
                 found.denied == Some(*reason)
                     && found.until.is_none()
                     && (used.iter().all(|origin| because.contains(*origin)))
@@ -173,20 +178,21 @@ impl Decision {
         };
         if agrees { Ok(()) } else { differ(("explained", self), expected, found) }
     }
-}
 
-/// Whether a service lets through what the model says of it, and a web server and its pages each request that the model says.
-fn lets_through(permit: &Permit, place: &Place<'_>) -> bool {
-    let Rules::Http(rules) = &permit.service().rules else {
-        return permit.service().rules == place.service.rules;
-    };
-    let asked = evaluator::PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
-    let through = asked.filter(|(path, method)| {
-        let target = Target::parse(path).unwrap();
-        let asked = Asked { method: method.word(), target, upgrade: false };
-        judge(&rules.allow, permit.mode(), &asked).is_ok()
-    });
-    through.collect::<BTreeSet<_>>() == evaluator::requests(place, permit.mode())
+    /// Whether a service lets through what the model says of it, and a web server and its pages each request that the model says.
+    fn lets_through(&self, model: &Model, permit: &Permit, place: &Place<'_>) -> bool {
+        let Rules::Http(rules) = &permit.service().rules else {
+            return permit.service().rules == place.service.rules;
+        };
+        let asked = evaluator::PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
+        let through = asked.filter(|(path, method)| {
+            let target = Target::parse(path).unwrap();
+            let asked = Asked { method: method.word(), target, upgrade: false };
+            judge(&rules.allow, permit.closed(), permit.mode(), &asked).is_ok()
+        });
+        let who = (&self.user, &self.device, self.now);
+        through.collect::<BTreeSet<_>>() == evaluator::requests(model, who, place, permit.mode())
+    }
 }
 
 /// A device that is fresh, stale or beyond its budget, or becomes so amid everything.

@@ -154,7 +154,8 @@ impl Edit {
         let verdicts = [question, looking].map(|question| evaluator::may(model, &roster, &question));
         verdicts.into_iter().find_map(|verdict| match verdict {
             Verdict::Permitted { mode, .. } => {
-                Some(Might { target, mode, requests: evaluator::requests(place, mode) })
+                let requests = evaluator::requests(model, (user, device, self.now), place, mode);
+                Some(Might { target, mode, requests })
             }
             Verdict::Denied { .. } => None,
         })

@@ -2,8 +2,9 @@
 //!
 //! 1. An upgrade is never part of HTTP: whoever may open a WebSocket may do so by another service.
 //! 2. A rule grants a request when path, method and query all fit. Rules are not combined.
-//! 3. Without a rule the reason is the nearest one: no rule has this path and query, then none of those has the method.
-//! 4. In view-only a request that is granted reads, or is refused.
+//! 3. What is closed to the user is granted by no rule.
+//! 4. Without a rule the reason is the nearest one: no rule has this path and query, then none of those has the method.
+//! 5. In view-only a request that is granted reads, or is refused.
 
 use super::target::Target;
 use crate::policy::snapshot::rules::Method;
@@ -20,13 +21,21 @@ pub struct Asked<'a> {
     pub upgrade: bool,
 }
 
-/// Judges one request.
+/// Judges one request by what the service allows and what of it is closed to its user.
 ///
 /// # Errors
 /// The one reason why it does not reach the machine.
-pub fn judge(allow: &[Allow], mode: Mode, asked: &Asked<'_>) -> Result<(), Reason> {
+pub fn judge<'p>(
+    allow: &[Allow],
+    closed: impl IntoIterator<Item = &'p Pattern>,
+    mode: Mode,
+    asked: &Asked<'_>,
+) -> Result<(), Reason> {
     if asked.upgrade {
         return Err(Reason::WebsocketNotGranted);
+    }
+    if closed.into_iter().any(|path| matches(path, asked.target.path())) {
+        return Err(Reason::PathDenied);
     }
     let fits = |allow: &Allow| {
         matches(&allow.path, asked.target.path())
@@ -91,7 +100,7 @@ mod tests {
 
     fn asked(allow: &[Allow], mode: Mode, method: &str, target: &str) -> Result<(), Reason> {
         let target = Target::parse(target).unwrap();
-        judge(allow, mode, &Asked { method, target, upgrade: false })
+        judge(allow, [], mode, &Asked { method, target, upgrade: false })
     }
 
     #[test]
@@ -150,6 +159,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_closed_is_granted_by_no_rule_and_the_rest_is() {
+        let rules = [allow("/**", &Method::ALL, None)];
+        let closed: [Pattern; 2] = ["/service/**", "/logs/*"].map(|text| text.parse().unwrap());
+        for (path, expected) in [
+            ("/service", Err(Reason::PathDenied)),
+            ("/service/", Err(Reason::PathDenied)),
+            ("/service/reset?now", Err(Reason::PathDenied)),
+            ("/logs/1", Err(Reason::PathDenied)),
+            ("/services", Ok(())),
+            ("/logs", Ok(())),
+            ("/", Ok(())),
+        ] {
+            let target = Target::parse(path).unwrap();
+            for method in Method::ALL {
+                let asked = Asked { method: method.word(), target, upgrade: false };
+                assert_eq!(judge(&rules, &closed, FULL, &asked), expected, "{method} {path}");
+                assert_eq!(judge(&rules, [], FULL, &asked), Ok(()), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
     fn in_view_only_what_reads_is_granted_and_what_writes_is_not() {
         let rules = [allow("/a", &Method::ALL, None)];
         for method in Method::ALL {
@@ -166,8 +197,8 @@ mod tests {
         let target = Target::parse("/a").unwrap();
         let rules = [allow("/**", &Method::ALL, None)];
         let upgrade = Asked { method: "GET", target, upgrade: true };
-        assert_eq!(judge(&rules, FULL, &upgrade), Err(Reason::WebsocketNotGranted));
-        assert_eq!(judge(&rules, FULL, &Asked { upgrade: false, ..upgrade }), Ok(()));
+        assert_eq!(judge(&rules, [], FULL, &upgrade), Err(Reason::WebsocketNotGranted));
+        assert_eq!(judge(&rules, [], FULL, &Asked { upgrade: false, ..upgrade }), Ok(()));
     }
 
     #[test]

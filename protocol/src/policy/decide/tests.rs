@@ -289,6 +289,47 @@ fn a_prohibition_holds_only_in_its_window_and_a_permit_ends_where_it_begins() {
     assert_eq!(verdict(&prohibiting(&[never]), &alice, "hmi", &idle(99)), yes(9_000, "First"));
 }
 
+/// Everybody may use everything, and paths of the web server are closed by these.
+fn closing(rows: &[Prohibition]) -> Arc<Index> {
+    let grants = [0, 1].map(|user| Grant { user, category: 0, ..grant() }).to_vec();
+    let mut prohibitions = rows.to_vec();
+    prohibitions.sort();
+    let paths = ["/logs/**", "/service/**"].map(|path| path.parse().unwrap()).to_vec();
+    index(&Snapshot { grants, prohibitions, paths, ..snapshot() })
+}
+
+/// What is closed to somebody, and until when that stands.
+fn closed(index: &Arc<Index>, subject: &Subject, service: &str, now: u64) -> (Vec<String>, u64) {
+    let permit = decide(Some(index), subject, &index.ask(subject.user(), service), &idle(now)).unwrap();
+    (permit.closed().map(ToString::to_string).collect(), permit.until().as_secs())
+}
+
+#[test]
+fn a_prohibition_of_a_path_refuses_no_tunnel_and_closes_the_path_to_its_user_in_its_window() {
+    let (alice, bob) = (subject(ALICE, 20, None), subject(BOB, 21, None));
+    let service = Prohibition { category: 2, path: Some(1), ..prohibition() };
+    let (nothing, whole) = (Vec::new(), vec!["/service/**".to_owned()]);
+    let always = closing(&[service]);
+    assert_eq!(closed(&always, &alice, "web", 1), (whole.clone(), 9_000));
+    assert_eq!(closed(&always, &bob, "web", 1), (nothing.clone(), 9_000), "nobody else's");
+    assert_eq!(closed(&always, &alice, "hmi", 1), (nothing.clone(), 9_000), "of no other service");
+    let window = Prohibition { not_before: Some(at(100)), not_after: Some(at(200)), ..service };
+    let logs = Prohibition { path: Some(0), not_before: Some(at(150)), ..service };
+    let both = vec!["/logs/**".to_owned(), "/service/**".to_owned()];
+    let sometimes = closing(&[window, logs]);
+    for (now, expected) in [
+        (99, (nothing, 100)),
+        (100, (whole, 150)),
+        (150, (both, 200)),
+        (200, (vec!["/logs/**".to_owned()], 9_000)),
+    ] {
+        assert_eq!(closed(&sometimes, &alice, "web", now), expected, "{now}");
+    }
+    // One of the whole service beats it, and the other way round nothing.
+    let refused = closing(&[service, Prohibition { category: 2, ..prohibition() }]);
+    assert_eq!(verdict(&refused, &alice, "web", &idle(1)), no_because_of(Reason::NoGrant, "Second"));
+}
+
 #[test]
 fn a_prohibition_refuses_its_user_and_its_services_and_nobody_and_nothing_else() {
     let (alice, bob) = (subject(ALICE, 20, None), subject(BOB, 21, None));

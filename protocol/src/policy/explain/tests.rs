@@ -82,6 +82,18 @@ fn without_policy_user_or_service_there_is_no_chain() {
 }
 
 #[test]
+fn a_prohibition_of_a_path_is_listed_and_refuses_nothing() {
+    let row = Prohibition { path: Some(0), ..prohibition() };
+    let paths = vec!["/service/**".parse().unwrap()];
+    let index = index(&Snapshot { grants: vec![grant()], prohibitions: vec![row], paths, ..snapshot() });
+    let said = explain(Some(&index), &hypothesis(None), "hmi", &idle(1));
+    assert_eq!(said.denied, None);
+    let listed: Vec<_> = said.prohibitions.iter().map(|veto| (veto.in_force, veto.refuses())).collect();
+    assert_eq!(listed, [(true, false)]);
+    assert_eq!(said.prohibitions[0].path.as_ref().map(ToString::to_string), Some("/service/**".to_owned()));
+}
+
+#[test]
 fn a_prohibition_is_listed_beside_the_chains_that_it_beats() {
     let window = Prohibition { not_before: Some(at(50)), not_after: Some(at(60)), ..prohibition() };
     let elsewhere = Prohibition { category: 2, ..prohibition() };
@@ -89,6 +101,7 @@ fn a_prohibition_is_listed_beside_the_chains_that_it_beats() {
     let grants = vec![grant()];
     let index = index(&Snapshot { grants, prohibitions: vec![window, elsewhere, of_bob], ..snapshot() });
     let veto = |in_force| Veto {
+        path: None,
         in_force,
         origin: index.snapshot().origins[1].clone(),
         category: "hmi".to_owned(),

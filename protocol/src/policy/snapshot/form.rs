@@ -71,6 +71,7 @@ impl Snapshot {
         count("origins", self.origins.len(), limits::ORIGINS)?;
         count("grants", self.grants.len(), limits::GRANTS)?;
         count("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS)?;
+        count("paths", self.paths.len(), limits::PATHS)?;
         count("cases", self.cases.len(), limits::CASES)?;
         count("secrets", self.secrets.len(), limits::SECRETS)?;
         ascending("services", &self.services, |a, b| a.name < b.name)?;
@@ -79,6 +80,7 @@ impl Snapshot {
         ascending("origins", &self.origins, |a, b| a < b)?;
         ascending("grants", &self.grants, |a, b| a < b)?;
         ascending("prohibitions", &self.prohibitions, |a, b| a < b)?;
+        ascending("paths", &self.paths, |a, b| a < b)?;
         ascending("cases", &self.cases, |a, b| a.name < b.name)?;
         ascending("secrets", &self.secrets, |a, b| a.name < b.name)?;
         if self.issued >= self.expires {
@@ -93,6 +95,7 @@ impl Snapshot {
         if !self.assigned {
             empty("grants", &self.grants)?;
             empty("prohibitions", &self.prohibitions)?;
+            empty("paths", &self.paths)?;
             empty("cases", &self.cases)?;
             empty("secrets", &self.secrets)?;
         }
@@ -127,6 +130,7 @@ impl Snapshot {
             ("origins", !self.origins.is_empty()),
             ("grants", !self.grants.is_empty()),
             ("prohibitions", !self.prohibitions.is_empty()),
+            ("paths", !self.paths.is_empty()),
             ("cases", !self.cases.is_empty()),
             ("secrets", !self.secrets.is_empty()),
             ("recording_key", self.recording_key.is_some()),
@@ -170,6 +174,9 @@ impl Prohibition {
         refers("prohibitions", "user", Some(self.user), snapshot.users.len())?;
         refers("prohibitions", "category", Some(self.category), snapshot.categories.len())?;
         refers("prohibitions", "origin", Some(self.origin), snapshot.origins.len())?;
+        if self.path.is_some() {
+            refers("prohibitions", "path", self.path, snapshot.paths.len())?;
+        }
         window("prohibitions", self.not_before, self.not_after)
     }
 }

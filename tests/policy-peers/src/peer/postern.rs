@@ -145,6 +145,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         origins,
         grants,
         prohibitions: Vec::new(),
+        paths: Vec::new(),
         cases: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,

@@ -46,6 +46,10 @@ fn every_list_must_ascend_strictly() {
         order("prohibitions")
     );
     assert_eq!(changed(|s| s.prohibitions.push(Prohibition { user: 1, ..prohibition() })), Ok(()));
+    let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect::<Vec<_>>();
+    assert_eq!(changed(|s| s.paths = paths(&["/b", "/a"])), order("paths"));
+    assert_eq!(changed(|s| s.paths = paths(&["/a", "/a"])), order("paths"));
+    assert_eq!(changed(|s| s.paths = paths(&["/a", "/b"])), Ok(()));
     assert_eq!(changed(|s| s.cases.push(case("C-0"))), order("cases"));
     assert_eq!(changed(|s| s.cases.push(case("C-1"))), order("cases"));
     assert_eq!(changed(|s| s.cases.push(case("C-2"))), Ok(()));
