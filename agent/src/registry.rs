@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use postern_protocol::audit::Event;
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason};
+use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason, VpnRules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
 use postern_protocol::trust::sealed::SealingKey;
@@ -74,7 +74,7 @@ struct Entry {
     /// Whether the caller wished to look only.
     view_only: bool,
     kind: Kind,
-    target: SocketAddr,
+    target: Option<SocketAddr>,
     /// The key to which it is recorded, if it is.
     recording: Option<SealingKey>,
     mode: Mode,
@@ -213,7 +213,7 @@ impl Registry {
                 service: service.clone(),
                 view_only,
                 kind: permit.service().kind(),
-                target: permit.target(),
+                target: target_of(&permit),
                 recording: permit.recording(),
                 mode: permit.mode(),
                 peer: caller.peer,
@@ -419,7 +419,7 @@ impl Entry {
 
     /// Whether a permit is for what is open.
     fn is_same(&self, permit: &Permit) -> bool {
-        permit.service().kind() == self.kind && permit.target() == self.target
+        permit.service().kind() == self.kind && target_of(permit) == self.target
     }
 
     /// Whether what a permit demands beside the right is being done. A recording that is demanded no more goes on to the
@@ -499,6 +499,12 @@ fn opens_all_of(later: &Subject, before: &Subject) -> bool {
         (Some(_), None) => false,
         (Some(later), Some(before)) => before.iter().all(|service| later.contains(service)),
     }
+}
+
+/// Where a tunnel leads: what is open to another place is not what is permitted.
+fn target_of(permit: &Permit) -> Option<SocketAddr> {
+    let only = permit.service().reach.flows().and_then(VpnRules::only_tcp);
+    permit.target().or_else(|| only.map(SocketAddr::from))
 }
 
 /// What a denial means for somebody whose tunnel is open already: a grant that is gone was withdrawn.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::policy::explain::{Chain, Veto};
-use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Pattern, Reason};
+use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Pattern, Reach, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
@@ -181,7 +181,11 @@ pub(crate) struct ServiceReport {
     /// What it speaks.
     pub(crate) kind: Kind,
     /// Where it is.
-    pub(crate) target: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<SocketAddr>,
+    /// Where the flows of a VPN may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) destinations: Vec<String>,
     /// Tunnels at a time.
     pub(crate) tunnels: u16,
     /// Longest idle time.
@@ -329,7 +333,8 @@ impl PolicyReport {
                 .map(|service| ServiceReport {
                     name: service.name.to_string(),
                     kind: service.kind(),
-                    target: service.target.into(),
+                    target: service.reach.target().map(SocketAddr::from),
+                    destinations: destinations(&service.reach),
                     tunnels: service.tunnels,
                     idle_s: service.idle_s,
                     duration_s: service.duration_s,
@@ -425,4 +430,9 @@ impl From<Veto> for ProhibitionReport {
     fn from(Veto { path, in_force, origin, category, not_before, not_after }: Veto) -> Self {
         Self { path, in_force, origin, category, not_before, not_after }
     }
+}
+
+/// Where the flows of a VPN may go, as a fleet file says it.
+fn destinations(reach: &Reach) -> Vec<String> {
+    reach.flows().into_iter().flat_map(|rules| &rules.destinations).map(ToString::to_string).collect()
 }

@@ -65,7 +65,8 @@ impl DeviceLink {
             | Answer::Accepted { .. }
             | Answer::Denied(_)
             | Answer::Failed(_)
-            | Answer::Occupied { .. }) => Err(refusal(&answer)),
+            | Answer::Occupied { .. }
+            | Answer::Flow { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -77,7 +78,8 @@ impl DeviceLink {
             | Answer::Accepted { .. }
             | Answer::Denied(_)
             | Answer::Failed(_)
-            | Answer::Occupied { .. }) => Err(refusal(&answer)),
+            | Answer::Occupied { .. }
+            | Answer::Flow { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -93,7 +95,8 @@ impl DeviceLink {
             | Answer::Services(_)
             | Answer::Denied(_)
             | Answer::Failed(_)
-            | Answer::Occupied { .. }) => Err(refusal(&answer)),
+            | Answer::Occupied { .. }
+            | Answer::Flow { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -211,7 +214,9 @@ fn refusal(answer: &Answer) -> DeviceError {
         Answer::Occupied { holder, may_look } => {
             DeviceError::Occupied { holder: holder.clone(), may_look: *may_look }
         }
-        Answer::Welcome { .. } | Answer::Services(_) | Answer::Accepted { .. } => DeviceError::Unexpected,
+        Answer::Welcome { .. } | Answer::Services(_) | Answer::Accepted { .. } | Answer::Flow { .. } => {
+            DeviceError::Unexpected
+        }
     }
 }
 

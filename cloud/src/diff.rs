@@ -8,6 +8,7 @@
 //! Keys do not come into play: an invited user who has not signed in yet gains access in the eyes of the one who
 //! publishes, although no snapshot carries it until then.
 
+mod flows;
 pub(crate) mod rules;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Mode, Pattern, Rules};
+use postern_protocol::policy::{Kind, Mode, Pattern, Reach, VpnRules};
 use postern_protocol::time::UnixTime;
 
 use crate::compile::{Compiler, Roster, Window, affected_by};
@@ -65,8 +66,9 @@ pub struct Access {
     pub service: Name,
     /// What it speaks: packets of a VPN where pages were are another access.
     pub kind: Kind,
-    /// Where the service leads: a name that leads to another machine is another access.
-    pub target: SocketAddr,
+    /// Where the service leads: a name that leads to another machine is another access. None of a VPN, whose destinations
+    /// are compared flow by flow.
+    pub target: Option<SocketAddr>,
     /// The first second in which it holds.
     pub not_before: Option<UnixTime>,
     /// The first second in which it holds no more.
@@ -84,8 +86,8 @@ pub struct Access {
     /// What may be done.
     pub mode: Mode,
     /// What the service lets through.
-    #[serde(serialize_with = "shared")]
-    pub rules: Arc<Rules>,
+    #[serde(rename = "rules", serialize_with = "shared")]
+    pub reach: Arc<Reach>,
     /// Whether it is recorded.
     pub record: bool,
     /// Paths of it that are denied all the same.
@@ -152,8 +154,8 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             offline_s: 0,
             case: None,
             mode: Mode::ViewOnly,
-            // The least of all rules.
-            rules: Arc::new(Rules::Vpn),
+            // The least of all.
+            reach: Arc::new(Reach::Flows(VpnRules { destinations: Vec::new() })),
             record: false,
             closed: BTreeSet::new(),
             ..access.clone()
@@ -166,7 +168,7 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
 
 impl Access {
     /// What is accessed by whom, under whichever conditions.
-    const fn what(&self) -> (&Name, &Name, &Name, Kind, SocketAddr) {
+    const fn what(&self) -> (&Name, &Name, &Name, Kind, Option<SocketAddr>) {
         (&self.user, &self.device, &self.service, self.kind, self.target)
     }
 
@@ -180,7 +182,7 @@ impl Access {
         let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
         let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
         let may = self.mode >= other.mode
-            && rules::cover(&self.rules, &other.rules)
+            && rules::cover(&self.reach, &other.reach)
             && (other.record || !self.record)
             && self.closed.iter().all(|path| other.closed.iter().any(|other| rules::covers(other, path)));
         window(self).covers(window(other)) && factor && case && cut_off && may
@@ -194,8 +196,8 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
     let (endpoints, cases) = (compiler.endpoints(device), compiler.cases(device));
     let mut accesses = BTreeSet::new();
     for endpoint in &endpoints {
-        let target = SocketAddr::new(endpoint.service.target.ip, endpoint.service.target.port);
-        let rules = Arc::new(endpoint.service.rules.clone());
+        let target = endpoint.service.reach.target().map(SocketAddr::from);
+        let reach = Arc::new(endpoint.service.reach.clone());
         let widest = if endpoint.service.view_only { Mode::ViewOnly } else { Mode::WIDEST };
         let cases: Vec<_> = cases.iter().filter(|case| case.is_about(endpoint.machine)).collect();
         for row in rows.iter().filter(|row| row.services.contains(&endpoint.name)) {
@@ -214,7 +216,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     offline_s: if row.offline { freshness.offline_s } else { 0 },
                     case,
                     mode: row.mode.narrower(widest),
-                    rules: Arc::clone(&rules),
+                    reach: Arc::clone(&reach),
                     record: row.record,
                     closed: closed.iter().copied().cloned().collect(),
                 };
@@ -230,9 +232,12 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
     accesses
 }
 
-/// As the rules themselves.
-fn shared<S: serde::Serializer>(rules: &Arc<Rules>, serializer: S) -> Result<S::Ok, S::Error> {
-    rules.as_ref().serialize(serializer)
+/// What is let through, without the address that stands beside it.
+fn shared<S: serde::Serializer>(reach: &Arc<Reach>, serializer: S) -> Result<S::Ok, S::Error> {
+    match reach.as_ref() {
+        Reach::Flows(rules) => rules.serialize(serializer),
+        Reach::Place { rules, .. } => rules.serialize(serializer),
+    }
 }
 
 /// Devices that are compared between two looks at how much was found.

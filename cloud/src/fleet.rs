@@ -13,6 +13,7 @@
 
 mod complaint;
 mod entities;
+mod flows;
 mod include;
 mod places;
 mod reader;

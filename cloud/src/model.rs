@@ -41,7 +41,7 @@ pub use self::device::Device;
 pub use self::entry::{Effect, Entry, Selection};
 pub use self::essential::{Essential, SERVICE_MANAGER_ENDS};
 pub use self::group::{DeviceGroup, GroupType, Member, Membership, ScopeNode, UserGroup};
-pub use self::machine::{Machine, MachineModel, Template};
+pub use self::machine::{Machine, MachineModel, Offer, Template};
 pub use self::permission::Permission;
 pub use self::remove::{Removal, RemoveFault};
 pub use self::role::Role;

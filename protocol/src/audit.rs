@@ -9,4 +9,4 @@ pub mod chain;
 pub mod row;
 
 pub use chain::{ChainFault, Link, verify_chain};
-pub use row::{Event, GateCounts, Row};
+pub use row::{Event, FlowFate, GateCounts, Row};

@@ -54,6 +54,14 @@ pub const PINS: usize = 4;
 pub const WEBSOCKET_PATHS: usize = 16;
 /// Subprotocols of one WebSocket service.
 pub const SUBPROTOCOLS: usize = 16;
+/// Destinations of one VPN service.
+pub const DESTINATIONS: usize = 64;
+/// Flows open at the same time in one VPN tunnel.
+pub const FLOWS: usize = 1024;
+/// Bytes of data in one ICMP echo of a flow: what fits an Ethernet frame.
+pub const ECHO_BYTES: usize = 1452;
+/// Spans of units, of what is read and of what is written, of one Modbus profile each.
+pub const MODBUS_SPANS: usize = 16;
 /// Bytes of one WebSocket message that a policy can allow.
 pub const WEBSOCKET_BYTES: usize = 16 * 1024 * 1024;
 /// Distinct origins of one snapshot.

@@ -19,7 +19,7 @@ pub mod verify;
 #[cfg(test)]
 mod world;
 
-pub use decide::{Circumstances, Denial, Permit, decide};
+pub use decide::{Circumstances, Denial, FlowPermit, FlowRefusal, Permit, decide};
 pub use explain::{Explanation, explain};
 pub use freshness::{Freshness, FreshnessRule, FreshnessState};
 pub use index::{Ask, Index};
@@ -27,11 +27,11 @@ pub use locks::{LockPlace, Locks, Taken};
 pub use mode::Mode;
 pub use reason::Reason;
 pub use snapshot::rules::{
-    Allow, Credential, HttpRules, Methods, PathLog, Pattern, PatternFault, Scheme, Upstream, VncRules,
-    WebsocketRules,
+    Allow, Carries, Credential, Destination, FlowEnd, HttpRules, Methods, ModbusRules, Network, PathLog,
+    Pattern, PatternFault, Ports, Profile, Protocol, Scheme, Upstream, VncRules, VpnRules, WebsocketRules,
 };
 pub use snapshot::{
-    Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Rules, Secret, Service,
+    Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Reach, Rules, Secret, Service,
     Snapshot, Target, User,
 };
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

@@ -3,13 +3,15 @@
 //! 1. [`codec`]: bytes to values and back, one spelling for each value.
 //! 2. [`registry`]: every number in one place: protocol names, refusals, close codes, answers to pushes.
 //! 3. [`tunnel`]: client and agent.
-//! 4. [`hub`]: client and hub (login), agent and hub (enrolment).
-//! 5. [`control`]: agent and hub (synchronisation of policy).
-//! 6. [`invitation`]: the code that an installer or an invited user pastes.
+//! 4. [`flow`]: flows of a VPN.
+//! 5. [`hub`]: client and hub (login), agent and hub (enrolment).
+//! 6. [`control`]: agent and hub (synchronisation of policy).
+//! 7. [`invitation`]: the code that an installer or an invited user pastes.
 
 mod bounded;
 pub mod codec;
 pub mod control;
+pub mod flow;
 pub mod hub;
 pub mod invitation;
 pub mod registry;

@@ -41,7 +41,7 @@ impl Account {
         (before, newer): (&Permit, &Permit),
     ) -> Option<Event> {
         // One snapshot has one set of rules.
-        let rules = before.floor() != newer.floor() && before.service().rules != newer.service().rules;
+        let rules = before.floor() != newer.floor() && before.service().reach != newer.service().reach;
         if before.mode() == newer.mode() && !rules {
             return None;
         }

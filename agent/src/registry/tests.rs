@@ -1,9 +1,10 @@
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Rules, Service, Snapshot,
-    Target, User, VncRules, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Reach, Rules, Service,
+    Snapshot, Target, User, VncRules, verify,
 };
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::BootTime;
@@ -118,15 +119,16 @@ fn confirm(gate: &Gate) {
     assert!(gate.clock().hear(&timestamp).refreshed);
 }
 
+const TARGET: Target = Target { ip: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1)), port: 80 };
+
 fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
     let service = |name: &str| Service {
         name: name.parse().unwrap(),
-        target: Target { ip: [192, 168, 1, 1].into(), port: 80 },
         tunnels: 10,
         idle_s: 10,
         duration_s: 10,
         view_only: false,
-        rules: Rules::whole(Kind::Http),
+        reach: Reach::whole(Kind::Http, TARGET),
     };
     let grant = |user| Grant {
         user,
@@ -267,8 +269,10 @@ async fn a_smaller_limit_cuts_the_youngest_tunnels() {
 #[tokio::test]
 async fn another_target_or_kind_behind_the_same_name_cuts() {
     for change in [
-        (|snapshot: &mut Snapshot| snapshot.services[0].target.port = 81) as fn(&mut Snapshot),
-        |snapshot| snapshot.services[0].rules = Rules::whole(Kind::Vnc),
+        (|snapshot: &mut Snapshot| {
+            snapshot.services[0].reach = Reach::whole(Kind::Http, Target { port: 81, ..TARGET });
+        }) as fn(&mut Snapshot),
+        |snapshot| snapshot.services[0].reach = Reach::whole(Kind::Vnc, TARGET),
         |snapshot| snapshot.users[0].disabled = true,
     ] {
         let (gate, registry) = (gate(|_| {}), registry(10));
@@ -379,7 +383,10 @@ fn permit(admitted: &Admitted) -> Arc<Permit> {
 
 /// The first service is a screen with this many seats; all may touch.
 fn screen(writers: u16) -> impl Fn(&mut Snapshot) {
-    move |snapshot| snapshot.services[0].rules = Rules::Vnc(VncRules { password: None, writers })
+    move |snapshot| {
+        let rules = Rules::Vnc(VncRules { password: None, writers });
+        snapshot.services[0].reach = Reach::Place { target: TARGET, rules };
+    }
 }
 
 fn open_wishing(
@@ -575,7 +582,7 @@ fn rules_that_change_under_a_live_tunnel_have_a_row_and_a_cut_says_all_by_itself
     let (registry, rows) = recorded();
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     let narrowed = |snapshot: &mut Snapshot| {
-        if let Rules::Http(rules) = &mut snapshot.services[0].rules {
+        if let Some(Rules::Http(rules)) = snapshot.services[0].reach.rules_mut() {
             rules.allow.clear();
         }
     };

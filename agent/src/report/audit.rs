@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use postern_protocol::audit::{Event, GateCounts, Row};
+use postern_protocol::audit::{Event, FlowFate, GateCounts, Row};
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::policy::{Kind, Mode, Origin};
 use postern_protocol::time::UnixTime;
@@ -78,6 +78,9 @@ pub(crate) struct AuditLine {
     /// Bytes of the file of a recording.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
+    /// Where flows of a VPN went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flow: Option<String>,
     /// Who used the local control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<u32>,
@@ -123,7 +126,7 @@ impl From<Row> for AuditLine {
                 user: Some(user),
                 service: Some(service.to_string()),
                 kind: Some(kind),
-                target: Some(target.into()),
+                target: target.map(Into::into),
                 mode: Some(mode),
                 origin: origin.as_ref().map(Origin::to_string),
                 version: Some(version),
@@ -153,6 +156,19 @@ impl From<Row> for AuditLine {
                 gate,
                 ..line
             },
+            Event::Flows { tunnel, to, fate, count, to_machine, to_client, seconds } => {
+                let has_ended = matches!(fate, FlowFate::Closed(_));
+                Self {
+                    tunnel: Some(tunnel),
+                    flow: to.map(|to| to.to_string()),
+                    reason: Some(fate_word(fate).to_owned()),
+                    count: Some(count),
+                    to_machine: has_ended.then_some(to_machine),
+                    to_client: has_ended.then_some(to_client),
+                    seconds: has_ended.then_some(seconds),
+                    ..line
+                }
+            }
             Event::Control { uid, command } => {
                 Self { uid: Some(uid), detail: Some(command.to_string()), ..line }
             }
@@ -219,4 +235,14 @@ fn request(method: Option<&Text>, path: Option<&Text>, status: Option<u16>) -> S
     }
     words.extend(status.map(|status| format!("-> {status}")));
     words.join(" ")
+}
+
+/// What became of flows, as a word.
+fn fate_word(fate: FlowFate) -> &'static str {
+    match fate {
+        FlowFate::Opened => "opened",
+        FlowFate::Denied(reason) => reason.word(),
+        FlowFate::Failed(failure) => failure.word(),
+        FlowFate::Closed(number) => CloseCode::from_number(number).word(),
+    }
 }

@@ -18,6 +18,9 @@ pub(super) fn text(counts: GateCounts) -> String {
             parts.join(", ")
         }
         GateCounts::Http(requests) => tally(requests, "requests").unwrap_or_else(|| "no request".to_owned()),
+        GateCounts::Flows { opened, denied, failed } => {
+            format!("{opened} flows ({denied} more denied, {failed} failed)")
+        }
         GateCounts::Websocket { to_machine, to_client, controls } => {
             let mut parts: Vec<String> = tally(to_machine, "messages to the machine").into_iter().collect();
             parts.push(format!("{to_client} messages to the client, {controls} control frames"));

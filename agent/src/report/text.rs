@@ -86,7 +86,7 @@ impl Shown for PolicyReport {
             [
                 service.name.clone(),
                 service.kind.word().to_owned(),
-                service.target.to_string(),
+                service.target.map_or_else(|| service.destinations.join(", "), |target| target.to_string()),
                 service.tunnels.to_string(),
                 format!("{} s", service.idle_s),
                 format!("{} s", service.duration_s),
@@ -284,6 +284,7 @@ fn details(line: &AuditLine) -> String {
     let parts = [
         line.tunnel.map(|tunnel| tunnel.to_string()),
         line.target.map(|target| format!("target {target}")),
+        line.flow.clone(),
         mode(line),
         line.version.map(|version| format!("version {version}")),
         line.peer.map(|peer| format!("from {peer}")),

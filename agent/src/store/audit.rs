@@ -118,6 +118,7 @@ impl AuditDb {
                 | Event::Recorded { .. }
                 | Event::RecordingRemoved { .. }
                 | Event::Changed { .. }
+                | Event::Flows { .. }
                 | Event::RootTaken { .. }
                 | Event::RootRefused { .. } => {}
             }

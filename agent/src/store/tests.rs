@@ -44,7 +44,7 @@ fn permitted() -> Event {
         user: UserId::new([2; 8]),
         service: "web".parse().unwrap(),
         kind: Kind::Http,
-        target: Target { ip: [192, 168, 0, 1].into(), port: 80 },
+        target: Some(Target { ip: [192, 168, 0, 1].into(), port: 80 }),
         mode: Mode::Full { clipboard: false },
         origin: None,
         version: 1,

@@ -416,7 +416,7 @@ impl Keeper {
 /// gate.
 const fn highest_percent(event: &Event) -> Option<u32> {
     match event {
-        Event::Permitted { .. } | Event::Requests { .. } => Some(SHUT_PERCENT),
+        Event::Permitted { .. } | Event::Requests { .. } | Event::Flows { .. } => Some(SHUT_PERCENT),
         Event::Denied { user: None, .. } => Some(WARN_PERCENT),
         Event::Started { .. }
         | Event::Stopped

@@ -227,12 +227,12 @@ impl Desk<'_> {
     fn judge_again(&self, newer: &Permit) -> Result<(), Reason> {
         let current = self.ledger.current().filter(|current| !current.upgrade);
         let Some(Current { method, target, .. }) = current else { return Ok(()) };
-        match (&newer.service().rules, Target::parse(&target)) {
-            (Rules::Http(rules), Ok(target)) => {
+        match (newer.service().reach.rules(), Target::parse(&target)) {
+            (Some(Rules::Http(rules)), Ok(target)) => {
                 let asked = Asked { method: &method, target, upgrade: false };
                 judge(&rules.allow, newer.closed(), newer.mode(), &asked)
             }
-            (Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => Err(Reason::Revoked),
+            (Some(Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_)) | None, _) => Err(Reason::Revoked),
         }
     }
 }

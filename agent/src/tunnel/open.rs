@@ -237,9 +237,9 @@ pub(super) async fn deny(session: &Session, subject: &Subject, service: Name, de
 fn accepted(tunnel: TunnelId, fulfilled: &Fulfilled) -> Answer {
     let (permit, recorded) = (fulfilled.permit(), fulfilled.recorder().is_some());
     let service = permit.service();
-    let start = match &service.rules {
-        Rules::Http(rules) => Some(rules.start.clone()),
-        Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => None,
+    let start = match service.reach.rules() {
+        Some(Rules::Http(rules)) => Some(rules.start.clone()),
+        Some(Rules::Vnc(_) | Rules::Websocket(_)) | None => None,
     };
     let (kind, mode, until) = (service.kind(), permit.mode(), permit.ends());
     Answer::Accepted { tunnel, kind, mode, until, start, recorded }
@@ -252,7 +252,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
         user: permit.user(),
         service: service.name.clone(),
         kind: service.kind(),
-        target: service.target,
+        target: service.reach.target(),
         mode: permit.mode(),
         origin: permit.origin().cloned(),
         version: permit.floor().version,

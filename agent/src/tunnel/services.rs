@@ -23,9 +23,11 @@ fn is_stale(answer: &Answer) -> bool {
     match answer {
         Answer::Denied(reason) => *reason == Reason::PolicyStale,
         Answer::Services(entries) => entries.iter().any(|entry| entry.blocked == Some(Reason::PolicyStale)),
-        Answer::Welcome { .. } | Answer::Accepted { .. } | Answer::Failed(_) | Answer::Occupied { .. } => {
-            false
-        }
+        Answer::Welcome { .. }
+        | Answer::Accepted { .. }
+        | Answer::Failed(_)
+        | Answer::Occupied { .. }
+        | Answer::Flow { .. } => false,
     }
 }
 

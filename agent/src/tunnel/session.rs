@@ -133,7 +133,11 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         (Request::Open { service, view_only }, Some(subject)) => {
             return open::run(&session, subject, (service, view_only), send, recv).await;
         }
-        (Request::ListServices, None) => Answer::Denied(Reason::BadPass),
+        // This version carries a VPN to one place, as the bytes of its tunnel, and no other flows.
+        (Request::OpenVpn { .. } | Request::Flow { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
+        (Request::ListServices | Request::OpenVpn { .. } | Request::Flow { .. }, None) => {
+            Answer::Denied(Reason::BadPass)
+        }
         (Request::Open { service, .. }, None) => {
             session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)

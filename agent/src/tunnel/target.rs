@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::net::{TcpSocket, TcpStream};
 
-use postern_protocol::policy::Permit;
+use postern_protocol::policy::{Permit, VpnRules};
 use postern_protocol::wire::registry::Failure;
 
 use crate::config::Config;
@@ -45,7 +45,10 @@ impl Guard {
     /// # Errors
     /// What to tell the client.
     pub(super) async fn dial(&self, permit: &Permit) -> Result<TcpStream, Failure> {
-        self.connect(permit.target()).await
+        let flows = permit.service().reach.flows().and_then(VpnRules::only_tcp);
+        // A VPN to one place is carried as the one flow that it is; this version carries no other.
+        let target = permit.target().or_else(|| flows.map(SocketAddr::from)).ok_or(Failure::Unsupported)?;
+        self.connect(target).await
     }
 
     /// Connects to an address that whoever runs this device has typed; no client can.

@@ -95,11 +95,11 @@ pub(super) async fn carry(
 
 /// What opens the machine, if the service names something.
 fn password(permit: &Permit, secrets: &Secrets) -> Result<Option<Password>, SecretError> {
-    match &permit.service().rules {
-        Rules::Vnc(VncRules { password: Some(name), .. }) => {
+    match permit.service().reach.rules() {
+        Some(Rules::Vnc(VncRules { password: Some(name), .. })) => {
             Ok(Some(Password::new(secrets.reveal(name)?.reveal())))
         }
-        Rules::Vnc(VncRules { password: None, .. }) | Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => {
+        Some(Rules::Vnc(VncRules { password: None, .. }) | Rules::Http(_) | Rules::Websocket(_)) | None => {
             Ok(None)
         }
     }

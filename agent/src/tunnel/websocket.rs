@@ -95,10 +95,12 @@ impl End {
 
 impl Talk {
     fn new(permit: &Permit) -> Self {
-        let limits = match &permit.service().rules {
-            Rules::Websocket(rules) => Limits { frame: rules.frame_bytes, message: rules.message_bytes },
+        let limits = match permit.service().reach.rules() {
+            Some(Rules::Websocket(rules)) => {
+                Limits { frame: rules.frame_bytes, message: rules.message_bytes }
+            }
             // Nothing passes under a permit of another kind.
-            Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) => Limits { frame: 0, message: 0 },
+            Some(Rules::Vnc(_) | Rules::Http(_)) | None => Limits { frame: 0, message: 0 },
         };
         Self {
             to_machine: Mutex::new(Frames::new(Sender::Client, limits, permit.mode().touches())),

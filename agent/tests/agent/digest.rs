@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use md5::Digest as _;
-use postern_protocol::policy::{Credential, Kind, Rules, Scheme};
+use postern_protocol::policy::{Credential, Kind, Scheme};
 use postern_protocol::wire::text::Text;
 
 use crate::client::Tunnel;
@@ -251,7 +251,6 @@ async fn the_device_logs_in_for_a_websocket_of_the_page_as_well() {
         let mut world = logging_in(&web, Scheme::Digest).await;
         world.policy.service("push", Kind::Websocket, web.addr());
         world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3, 5];
-        world.policy.snapshot.services[3].rules = Rules::whole(Kind::Websocket);
         world.publish(4).await;
         let mut tunnel = world.client().await.tunnel("pages").await;
         let upgrade = "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

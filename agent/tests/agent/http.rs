@@ -22,9 +22,9 @@ pub(crate) async fn world(web: &Web, change: impl FnOnce(&mut HttpRules)) -> Wor
 
 /// The rules of the service `pages`.
 pub(crate) fn rules(world: &mut World) -> &mut HttpRules {
-    match &mut world.policy.snapshot.services[2].rules {
-        Rules::Http(rules) => rules,
-        Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => panic!("`pages` speaks HTTP"),
+    match world.policy.snapshot.services[2].reach.rules_mut() {
+        Some(Rules::Http(rules)) => rules,
+        Some(Rules::Vnc(_) | Rules::Websocket(_)) | None => panic!("`pages` speaks HTTP"),
     }
 }
 

@@ -62,7 +62,7 @@ async fn a_machine_that_proves_another_key_is_not_asked_anything_and_the_trail_s
 async fn a_plain_machine_where_a_key_is_pinned_is_never_asked_in_the_clear() {
     let (web, machine) = (Web::start(|_line| Says::This(ok(""))).await, Machine::echo().await);
     let mut world = world(&web, pinned(&[PIN])).await;
-    world.policy.snapshot.services[2].target.port = machine.addr().port();
+    world.policy.lead(2, machine.addr());
     world.publish(4).await;
     assert_eq!(world.client().await.open("pages").await.answer, Answer::Failed(Failure::MachineTls));
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Mode, Origin, Prohibition, Rules, Service,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Mode, Origin, Prohibition, Reach, Service,
     Snapshot, Target, User,
 };
 use postern_protocol::session::hub::Published;
@@ -223,15 +223,20 @@ impl Policy {
         policy
     }
 
+    /// Has a service lead to another machine.
+    pub(crate) fn lead(&mut self, service: usize, machine: SocketAddr) {
+        let reach = &mut self.snapshot.services[service].reach;
+        *reach = reach.moved(at(machine));
+    }
+
     pub(crate) fn service(&mut self, name: &str, kind: Kind, machine: SocketAddr) {
         self.snapshot.services.push(Service {
             name: name.parse().unwrap(),
-            target: Target { ip: machine.ip(), port: machine.port() },
             tunnels: 1000,
             idle_s: 600,
             duration_s: 36_000,
             view_only: false,
-            rules: Rules::whole(kind),
+            reach: Reach::whole(kind, at(machine)),
         });
         self.snapshot.services.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -295,4 +300,9 @@ impl Policy {
         let digest = Digest::of(&[Envelope::parse(&sealed, limits::SNAPSHOT_BYTES).unwrap().payload()]);
         Published { held: Held { epoch: snapshot.epoch, version, digest }, bytes: sealed.into() }
     }
+}
+
+/// Where a machine of a test is.
+pub(crate) fn at(machine: SocketAddr) -> Target {
+    Target { ip: machine.ip(), port: machine.port() }
 }

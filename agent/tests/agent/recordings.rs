@@ -33,7 +33,7 @@ fn mark(world: &mut World, recorded: bool) {
 async fn world(config: &str, recorded: bool) -> (World, Panel) {
     let panel = Panel::start(Door::Open).await;
     let mut world = World::start_with(config).await;
-    world.policy.snapshot.services[0].target.port = panel.addr().port();
+    world.policy.lead(0, panel.addr());
     mark(&mut world, recorded);
     world.publish(3).await;
     (world, panel)

@@ -15,8 +15,8 @@ use crate::world::World;
 async fn every_tunnel_under_load_ends_within_a_second_of_the_new_policy_and_says_why() {
     let mut world = World::start().await;
     let torrent = Machine::torrent().await;
-    for service in &mut world.policy.snapshot.services {
-        service.target.port = torrent.addr().port();
+    for service in 0..world.policy.snapshot.services.len() {
+        world.policy.lead(service, torrent.addr());
     }
     world.publish(3).await;
     let mut readers = tokio::task::JoinSet::new();
@@ -81,7 +81,7 @@ async fn a_service_that_moves_elsewhere_ends_the_tunnels_to_its_old_place() {
     let elsewhere = Machine::echo().await;
     let client = world.client().await;
     let (mut moved, mut stays) = (client.tunnel("web").await, client.tunnel("live").await);
-    world.policy.snapshot.services[3].target.port = elsewhere.addr().port();
+    world.policy.lead(3, elsewhere.addr());
     world.publish(3).await;
     assert_eq!(moved.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
     stays.echo(b"untouched").await;

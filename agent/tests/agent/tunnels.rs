@@ -1,12 +1,12 @@
 //! Tunnels that are permitted, and their twins that are not.
 
-use postern_protocol::policy::{Grant, Kind, Mode, Reason, Rules, VncRules};
+use postern_protocol::policy::{Grant, Kind, Mode, Reach, Reason, Rules, VncRules};
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::{Answer, Request};
 
 use crate::client::Client;
 use crate::machine::Machine;
-use crate::policy::USER;
+use crate::policy::{USER, at};
 use crate::world::{World, other_user};
 
 #[tokio::test]
@@ -62,8 +62,8 @@ async fn what_is_not_granted_does_not_exist_is_not_listed_and_is_denied_alike() 
 async fn an_answer_says_what_may_be_done_and_where_a_browser_begins() {
     let mut world = World::start().await;
     let screen = VncRules { password: None, writers: 1 };
-    world.policy.snapshot.services[0].rules = Rules::Vnc(screen);
-    world.policy.snapshot.services[3].rules = Rules::whole(Kind::Http);
+    *world.policy.snapshot.services[0].reach.rules_mut().unwrap() = Rules::Vnc(screen);
+    world.policy.snapshot.services[3].reach = Reach::whole(Kind::Http, at(world.machine.addr()));
     world.publish(3).await;
     let client = world.client().await;
     let said = |answer: &Answer| {

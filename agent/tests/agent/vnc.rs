@@ -14,7 +14,7 @@ use crate::world::{World, other_user};
 async fn world(door: Door) -> (World, Panel) {
     let panel = Panel::start(door).await;
     let mut world = World::start().await;
-    world.policy.snapshot.services[0].target.port = panel.addr().port();
+    world.policy.lead(0, panel.addr());
     world.policy.snapshot.grants[0].mode = Mode::WIDEST;
     world.publish(3).await;
     (world, panel)
@@ -141,7 +141,7 @@ async fn a_machine_that_wants_a_password_which_no_service_names_is_explained_in_
 async fn what_is_no_vnc_server_is_named_in_the_viewer() {
     let mut world = World::start().await;
     let torrent = crate::machine::Machine::torrent().await;
-    world.policy.snapshot.services[0].target.port = torrent.addr().port();
+    world.policy.lead(0, torrent.addr());
     world.publish(3).await;
     let mut tunnel = world.client().await.tunnel("hmi").await;
     assert_eq!(Viewer::refused(&mut tunnel).await, "the machine does not speak RFB 3");
@@ -192,9 +192,9 @@ async fn flood(viewer: &mut Viewer) {
 
 /// The rules of the service `hmi`.
 fn rules(world: &mut World) -> &mut VncRules {
-    match &mut world.policy.snapshot.services[0].rules {
-        Rules::Vnc(rules) => rules,
-        Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => panic!("`hmi` is a screen"),
+    match world.policy.snapshot.services[0].reach.rules_mut() {
+        Some(Rules::Vnc(rules)) => rules,
+        Some(Rules::Http(_) | Rules::Websocket(_)) | None => panic!("`hmi` is a screen"),
     }
 }
 

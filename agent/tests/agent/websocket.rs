@@ -40,9 +40,9 @@ async fn world(web: &Web, change: impl FnOnce(&mut WebsocketRules)) -> World {
 }
 
 fn rules(world: &mut World) -> &mut WebsocketRules {
-    match &mut world.policy.snapshot.services[3].rules {
-        Rules::Websocket(rules) => rules,
-        Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) => panic!("`push` speaks WebSocket"),
+    match world.policy.snapshot.services[3].reach.rules_mut() {
+        Some(Rules::Websocket(rules)) => rules,
+        Some(Rules::Vnc(_) | Rules::Http(_)) | None => panic!("`push` speaks WebSocket"),
     }
 }
 

@@ -21,7 +21,6 @@ pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
 /// A hub, a machine, and an agent that is enrolled and runs under a policy.
 pub(crate) struct World {
     pub(crate) hub: Hub,
-    #[expect(dead_code, reason = "held for its drop")]
     pub(crate) machine: Machine,
     pub(crate) agent: Agent,
     pub(crate) policy: Policy,

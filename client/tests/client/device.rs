@@ -118,7 +118,11 @@ async fn serve(
                 }
                 Err(_) => Answer::Denied(Reason::BadPass),
             },
-            (Request::ListServices | Request::Open { .. }, None) => Answer::Denied(Reason::BadPass),
+            (Request::OpenVpn { .. } | Request::Flow { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
+            (
+                Request::ListServices | Request::Open { .. } | Request::OpenVpn { .. } | Request::Flow { .. },
+                None,
+            ) => Answer::Denied(Reason::BadPass),
             (Request::ListServices, Some(subject)) => Answer::Services(services(subject)),
             (Request::Open { service, view_only }, Some(subject)) => {
                 let wish = if *view_only { " to look" } else { "" };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Rules};
+use postern_protocol::policy::{Kind, Reach};
 
 use super::words::{Conditions, span};
 use crate::compile::Warning;
@@ -129,14 +129,14 @@ type Groups<'a> = BTreeMap<(BTreeSet<&'a Name>, Option<String>), BTreeSet<&'a Na
 type What<'a> = (&'a Name, &'a Name, &'a Name);
 
 /// What a service speaks, where it is, and what it lets through.
-type End<'a> = (Kind, SocketAddr, &'a Rules);
+type End<'a> = (Kind, Option<SocketAddr>, &'a Reach);
 
 const fn what(access: &Access) -> What<'_> {
     (&access.user, &access.device, &access.service)
 }
 
 fn end(access: &Access) -> End<'_> {
-    (access.kind, access.target, &access.rules)
+    (access.kind, access.target, &access.reach)
 }
 
 fn grouped<'a>(
@@ -154,7 +154,7 @@ fn grouped<'a>(
         let believed = rewindowed.contains(&access.device);
         let believed =
             believed.then(|| format!("for {} after the last word of the cloud", span(access.window_s)));
-        let ruled = other.into_iter().flat_map(|(.., rules)| beyond(&access.rules, rules));
+        let ruled = other.into_iter().flat_map(|(.., reach)| beyond(&access.reach, reach));
         let words = speaks.into_iter().chain(moved).chain(ruled).chain(believed).chain(conditions(access));
         let words: Vec<String> = words.collect();
         let key = (&access.device, (!words.is_empty()).then(|| words.join(", ")));

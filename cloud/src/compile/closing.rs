@@ -30,8 +30,8 @@ pub(super) fn closed_by(endpoints: &[Endpoint<'_>], denied: &[usize]) -> BTreeMa
 
 /// Whether a service or page lets something through at a path.
 fn reaches(endpoint: &Endpoint<'_>, path: &Pattern) -> bool {
-    match &endpoint.service.rules {
-        Rules::Http(rules) => rules.allow.iter().any(|row| row.path.meets(path)),
-        Rules::Vpn | Rules::Vnc(_) | Rules::Websocket(_) => false,
+    match endpoint.service.reach.rules() {
+        Some(Rules::Http(rules)) => rules.allow.iter().any(|row| row.path.meets(path)),
+        Some(Rules::Vnc(_) | Rules::Websocket(_)) | None => false,
     }
 }

@@ -338,12 +338,11 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         let needed = endpoints.filter(|(_, position)| position.is_some());
         let service = |(endpoint, _): (&Endpoint<'_>, _)| Service {
             name: endpoint.name.clone(),
-            target: endpoint.service.target,
             tunnels: endpoint.service.tunnels,
             idle_s: endpoint.service.idle_s,
             duration_s: endpoint.service.duration_s,
             view_only: endpoint.service.view_only,
-            rules: endpoint.service.rules.clone(),
+            reach: endpoint.service.reach.clone(),
         };
         needed.map(service).collect()
     }

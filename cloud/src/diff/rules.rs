@@ -4,22 +4,41 @@
 //! key, login or password is another access, as another address is.
 
 use postern_protocol::policy::snapshot::rules::Method;
-use postern_protocol::policy::{Allow, HttpRules, Pattern, Rules, VncRules, WebsocketRules};
+use postern_protocol::policy::{Allow, HttpRules, Pattern, Reach, Rules, VncRules, WebsocketRules};
 use postern_protocol::wire::text::Text;
 
+use super::flows;
+
 /// Whether whoever may use a service by `these` rules may do all that `others` let through.
-pub(super) fn cover(these: &Rules, others: &Rules) -> bool {
+pub(super) fn cover(these: &Reach, others: &Reach) -> bool {
     match (these, others) {
-        (Rules::Vpn, Rules::Vpn) => true,
+        (Reach::Flows(these), Reach::Flows(others)) => flows::cover(these, others),
+        (Reach::Place { rules: these, .. }, Reach::Place { rules: others, .. }) => places(these, others),
+        (Reach::Flows(_) | Reach::Place { .. }, _) => false,
+    }
+}
+
+fn places(these: &Rules, others: &Rules) -> bool {
+    match (these, others) {
         (Rules::Vnc(these), Rules::Vnc(others)) => vnc(these, others),
         (Rules::Http(these), Rules::Http(others)) => http(these, others),
         (Rules::Websocket(these), Rules::Websocket(others)) => websocket(these, others),
-        (Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => false,
+        (Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => false,
     }
 }
 
 /// What `these` rules have that `others` have not or have in another way, each as a phrase.
-pub(crate) fn beyond(these: &Rules, others: &Rules) -> Vec<String> {
+pub(crate) fn beyond(these: &Reach, others: &Reach) -> Vec<String> {
+    match (these, others) {
+        (Reach::Flows(these), Reach::Flows(others)) => flows::beyond(these, others),
+        (Reach::Place { rules: these, .. }, Reach::Place { rules: others, .. }) => {
+            beyond_at_a_place(these, others)
+        }
+        (Reach::Flows(_) | Reach::Place { .. }, _) => Vec::new(),
+    }
+}
+
+fn beyond_at_a_place(these: &Rules, others: &Rules) -> Vec<String> {
     match (these, others) {
         (Rules::Vnc(these), Rules::Vnc(others)) => {
             let password = (these.password != others.password).then(|| match &these.password {
@@ -50,7 +69,7 @@ pub(crate) fn beyond(these: &Rules, others: &Rules) -> Vec<String> {
                 .then(|| "for other requests".to_owned());
             [server, origin, requests].into_iter().flatten().collect()
         }
-        (Rules::Vpn | Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => Vec::new(),
+        (Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => Vec::new(),
     }
 }
 
@@ -116,9 +135,14 @@ pub(super) fn covers(pattern: &Pattern, other: &Pattern) -> bool {
 #[cfg(test)]
 mod tests {
     use postern_protocol::policy::snapshot::rules::Methods;
-    use postern_protocol::policy::{Credential, Kind, Scheme, Upstream};
+    use postern_protocol::policy::{Credential, Kind, Scheme, Target, Upstream};
 
     use super::*;
+
+    /// Whether the rules of one service at a place cover those of another.
+    fn cover(these: &Rules, others: &Rules) -> bool {
+        super::places(these, others)
+    }
 
     fn pattern(text: &str) -> Pattern {
         text.parse().unwrap()
@@ -221,13 +245,14 @@ mod tests {
         assert!(cover(&web(|_| {}), &elsewhere) && cover(&elsewhere, &web(|_| {})));
         let mut live = WebsocketRules::whole();
         live.message_bytes += 1;
-        let (small, large) = (Rules::whole(Kind::Websocket), Rules::Websocket(live.clone()));
+        let (small, large) = (Rules::Websocket(WebsocketRules::whole()), Rules::Websocket(live.clone()));
         assert!(cover(&small, &large) && cover(&large, &small));
         live.subprotocols = vec![text("mqtt")];
         assert!(cover(&Rules::Websocket(live.clone()), &small) && !cover(&small, &Rules::Websocket(live)));
         for kind in Kind::ALL {
             for other in Kind::ALL {
-                assert_eq!(cover(&Rules::whole(kind), &Rules::whole(other)), kind == other);
+                let whole = |kind| Reach::whole(kind, Target { ip: [10, 0, 0, 1].into(), port: 502 });
+                assert_eq!(super::cover(&whole(kind), &whole(other)), kind == other);
             }
         }
     }

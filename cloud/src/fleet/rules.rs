@@ -17,14 +17,13 @@ use super::tree::{Node, Value};
 use crate::model::{Page, Service};
 
 impl Reader<'_> {
-    /// The rules of a service; none where its kind is not known.
+    /// The rules of a service at one place; none where its kind is not known.
     pub(super) fn rules(&mut self, section: &mut Section, kind: Option<Kind>) -> Option<Rules> {
         Some(match kind {
-            Some(Kind::Vpn) => Rules::Vpn,
             Some(Kind::Vnc) => Rules::Vnc(self.vnc(section)),
             Some(Kind::Http) => Rules::Http(self.http(section)),
             Some(Kind::Websocket) => Rules::Websocket(self.websocket(section)),
-            None => {
+            Some(Kind::Vpn) | None => {
                 // The kind was complained about; that its options are unknown would be no news.
                 for key in OPTIONS {
                     let _of_some_kind = section.take(key);

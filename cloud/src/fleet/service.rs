@@ -1,14 +1,14 @@
 //! Reads services: where they are and how many may use them. What they let through is read by `rules`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Target};
+use postern_protocol::policy::{Carries, Kind, Ports, Reach, Target, VpnRules};
 
 use super::reader::{Reader, Section};
 use super::tree::Node;
-use crate::model::{Service, Template};
+use crate::model::{Offer, Service, Template};
 
 impl Reader<'_> {
     /// The services of a device or machine.
@@ -28,15 +28,14 @@ impl Reader<'_> {
         let mut section = self.section(path, node)?;
         let s = &mut section;
         let kind = self.word(s, "kind", &Kind::ALL, Kind::word);
-        let target = self.target(s);
         let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
         let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
         let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
         let view_only = self.flag(s, "view-only");
-        let rules = self.rules(s, kind);
+        let reach = self.reach(s, kind);
         let pages = self.pages(s);
         self.finish(section);
-        Some(Service { target: target?, tunnels, idle_s, duration_s, view_only, rules: rules?, pages })
+        Some(Service { tunnels, idle_s, duration_s, view_only, reach: reach?, pages })
     }
 
     /// The services of a machine model.
@@ -45,23 +44,59 @@ impl Reader<'_> {
         for (name, mut section) in self.sections(section, "service") {
             let s = &mut section;
             let kind = self.word(s, "kind", &Kind::ALL, Kind::word);
-            let port = self.count(s, "port");
-            if port.is_none() {
-                self.missing(s, "port", "a TCP port");
-            }
             let tunnels = self.count(s, "tunnels").unwrap_or(Service::TUNNELS);
             let idle_s = self.seconds(s, "idle").unwrap_or(Service::IDLE_S);
             let duration_s = self.seconds(s, "duration").unwrap_or(Service::DURATION_S);
             let view_only = self.flag(s, "view-only");
-            let rules = self.rules(s, kind);
+            let offer = self.offer(s, kind);
             let pages = self.pages(s);
             self.finish(section);
-            if let (Some(rules), Some(port)) = (rules, port) {
-                templates
-                    .insert(name, Template { port, tunnels, idle_s, duration_s, view_only, rules, pages });
+            if let Some(offer) = offer {
+                templates.insert(name, Template { tunnels, idle_s, duration_s, view_only, offer, pages });
             }
         }
         templates
+    }
+
+    /// Where a service leads: to the one place that `target` says, or in a VPN to the destinations that `allow` lists.
+    fn reach(&mut self, s: &mut Section, kind: Option<Kind>) -> Option<Reach> {
+        if kind != Some(Kind::Vpn) {
+            let (target, rules) = (self.target(s), self.rules(s, kind));
+            return Some(Reach::Place { target: target?, rules: rules? });
+        }
+        if s.has("allow") {
+            let rules = self.destinations(s);
+            self.either(s, "target");
+            return rules.map(Reach::Flows);
+        }
+        self.target(s).map(|target| Reach::Flows(VpnRules::tcp(target)))
+    }
+
+    /// The same for the services of a machine model, without the address.
+    fn offer(&mut self, s: &mut Section, kind: Option<Kind>) -> Option<Offer> {
+        if kind == Some(Kind::Vpn) && s.has("allow") {
+            let carried = self.carried(s);
+            self.either(s, "port");
+            return carried.map(Offer::Flows);
+        }
+        let port = self.count(s, "port");
+        if port.is_none() {
+            self.missing(s, "port", "a TCP port");
+        }
+        if kind == Some(Kind::Vpn) {
+            let one = Carries::Tcp { ports: Ports::only(port?), profile: None };
+            return Some(Offer::Flows(BTreeSet::from([one])));
+        }
+        let rules = self.rules(s, kind);
+        Some(Offer::Port { port: port?, rules: rules? })
+    }
+
+    /// Complains of the short form where `allow` stands.
+    fn either(&mut self, s: &mut Section, short: &'static str) {
+        if let Some(node) = s.take(short) {
+            let expected = "no such key beside `allow`, which says where flows may go";
+            self.bad_value(node.at, s.key(short), short, expected);
+        }
     }
 
     /// The address of a machine.

@@ -6,6 +6,7 @@
 //! Deliberately absent: comments. What people wrote beside the tables is not part of the model.
 
 mod entities;
+mod flows;
 mod rules;
 mod text;
 

@@ -1,13 +1,13 @@
 //! Machines behind edge routers, and the models that they are built after.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::{Kind, Rules, Target};
+use postern_protocol::policy::{Carries, Destination, Kind, Network, Reach, Rules, Target, VpnRules};
 
 use super::Model;
 use super::service::{Page, Service};
@@ -46,8 +46,6 @@ pub struct MachineModel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
-    /// The TCP port, not zero.
-    pub port: u16,
     /// Tunnels at the same time.
     pub tunnels: u16,
     /// Seconds without a byte after which a tunnel ends.
@@ -56,29 +54,80 @@ pub struct Template {
     pub duration_s: u32,
     /// Whether everybody only looks.
     pub view_only: bool,
-    /// What it speaks, and what its gate lets through.
-    pub rules: Rules,
+    /// Where it leads from the address of a machine.
+    pub offer: Offer,
     /// Named paths; HTTP services only.
     pub pages: BTreeMap<Name, Page>,
+}
+
+/// Where a service of a machine model leads, without the address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// Flows to the machine.
+    Flows(BTreeSet<Carries>),
+    /// One port of the machine.
+    Port {
+        /// The TCP port, not zero.
+        port: u16,
+        /// What it speaks, and what its gate lets through.
+        rules: Rules,
+    },
+}
+
+impl Offer {
+    /// What it speaks.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Flows(_) => Kind::Vpn,
+            Self::Port { rules, .. } => rules.kind(),
+        }
+    }
+
+    /// The rules of a port.
+    #[must_use]
+    pub const fn rules(&self) -> Option<&Rules> {
+        match self {
+            Self::Flows(_) => None,
+            Self::Port { rules, .. } => Some(rules),
+        }
+    }
+
+    /// Where it leads at an address.
+    #[must_use]
+    pub fn at(&self, ip: IpAddr) -> Reach {
+        match self {
+            Self::Flows(carries) => {
+                let net = Network::only(ip);
+                let destination = |carries: &Carries| Destination { net, carries: carries.clone() };
+                let mut destinations: Vec<Destination> = carries.iter().map(destination).collect();
+                destinations.sort_unstable();
+                Reach::Flows(VpnRules { destinations })
+            }
+            Self::Port { port, rules } => {
+                Reach::Place { target: Target { ip, port: *port }, rules: rules.clone() }
+            }
+        }
+    }
 }
 
 impl Template {
     /// What it speaks.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.rules.kind()
+        self.offer.kind()
     }
 
     /// The service at an address.
     #[must_use]
     pub fn at(&self, ip: IpAddr) -> Service {
         Service {
-            target: Target { ip, port: self.port },
             tunnels: self.tunnels,
             idle_s: self.idle_s,
             duration_s: self.duration_s,
             view_only: self.view_only,
-            rules: self.rules.clone(),
+            reach: self.offer.at(ip),
             pages: self.pages.clone(),
         }
     }

@@ -6,15 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules::{Method, Methods};
-use postern_protocol::policy::{Allow, HttpRules, Kind, Pattern, Rules, Target};
+use postern_protocol::policy::{Allow, HttpRules, Kind, Pattern, Reach, Rules};
 use postern_protocol::wire::text::Text;
 
 /// One endpoint on the machine network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// Where it is. Only ever read from the model: no client and no machine names an address.
-    pub target: Target,
     /// Tunnels at the same time.
     pub tunnels: u16,
     /// Seconds without a byte after which a tunnel ends.
@@ -23,8 +21,9 @@ pub struct Service {
     pub duration_s: u32,
     /// Whether everybody only looks.
     pub view_only: bool,
-    /// What it speaks, and what its gate lets through.
-    pub rules: Rules,
+    /// Where it leads, what it speaks there, and what its gate lets through. Only ever read from the model: no client and no
+    /// machine says what may be reached.
+    pub reach: Reach,
     /// Named paths; HTTP services only.
     pub pages: BTreeMap<Name, Page>,
 }
@@ -42,15 +41,15 @@ impl Service {
     /// What it speaks.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.rules.kind()
+        self.reach.kind()
     }
 
     /// The service that opens one page and nothing else; none where the service has no pages.
     #[must_use]
     pub fn page(&self, page: &Page) -> Option<Self> {
-        let Rules::Http(rules) = &self.rules else { return None };
-        let (rules, pages) = (Rules::Http(page.rules(rules)?), BTreeMap::new());
-        Some(Self { rules, pages, ..self.clone() })
+        let Reach::Place { target, rules: Rules::Http(rules) } = &self.reach else { return None };
+        let reach = Reach::Place { target: *target, rules: Rules::Http(page.rules(rules)?) };
+        Some(Self { reach, pages: BTreeMap::new(), ..self.clone() })
     }
 }
 

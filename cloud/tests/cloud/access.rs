@@ -357,7 +357,7 @@ fn a_service_that_leads_elsewhere_is_a_gain_that_somebody_must_confirm() {
     let new = fleet::read(&SMALL.replace("10.0.0.1:5900", "10.0.0.9:502"), &[]).unwrap();
     let diff = Diff::between(&old, &new);
     let targets = |accesses: &[postern_cloud::diff::Access]| {
-        accesses.iter().map(|access| access.target.to_string()).collect::<Vec<_>>()
+        accesses.iter().map(|access| access.target.unwrap().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(targets(&diff.gained), ["10.0.0.9:502"]);
     assert_eq!(targets(&diff.lost), ["10.0.0.1:5900"]);

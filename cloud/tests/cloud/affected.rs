@@ -6,12 +6,12 @@ use postern_cloud::compile::{Compiler, Content, Enrolled, Roster, affected};
 use postern_cloud::fleet;
 use postern_cloud::model::{
     Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, Entry, GroupType, Machine,
-    MachineModel, Member, Membership, Model, Role, Scope, ScopeNode, Selection, Service, Subject, Template,
-    Tenant, User, UserGroup, Visibility,
+    MachineModel, Member, Membership, Model, Offer, Role, Scope, ScopeNode, Selection, Service, Subject,
+    Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{FreshnessRule, Kind, Mode, Rules, Target};
+use postern_protocol::policy::{Carries, FreshnessRule, Kind, Mode, Ports, Rules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
@@ -64,20 +64,24 @@ impl Dice {
     }
 
     fn service(&mut self) -> Service {
-        Service {
-            target: Target { ip: [10, 0, 0, 1].into(), port: 1 + u16::try_from(self.below(3)).unwrap() },
-            tunnels: Service::TUNNELS,
-            idle_s: Service::IDLE_S,
-            duration_s: Service::DURATION_S,
-            view_only: self.one_in(4),
-            rules: Rules::whole(self.kind()),
-            pages: BTreeMap::new(),
-        }
+        self.template().at([10, 0, 0, 1].into())
     }
 
     fn template(&mut self) -> Template {
-        let Service { target, tunnels, idle_s, duration_s, view_only, rules, pages } = self.service();
-        Template { port: target.port, tunnels, idle_s, duration_s, view_only, rules, pages }
+        let port = 1 + u16::try_from(self.below(3)).unwrap();
+        let view_only = self.one_in(4);
+        let offer = match Rules::whole(self.kind()) {
+            Some(rules) => Offer::Port { port, rules },
+            None => Offer::Flows([Carries::Tcp { ports: Ports::only(port), profile: None }].into()),
+        };
+        Template {
+            tunnels: Service::TUNNELS,
+            idle_s: Service::IDLE_S,
+            duration_s: Service::DURATION_S,
+            view_only,
+            offer,
+            pages: BTreeMap::new(),
+        }
     }
 
     fn scope(&mut self) -> Scope {

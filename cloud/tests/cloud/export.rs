@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_cloud::fleet;
 use postern_cloud::model::{
     Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, EntityKind, Entry,
-    GroupType, Machine, MachineModel, Member, Membership, Model, Page, Permission, Role, Scope, ScopeNode,
-    Selection, Service, Subject, Template, Tenant, User, UserGroup, Visibility,
+    GroupType, Machine, MachineModel, Member, Membership, Model, Offer, Page, Permission, Role, Scope,
+    ScopeNode, Selection, Service, Subject, Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::name::{Label, Name};
-use postern_protocol::policy::snapshot::rules::Methods;
+use postern_protocol::policy::snapshot::rules::{Methods, ModbusSpan, ModbusTable, UnitSpan};
 use postern_protocol::policy::{
-    Allow, Credential, DeviceLimits, FreshnessRule, HttpRules, Kind, Mode, PathLog, Pattern, Rules, Scheme,
-    Target, Upstream, VncRules, WebsocketRules,
+    Allow, Carries, Credential, Destination, DeviceLimits, FreshnessRule, HttpRules, Kind, ModbusRules, Mode,
+    Network, PathLog, Pattern, Ports, Profile, Reach, Rules, Scheme, Target, Upstream, VncRules, VpnRules,
+    WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
@@ -226,21 +227,70 @@ fn rules() -> impl Strategy<Value = Rules> {
     let vnc = (option::of(names()), any::<u16>())
         .prop_map(|(password, writers)| Rules::Vnc(VncRules { password, writers }));
     let (http, websocket) = (http().prop_map(Rules::Http), websocket().prop_map(Rules::Websocket));
-    prop_oneof![Just(Rules::Vpn), select(Kind::ALL.to_vec()).prop_map(Rules::whole), vnc, http, websocket]
+    let whole = select(Kind::ALL.iter().filter_map(|kind| Rules::whole(*kind)).collect::<Vec<_>>());
+    prop_oneof![whole, vnc, http, websocket]
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    let all = [ModbusTable::Coils, ModbusTable::DiscreteInputs, ModbusTable::HoldingRegisters];
+    let span = move |table| {
+        (0_u16..100, 0_u16..100).prop_map(move |(first, more)| ModbusSpan {
+            table,
+            first,
+            last: first + more,
+        })
+    };
+    let reads = all.map(span).prop_map(|spans| spans.to_vec());
+    let writes = span(ModbusTable::Coils).prop_map(|span| vec![span]);
+    let units = (0_u8..9, 0_u8..9).prop_map(|(first, more)| vec![UnitSpan { first, last: first + more }]);
+    let some = (units, reads, writes).prop_map(|(units, reads, writes)| ModbusRules { units, reads, writes });
+    prop_oneof![Just(ModbusRules::read_only()), some].prop_map(Profile::Modbus)
+}
+
+fn carries() -> impl Strategy<Value = Carries> {
+    let ports = || (1_u16..2000, 0_u16..200).prop_map(|(first, more)| Ports { first, last: first + more });
+    prop_oneof![
+        (ports(), option::of(profile())).prop_map(|(ports, profile)| Carries::Tcp { ports, profile }),
+        (1_u16..).prop_map(|port| Carries::Tcp { ports: Ports::only(port), profile: None }),
+        ports().prop_map(|ports| Carries::Udp { ports }),
+        Just(Carries::Icmp),
+    ]
+}
+
+fn vpn() -> impl Strategy<Value = VpnRules> {
+    let net = (any::<u8>(), 8_u8..=32).prop_map(|(host, prefix)| {
+        let ip = (0x0a00_0000 | u32::from(host)) & !u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+        Network { ip: std::net::Ipv4Addr::from_bits(ip).into(), prefix }
+    });
+    let destination = (net, carries()).prop_map(|(net, carries)| Destination { net, carries });
+    proptest::collection::btree_set(destination, 1..6)
+        .prop_map(|destinations| VpnRules { destinations: destinations.into_iter().collect() })
+}
+
+fn offers() -> impl Strategy<Value = Offer> {
+    let port = (1_u16.., rules()).prop_map(|(port, rules)| Offer::Port { port, rules });
+    let flows = proptest::collection::btree_set(carries(), 1..4).prop_map(Offer::Flows);
+    prop_oneof![3 => port, 1 => flows]
 }
 
 fn templates() -> impl Strategy<Value = Template> {
-    (rules(), 1_u16.., 1_u16.., seconds(), seconds(), (any::<bool>(), pages())).prop_map(
-        |(rules, port, tunnels, idle_s, duration_s, (view_only, pages))| {
-            let pages = if rules.kind() == Kind::Http { pages } else { BTreeMap::new() };
-            Template { port, tunnels, idle_s, duration_s, view_only, rules, pages }
+    (offers(), 1_u16.., seconds(), seconds(), (any::<bool>(), pages())).prop_map(
+        |(offer, tunnels, idle_s, duration_s, (view_only, pages))| {
+            let pages = if offer.kind() == Kind::Http { pages } else { BTreeMap::new() };
+            Template { tunnels, idle_s, duration_s, view_only, offer, pages }
         },
     )
 }
 
 fn services() -> impl Strategy<Value = BTreeMap<Name, Service>> {
     let ips = select(vec!["10.0.0.1", "192.168.1.20", "2001:db8::7", "fe80::1"]);
-    let service = (templates(), ips).prop_map(|(template, ip)| template.at(ip.parse().unwrap()));
+    let service = (templates(), ips, option::weighted(0.2, vpn())).prop_map(|(template, ip, flows)| {
+        let service = template.at(ip.parse().unwrap());
+        match flows {
+            Some(flows) => Service { reach: Reach::Flows(flows), pages: BTreeMap::new(), ..service },
+            None => service,
+        }
+    });
     proptest::collection::btree_map(names(), service, 0..3)
 }
 

@@ -334,7 +334,7 @@ fn an_override_replaces_one_value_and_is_checked_like_the_file() {
     );
     let set = |change: &str| fleet::read(&text, &[change.parse::<Override>().unwrap()]);
     let model = set("device.press-7.service.hmi.target=127.0.0.1:1234").unwrap();
-    let target = model.devices["press-7"].services["hmi"].target;
+    let target = model.devices["press-7"].services["hmi"].reach.target().unwrap();
     assert_eq!(std::net::SocketAddr::from(target), "127.0.0.1:1234".parse().unwrap());
     let model = set("device.press-7.service.hmi.tunnels=2").unwrap();
     assert_eq!(model.devices["press-7"].services["hmi"].tunnels, 2);

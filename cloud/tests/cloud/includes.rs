@@ -226,7 +226,7 @@ fn an_override_reaches_the_file_that_has_the_table() {
     ]);
     let change = "device.d.service.hmi.target=127.0.0.1:1".parse().unwrap();
     let model = fleet::read_file(&files.path("fleet.toml"), &[change]).unwrap();
-    let target = std::net::SocketAddr::from(model.devices["d"].services["hmi"].target);
+    let target = std::net::SocketAddr::from(model.devices["d"].services["hmi"].reach.target().unwrap());
     assert_eq!(target, "127.0.0.1:1".parse().unwrap());
     let found = files.faults_with(&["device.d.service.hmi.target=x"]);
     assert!(found[0].starts_with("--set number 1: `device.d.service.hmi.target`: found `x`"), "{found:?}");

@@ -4,9 +4,10 @@
 use postern_cloud::diff::{Access, Diff};
 use postern_cloud::fleet::{self, Place};
 use postern_cloud::model::{Model, Service};
-use postern_protocol::policy::snapshot::rules::{Method, Methods};
+use postern_protocol::policy::snapshot::rules::{Method, Methods, ModbusSpan, ModbusTable, UnitSpan};
 use postern_protocol::policy::{
-    Allow, Credential, HttpRules, Mode, PathLog, Reason, Rules, Scheme, Upstream, VncRules, WebsocketRules,
+    Allow, Credential, HttpRules, ModbusRules, Mode, PathLog, Profile, Reach, Reason, Rules, Scheme, Target,
+    Upstream, VncRules, VpnRules, WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::text::Text;
@@ -27,8 +28,8 @@ fn service(kind: &str, options: &str) -> Service {
 }
 
 fn http(options: &str) -> HttpRules {
-    match service("http", options).rules {
-        Rules::Http(rules) => rules,
+    match service("http", options).reach {
+        Reach::Place { rules: Rules::Http(rules), .. } => rules,
         other => panic!("{other:?}"),
     }
 }
@@ -55,16 +56,19 @@ fn row(path: &str, methods: Methods, query: Option<&[&str]>) -> Allow {
 #[test]
 fn without_options_a_service_is_whole_and_a_screen_has_one_seat() {
     assert_eq!(http(""), HttpRules::whole());
-    assert_eq!(service("vnc", "").rules, Rules::Vnc(VncRules { password: None, writers: 1 }));
-    assert_eq!(service("websocket", "").rules, Rules::Websocket(WebsocketRules::whole()));
-    assert_eq!((service("vpn", "").rules, service("vpn", "").view_only), (Rules::Vpn, false));
+    assert_eq!(service("vnc", "").reach.rules(), Some(&Rules::Vnc(VncRules { password: None, writers: 1 })));
+    let live = Rules::Websocket(WebsocketRules::whole());
+    assert_eq!(service("websocket", "").reach.rules(), Some(&live));
+    let target = Target { ip: [10, 0, 0, 1].into(), port: 80 };
+    assert_eq!(service("vpn", "").reach, Reach::Flows(VpnRules::tcp(target)));
+    assert!(!service("vpn", "").view_only);
 }
 
 #[test]
 fn every_option_is_read() {
     let screen = service("vnc", "view-only = true\npassword = \"hmi-password\"\nwriters = 0");
     let rules = VncRules { password: Some("hmi-password".parse().unwrap()), writers: 0 };
-    assert_eq!((screen.view_only, screen.rules), (true, Rules::Vnc(rules)));
+    assert_eq!((screen.view_only, screen.reach.rules()), (true, Some(&Rules::Vnc(rules))));
     let (hex, base) = ("11".repeat(32), "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=");
     let web = http(&format!(
         "host = \"panel.local\"\ntls = [\"{hex}\", \"{base}\"]\nstart = \"/a\"\nidentity = true\nlog = \"none\"\n\
@@ -101,7 +105,7 @@ fn every_option_is_read() {
         frame_bytes: 10,
         message_bytes: 20,
     };
-    assert_eq!(live.rules, Rules::Websocket(rules));
+    assert_eq!(live.reach.rules(), Some(&Rules::Websocket(rules)));
 }
 
 #[test]
@@ -203,7 +207,8 @@ fn a_page_is_one_path_and_its_name_is_nobody_elses() {
     };
     let model = read(&with("path = \"/a/\"\nmethods = [\"PUT\"]\nassets = [\"/b/**\"]")).unwrap();
     let service = &model.devices["d"].services["s"];
-    let Rules::Http(rules) = service.page(&service.pages["p"]).unwrap().rules else { panic!("no page") };
+    let page = service.page(&service.pages["p"]).unwrap();
+    let Some(Rules::Http(rules)) = page.reach.rules() else { panic!("no page") };
     let put = Methods::of([Method::Put]).unwrap();
     assert_eq!(rules.allow, [row("/a/**", put, None), row("/b/**", Methods::READ, None)]);
     assert_eq!(rules.start.as_str(), "/a/");
@@ -239,8 +244,9 @@ fn with_page(options: &str, page: &str) -> Result<Vec<Allow>, Vec<String>> {
     let model = fleet::read(&format!("{}{page}", file("http", options)), &[])
         .map_err(|all| all.iter().map(|complaint| complaint.line("f.toml")).collect::<Vec<_>>())?;
     let service = &model.devices["d"].services["s"];
-    let Rules::Http(rules) = service.page(&service.pages["p"]).unwrap().rules else { panic!("no page") };
-    Ok(rules.allow)
+    let page = service.page(&service.pages["p"]).unwrap();
+    let Some(Rules::Http(rules)) = page.reach.rules() else { panic!("no page") };
+    Ok(rules.allow.clone())
 }
 
 #[test]
@@ -368,7 +374,10 @@ fn a_snapshot_carries_mode_and_rules_of_what_somebody_may_use() {
     let snapshot = index.snapshot();
     assert_eq!(snapshot.grants.iter().map(|grant| grant.mode).collect::<Vec<_>>(), [Mode::ViewOnly]);
     let read = HttpRules { allow: vec![row("/**", Methods::READ, None)], ..HttpRules::whole() };
-    assert_eq!((&snapshot.services[0].rules, snapshot.services[0].view_only), (&Rules::Http(read), true));
+    assert_eq!(
+        (snapshot.services[0].reach.rules(), snapshot.services[0].view_only),
+        (Some(&Rules::Http(read)), true)
+    );
     assert!(snapshot.services[1].view_only, "a page is looked at as its service is");
 }
 
@@ -531,4 +540,104 @@ fn closing_a_page_is_a_loss_in_the_service_and_opening_it_a_gain() {
     let log = denied("").replace("pages = [\"info\"]", "pages = [\"log\"]");
     assert_eq!(told(&denied(""), &log), (1, 1));
     assert_eq!(told(&denied(""), &denied("")), (0, 0));
+}
+
+/// The destinations of a VPN, as they are said.
+fn destinations(options: &str) -> Vec<String> {
+    let path = "[account.a]\ntenant = \"operating_company\"\n[device.d]\naccount = \"a\"\n[device.d.service.s]\nkind = \"vpn\"\n";
+    let model = fleet::read(&format!("{path}{options}"), &[]).map_err(|all| all[0].to_string()).unwrap();
+    let reach = model.devices["d"].services["s"].reach.clone();
+    reach.flows().unwrap().destinations.iter().map(ToString::to_string).collect()
+}
+
+/// What is said of the options of a VPN.
+fn said_of_vpn(options: &str) -> Vec<String> {
+    let path = "[account.a]\ntenant = \"operating_company\"\n[device.d]\naccount = \"a\"\n[device.d.service.s]\nkind = \"vpn\"\n";
+    let complaints = fleet::read(&format!("{path}{options}"), &[]).unwrap_err();
+    let line = |place: Place| match place {
+        Place::At { line, .. } => line - 5,
+        other => panic!("{other:?}"),
+    };
+    complaints.iter().map(|complaint| format!("{}: {}", line(complaint.place), complaint.key)).collect()
+}
+
+#[test]
+fn destinations_are_read_narrowest_first_and_a_target_is_the_short_form_of_one() {
+    let listed = "allow = [\"icmp 10.0.0.0/24\", \"udp 10.0.0.9 161\", \"tcp 10.0.0.0/24 502,4840-4850\", \"tcp 10.0.0.9 102\"]";
+    assert_eq!(
+        destinations(listed),
+        [
+            "tcp 10.0.0.9 102",
+            "tcp 10.0.0.0/24 502",
+            "tcp 10.0.0.0/24 4840-4850",
+            "udp 10.0.0.9 161",
+            "icmp 10.0.0.0/24",
+        ]
+    );
+    assert_eq!(destinations("target = \"10.0.0.9:102\""), destinations("allow = [\"tcp 10.0.0.9 102\"]"));
+    assert_eq!(destinations("target = \"[fd00::9]:102\""), ["tcp fd00::9 102"]);
+}
+
+#[test]
+fn what_a_gate_reads_in_a_flow_stands_beside_it() {
+    let profile = |options: &str| {
+        let text = format!(
+            "[account.a]\ntenant = \"operating_company\"\n[device.d]\naccount = \"a\"\n[device.d.service.s]\nkind = \"vpn\"\nallow = [{{ flow = \"tcp 10.0.0.9 502\", modbus = {options} }}]\n"
+        );
+        let model = fleet::read(&text, &[]).map_err(|all| all[0].to_string()).unwrap();
+        let reach = model.devices["d"].services["s"].reach.clone();
+        reach.flows().unwrap().destinations[0].profile().cloned().unwrap()
+    };
+    let span = |table, first, last| ModbusSpan { table, first, last };
+    assert_eq!(profile("\"read-only\""), Profile::Modbus(ModbusRules::read_only()));
+    assert_eq!(profile("{}"), Profile::Modbus(ModbusRules::read_only()));
+    assert_eq!(
+        profile(
+            "{ units = [\"1-16\", \"20\"], read = [\"input-registers 100-199\", \"coils\"], write = [\"holding-registers 4000\"] }"
+        ),
+        Profile::Modbus(ModbusRules {
+            units: vec![UnitSpan { first: 1, last: 16 }, UnitSpan { first: 20, last: 20 }],
+            reads: vec![span(ModbusTable::Coils, 0, 65_535), span(ModbusTable::InputRegisters, 100, 199)],
+            writes: vec![span(ModbusTable::HoldingRegisters, 4000, 4000)],
+        })
+    );
+}
+
+#[test]
+fn destinations_that_mean_nothing_are_named_by_their_line() {
+    let at = |key: &str| vec![format!("2: device.d.service.s.{key}")];
+    for bad in [
+        "tcp 10.0.0.9",
+        "tcp 10.0.0.9 0",
+        "tcp 10.0.0.9 9-8",
+        "tcp 10.0.0.9 +5",
+        "tcp 10.0.0.9 5,",
+        "tcp 10.0.0.9 5 6",
+        "icmp 10.0.0.9 5",
+        "sctp 10.0.0.9 5",
+        "tcp plc-7 102",
+        "tcp 10.0.0.9/24 102",
+        "tcp 0.0.0.0/0 102",
+        "tcp 224.0.0.1 102",
+        "tcp ::ffff:10.0.0.9 102",
+        "tcp 10.0.0.0/33 102",
+        "",
+    ] {
+        assert_eq!(said_of_vpn(&format!("allow = [\"{bad}\"]\n")), at("allow"), "{bad}");
+    }
+    for bad in
+        ["[]", "[{ modbus = \"read-only\" }]", "[{ flow = \"udp 10.0.0.9 5\", modbus = \"read-only\" }]"]
+    {
+        assert!(!said_of_vpn(&format!("allow = {bad}\n")).is_empty(), "{bad}");
+    }
+    assert_eq!(said_of_vpn("target = \"10.0.0.9:5\"\nallow = [\"icmp 10.0.0.9\"]\n"), at("target"));
+    for bad in
+        ["\"read\"", "{ units = [\"256\"] }", "{ read = [\"registers 1\"] }", "{ write = [\"coils 1 2\"] }"]
+    {
+        let options = format!("allow = [{{ flow = \"tcp 10.0.0.9 502\", modbus = {bad} }}]\n");
+        assert_eq!(said_of_vpn(&options).len(), 1, "{bad}");
+    }
+    // What no device would accept is said of the model.
+    let options = "allow = [{ flow = \"tcp 10.0.0.9 502\", modbus = { write = [\"input-registers\"] } }]\n";
+    assert_eq!(said_of_vpn(options), ["0: device.d.service.s"]);
 }

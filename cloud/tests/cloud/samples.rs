@@ -7,7 +7,7 @@ use postern_cloud::model::{SERVICE_MANAGER_ENDS, Visibility};
 use postern_cloud::visibility::visible_devices;
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules::Methods;
-use postern_protocol::policy::{Allow, Mode, Reason, Rules};
+use postern_protocol::policy::{Allow, Mode, Reach, Reason, Rules};
 use postern_protocol::time::UnixTime;
 
 use crate::gate::{Gate, NOW};
@@ -93,10 +93,8 @@ fn partner_channel_machines_have_the_services_of_their_model_at_their_own_addres
     let gate = Gate::of_sample("partner-channel");
     let index = gate.index("dairy-gate");
     let services = &index.snapshot().services;
-    let targets: Vec<String> = services
-        .iter()
-        .map(|service| format!("{} {}", service.name, SocketAddr::from(service.target)))
-        .collect();
+    let targets: Vec<String> =
+        services.iter().map(|service| format!("{} {}", service.name, place(&service.reach))).collect();
     // The second robot has another panel: its own service takes the place of the model's.
     assert_eq!(
         targets,
@@ -123,8 +121,8 @@ fn partner_channel_a_page_is_the_page_and_not_its_service() {
     let index = gate.index("dairy-gate");
     let services = &index.snapshot().services;
     let page = services.iter().find(|service| service.name.as_str() == "robot-1.web.maintenance").unwrap();
-    assert_eq!(SocketAddr::from(page.target), "10.1.0.20:80".parse().unwrap());
-    let Rules::Http(rules) = &page.rules else { panic!("{:?}", page.rules) };
+    assert_eq!(place(&page.reach), "10.1.0.20:80".parse().unwrap());
+    let Some(Rules::Http(rules)) = page.reach.rules() else { panic!("{:?}", page.reach) };
     let allow = |path: &str| Allow { path: path.parse().unwrap(), methods: Methods::READ, query: None };
     assert_eq!(rules.allow, [allow("/maintenance/**"), allow("/static/**")]);
     assert_eq!(rules.start.as_str(), "/maintenance");
@@ -377,4 +375,9 @@ fn samples_are_reported_for_nothing() {
         let reported: Vec<Warning> = warnings(&Gate::of_sample(name).model).into_iter().collect();
         assert_eq!(reported, [], "{name}");
     }
+}
+
+/// Where a service leads, also a VPN to one place.
+fn place(reach: &Reach) -> SocketAddr {
+    reach.target().or_else(|| reach.flows()?.only_tcp()).unwrap().into()
 }

@@ -124,7 +124,7 @@ fn a_machine_has_the_services_of_its_model_where_it_stands() {
     let targets: Vec<String> = snapshot(&gate, "line")
         .services
         .iter()
-        .map(|one| format!("{}:{}", one.target.ip, one.target.port))
+        .map(|one| std::net::SocketAddr::from(one.reach.target().unwrap()).to_string())
         .collect();
     assert_eq!(targets, ["10.0.0.2:5900"]);
 }

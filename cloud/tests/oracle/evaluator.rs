@@ -17,7 +17,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::snapshot::rules::Method;
-use postern_protocol::policy::{Mode, Origin, Reason, Rules};
+use postern_protocol::policy::{Destination, FlowEnd, Mode, Origin, Protocol, Reason, Rules, VpnRules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
@@ -152,8 +152,8 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
         && question.open.by_user < u32::from(device.limits.tunnels_per_user)
         && question.open.on_device < u32::from(device.limits.tunnels);
     // At a screen a few may touch and all may look.
-    let seated = match (&place.service.rules, mode) {
-        (Rules::Vnc(screen), Mode::Full { .. }) => question.open.writing < u32::from(screen.writers),
+    let seated = match (place.service.reach.rules(), mode) {
+        (Some(Rules::Vnc(screen)), Mode::Full { .. }) => question.open.writing < u32::from(screen.writers),
         _ => true,
     };
     if !room || !seated {
@@ -381,7 +381,7 @@ pub(crate) fn closings(model: &Model, user: &Name, device: &Name, place: &Place<
 /// the rules.
 fn meets(place: &Place<'_>, page: &Place<'_>) -> bool {
     let Some(page) = page.page.as_ref().and_then(|name| page.service.pages.get(name)) else { return false };
-    let Rules::Http(rules) = &place.service.rules else { return false };
+    let Some(Rules::Http(rules)) = place.service.reach.rules() else { return false };
     let own = place.page.as_ref().and_then(|name| place.service.pages.get(name));
     let told = own.into_iter().flat_map(|own| own.assets.iter().chain([&own.path]));
     let mut tried: BTreeSet<String> = PATHS.iter().map(ToString::to_string).collect();
@@ -399,7 +399,7 @@ pub(crate) const PATHS: [&str; 9] =
 /// Whether a request reaches the machine through a web server, or through a page of one: what its service allows, and of
 /// that by a page all below its path by its methods, and its assets to be read.
 fn lets_through(place: &Place<'_>, mode: Mode, method: Method, path: &str) -> bool {
-    let Rules::Http(rules) = &place.service.rules else { return false };
+    let Some(Rules::Http(rules)) = place.service.reach.rules() else { return false };
     let reads = matches!(method, Method::Get | Method::Head);
     let by_service =
         rules.allow.iter().any(|row| row.methods.contains(method) && is_at(row.path.as_str(), path));
@@ -652,4 +652,37 @@ fn no(reason: Reason) -> Verdict {
 
 fn label(name: &Name) -> Label {
     name.as_str().parse().unwrap()
+}
+
+/// Whether a VPN lets a flow through to somebody with this mode, and whether it is read then.
+pub(crate) fn may_flow(rules: &VpnRules, mode: Mode, flow: &FlowEnd) -> Option<bool> {
+    let read = governing(rules, flow)?.profile().is_some();
+    // Who only looks needs somebody who tells looking from touching; an echo touches nothing.
+    let looks = mode == Mode::ViewOnly && !read && flow.protocol != Protocol::Icmp;
+    (!looks).then_some(read)
+}
+
+/// The destination that governs a flow: destinations of random worlds are one machine and one port, so that what is read
+/// goes before what is not.
+pub(crate) fn governing<'a>(rules: &'a VpnRules, flow: &FlowEnd) -> Option<&'a Destination> {
+    let of_flow = |one: &&Destination| {
+        one.protocol() == flow.protocol
+            && one.net.ip == flow.ip
+            && one.ports().is_none_or(|ports| ports.first == flow.port)
+    };
+    let all: Vec<&Destination> = rules.destinations.iter().filter(of_flow).collect();
+    all.iter().find(|one| one.profile().is_some()).or_else(|| all.first()).copied()
+}
+
+/// The flows of a VPN, and those to the ports beside them.
+pub(crate) fn flows(rules: &VpnRules) -> impl Iterator<Item = FlowEnd> {
+    rules.destinations.iter().flat_map(|one| {
+        let ports = one.ports().map_or(vec![0], |ports| vec![ports.first, ports.first + 1]);
+        Protocol::ALL.into_iter().flat_map(move |protocol| {
+            let is_icmp = protocol == Protocol::Icmp;
+            let ports = ports.clone().into_iter().filter(move |port| (*port == 0) == is_icmp);
+            let ip = one.net.ip;
+            ports.map(move |port| FlowEnd { protocol, ip, port })
+        })
+    })
 }

@@ -14,14 +14,15 @@ use std::sync::LazyLock;
 
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::model::{
-    Account, Category, Device, DeviceGroup, GroupType, Machine, MachineModel, Member, Model, Page,
+    Account, Category, Device, DeviceGroup, GroupType, Machine, MachineModel, Member, Model, Offer, Page,
     Permission, Role, SERVICE_MANAGER_ENDS, ScopeNode, Service, Template, Tenant, User, UserGroup,
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::snapshot::rules::{Method, Methods};
 use postern_protocol::policy::{
-    Allow, DeviceLimits, FreshnessRule, HttpRules, Kind, Mode, Rules, Target, VncRules,
+    Allow, Carries, Destination, DeviceLimits, FreshnessRule, HttpRules, Kind, ModbusRules, Mode, Network,
+    Ports, Profile, Reach, Rules, Target, VncRules, VpnRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
@@ -133,12 +134,11 @@ fn machines(model: &mut Model, dice: &mut Dice) {
             if dice.percent(40) {
                 let service = service(dice, number, position);
                 let template = Template {
-                    port: service.target.port,
                     tunnels: service.tunnels,
                     idle_s: service.idle_s,
                     duration_s: service.duration_s,
                     view_only: service.view_only,
-                    rules: service.rules,
+                    offer: offer(&service.reach),
                     pages: service.pages,
                 };
                 services.insert(parsed(local), template);
@@ -240,18 +240,22 @@ fn service(dice: &mut Dice, block: usize, position: usize) -> Service {
         }
     }
     let writers = u16::try_from(dice.within(0, 2)).unwrap();
-    let rules = match kind {
-        Kind::Vnc => Rules::Vnc(VncRules { password: None, writers }),
-        Kind::Http => Rules::Http(HttpRules { allow: allow(dice), ..HttpRules::whole() }),
-        Kind::Vpn | Kind::Websocket => Rules::whole(kind),
+    let target = Target { ip: ip(block), port };
+    let reach = match kind {
+        Kind::Vnc => Reach::Place { target, rules: Rules::Vnc(VncRules { password: None, writers }) },
+        Kind::Vpn => Reach::Flows(flows(dice, target)),
+        Kind::Http => {
+            let rules = Rules::Http(HttpRules { allow: allow(dice), ..HttpRules::whole() });
+            Reach::Place { target, rules }
+        }
+        Kind::Websocket => Reach::whole(kind, target),
     };
     Service {
-        target: Target { ip: ip(block), port },
         tunnels: u16::try_from(dice.within(1, 3)).unwrap(),
         idle_s: 600,
         duration_s: 3600,
         view_only: dice.percent(15),
-        rules,
+        reach,
         pages,
     }
 }
@@ -270,6 +274,37 @@ fn allow(dice: &mut Dice) -> Vec<Allow> {
             row("/panel", Methods::READ),
             row("/static/*", Methods::READ),
         ],
+    }
+}
+
+/// The machine's own port, and something beside it.
+fn flows(dice: &mut Dice, target: Target) -> VpnRules {
+    let net = Network::only(target.ip);
+    let mut rules = VpnRules::tcp(target);
+    let ports = Ports::only(2000 + u16::try_from(dice.within(0, 2)).unwrap());
+    let read = Some(Profile::Modbus(ModbusRules::read_only()));
+    let more = [
+        Carries::Tcp { ports, profile: None },
+        Carries::Tcp { ports, profile: read },
+        Carries::Udp { ports },
+        Carries::Icmp,
+    ];
+    for carries in more {
+        if dice.percent(25) {
+            rules.destinations.push(Destination { net, carries });
+        }
+    }
+    rules.destinations.sort();
+    rules
+}
+
+/// A service of a machine as its model has it, without the address.
+fn offer(reach: &Reach) -> Offer {
+    match reach {
+        Reach::Flows(rules) => {
+            Offer::Flows(rules.destinations.iter().map(|one| one.carries.clone()).collect())
+        }
+        Reach::Place { target, rules } => Offer::Port { port: target.port, rules: rules.clone() },
     }
 }
 

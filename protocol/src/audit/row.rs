@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::rfb::Tally;
 use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
-use crate::policy::{Kind, Mode, Origin, Reason, Target};
+use crate::policy::{FlowEnd, Kind, Mode, Origin, Reason, Target};
 use crate::time::UnixTime;
 use crate::trust::{Digest, PublicKey};
 use crate::wire::control::{AlarmKind, Held, NackCode, RootCode};
@@ -62,8 +62,8 @@ pub enum Event {
         service: Name,
         /// What it speaks.
         kind: Kind,
-        /// Where that is.
-        target: Target,
+        /// Where that is; none of a VPN, whose flows have rows of their own.
+        target: Option<Target>,
         /// What it may do at first; deciding again may change that.
         mode: Mode,
         /// Why it was permitted.
@@ -231,6 +231,38 @@ pub enum Event {
         /// Changes that this row stands for, itself included: the device bounds them for each tunnel and hour.
         count: u32,
     },
+    /// Flows of one kind in a VPN tunnel: the first opening of a kind in a minute as soon as it is permitted, before its first byte,
+    /// and the others of that minute in one row.
+    Flows {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Where they went or should have gone; none stands for many places.
+        to: Option<FlowEnd>,
+        /// What became of them.
+        fate: FlowFate,
+        /// How many.
+        count: u32,
+        /// Bytes from the client to the machine, of those that ended.
+        to_machine: u64,
+        /// Bytes from the machine to the client, of those that ended.
+        to_client: u64,
+        /// Seconds that the one was open that was open longest, of those that ended.
+        seconds: u64,
+    },
+}
+
+/// What became of flows. New fates are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowFate {
+    /// They were permitted.
+    Opened,
+    /// Policy said no.
+    Denied(Reason),
+    /// They were permitted and could not be opened, or the device had no room for them.
+    Failed(Failure),
+    /// They ended, for the reason with this [`CloseCode`] number.
+    Closed(u32),
 }
 
 /// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.
@@ -266,6 +298,15 @@ pub enum GateCounts {
         /// Control frames, both ways.
         controls: u64,
     },
+    /// Flows of a VPN.
+    Flows {
+        /// Those that were permitted and opened.
+        opened: u64,
+        /// Those that policy refused.
+        denied: u64,
+        /// Those that could not be opened, or for which the device had no room.
+        failed: u64,
+    },
 }
 
 impl Event {
@@ -294,6 +335,7 @@ impl Event {
             Self::Recorded { .. } => "recorded",
             Self::RecordingRemoved { .. } => "recording_removed",
             Self::Changed { .. } => "changed",
+            Self::Flows { .. } => "flows",
         }
     }
 
@@ -321,6 +363,7 @@ impl Event {
             | Self::Recorded { .. }
             | Self::RecordingRemoved { .. }
             | Self::Changed { .. }
+            | Self::Flows { .. }
             | Self::Retired { .. } => None,
         }
     }

@@ -17,6 +17,8 @@
 //!
 //! Absent on purpose: any default. Every path that is not spelled out ends in a denial.
 
+mod flow;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,13 +26,15 @@ use super::freshness::Freshness;
 use super::index::{Ask, Caller, Index};
 use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Category, Grant, Origin, Pattern, Rules, Service};
+use super::snapshot::{Case, Category, Grant, Origin, Pattern, Reach, Rules, Service};
 use super::verify::Floor;
 use crate::id::UserId;
 use crate::name::Name;
 use crate::time::UnixTime;
 use crate::trust::sealed::SealingKey;
 use crate::trust::{PublicKey, Subject};
+
+pub use self::flow::{FlowPermit, FlowRefusal};
 
 /// What is true on the device at the moment of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +90,10 @@ impl Permit {
         &self.index.snapshot().services[self.service as usize]
     }
 
-    /// The address to dial: the snapshot's, never a peer's.
+    /// The address to dial: the snapshot's, never a peer's. None of a VPN, whose flows each have a [`FlowPermit`].
     #[must_use]
-    pub fn target(&self) -> SocketAddr {
-        self.service().target.into()
+    pub fn target(&self) -> Option<SocketAddr> {
+        self.service().reach.target().map(SocketAddr::from)
     }
 
     /// What may be done: the mode of the grant that was used, narrowed by the service and by the wish.
@@ -356,9 +360,11 @@ fn next_prohibition(index: &Index, caller: &Caller, service: u32, now: UnixTime)
 
 /// Whether one more tunnel of this mode may touch: two people at one screen would each move the other's pointer.
 fn has_seat(service: &Service, mode: Mode, writers: u32) -> bool {
-    match &service.rules {
-        Rules::Vnc(rules) => !mode.touches() || writers < u32::from(rules.writers),
-        Rules::Vpn | Rules::Http(_) | Rules::Websocket(_) => true,
+    match &service.reach {
+        Reach::Place { rules: Rules::Vnc(rules), .. } => {
+            !mode.touches() || writers < u32::from(rules.writers)
+        }
+        Reach::Place { rules: Rules::Http(_) | Rules::Websocket(_), .. } | Reach::Flows(_) => true,
     }
 }
 

@@ -5,6 +5,7 @@
 //! replaced; there are no patches.
 
 mod form;
+mod reach;
 pub mod rules;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::trust::sealed::SealingKey;
 use crate::trust::{Domain, PublicKey, Signed};
 
 pub use self::form::FormFault;
+pub use self::reach::Reach;
 pub use self::rules::{Kind, Pattern, Rules, Upstream};
 
 /// All policy for one device at one version.
@@ -109,8 +111,6 @@ impl From<Target> for SocketAddr {
 pub struct Service {
     /// Its name, unique on the device.
     pub name: Name,
-    /// Where it is.
-    pub target: Target,
     /// Tunnels open at the same time; zero allows none.
     pub tunnels: u16,
     /// Seconds without a byte in either direction after which a tunnel ends; not zero.
@@ -119,25 +119,21 @@ pub struct Service {
     pub duration_s: u32,
     /// Whether everybody looks and nobody touches, whatever a grant says.
     pub view_only: bool,
-    /// What it speaks, and what its gate lets through.
-    pub rules: Rules,
+    /// Where it leads, what it speaks there, and what its gate lets through.
+    pub reach: Reach,
 }
 
 impl Service {
     /// What it speaks.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.rules.kind()
+        self.reach.kind()
     }
 
     /// How the gate speaks to the machine, where it speaks HTTP.
     #[must_use]
     pub const fn upstream(&self) -> Option<&Upstream> {
-        match &self.rules {
-            Rules::Http(rules) => Some(&rules.upstream),
-            Rules::Websocket(rules) => Some(&rules.upstream),
-            Rules::Vpn | Rules::Vnc(_) => None,
-        }
+        self.reach.upstream()
     }
 
     /// The widest mode that a tunnel to it can have.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
 use super::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Index, Mode, Origin, Prohibition, Rules,
-    Service, Snapshot, Target, User, VncRules,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Index, Mode, Origin, Prohibition, Reach,
+    Rules, Service, Snapshot, Target, User, VncRules,
 };
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
@@ -59,12 +59,11 @@ pub(super) fn expectation(root: &Root) -> Expectation<'_> {
 pub(super) fn snapshot() -> Snapshot {
     let service = |name: &str, rules, port| Service {
         name: name.parse().unwrap(),
-        target: Target { ip: [192, 168, 0, 10].into(), port },
         tunnels: 2,
         idle_s: 600,
         duration_s: 3600,
         view_only: false,
-        rules,
+        reach: Reach::Place { target: Target { ip: [192, 168, 0, 10].into(), port }, rules },
     };
     let category = |name: &str, services: &[u32]| Category {
         name: name.parse().unwrap(),

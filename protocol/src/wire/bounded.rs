@@ -30,6 +30,24 @@ pub(super) mod addresses {
     }
 }
 
+/// At most [`limits::DESTINATIONS`] elements.
+pub(super) mod destinations {
+    use super::*;
+
+    pub(in crate::wire) fn serialize<T: Serialize, S: Serializer>(
+        list: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        write(list, limits::DESTINATIONS, serializer)
+    }
+
+    pub(in crate::wire) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(Bounded { limit: limits::DESTINATIONS, element: PhantomData })
+    }
+}
+
 /// At most [`limits::ROOT_CHAIN`] elements.
 pub(super) mod roots {
     use super::*;

@@ -136,6 +136,10 @@ numbers! {
         Recording = 117, "recording", "this access is recorded, and the device cannot record it", "ask the operator to export and remove old recordings at the device";
         /// The access demands a recording from now on, and the tunnel was opened without.
         Recorded = 118, "recorded", "this access is recorded from now on", "connect again: the new session is recorded";
+        /// The machine did not answer in time; said of flows, which tell this from [`Failure::Unreachable`].
+        Timeout = 119, "timeout", "the machine did not answer in time", "check that it is switched on and cabled";
+        /// The device found no address for the name.
+        Unresolved = 120, "unresolved", "the device knows no machine of that name", "use its address";
     }
 }
 

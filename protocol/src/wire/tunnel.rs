@@ -4,13 +4,18 @@
 //! 2. The first request is [`Request::Authenticate`]; until it succeeds, every other one is answered `bad_pass`.
 //! 3. The agent answers with one [`Answer`] frame.
 //! 4. After [`Answer::Accepted`] the stream carries the service's bytes both ways, each half closed by itself.
+//!    After [`Request::OpenVpn`] it carries news instead, and each [`Request::Flow`] on a stream of its own is a flow.
 //! 5. A tunnel that ends early is reset in both directions with a [`CloseCode`](super::registry::CloseCode). While a VNC
 //!    viewer can still be told, only the client's direction is, and the agent's ends in order behind the words.
 //!
-//! There is no address in any request: a client names a service and the snapshot says where it is.
+//! A client names a service and the snapshot says where it is. Only a [flow](super::flow) of a VPN names an address, and the
+//! snapshot says which ones it may name.
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::flow::FlowTarget;
 use super::registry::Failure;
 use super::text::Text;
 use crate::id::{DeviceId, TunnelId, UserId};
@@ -32,12 +37,26 @@ pub enum Request {
     },
     /// Lists the services that the caller may use.
     ListServices,
-    /// Opens a tunnel to a service.
+    /// Opens a tunnel to a service. Of a VPN service only to one that leads to one TCP place and no further: its stream is that flow.
     Open {
         /// The service's name on this device.
         service: Name,
         /// Whether to look only, whatever is granted.
         view_only: bool,
+    },
+    /// Opens a tunnel to a VPN service for its flows.
+    OpenVpn {
+        /// The service's name on this device.
+        service: Name,
+        /// Whether to look only, whatever is granted.
+        view_only: bool,
+    },
+    /// Opens a flow in a VPN tunnel of this connection.
+    Flow {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Where it shall go.
+        to: FlowTarget,
     },
 }
 
@@ -81,6 +100,11 @@ pub enum Answer {
         holder: Holder,
         /// Whether a tunnel that only looks would open.
         may_look: bool,
+    },
+    /// The flow is open; its bytes or messages follow.
+    Flow {
+        /// The machine's address: the one asked for, or that of the name.
+        ip: IpAddr,
     },
 }
 

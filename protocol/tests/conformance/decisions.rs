@@ -119,7 +119,7 @@ fn question() -> impl Strategy<Value = Question> {
     )
 }
 
-fn index(snapshot: &Snapshot) -> Arc<Index> {
+pub(crate) fn index(snapshot: &Snapshot) -> Arc<Index> {
     let root = fixed_root();
     let expected = Expectation { root: &root, device: DEVICE, device_key: key(10).public(), floor: None };
     let sealed = Envelope::seal(snapshot, &[&key(2)]).unwrap();
@@ -135,7 +135,7 @@ fn target() -> impl Strategy<Value = LockTarget> {
 }
 
 /// The subject that a question speaks of; made before its pass expires.
-fn subject(q: &Question) -> Subject {
+pub(crate) fn subject(q: &Question) -> Subject {
     narrowed_subject(q, Narrowing::NONE)
 }
 

@@ -7,6 +7,8 @@ mod decisions;
 #[cfg(test)]
 mod document;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod oracle;

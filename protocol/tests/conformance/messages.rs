@@ -1,28 +1,34 @@
 //! One value of every message and audit event, and the tables that `docs/wire.md` shows of them.
 
 use postern_protocol::audit::row::ROW_BYTES;
-use postern_protocol::audit::{Event, GateCounts};
+use postern_protocol::audit::{Event, FlowFate, GateCounts};
 use postern_protocol::gate::rfb::Tally;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
-use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason, Target};
+use postern_protocol::policy::{FlowEnd, FreshnessState, Kind, Mode, Protocol, Reason, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
+use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::samples::{
-    ISSUED, Sample, addresses, announcement, held, name, origin, plain, row, sealed_lock, sealed_pass,
-    sealed_timestamp, table, text,
+    self, ISSUED, Sample, Table, addresses, announcement, held, name, origin, plain, row, sealed_lock,
+    sealed_pass, sealed_timestamp, table, text,
 };
 
 table!(REQUEST, request, Request {
     Request::Authenticate { .. } => "Authenticate", "pass: bytes; proof: proof";
     Request::ListServices => "ListServices", "";
     Request::Open { .. } => "Open", "service: name; view_only: bool";
+    Request::OpenVpn { .. } => "OpenVpn", "service: name; view_only: bool";
+    Request::Flow { .. } => "Flow", "tunnel: id; to: flow target";
 });
 table!(ANSWER, answer, Answer {
     Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
@@ -31,6 +37,7 @@ table!(ANSWER, answer, Answer {
     Answer::Denied(_) => "Denied", "reason: u8";
     Answer::Failed(_) => "Failed", "failure: u8";
     Answer::Occupied { .. } => "Occupied", "holder; may_look: bool";
+    Answer::Flow { .. } => "Flow", "ip: address";
 });
 table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
@@ -74,12 +81,25 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::RootTaken { .. } => "RootTaken", "version: u32";
     AgentMessage::RootRefused { .. } => "RootRefused", "version: u32; code: root code; detail: text";
 });
+table!(HOST, host, Host {
+    Host::Ip(_) => "Ip", "address";
+    Host::Name(_) => "Name", "host name";
+});
+table!(VPN_NEWS, vpn_news, VpnNews {
+    VpnNews::Destinations(_) => "Destinations", "list of destination, in their order, at most 64";
+});
+table!(FLOW_FATE, flow_fate, FlowFate {
+    FlowFate::Opened => "opened", "";
+    FlowFate::Denied(_) => "denied", "reason: u8";
+    FlowFate::Failed(_) => "failed", "failure: u8";
+    FlowFate::Closed(_) => "closed", "code: u32";
+});
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
     Event::Stopped => "stopped", "";
     Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
     Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
-    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: target; mode: mode; origin: option of origin; version: u64; peer: socket address; recorded: bool";
+    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: option of target; mode: mode; origin: option of origin; version: u64; peer: socket address; recorded: bool";
     Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
     Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; gate: option of gate counts";
@@ -96,6 +116,7 @@ table!(EVENT, event, Event {
     Event::Recorded { .. } => "recorded", "tunnel: id; bytes: u64; digest: digest; complete: bool";
     Event::RecordingRemoved { .. } => "recording_removed", "tunnel: id; uid: option of u32";
     Event::Changed { .. } => "changed", "tunnel: id; before: mode; mode: mode; rules: bool; origin: option of origin; version: u64; count: u32";
+    Event::Flows { .. } => "flows", "tunnel: id; to: option of flow end; fate: flow fate; count: u32; to_machine: u64; to_client: u64; seconds: u64";
 });
 
 const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
@@ -104,6 +125,17 @@ const TOUCH: Mode = Mode::Full { clipboard: false };
 
 fn password(text: &str) -> Password {
     Password::try_from(text.to_owned()).unwrap()
+}
+
+/// A value of an enumeration that is part of messages.
+fn numbered<T: Serialize + DeserializeOwned>(
+    name: &'static str,
+    note: &str,
+    value: &T,
+    table: &'static Table,
+    variant: &'static str,
+) -> Sample {
+    plain::<_, ANSWER_BYTES>("tunnel", name, note, value).of(table, variant, None)
 }
 
 pub(crate) fn tunnel() -> Vec<Sample> {
@@ -120,6 +152,12 @@ pub(crate) fn tunnel() -> Vec<Sample> {
             request(&value),
             Some("request"),
         )
+    };
+    let (address, named) = (Host::Ip([192, 168, 0, 11].into()), Host::Name("plc-7.line".parse().unwrap()));
+    let news = VpnNews::Destinations(samples::destinations().destinations);
+    let flow = |protocol, host: &Host, port| Request::Flow {
+        tunnel: TUNNEL,
+        to: FlowTarget { protocol, host: host.clone(), port },
     };
     let tell = |name, note: &str, value: Answer| {
         plain::<_, ANSWER_BYTES>("tunnel", name, note, &value).of(&ANSWER, answer(&value), Some("answer"))
@@ -177,6 +215,17 @@ pub(crate) fn tunnel() -> Vec<Sample> {
             "Somebody else has the seat at a screen.",
             Answer::Occupied { holder, may_look: true },
         ),
+        tell("flow", "The flow is open.", Answer::Flow { ip: [192, 168, 0, 11].into() }),
+        ask(
+            "open-vpn",
+            "Opens the service `plc` for its flows.",
+            Request::OpenVpn { service: name("plc"), view_only: false },
+        ),
+        ask("flow-to-address", "A TCP flow to an address.", flow(Protocol::Tcp, &address, 102)),
+        ask("flow-to-name", "A UDP flow to a name.", flow(Protocol::Udp, &named, 161)),
+        numbered("host-ip", "A machine by its address.", &address, &HOST, host(&address)),
+        numbered("host-name", "A machine by its name.", &named, &HOST, host(&named)),
+        numbered("vpn-news", "Where flows may go.", &news, &VPN_NEWS, vpn_news(&news)),
     ]
 }
 
@@ -381,7 +430,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         user: ALICE,
         service: name("hmi"),
         kind: Kind::Vnc,
-        target,
+        target: Some(target),
         mode: TOUCH,
         origin: Some(origin()),
         version: 300,
@@ -436,6 +485,18 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_client: 700_000,
         seconds: 30,
         gate: Some(GateCounts::Http(Tally { forwarded: 41, dropped: 2 })),
+    };
+    let plc = FlowEnd { protocol: Protocol::Tcp, ip: [192, 168, 0, 11].into(), port: 102 };
+    let (denied_flow, failed_flow) =
+        (FlowFate::Denied(Reason::PortDenied), FlowFate::Failed(Failure::Refused));
+    let closed_flow = FlowFate::Closed(CloseCode::Done.number());
+    let worked = Event::Closed {
+        tunnel: TUNNEL,
+        code: CloseCode::Done.number(),
+        to_machine: 4_000,
+        to_client: 90_000,
+        seconds: 700,
+        gate: Some(GateCounts::Flows { opened: 12, denied: 254, failed: 3 }),
     };
     let watched = Event::Closed {
         tunnel: TUNNEL,
@@ -537,6 +598,43 @@ pub(crate) fn audit() -> Vec<Sample> {
                 bytes: 0,
             },
         ),
+        one(
+            "row-flows",
+            "A scan, as far as policy refused it.",
+            Event::Flows {
+                tunnel: TUNNEL,
+                to: None,
+                fate: FlowFate::Denied(Reason::PortDenied),
+                count: 254,
+                to_machine: 0,
+                to_client: 0,
+                seconds: 0,
+            },
+        ),
+        one(
+            "row-flows-closed",
+            "A flow ended.",
+            Event::Flows {
+                tunnel: TUNNEL,
+                to: Some(plc),
+                fate: FlowFate::Closed(CloseCode::Done.number()),
+                count: 1,
+                to_machine: 4_000,
+                to_client: 90_000,
+                seconds: 600,
+            },
+        ),
+        numbered(
+            "flow-opened",
+            "It was permitted.",
+            &FlowFate::Opened,
+            &FLOW_FATE,
+            flow_fate(&FlowFate::Opened),
+        ),
+        numbered("flow-denied", "Policy said no.", &denied_flow, &FLOW_FATE, flow_fate(&denied_flow)),
+        numbered("flow-failed", "Nobody listens.", &failed_flow, &FLOW_FATE, flow_fate(&failed_flow)),
+        numbered("flow-closed", "It ended.", &closed_flow, &FLOW_FATE, flow_fate(&closed_flow)),
+        one("row-closed-vpn", "A VPN tunnel was closed.", worked),
         one("row-closed-http", "A browser left.", browsed),
         one("row-closed-websocket", "A page with live values was closed.", watched),
     ]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_protocol::id::UserId;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Pattern, Prohibition,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Pattern, Prohibition, Reach,
     Reason, Rules, Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
@@ -231,15 +231,17 @@ impl World {
     fn service(&self, service: u8) -> Service {
         Service {
             name: name(&service_name(service)),
-            target: Target { ip: [10, 0, 0, service].into(), port: 80 },
             tunnels: 100,
             idle_s: 1,
             duration_s: 1,
             view_only: self.looked_at.contains(&service),
-            rules: if is_screen(service) {
-                Rules::Vnc(VncRules { password: None, writers: self.writers })
-            } else {
-                Rules::Http(HttpRules::whole())
+            reach: Reach::Place {
+                target: Target { ip: [10, 0, 0, service].into(), port: 80 },
+                rules: if is_screen(service) {
+                    Rules::Vnc(VncRules { password: None, writers: self.writers })
+                } else {
+                    Rules::Http(HttpRules::whole())
+                },
             },
         }
     }

@@ -9,10 +9,12 @@ use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules;
+use postern_protocol::policy::snapshot::rules::{ModbusSpan, ModbusTable, UnitSpan};
 use postern_protocol::policy::{
-    Allow, Case, Category, Credential, DeviceLimits, FreshnessRule, FreshnessState, Grant, HttpRules, Kind,
-    Methods, Mode, Origin, PathLog, Prohibition, Rules, Scheme, Secret, Service, Snapshot, Target, Upstream,
-    User, VncRules, WebsocketRules,
+    Allow, Carries, Case, Category, Credential, Destination, DeviceLimits, FreshnessRule, FreshnessState,
+    Grant, HttpRules, Kind, Methods, ModbusRules, Mode, Network, Origin, PathLog, Ports, Profile,
+    Prohibition, Protocol, Reach, Rules, Scheme, Secret, Service, Snapshot, Target, Upstream, User, VncRules,
+    VpnRules, WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
@@ -71,16 +73,38 @@ macro_rules! table {
 pub(crate) use table;
 
 table!(KIND, kind, Kind {
-    Kind::Vpn => "vpn", "one flow of TCP bytes";
+    Kind::Vpn => "vpn", "flows to destinations on the machine network";
     Kind::Vnc => "vnc", "remote framebuffer (RFC 6143)";
     Kind::Http => "http", "HTTP/1.1 (RFC 9112)";
     Kind::Websocket => "websocket", "WebSocket (RFC 6455)";
 });
 table!(RULES, rules_variant, Rules {
-    Rules::Vpn => "vpn", "none";
     Rules::Vnc(_) => "vnc", "password: option of name; writers: u16";
     Rules::Http(_) => "http", "upstream; start: text; allow: list of allow; credential: option of credential; identity: bool; log: path log";
     Rules::Websocket(_) => "websocket", "upstream; paths: list of pattern; subprotocols: list of text; origin: option of text; frame_bytes: u32; message_bytes: u32";
+});
+table!(REACH, reach_variant, Reach {
+    Reach::Flows(_) => "flows", "destinations: list of destination";
+    Reach::Place { .. } => "place", "target; rules";
+});
+table!(CARRIES, carries_variant, Carries {
+    Carries::Tcp { .. } => "tcp", "ports; profile: option of profile";
+    Carries::Udp { .. } => "udp", "ports";
+    Carries::Icmp => "icmp", "";
+});
+table!(PROFILE, profile_variant, Profile {
+    Profile::Modbus(_) => "modbus", "units: list of unit span; reads: list of span; writes: list of span";
+});
+table!(PROTOCOL, protocol_variant, Protocol {
+    Protocol::Tcp => "tcp", "connections";
+    Protocol::Udp => "udp", "datagrams and the answers to them";
+    Protocol::Icmp => "icmp", "echo requests and the answers to them";
+});
+table!(MODBUS_TABLE, modbus_table_variant, ModbusTable {
+    ModbusTable::Coils => "coils", "single bits that can be written";
+    ModbusTable::DiscreteInputs => "discrete_inputs", "single bits that cannot";
+    ModbusTable::HoldingRegisters => "holding_registers", "words that can be written";
+    ModbusTable::InputRegisters => "input_registers", "words that cannot";
 });
 table!(MODE, mode, Mode {
     Mode::ViewOnly => "view_only", "none";
@@ -166,7 +190,15 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::HUB_MESSAGE,
     &messages::AGENT_MESSAGE,
     &messages::EVENT,
+    &messages::FLOW_FATE,
+    &messages::HOST,
+    &messages::VPN_NEWS,
     &KIND,
+    &REACH,
+    &CARRIES,
+    &PROFILE,
+    &PROTOCOL,
+    &MODBUS_TABLE,
     &RULES,
     &MODE,
     &SCHEME,
@@ -247,16 +279,38 @@ pub(crate) fn origin() -> Origin {
     }
 }
 
+/// A destination of each sort, one of them with a profile.
+pub(crate) fn destinations() -> VpnRules {
+    let span = |table, first, last| ModbusSpan { table, first, last };
+    let modbus = ModbusRules {
+        units: vec![UnitSpan { first: 1, last: 16 }],
+        reads: vec![span(ModbusTable::Coils, 0, 7), span(ModbusTable::InputRegisters, 100, 199)],
+        writes: vec![span(ModbusTable::HoldingRegisters, 4000, 4000)],
+    };
+    let net = |ip: &str, prefix| Network { ip: ip.parse().unwrap(), prefix };
+    let ports = |first, last| Ports { first, last };
+    let tcp = |ports, profile| Carries::Tcp { ports, profile };
+    let profile = Some(Profile::Modbus(modbus));
+    let mut destinations = vec![
+        Destination { net: net("192.168.0.11", 32), carries: tcp(ports(102, 102), None) },
+        Destination { net: net("192.168.0.12", 32), carries: tcp(ports(502, 502), profile) },
+        Destination { net: net("fd00::", 64), carries: tcp(ports(4840, 4850), None) },
+        Destination { net: net("192.168.0.11", 32), carries: Carries::Udp { ports: ports(161, 161) } },
+        Destination { net: net("192.168.0.0", 24), carries: Carries::Icmp },
+    ];
+    destinations.sort();
+    VpnRules { destinations }
+}
+
 /// A snapshot with at least one of everything.
 pub(crate) fn snapshot() -> Snapshot {
     let service = |label: &str, rules, ip: &str, port| Service {
         name: name(label),
-        target: Target { ip: ip.parse().unwrap(), port },
         tunnels: 4,
         idle_s: 900,
         duration_s: 28_800,
         view_only: false,
-        rules,
+        reach: Reach::Place { target: Target { ip: ip.parse().unwrap(), port }, rules },
     };
     let mut keys = vec![key(20).public(), key(22).public()];
     keys.sort();
@@ -276,7 +330,10 @@ pub(crate) fn snapshot() -> Snapshot {
         services: vec![
             service("hmi", Rules::Vnc(screen()), "192.168.0.10", 5900),
             Service { view_only: true, ..service("live", Rules::Websocket(live()), "192.168.0.10", 9001) },
-            service("plc", Rules::Vpn, "192.168.0.11", 102),
+            Service {
+                reach: Reach::Flows(destinations()),
+                ..service("plc", Rules::Vnc(screen()), "192.168.0.11", 102)
+            },
             service("web", Rules::Http(pages()), "fd00::10", 443),
         ],
         categories: vec![
@@ -551,8 +608,47 @@ fn enumerations() -> Vec<Sample> {
         let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Where a rule comes from.", value);
         samples.push(one(sample, &ORIGIN, origin_variant(value)));
     }
-    let rules = [Rules::Vpn, Rules::Vnc(screen()), Rules::Http(pages()), Rules::Websocket(live())];
-    for (value, name) in rules.iter().zip(["rules-vpn", "rules-vnc", "rules-http", "rules-websocket"]) {
+    let flows = destinations();
+    for (destination, name) in flows.destinations.iter().zip([
+        "carries-tcp",
+        "carries-tcp-modbus",
+        "carries-tcp-v6",
+        "carries-udp",
+        "carries-icmp",
+    ]) {
+        let value = &destination.carries;
+        let sample =
+            plain::<_, { limits::FRAME_BYTES }>("numbers", name, "What a destination carries.", value);
+        samples.push(one(sample, &CARRIES, carries_variant(value)));
+        if let Some(profile) = destination.profile() {
+            let note = "What the gate reads in a flow.";
+            let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", "profile-modbus", note, profile);
+            samples.push(one(sample, &PROFILE, profile_variant(profile)));
+        }
+    }
+    let place = Reach::Place {
+        target: Target { ip: [192, 168, 0, 10].into(), port: 5900 },
+        rules: Rules::Vnc(screen()),
+    };
+    for (value, name) in [(Reach::Flows(flows), "reach-flows"), (place, "reach-place")] {
+        let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Where a service leads.", &value);
+        samples.push(one(sample, &REACH, reach_variant(&value)));
+    }
+    for (value, name) in Protocol::ALL.iter().zip(["protocol-tcp", "protocol-udp", "protocol-icmp"]) {
+        let sample = plain::<_, 2>("numbers", name, "What a flow is carried in.", value);
+        samples.push(one(sample, &PROTOCOL, protocol_variant(value)));
+    }
+    for (value, name) in ModbusTable::ALL.iter().zip([
+        "modbus-coils",
+        "modbus-discrete-inputs",
+        "modbus-holding-registers",
+        "modbus-input-registers",
+    ]) {
+        let sample = plain::<_, 2>("numbers", name, "A table of Modbus.", value);
+        samples.push(one(sample, &MODBUS_TABLE, modbus_table_variant(value)));
+    }
+    let rules = [Rules::Vnc(screen()), Rules::Http(pages()), Rules::Websocket(live())];
+    for (value, name) in rules.iter().zip(["rules-vnc", "rules-http", "rules-websocket"]) {
         let sample = plain::<_, { limits::FRAME_BYTES }>("numbers", name, "Rules of a service.", value);
         samples.push(one(sample, &RULES, rules_variant(value)));
     }

@@ -2,8 +2,8 @@
 
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Rules, Secret, Service,
-    Snapshot, Target, User, VncRules,
+    Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Reach, Rules, Secret,
+    Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::SEALED_BYTES;
@@ -37,12 +37,14 @@ fn user(seed: u64) -> User {
 fn large(window: bool) -> Snapshot {
     let service = |i: u16| Service {
         name: name(&format!("line-{:02}.press-{i:04}.hmi", i % 40)),
-        target: Target { ip: [10, 20, i.to_be_bytes()[0], i.to_be_bytes()[1]].into(), port: 5900 },
         tunnels: 4,
         idle_s: 900,
         duration_s: 28_800,
         view_only: false,
-        rules: Rules::Vnc(VncRules { password: Some(name("hmi-password")), writers: 1 }),
+        reach: Reach::Place {
+            target: Target { ip: [10, 20, i.to_be_bytes()[0], i.to_be_bytes()[1]].into(), port: 5900 },
+            rules: Rules::Vnc(VncRules { password: Some(name("hmi-password")), writers: 1 }),
+        },
     };
     let mut services: Vec<Service> = (0..2_000).map(service).collect();
     services.sort_by(|a, b| a.name.cmp(&b.name));

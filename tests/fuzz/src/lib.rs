@@ -209,7 +209,7 @@ pub fn snapshot(bytes: &[u8]) {
         for service in policy.services.iter().take(4) {
             let ask = index.ask(ALICE, service.name.as_str());
             if let Ok(permit) = decide(Some(&index), &subject, &ask, &circumstances) {
-                assert_eq!(permit.target(), SocketAddr::from(service.target));
+                assert_eq!(permit.target(), service.reach.target().map(SocketAddr::from));
                 assert!(permit.until() > now && permit.until() <= policy.expires);
                 assert!(policy.assigned && !policy.grants.is_empty());
             }

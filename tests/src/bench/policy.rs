@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode, Origin, Rules, Service,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode, Origin, Reach, Service,
     Snapshot, Target, User, Verified, verify,
 };
 use postern_protocol::session::hub::Naming;
@@ -360,9 +360,9 @@ const fn grant(user: u32, category: u32) -> Grant {
 }
 
 fn service(name: &str, kind: Kind, target: Target, view_only: bool) -> Result<Service, Mishap> {
-    let (name, rules) = (text(name)?, Rules::whole(kind));
+    let (name, reach) = (text(name)?, Reach::whole(kind, target));
     let (tunnels, idle_s, duration_s) = (1024, 86_400, 86_400);
-    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only, rules })
+    Ok(Service { name, tunnels, idle_s, duration_s, view_only, reach })
 }
 
 /// Services behind gates, at most.

@@ -42,18 +42,19 @@ impl Desk<'_> {
         };
         let current =
             Current { method: head.method.clone(), target: head.target.clone(), upgrade: head.upgrade };
-        let log = if let Rules::Http(rules) = &service.rules { rules.log } else { PathLog::Full };
+        let log =
+            if let Some(Rules::Http(rules)) = service.reach.rules() { rules.log } else { PathLog::Full };
         let mut flight = self.ledger.begin(current, target.path(), log);
         if flight.is_unrecorded() {
             return Ok(page(Answered::Failed(Failure::Recording)));
         }
         let accept = request.headers().get(ACCEPT).cloned();
-        let answer = match &service.rules {
-            Rules::Http(_) | Rules::Websocket(_) if head.upgrade => self
+        let answer = match service.reach.rules() {
+            Some(Rules::Http(_) | Rules::Websocket(_)) if head.upgrade => self
                 .upgrade(request, &head, &target, &mut flight)
                 .await
                 .map(|response| response.map(|()| None)),
-            Rules::Http(rules) => {
+            Some(Rules::Http(rules)) => {
                 let asked = Asked { method: &head.method, target, upgrade: false };
                 match judge(&rules.allow, permit.closed(), permit.mode(), &asked) {
                     Ok(()) => {
@@ -62,8 +63,8 @@ impl Desk<'_> {
                     Err(reason) => Err(Answered::Denied(reason)),
                 }
             }
-            Rules::Websocket(_) => Err(Answered::UpgradeRequired),
-            Rules::Vpn | Rules::Vnc(_) => Err(Answered::Failed(Failure::Internal)),
+            Some(Rules::Websocket(_)) => Err(Answered::UpgradeRequired),
+            Some(Rules::Vnc(_)) | None => Err(Answered::Failed(Failure::Internal)),
         };
         Ok(match answer {
             Ok(response) => {

@@ -18,11 +18,14 @@ pub(super) fn site(permit: &Permit, upstream: &Upstream) -> Site {
     let target = permit.target();
     let is_tls = upstream.tls.is_some();
     let usual = if is_tls { 443 } else { 80 };
-    let own = match target.ip() {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let own = if target.port() == usual { own } else { format!("{own}:{}", target.port()) };
+    let own = target.map(|target| {
+        let own = match target.ip() {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        if target.port() == usual { own } else { format!("{own}:{}", target.port()) }
+    });
+    let own = own.unwrap_or_default();
     Site::new(is_tls, upstream.host.as_ref().map_or(own.as_str(), AsRef::as_ref))
 }
 

@@ -60,7 +60,8 @@ impl Line {
         let wire = match permit.service().upstream() {
             Some(Upstream { host, tls: Some(pins) }) => {
                 let host = host.as_ref().map(AsRef::as_ref);
-                let connecting = MachineStream::connect(stream, permit.target().ip(), host, pins, PATIENCE);
+                let ip = permit.target().ok_or(Failure::Internal)?.ip();
+                let connecting = MachineStream::connect(stream, ip, host, pins, PATIENCE);
                 let connected = connecting.await.map_err(|fault| failure(context, permit, fault))?;
                 Wire::Tls(Box::new(connected))
             }

@@ -22,7 +22,7 @@ use postern_protocol::audit::Event;
 use postern_protocol::gate::http::judge::matches;
 use postern_protocol::gate::http::{Head, Target};
 use postern_protocol::gate::websocket::{HandshakeFault, Offer};
-use postern_protocol::policy::{Credential, Permit, Reason, Rules, WebsocketRules};
+use postern_protocol::policy::{Credential, Permit, Reach, Reason, Rules, WebsocketRules};
 use postern_protocol::wire::registry::Failure;
 
 use super::ledger::Flight;
@@ -58,10 +58,10 @@ impl Desk<'_> {
         let offer = Offer::read(named(request.headers())).map_err(Answered::Handshake)?;
         let pages = self.permit()?;
         let mut login = None;
-        let (tunnel, permit) = match &pages.service().rules {
-            Rules::Websocket(rules) if grants(rules, target) => (None, Arc::clone(&pages)),
-            Rules::Websocket(_) => return Err(Answered::Denied(Reason::PathDenied)),
-            Rules::Http(rules) => {
+        let (tunnel, permit) = match pages.service().reach.rules() {
+            Some(Rules::Websocket(rules)) if grants(rules, target) => (None, Arc::clone(&pages)),
+            Some(Rules::Websocket(_)) => return Err(Answered::Denied(Reason::PathDenied)),
+            Some(Rules::Http(rules)) => {
                 let (tunnel, permit) = self.admit(&pages, target).await?;
                 // It is the same machine, at the same address and port: the device logs in there as on its pages, if nobody else
                 // can answer than there.
@@ -70,7 +70,7 @@ impl Desk<'_> {
                 flight.leads_to(tunnel.id);
                 (Some(tunnel), permit)
             }
-            Rules::Vpn | Rules::Vnc(_) => return Err(Answered::Failed(Failure::Internal)),
+            Some(Rules::Vnc(_)) | None => return Err(Answered::Failed(Failure::Internal)),
         };
         let upgraded = self.switch(request, head, offer, (tunnel.as_ref(), &permit), login).await;
         match upgraded {
@@ -104,12 +104,16 @@ impl Desk<'_> {
         let not_granted = Answered::Denied(Reason::WebsocketNotGranted);
         let context = &self.session.context;
         let policy = context.gate.policy().ok_or(not_granted)?;
-        let fits = |rules: &Rules| matches!(rules, Rules::Websocket(rules) if grants(rules, target));
+        let own = permit.service().reach.target();
+        let fits = |reach: &Reach| match reach {
+            Reach::Place { target: place, rules: Rules::Websocket(rules) } => {
+                Some(*place) == own && grants(rules, target)
+            }
+            Reach::Place { .. } | Reach::Flows(_) => false,
+        };
         let services = policy.snapshot().services.iter();
         let mut denied = None;
-        for service in
-            services.filter(|service| service.target == permit.service().target && fits(&service.rules))
-        {
+        for service in services.filter(|service| fits(&service.reach)) {
             match self.session.admit(&service.name, self.view_only) {
                 Ok((tunnel, permit)) => {
                     return open::recorded(self.session, tunnel, permit).await.map_err(Answered::Failed);
@@ -137,7 +141,7 @@ impl Desk<'_> {
         (tunnel, permit): (Option<&Admitted>, &Permit),
         login: Option<&Credential>,
     ) -> Result<(Response<()>, Switched<Line>, Shears), Answered> {
-        let Rules::Websocket(rules) = &permit.service().rules else {
+        let Some(Rules::Websocket(rules)) = permit.service().reach.rules() else {
             return Err(Answered::Denied(Reason::Revoked));
         };
         let offer = offer.narrow(&rules.subprotocols).ok_or(Answered::Denied(Reason::WebsocketNotGranted))?;

@@ -58,10 +58,10 @@ impl Writer {
             let path = [EntityKind::MachineModel.word(), name.as_str(), "service", service.as_str()];
             self.header(&path);
             self.text("kind", template.kind().word());
-            self.line("port", &template.port.to_string());
+            self.offer(&template.offer);
             self.bounds(template.tunnels, template.idle_s, template.duration_s);
             self.flag("view-only", template.view_only);
-            self.rules(&template.rules);
+            self.rules(template.offer.rules());
             self.pages(&path, &template.pages);
         }
     }
@@ -90,10 +90,10 @@ impl Writer {
             let path = [kind.word(), name.as_str(), "service", service.as_str()];
             self.header(&path);
             self.text("kind", body.kind().word());
-            self.text("target", std::net::SocketAddr::from(body.target));
+            self.reach(&body.reach);
             self.bounds(body.tunnels, body.idle_s, body.duration_s);
             self.flag("view-only", body.view_only);
-            self.rules(&body.rules);
+            self.rules(body.reach.rules());
             self.pages(&path, &body.pages);
         }
     }

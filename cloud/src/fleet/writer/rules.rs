@@ -14,15 +14,15 @@ use super::text::{list, quoted};
 use crate::model::{Page, Service};
 
 impl Writer {
-    pub(super) fn rules(&mut self, rules: &Rules) {
+    pub(super) fn rules(&mut self, rules: Option<&Rules>) {
         match rules {
-            Rules::Vpn => {}
-            Rules::Vnc(rules) => {
+            None => {}
+            Some(Rules::Vnc(rules)) => {
                 self.optional_text("password", rules.password.as_ref());
                 self.number("writers", rules.writers, Service::WRITERS);
             }
-            Rules::Http(rules) => self.http(rules),
-            Rules::Websocket(rules) => self.websocket(rules),
+            Some(Rules::Http(rules)) => self.http(rules),
+            Some(Rules::Websocket(rules)) => self.websocket(rules),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Methods, Rules};
+use postern_protocol::policy::{Kind, Methods, Reach, Rules};
 
 use super::{Check, Entity, Problem};
 use crate::model::{Beyond, EntityKind, Machine, Model, Page};
@@ -24,7 +25,7 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::MachineModel, name);
             self.known(entity, "account", EntityKind::Account, &model.account);
             for (service, template) in &model.services {
-                self.rules(entity, service, &template.rules, &template.pages);
+                self.rules(entity, service, &template.offer.at(SOMEWHERE), &template.pages);
             }
         }
     }
@@ -34,7 +35,7 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::Device, name);
             self.known(entity, "account", EntityKind::Account, &device.account);
             for (service, body) in &device.services {
-                self.rules(entity, service, &body.rules, &body.pages);
+                self.rules(entity, service, &body.reach, &body.pages);
             }
             let plain: BTreeSet<&Name> = device.services.keys().collect();
             let mut taken = BTreeSet::new();
@@ -52,7 +53,7 @@ impl<'a> Check<'a> {
             let entity = (EntityKind::Machine, name);
             self.known(entity, "device", EntityKind::Device, &machine.device);
             for (service, body) in &machine.services {
-                self.rules(entity, service, &body.rules, &body.pages);
+                self.rules(entity, service, &body.reach, &body.pages);
                 self.service_of_machine(name, machine, (service, &body.pages), &mut taken);
             }
             self.model_of_machine(name, machine, &mut taken);
@@ -93,16 +94,16 @@ impl<'a> Check<'a> {
     }
 
     /// What a device would refuse must not be published.
-    fn rules(&mut self, entity: Entity<'_>, service: &Name, rules: &Rules, pages: &BTreeMap<Name, Page>) {
-        if rules.kind() != Kind::Http && !pages.is_empty() {
-            let problem = Problem::PagesOf { kind: rules.kind() };
+    fn rules(&mut self, entity: Entity<'_>, service: &Name, reach: &Reach, pages: &BTreeMap<Name, Page>) {
+        if reach.kind() != Kind::Http && !pages.is_empty() {
+            let problem = Problem::PagesOf { kind: reach.kind() };
             self.fault(entity, format_args!("service.{service}.page"), problem);
         }
-        if let Err(fault) = rules.check_form() {
+        if let Err(fault) = reach.check_form() {
             self.fault(entity, format_args!("service.{service}"), Problem::Rules { fault });
         }
         for (name, page) in pages {
-            self.within_service(entity, (service, name), rules, page);
+            self.within_service(entity, (service, name), reach, page);
             if page.assets.len() >= limits::ALLOWS || page.extent().is_none() {
                 let problem =
                     Problem::LargePage { assets: limits::ALLOWS - 1, bytes: limits::PATTERN_BYTES - 3 };
@@ -116,10 +117,10 @@ impl<'a> Check<'a> {
         &mut self,
         entity: Entity<'_>,
         (service, name): (&Name, &Name),
-        rules: &Rules,
+        reach: &Reach,
         page: &Page,
     ) {
-        let Rules::Http(rules) = rules else { return };
+        let Some(Rules::Http(rules)) = reach.rules() else { return };
         let page_key = format!("service.{service}.page.{name}");
         for beyond in page.beyond(rules) {
             let key = match beyond {
@@ -201,3 +202,6 @@ impl<'a> Check<'a> {
         self.model.devices.get(&machine.device).map(|device| &device.account)
     }
 }
+
+/// An address at which services of a machine model are checked: none of its own is known.
+const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

@@ -1,13 +1,15 @@
 //! A request on the device: the verdict, its reason, its end and its origin, and the same in words.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use postern_cloud::model::Model;
 use postern_protocol::gate::http::{Asked, Target, judge};
 use postern_protocol::name::Name;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::snapshot::rules::Method;
-use postern_protocol::policy::{Ask, Circumstances, Freshness, Origin, Permit, Rules, decide, explain};
+use postern_protocol::policy::{Ask, Circumstances, Freshness, Mode, Origin, Permit, Rules, decide, explain};
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -115,7 +117,7 @@ impl Decision {
             .as_ref()
             .map_or(Ask::NOTHING, |index| index.ask(id_of(number), &self.service))
             .wishing(self.view_only);
-        let found = decide(index.as_ref(), subject, &ask, &self.circumstances());
+        let found = decide(index.as_ref(), subject, &ask, &self.circumstances()).map(Arc::new);
         let agrees = match (&found, expected) {
             (Ok(permit), Verdict::Permitted { mode, until, recorded, because }) => {
                 let places = evaluator::services(&real.world.model, &self.device);
@@ -124,8 +126,11 @@ impl Decision {
                     && permit.mode() == *mode
                     && permit.recording() == recorded.then(recording_key)
                     && permit.user() == id_of(number)
-                    && place.is_some_and(|place| permit.target() == place.service.target.into())
+                    && place.is_some_and(|place| {
+                        permit.target() == place.service.reach.target().map(SocketAddr::from)
+                    })
                     && place.is_some_and(|place| self.lets_through(&real.world.model, permit, place))
+                    && place.is_some_and(|place| lets_flow(permit, *mode, place))
                     && permit.origin().is_some_and(|origin| because.contains(origin))
             }
             (Err(denial), Verdict::Denied { reason, because }) => {
@@ -181,9 +186,8 @@ impl Decision {
 
     /// Whether a service lets through what the model says of it, and a web server and its pages each request that the model says.
     fn lets_through(&self, model: &Model, permit: &Permit, place: &Place<'_>) -> bool {
-        let Rules::Http(rules) = &permit.service().rules else {
-            return permit.service().rules == place.service.rules;
-        };
+        let reach = &permit.service().reach;
+        let Some(Rules::Http(rules)) = reach.rules() else { return *reach == place.service.reach };
         let asked = evaluator::PATHS.iter().flat_map(|path| Method::ALL.map(|method| (*path, method)));
         let through = asked.filter(|(path, method)| {
             let target = Target::parse(path).unwrap();
@@ -193,6 +197,15 @@ impl Decision {
         let who = (&self.user, &self.device, self.now);
         through.collect::<BTreeSet<_>>() == evaluator::requests(model, who, place, permit.mode())
     }
+}
+
+/// Whether the flows of a VPN are those that the model says.
+fn lets_flow(permit: &Arc<Permit>, mode: Mode, place: &Place<'_>) -> bool {
+    let Some(rules) = place.service.reach.flows() else { return true };
+    evaluator::flows(rules).all(|flow| {
+        let found = permit.flow(flow).map(|flow| flow.profile().is_some()).ok();
+        found == evaluator::may_flow(rules, mode, &flow)
+    })
 }
 
 /// A device that is fresh, stale or beyond its budget, or becomes so amid everything.

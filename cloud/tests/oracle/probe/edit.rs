@@ -1,14 +1,13 @@
 //! An edit: which devices it recompiles, and whom the difference tells that they gain or lose.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use postern_cloud::compile::{Compiler, Enrolled, Roster, affected};
 use postern_cloud::diff::{Access, Diff};
 use postern_cloud::model::{EntityKind, Model};
 use postern_protocol::name::Name;
-use postern_protocol::policy::Mode;
 use postern_protocol::policy::snapshot::rules::Method;
+use postern_protocol::policy::{Mode, Reach, VpnRules};
 use postern_protocol::time::UnixTime;
 
 use super::{Disagreement, Outcome, differ, near};
@@ -148,14 +147,14 @@ impl Edit {
         };
         let places = evaluator::services(model, device);
         let place = places.iter().find(|place| place.name == service)?;
-        let target = place.service.target.into();
+        let reach = place.service.reach.clone();
         let looking = Question { view_only: true, ..question.clone() };
         // Who finds no seat may still look.
         let verdicts = [question, looking].map(|question| evaluator::may(model, &roster, &question));
         verdicts.into_iter().find_map(|verdict| match verdict {
             Verdict::Permitted { mode, .. } => {
                 let requests = evaluator::requests(model, (user, device, self.now), place, mode);
-                Some(Might { target, mode, requests })
+                Some(Might { reach: reach.clone(), mode, requests })
             }
             Verdict::Denied { .. } => None,
         })
@@ -165,7 +164,7 @@ impl Edit {
 /// What somebody might do at a moment.
 #[derive(Debug)]
 struct Might {
-    target: SocketAddr,
+    reach: Reach,
     mode: Mode,
     /// Of a web server or page, what may be asked of it.
     requests: BTreeSet<(&'static str, Method)>,
@@ -174,7 +173,24 @@ struct Might {
 /// Whether one might do something that another one might not.
 fn exceeds(one: Option<&Might>, other: Option<&Might>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return one.is_some() };
-    one.target != other.target || one.mode > other.mode || !one.requests.is_subset(&other.requests)
+    flows(&one.reach, &other.reach) || one.mode > other.mode || !one.requests.is_subset(&other.requests)
+}
+
+/// Whether one leads to another place, or lets a flow through that another one does not.
+fn flows(one: &Reach, other: &Reach) -> bool {
+    match (one, other) {
+        (Reach::Flows(one), Reach::Flows(other)) => evaluator::flows(one).any(|flow| {
+            let read = |rules: &VpnRules| {
+                evaluator::governing(rules, &flow).map(|governs| governs.profile().is_some())
+            };
+            // What a gate reads in random worlds is one and the same; being read is less than not.
+            match (read(one), read(other)) {
+                (None, _) | (Some(_), Some(false)) | (Some(true), Some(true)) => false,
+                (Some(_), None) | (Some(false), Some(true)) => true,
+            }
+        }),
+        _ => one.target() != other.target(),
+    }
 }
 
 /// Takes an entity out, whatever names it.

@@ -145,17 +145,10 @@ impl Snapshot {
 impl Service {
     fn check_form(&self) -> Result<(), FormFault> {
         let zero = |field| Err(FormFault::Value { list: "services", field });
-        let ip = self.target.ip;
-        // An IPv4 address in IPv6 clothes would slip past networks that are written in IPv4, the unspecified
-        // address is the device itself on Linux, and nothing is served at a multicast address.
-        if ip.to_canonical() != ip || ip.is_unspecified() || ip.is_multicast() {
-            return zero("ip");
-        }
-        match (self.target.port, self.idle_s, self.duration_s) {
-            (0, _, _) => zero("port"),
-            (_, 0, _) => zero("idle_s"),
-            (_, _, 0) => zero("duration_s"),
-            (_, _, _) => self.rules.check_form(),
+        match (self.idle_s, self.duration_s) {
+            (0, _) => zero("idle_s"),
+            (_, 0) => zero("duration_s"),
+            (_, _) => self.reach.check_form(),
         }
     }
 }

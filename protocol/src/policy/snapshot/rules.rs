@@ -2,6 +2,7 @@
 
 mod http;
 mod upstream;
+mod vpn;
 mod websocket;
 
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,17 @@ pub use self::http::{
     Allow, Credential, HttpRules, Method, Methods, NoMethod, PathLog, Pattern, PatternFault, Scheme,
 };
 pub use self::upstream::Upstream;
+pub use self::vpn::{
+    Carries, Destination, FlowEnd, ModbusRules, ModbusSpan, ModbusTable, Network, Ports, Profile, Protocol,
+    UnitSpan, VpnRules,
+};
 pub use self::websocket::WebsocketRules;
 
 /// What a service speaks. New kinds are added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Flows to granted addresses of the machine network.
+    /// Flows to destinations on the machine network.
     Vpn,
     /// Remote framebuffer (RFC 6143).
     Vnc,
@@ -45,11 +50,9 @@ impl Kind {
     }
 }
 
-/// What a service speaks, with what its gate on the device lets through. Numbered as [`Kind`].
+/// What a service at one place speaks, with what its gate on the device lets through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rules {
-    /// [`Kind::Vpn`].
-    Vpn,
     /// [`Kind::Vnc`].
     Vnc(VncRules),
     /// [`Kind::Http`].
@@ -59,14 +62,15 @@ pub enum Rules {
 }
 
 impl Rules {
-    /// All that a kind can do: every path and method, a seat for everybody, no password and no subprotocol.
+    /// All that a kind can do: every path and method, a seat for everybody, no password and no subprotocol. None of a VPN,
+    /// which has destinations in place of rules.
     #[must_use]
-    pub fn whole(kind: Kind) -> Self {
+    pub fn whole(kind: Kind) -> Option<Self> {
         match kind {
-            Kind::Vpn => Self::Vpn,
-            Kind::Vnc => Self::Vnc(VncRules { password: None, writers: u16::MAX }),
-            Kind::Http => Self::Http(HttpRules::whole()),
-            Kind::Websocket => Self::Websocket(WebsocketRules::whole()),
+            Kind::Vpn => None,
+            Kind::Vnc => Some(Self::Vnc(VncRules { password: None, writers: u16::MAX })),
+            Kind::Http => Some(Self::Http(HttpRules::whole())),
+            Kind::Websocket => Some(Self::Websocket(WebsocketRules::whole())),
         }
     }
 
@@ -74,7 +78,6 @@ impl Rules {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Vpn => Kind::Vpn,
             Self::Vnc(_) => Kind::Vnc,
             Self::Http(_) => Kind::Http,
             Self::Websocket(_) => Kind::Websocket,
@@ -88,7 +91,7 @@ impl Rules {
     pub fn check_form(&self) -> Result<(), FormFault> {
         match self {
             // The number of seats may be zero: then everybody looks.
-            Self::Vpn | Self::Vnc(VncRules { .. }) => Ok(()),
+            Self::Vnc(VncRules { .. }) => Ok(()),
             Self::Http(rules) => rules.check_form(),
             Self::Websocket(rules) => rules.check_form(),
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
     Ask, Category, Circumstances, DeviceLimits, Expectation, Freshness, FreshnessRule, Grant, Index, Kind, Mode,
-    Origin, Rules, Service, Snapshot, Target, User, decide, verify,
+    Origin, Reach, Service, Snapshot, Target, User, decide, verify,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::Presented;
@@ -178,9 +178,9 @@ fn grant(user: u16, category: u16, origin: u32) -> Grant {
 fn service(number: u16) -> Result<Service, Mishap> {
     let target = Target { ip: Ipv4Addr::new(192, 168, 0, 10).into(), port: 5900 };
     let name = text(&service_name(number))?;
-    let rules = Rules::whole(Kind::Vnc);
+    let reach = Reach::whole(Kind::Vnc, target);
     let (tunnels, idle_s, duration_s) = (8, 600, 3600);
-    Ok(Service { name, target, tunnels, idle_s, duration_s, view_only: false, rules })
+    Ok(Service { name, tunnels, idle_s, duration_s, view_only: false, reach })
 }
 
 fn category(world: &World, number: u16) -> Result<Category, Mishap> {

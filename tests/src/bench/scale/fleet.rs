@@ -13,7 +13,7 @@ use postern_cloud::model::{
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Name, NameFault};
-use postern_protocol::policy::{Kind, Rules, Target};
+use postern_protocol::policy::{Kind, Reach, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{KeyFault, SecretKey};
 
@@ -74,7 +74,11 @@ pub fn move_service(model: &mut Model) -> Result<(), NameFault> {
     let screen = name("screen", 0)?;
     let device = model.devices.get_mut(&device(0, 0)?);
     let service = device.and_then(|device| device.services.get_mut(&screen));
-    service.into_iter().for_each(|service| service.target.port ^= 1);
+    if let Some(service) = service
+        && let Some(Target { ip, port }) = service.reach.target()
+    {
+        service.reach = service.reach.moved(Target { ip, port: port ^ 1 });
+    }
     Ok(())
 }
 
@@ -217,12 +221,11 @@ fn assign(
 
 fn service(kind: Kind, port: u16) -> Service {
     Service {
-        target: Target { ip: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), port },
         tunnels: Service::TUNNELS,
         idle_s: Service::IDLE_S,
         duration_s: Service::DURATION_S,
         view_only: false,
-        rules: Rules::whole(kind),
+        reach: Reach::whole(kind, Target { ip: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), port }),
         pages: [].into(),
     }
 }

@@ -1,10 +1,15 @@
-use std::net::IpAddr;
-
 use super::super::super::world::{at, case, grant, prohibition, public, snapshot};
 use super::*;
+use crate::policy::{Reach, Target};
 
 fn secret(name: &str) -> Secret {
     Secret { name: name.parse().unwrap(), sealed: vec![1; 306] }
+}
+
+/// Puts the first service elsewhere.
+fn screen_at(snapshot: &mut Snapshot, ip: &str, port: u16) {
+    let rules = snapshot.services[0].reach.rules().unwrap().clone();
+    snapshot.services[0].reach = Reach::Place { target: Target { ip: ip.parse().unwrap(), port }, rules };
 }
 
 /// A snapshot with a grant, a prohibition and a case, and one thing changed.
@@ -121,7 +126,7 @@ fn values_that_mean_nothing_are_refused() {
     let value = |list, field| Err(FormFault::Value { list, field });
     assert_eq!(changed(|s| s.expires = s.issued), value("snapshot", "expires"));
     assert_eq!(changed(|s| s.expires = s.issued.saturating_add(1)), Ok(()));
-    assert_eq!(changed(|s| s.services[0].target.port = 0), value("services", "port"));
+    assert_eq!(changed(|s| screen_at(s, "10.0.0.1", 0)), value("services", "port"));
     assert_eq!(changed(|s| s.services[1].idle_s = 0), value("services", "idle_s"));
     assert_eq!(changed(|s| s.services[1].duration_s = 0), value("services", "duration_s"));
     assert_eq!(changed(|s| s.users[1].keys.clear()), value("users", "keys"));
@@ -143,10 +148,7 @@ fn values_that_mean_nothing_are_refused() {
 
 #[test]
 fn addresses_at_which_nothing_can_be_served_are_refused() {
-    let ip = |text: &str| {
-        let ip: IpAddr = text.parse().unwrap();
-        changed(|s| s.services[0].target.ip = ip)
-    };
+    let ip = |text: &str| changed(|s| screen_at(s, text, 5900));
     let refused = Err(FormFault::Value { list: "services", field: "ip" });
     for good in ["10.0.0.1", "127.0.0.1", "fe80::1", "::1"] {
         assert_eq!(ip(good), Ok(()), "{good}");

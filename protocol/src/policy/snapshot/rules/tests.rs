@@ -1,5 +1,6 @@
 use super::*;
 use crate::limits;
+use crate::policy::{Reach, Target};
 use crate::wire::text::Text;
 
 fn text(text: &str) -> Text {
@@ -46,15 +47,15 @@ const fn over(list: &'static str, limit: usize) -> Result<(), FormFault> {
 #[test]
 fn a_kind_is_that_of_its_rules_and_a_screen_may_have_no_seat() {
     let vnc = |writers| Rules::Vnc(VncRules { password: None, writers });
-    assert_eq!(Rules::Vpn.kind(), Kind::Vpn);
     assert_eq!(vnc(1).kind(), Kind::Vnc);
     assert_eq!(Rules::Http(HttpRules::whole()).kind(), Kind::Http);
-    for in_form in [Rules::Vpn, vnc(0), vnc(1)] {
+    for in_form in [vnc(0), vnc(1)] {
         assert_eq!(in_form.check_form(), Ok(()));
     }
     for kind in Kind::ALL {
-        let whole = Rules::whole(kind);
+        let whole = Reach::whole(kind, Target { ip: [10, 0, 0, 1].into(), port: 502 });
         assert_eq!((whole.kind(), whole.check_form()), (kind, Ok(())));
+        assert_eq!(whole.target().is_none(), kind == Kind::Vpn);
     }
     assert_eq!((http(|_| ()), websocket(|_| ())), (Ok(()), Ok(())));
 }
