@@ -26,6 +26,9 @@ pub struct Config {
     /// RFC 4193). Loopback, link-local and the device's own addresses are dialled only when listed as a single
     /// address (`/32`, `/128`).
     pub machine_networks: Vec<IpNet>,
+    /// Whether machines may be dialled over the way that leads to the hub or to the internet, as on a device with one network.
+    /// Default false, and true where `machine_interface` is set.
+    pub machines_on_uplink: bool,
     /// Network interface over which machines are dialled (`SO_BINDTODEVICE`). Default: what the routes say.
     pub machine_interface: Option<String>,
     /// Seconds within which a machine must accept a connection. Default 5.
@@ -36,6 +39,8 @@ pub struct Config {
     pub log: LogLevel,
     /// The local control socket.
     pub control: Control,
+    /// Seconds after which a UDP or ICMP flow of a VPN without a message is closed. Default 60.
+    pub datagram_idle_s: u16,
     /// Bounds of the whole agent. What exceeds them is refused, never queued.
     pub caps: Caps,
     /// The audit trail.
@@ -65,6 +70,8 @@ pub struct Caps {
     pub strangers: u16,
     /// Live tunnels. Default 128.
     pub tunnels: u16,
+    /// Open flows of all VPN tunnels together; each takes a file descriptor and about 12 KiB. Default 1024.
+    pub flows: u16,
 }
 
 /// The audit trail.
@@ -171,6 +178,7 @@ impl Config {
             ),
             (!self.machine_networks.is_empty(), "machine_networks", "at least one network"),
             ((1..=60).contains(&self.dial_timeout_s), "dial_timeout_s", "1 to 60 seconds"),
+            ((5..=3600).contains(&self.datagram_idle_s), "datagram_idle_s", "5 to 3600 seconds"),
             (self.caps.connections >= 1, "connections", "at least 1"),
             (self.caps.strangers >= 1, "strangers", "at least 1"),
             (self.caps.tunnels >= 1, "tunnels", "at least 1"),
@@ -199,8 +207,10 @@ impl Default for Config {
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16)),
                 IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
             ],
+            machines_on_uplink: false,
             machine_interface: None,
             dial_timeout_s: 5,
+            datagram_idle_s: 60,
             gso: Gso::Auto,
             log: LogLevel::Info,
             control: Control::default(),
@@ -219,7 +229,7 @@ impl Default for Control {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { connections: 16, strangers: 16, tunnels: 128 }
+        Self { connections: 16, strangers: 16, tunnels: 128, flows: 1024 }
     }
 }
 
@@ -300,12 +310,12 @@ mod tests {
     fn every_key_can_be_set() {
         let config = parse(
             "state_dir = \"/tmp/s\"\nlisten = \"127.0.0.1:0\"\nadvertise = [\"192.0.2.1:7\"]\n\
-             machine_networks = [\"127.0.0.1/32\"]\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ngso = \"off\"\n\
+             machine_networks = [\"127.0.0.1/32\"]\nmachines_on_uplink = true\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ndatagram_idle_s = 5\ngso = \"off\"\n\
              log = \"debug\"\n[control]\nsocket = \"/tmp/c\"\nmode = 0o600\n[caps]\nconnections = 1\nstrangers = 2\n\
-             tunnels = 3\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n",
+             tunnels = 3\nflows = 4\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n",
         )
         .unwrap();
-        assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3 });
+        assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3, flows: 4 });
         assert_eq!(config.listen_addresses(), ["127.0.0.1:0".parse().unwrap()]);
         assert_eq!(config.recordings, Recordings { size_mib: 1, each_mib: 2, keep_days: 0 });
         assert_eq!(config.control.mode, 0o600);

@@ -186,7 +186,7 @@ impl Core {
     }
 
     fn context(&self, config: &Config, hubs: &[SocketAddr]) -> Context {
-        let (members, strangers) = Context::places(config.caps);
+        let [members, strangers, flows] = Context::places(config.caps);
         Context {
             device: self.device,
             anchor: self.anchor.clone(),
@@ -196,6 +196,8 @@ impl Core {
             secrets: Arc::clone(&self.secrets),
             recordings: Arc::clone(&self.recordings),
             guard: Guard::new(config, hubs),
+            flows,
+            datagram_idle: Duration::from_secs(config.datagram_idle_s.into()),
             members,
             strangers,
             noise: Limiter::new(NOISE),

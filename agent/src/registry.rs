@@ -36,7 +36,7 @@ use postern_transport::splice::Meter;
 use crate::gate::{Counts, Gate, Stage, Wanted};
 
 use self::changes::Account;
-pub(crate) use self::leash::{Leash, Ruling};
+pub(crate) use self::leash::{Leash, Reins, Ruling};
 
 /// All live tunnels of the device.
 #[derive(Debug)]
@@ -71,9 +71,9 @@ struct Entry {
     subject: Arc<Subject>,
     connection: usize,
     service: Name,
-    /// Whether the caller wished to look only.
-    view_only: bool,
+    wish: Wish,
     kind: Kind,
+    /// Where it leads; none where it carries flows.
     target: Option<SocketAddr>,
     /// The key to which it is recorded, if it is.
     recording: Option<SealingKey>,
@@ -95,6 +95,15 @@ pub(crate) struct Caller<'a> {
     pub(crate) connection: usize,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+}
+
+/// How a tunnel is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// To look only, whatever is granted.
+    pub(crate) view_only: bool,
+    /// For flows, each of which is decided by itself; otherwise for what the service is.
+    pub(crate) flows: bool,
 }
 
 /// A tunnel that was admitted. Dropping it removes the tunnel from the registry.
@@ -184,7 +193,7 @@ impl Registry {
         gate: &Gate,
         caller: &Caller<'_>,
         service: &Name,
-        view_only: bool,
+        wish: Wish,
     ) -> Result<(Admitted, Arc<Permit>), Refused> {
         let id = tunnel_id()?;
         let mut live = self.lock();
@@ -192,7 +201,7 @@ impl Registry {
             return Err(Refused::Failed(Failure::Shutdown));
         }
         let counts = live.counts(None, caller.subject.user(), service);
-        let wanted = Wanted { service: service.as_str(), view_only };
+        let wanted = Wanted { service: service.as_str(), view_only: wish.view_only };
         let permit = gate
             .decide(caller.subject, wanted, counts, Stage::Opening)
             .map_err(|denial| live.refused(denial, gate, caller.subject, wanted, counts))?;
@@ -211,9 +220,9 @@ impl Registry {
                 subject: Arc::clone(caller.subject),
                 connection: caller.connection,
                 service: service.clone(),
-                view_only,
+                wish,
                 kind: permit.service().kind(),
-                target: target_of(&permit),
+                target: target_of(&permit, wish),
                 recording: permit.recording(),
                 mode: permit.mode(),
                 peer: caller.peer,
@@ -375,7 +384,7 @@ impl Live {
     fn judge_one(&mut self, order: u64, gate: &Gate, rows: &Rows) -> bool {
         let Some(entry) = self.tunnels.get(&order) else { return false };
         let counts = self.counts(Some(order), entry.subject.user(), &entry.service);
-        let wanted = Wanted { service: entry.service.as_str(), view_only: entry.view_only };
+        let wanted = Wanted { service: entry.service.as_str(), view_only: entry.wish.view_only };
         let code = match gate.decide(&entry.subject, wanted, counts, Stage::Live) {
             Ok(permit) if entry.is_same(&permit) && entry.fulfils(&permit) => {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
@@ -419,7 +428,7 @@ impl Entry {
 
     /// Whether a permit is for what is open.
     fn is_same(&self, permit: &Permit) -> bool {
-        permit.service().kind() == self.kind && target_of(permit) == self.target
+        permit.service().kind() == self.kind && target_of(permit, self.wish) == self.target
     }
 
     /// Whether what a permit demands beside the right is being done. A recording that is demanded no more goes on to the
@@ -459,6 +468,12 @@ impl fmt::Debug for Rows {
 }
 
 impl Admitted {
+    /// Removes the tunnel and tells all its tasks to stop, for a reason that the registry does not know.
+    pub(crate) fn stop(&self, code: CloseCode) {
+        let Place { order, registry } = &self.place;
+        registry.lock().cut(*order, code, &registry.rows);
+    }
+
     /// Removes the tunnel before it is dropped, so that its place is free when the caller is told.
     pub(crate) fn leave(&self) {
         let Place { order, registry } = &self.place;
@@ -501,8 +516,11 @@ fn opens_all_of(later: &Subject, before: &Subject) -> bool {
     }
 }
 
-/// Where a tunnel leads: what is open to another place is not what is permitted.
-fn target_of(permit: &Permit) -> Option<SocketAddr> {
+/// Where a tunnel leads: what is open to another place is not what is permitted. Flows lead where they are permitted to lead.
+fn target_of(permit: &Permit, wish: Wish) -> Option<SocketAddr> {
+    if wish.flows {
+        return None;
+    }
     let only = permit.service().reach.flows().and_then(VpnRules::only_tcp);
     permit.target().or_else(|| only.map(SocketAddr::from))
 }

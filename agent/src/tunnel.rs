@@ -3,19 +3,20 @@
 //! 1. [`serve`] admits connections, a bounded number of strangers among them.
 //! 2. `session` reads one request per stream; before a pass was accepted every request is answered `bad_pass`.
 //! 3. `open` takes one request through decide, record, guard, dial and accept, in this order.
-//! 4. `stream` carries bytes under a permit until either end, a limit or the registry says stop; `vnc` does the same and
-//!    reads what the viewer says.
+//! 4. `vnc`, `http` and `websocket` carry what their gates let through under a permit, until either end, a limit or the
+//!    registry says stop. `vpn` decides and carries flows.
 //!
 //! A panic in a task ends that task: its tunnel leaves the registry and its sockets close. Deliberately absent:
 //! queues that wait for capacity, and addresses from clients.
 
+mod ending;
 mod http;
 mod open;
 mod services;
 mod session;
-mod stream;
 mod target;
 mod vnc;
+mod vpn;
 mod websocket;
 
 use std::sync::Arc;
@@ -62,6 +63,10 @@ pub(crate) struct Context {
     pub(crate) members: Arc<Semaphore>,
     /// Places for connections that are not.
     pub(crate) strangers: Arc<Semaphore>,
+    /// Places for flows of VPNs.
+    pub(crate) flows: Arc<Semaphore>,
+    /// How long a flow of messages may be silent.
+    pub(crate) datagram_idle: Duration,
     /// Bounds the log lines that strangers cause.
     pub(crate) noise: Limiter,
     /// Bounds the log lines of tunnels; the trail has them all.
@@ -69,10 +74,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Places as the configuration says.
-    pub(crate) fn places(caps: Caps) -> (Arc<Semaphore>, Arc<Semaphore>) {
-        let places = |count: u16| Arc::new(Semaphore::new(usize::from(count)));
-        (places(caps.connections), places(caps.strangers))
+    /// Places as the configuration says: for members, for strangers and for flows.
+    pub(crate) fn places(caps: Caps) -> [Arc<Semaphore>; 3] {
+        [caps.connections, caps.strangers, caps.flows]
+            .map(|count| Arc::new(Semaphore::new(usize::from(count))))
     }
 }
 

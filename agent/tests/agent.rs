@@ -19,6 +19,9 @@ mod enrolment;
 #[path = "agent/faults.rs"]
 mod faults;
 #[cfg(test)]
+#[path = "agent/flows.rs"]
+mod flows;
+#[cfg(test)]
 #[path = "agent/hanging.rs"]
 mod hanging;
 #[cfg(test)]

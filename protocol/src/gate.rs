@@ -7,6 +7,8 @@
 //! A gate knows nothing of users, grants and time: it is told a mode and the rules of its service and keeps to them,
 //! whatever either peer sends.
 
+pub mod flow;
 pub mod http;
+pub mod modbus;
 pub mod rfb;
 pub mod websocket;

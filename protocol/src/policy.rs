@@ -27,8 +27,9 @@ pub use locks::{LockPlace, Locks, Taken};
 pub use mode::Mode;
 pub use reason::Reason;
 pub use snapshot::rules::{
-    Allow, Carries, Credential, Destination, FlowEnd, HttpRules, Methods, ModbusRules, Network, PathLog,
-    Pattern, PatternFault, Ports, Profile, Protocol, Scheme, Upstream, VncRules, VpnRules, WebsocketRules,
+    Allow, Carries, Credential, Destination, FlowEnd, HttpRules, Methods, ModbusRules, ModbusSpan,
+    ModbusTable, Network, PathLog, Pattern, PatternFault, Ports, Profile, Protocol, Scheme, UnitSpan,
+    Upstream, VncRules, VpnRules, WebsocketRules,
 };
 pub use snapshot::{
     Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Reach, Rules, Secret, Service,

@@ -15,6 +15,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Meter {
     received: AtomicU64,
     /// Milliseconds from `started` to the last byte; it wraps after 49 days and is only compared with itself.
     active_ms: AtomicU32,
+    /// Counts the same bytes, of this splice and of others.
+    whole: Option<Arc<Meter>>,
 }
 
 impl Meter {
@@ -74,7 +77,14 @@ impl Meter {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             active_ms: AtomicU32::new(0),
+            whole: None,
         }
+    }
+
+    /// Starts counting a part of something that is counted as a whole as well.
+    #[must_use]
+    pub fn of(whole: Arc<Self>) -> Self {
+        Self { whole: Some(whole), ..Self::new() }
     }
 
     /// Bytes that the stream has taken from the local socket.
@@ -105,11 +115,17 @@ impl Meter {
     /// Counts bytes that the stream has taken. For those who write to it beside the copy loop, as gates do.
     pub fn count_sent(&self, bytes: usize) {
         self.count(&self.sent, bytes);
+        if let Some(whole) = &self.whole {
+            whole.count_sent(bytes);
+        }
     }
 
     /// Counts bytes that the local socket has taken, as [`count_sent`](Self::count_sent).
     pub fn count_received(&self, bytes: usize) {
         self.count(&self.received, bytes);
+        if let Some(whole) = &self.whole {
+            whole.count_received(bytes);
+        }
     }
 
     fn count(&self, direction: &AtomicU64, bytes: usize) {

@@ -32,6 +32,10 @@ fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32]).unwrap()
 }
 
+const fn wish(view_only: bool) -> Wish {
+    Wish { view_only, flows: false }
+}
+
 fn user(number: u8) -> UserId {
     UserId::new([number; 8])
 }
@@ -202,7 +206,7 @@ fn open_as(
     caller: &Caller<'_>,
     service: &str,
 ) -> Result<Admitted, Reason> {
-    match registry.admit(gate, caller, &service.parse().unwrap(), false) {
+    match registry.admit(gate, caller, &service.parse().unwrap(), wish(false)) {
         Ok((admitted, _permit)) => Ok(admitted),
         Err(Refused::Denied(denial) | Refused::Occupied { denial, .. }) => Err(denial.reason()),
         Err(Refused::Failed(failure)) => panic!("{failure}"),
@@ -290,7 +294,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     registry.close();
     assert_eq!(code(&tunnel).await, CloseCode::Failed(Failure::Shutdown));
-    let refused = registry.admit(&gate, &caller(&subject(11)), &"a".parse().unwrap(), false);
+    let refused = registry.admit(&gate, &caller(&subject(11)), &"a".parse().unwrap(), wish(false));
     assert!(matches!(refused, Err(Refused::Failed(Failure::Shutdown))));
 }
 
@@ -298,7 +302,7 @@ async fn a_closed_registry_cuts_all_and_admits_none() {
 async fn the_cap_of_the_device_is_busy_and_not_denied() {
     let (gate, registry) = (gate(|_| {}), registry(1));
     let _tunnel = open(&registry, &gate, 11, "a").unwrap();
-    let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap(), false);
+    let refused = registry.admit(&gate, &caller(&subject(12)), &"b".parse().unwrap(), wish(false));
     assert!(matches!(refused, Err(Refused::Failed(Failure::Busy))));
 }
 
@@ -395,7 +399,7 @@ fn open_wishing(
     number: u8,
     view_only: bool,
 ) -> Result<Admitted, Reason> {
-    match registry.admit(gate, &caller(&subject(number)), &"a".parse().unwrap(), view_only) {
+    match registry.admit(gate, &caller(&subject(number)), &"a".parse().unwrap(), wish(view_only)) {
         Ok((admitted, permit)) => {
             assert_eq!(permit.mode(), super::tests::permit(&admitted).mode());
             Ok(admitted)

@@ -47,8 +47,8 @@ pub(super) use self::login::Nonces;
 use self::page::Answered;
 use self::place::Place;
 pub(super) use self::upgrade::Upgraded;
+use super::ending::exhausted;
 use super::session::Session;
-use super::stream::exhausted;
 use crate::recordings::Fulfilled;
 use crate::registry::{Admitted, Ruling};
 

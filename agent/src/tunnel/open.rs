@@ -12,18 +12,22 @@ use tokio::net::TcpStream;
 use postern_protocol::audit::{Event, GateCounts};
 use postern_protocol::id::TunnelId;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Denial, Kind, Permit, Reason, Rules};
+use postern_protocol::policy::{
+    Denial, FlowEnd, FlowPermit, Kind, Permit, Protocol, Reason, Rules, Target, VpnRules,
+};
 use postern_protocol::trust::Subject;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer};
 use postern_transport::framed::write_frame;
 use postern_transport::quic::{RecvStream, SendStream};
 
-use super::session::{Session, reply};
-use super::{PATIENCE, http, stream, vnc, websocket};
+use super::session::Session;
+use super::{PATIENCE, http, vnc, vpn, websocket};
 use crate::audit::DeniedRequest;
-use crate::recordings::{Fulfilled, is_recordable};
-use crate::registry::{Admitted, Caller, Refused, Ruling};
+use crate::recordings::is_recordable;
+use crate::registry::{Admitted, Caller, Refused, Ruling, Wish};
+
+pub(super) use super::session::reply;
 
 /// Serves one request for a tunnel from decision to end.
 pub(super) async fn run(
@@ -34,27 +38,10 @@ pub(super) async fn run(
     mut recv: RecvStream,
 ) {
     let context = &session.context;
-    let peer = session.connection.remote_addr();
-    let caller = Caller { subject: &subject, connection: session.connection.id(), peer };
-    let mut admitted = context.registry.admit(&context.gate, &caller, &service, view_only);
-    if matches!(&admitted, Err(Refused::Denied(denial)) if denial.reason() == Reason::PolicyStale)
-        && context.gate.settled().await
-    {
-        admitted = context.registry.admit(&context.gate, &caller, &service, view_only);
-    }
-    let (tunnel, permit) = match admitted {
+    let wish = Wish { view_only, flows: false };
+    let (tunnel, permit) = match admit(session, &subject, &service, wish).await {
         Ok(admitted) => admitted,
-        Err(Refused::Denied(denial)) => {
-            deny(session, &subject, service, &denial).await;
-            return reply(&mut send, &mut recv, &Answer::Denied(denial.reason())).await;
-        }
-        Err(Refused::Occupied { denial, holder, may_look }) => {
-            deny(session, &subject, service, &denial).await;
-            return reply(&mut send, &mut recv, &Answer::Occupied { holder, may_look }).await;
-        }
-        Err(Refused::Failed(failure)) => {
-            return reply(&mut send, &mut recv, &Answer::Failed(failure)).await;
-        }
+        Err(answer) => return reply(&mut send, &mut recv, &answer).await,
     };
     let (mut tunnel, permit) = match recorded(session, tunnel, permit).await {
         Ok(recorded) => recorded,
@@ -89,7 +76,7 @@ pub(super) async fn run(
         }
     };
     let (permit, recorder) = (Arc::clone(fulfilled.permit()), fulfilled.recorder().cloned());
-    let accepted = accepted(tunnel.id, &fulfilled);
+    let accepted = accepted(tunnel.id, &permit, recorder.is_some());
     let told = tokio::time::timeout(PATIENCE, write_frame(&mut send, &accepted, ANSWER_BYTES)).await;
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
@@ -101,13 +88,15 @@ pub(super) async fn run(
         tracing::info!(tunnel = %tunnel.id, %user, %service, version, suppressed, "a tunnel was opened");
     }
     let (code, gate) = match machine {
-        Dialled::Socket(machine) if permit.service().kind() == Kind::Vnc => {
+        Dialled::Screen(machine) => {
             let (code, counts) =
                 vnc::carry(fulfilled, &tunnel, machine, context, (&mut send, &mut recv)).await;
             (code, Some(counts))
         }
-        Dialled::Socket(machine) => {
-            (stream::carry(&fulfilled, &tunnel, machine, &mut send, &mut recv).await, None)
+        Dialled::Flow(machine, flow) => {
+            let (line, no_profile) = ((machine, &*tunnel.meter), |_reason| {});
+            let ways = (&mut send, &mut recv);
+            (vpn::tcp::carry(flow, &tunnel.leash, line, ways, no_profile).await, None)
         }
         Dialled::Line(line, shears) => {
             let line = (line, shears);
@@ -139,6 +128,39 @@ pub(super) async fn run(
     record(session, closed(&tunnel, code, gate)).await;
 }
 
+/// Decides and registers, once more if a word of the cloud was under way. A denial is recorded.
+///
+/// # Errors
+/// What to answer.
+pub(super) async fn admit(
+    session: &Session,
+    subject: &Arc<Subject>,
+    service: &Name,
+    wish: Wish,
+) -> Result<(Admitted, Arc<Permit>), Answer> {
+    let context = &session.context;
+    let peer = session.connection.remote_addr();
+    let caller = Caller { subject, connection: session.connection.id(), peer };
+    let mut admitted = context.registry.admit(&context.gate, &caller, service, wish);
+    if matches!(&admitted, Err(Refused::Denied(denial)) if denial.reason() == Reason::PolicyStale)
+        && context.gate.settled().await
+    {
+        admitted = context.registry.admit(&context.gate, &caller, service, wish);
+    }
+    match admitted {
+        Ok(admitted) => Ok(admitted),
+        Err(Refused::Denied(denial)) => {
+            deny(session, subject, service.clone(), &denial).await;
+            Err(Answer::Denied(denial.reason()))
+        }
+        Err(Refused::Occupied { denial, holder, may_look }) => {
+            deny(session, subject, service.clone(), &denial).await;
+            Err(Answer::Occupied { holder, may_look })
+        }
+        Err(Refused::Failed(failure)) => Err(Answer::Failed(failure)),
+    }
+}
+
 /// Records a tunnel that was admitted; without its row there is none.
 pub(super) async fn recorded(
     session: &Session,
@@ -168,15 +190,30 @@ enum NotOpened {
 
 /// A connection to the machine, as its kind needs it.
 enum Dialled {
-    /// For bytes.
-    Socket(TcpStream),
+    /// For the bytes of the one flow that a VPN to one place is.
+    Flow(TcpStream, FlowPermit),
+    /// For a screen.
+    Screen(TcpStream),
     /// For requests; cut with its shears.
     Line(http::Line, http::Shears),
 }
 
-async fn dial(session: &Session, tunnel: &Admitted, permit: &Permit) -> Result<Dialled, Failure> {
+impl From<Failure> for NotOpened {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn dial(session: &Session, tunnel: &Admitted, permit: &Arc<Permit>) -> Result<Dialled, NotOpened> {
+    let guard = &session.context.guard;
     match permit.service().kind() {
-        Kind::Vpn | Kind::Vnc => Ok(Dialled::Socket(session.context.guard.dial(permit).await?)),
+        Kind::Vpn => {
+            let only = permit.service().reach.flows().and_then(VpnRules::only_tcp);
+            let Target { ip, port } = only.ok_or(Failure::Unsupported)?;
+            let flow = decide_flow(permit, FlowEnd { protocol: Protocol::Tcp, ip, port })?;
+            Ok(Dialled::Flow(guard.dial_flow(&flow).await?, flow))
+        }
+        Kind::Vnc => Ok(Dialled::Screen(guard.dial(permit).await?)),
         Kind::Http | Kind::Websocket => {
             let shears = http::Shears::default();
             let line = http::Line::dial(&session.context, permit, &tunnel.meter, &shears).await?;
@@ -185,11 +222,15 @@ async fn dial(session: &Session, tunnel: &Admitted, permit: &Permit) -> Result<D
     }
 }
 
+fn decide_flow(permit: &Arc<Permit>, end: FlowEnd) -> Result<FlowPermit, NotOpened> {
+    permit.flow(end).map_err(|refusal| NotOpened::Cut(CloseCode::Denied(refusal.reason())))
+}
+
 /// Dials while the permit stands and the client waits. Returns the permit of the moment when there is a connection.
 async fn connect(
     session: &Session,
     tunnel: &Admitted,
-    permit: &Permit,
+    permit: &Arc<Permit>,
     send: &SendStream,
 ) -> Result<(Dialled, Arc<Permit>), NotOpened> {
     let mut reins = tunnel.leash.reins();
@@ -209,9 +250,15 @@ async fn connect(
             }
         }
     };
-    let machine = dialled.map_err(NotOpened::Failed)?;
+    let machine = dialled?;
     match tunnel.leash.ruling() {
-        Ruling::Permitted(newest) => Ok((machine, newest)),
+        Ruling::Permitted(newest) => match machine {
+            Dialled::Flow(socket, flow) => {
+                let flow = decide_flow(&newest, flow.end())?;
+                Ok((Dialled::Flow(socket, flow), newest))
+            }
+            Dialled::Screen(_) | Dialled::Line(..) => Ok((machine, newest)),
+        },
         Ruling::Cut(code) => Err(NotOpened::Cut(code)),
     }
 }
@@ -234,8 +281,7 @@ pub(super) async fn deny(session: &Session, subject: &Subject, service: Name, de
     context.auditor.denied(request).await;
 }
 
-fn accepted(tunnel: TunnelId, fulfilled: &Fulfilled) -> Answer {
-    let (permit, recorded) = (fulfilled.permit(), fulfilled.recorder().is_some());
+pub(super) fn accepted(tunnel: TunnelId, permit: &Permit, recorded: bool) -> Answer {
     let service = permit.service();
     let start = match service.reach.rules() {
         Some(Rules::Http(rules)) => Some(rules.start.clone()),
@@ -261,7 +307,7 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
     }
 }
 
-fn closed(tunnel: &Admitted, code: CloseCode, gate: Option<GateCounts>) -> Event {
+pub(super) fn closed(tunnel: &Admitted, code: CloseCode, gate: Option<GateCounts>) -> Event {
     Event::Closed {
         tunnel: tunnel.id,
         code: code.number(),

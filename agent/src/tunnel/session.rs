@@ -7,7 +7,7 @@
 //! 4. When a root came into force that does not vouch for the newest pass, the connection is closed with its tunnels.
 //! 5. A pass of another user is refused: a connection speaks for one person as long as it lives.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,9 +29,10 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
 use super::http::Nonces;
+use super::vpn::{self, Lines, Vpns};
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
-use crate::registry::{Admitted, Caller, Refused};
+use crate::registry::{Admitted, Caller, Refused, Wish};
 
 /// What the streams of one connection share.
 pub(super) struct Session {
@@ -44,6 +45,12 @@ pub(super) struct Session {
     refused: AtomicU32,
     /// What machines have said about the next login.
     pub(super) nonces: Nonces,
+    /// The open VPNs.
+    pub(super) vpns: Vpns,
+    /// Their flows of messages.
+    pub(super) lines: Lines,
+    /// Streams that the client may have open.
+    streams: AtomicU16,
 }
 
 /// What the accepted passes of a connection say.
@@ -73,6 +80,9 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         place: Mutex::new(Place::Stranger(place)),
         refused: AtomicU32::new(0),
         nonces: Nonces::default(),
+        vpns: Vpns::default(),
+        lines: Lines::default(),
+        streams: AtomicU16::new(Settings::session().streams),
     });
     let mut known = session.known.subscribe();
     let mut roots = session.context.anchor.listen();
@@ -87,6 +97,10 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
                 Ok((send, recv)) => {
                     streams.spawn(answer(Arc::clone(&session), send, recv));
                 }
+                Err(_ended) => break,
+            },
+            datagram = connection.read_datagram() => match datagram {
+                Ok(datagram) => session.lines.pass_on(&datagram),
                 Err(_ended) => break,
             },
             Some(ended) = streams.join_next() => {
@@ -133,12 +147,14 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         (Request::Open { service, view_only }, Some(subject)) => {
             return open::run(&session, subject, (service, view_only), send, recv).await;
         }
-        // This version carries a VPN to one place, as the bytes of its tunnel, and no other flows.
-        (Request::OpenVpn { .. } | Request::Flow { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
-        (Request::ListServices | Request::OpenVpn { .. } | Request::Flow { .. }, None) => {
-            Answer::Denied(Reason::BadPass)
+        (Request::OpenVpn { service, view_only }, Some(subject)) => {
+            return vpn::run(&session, subject, (service, view_only), send, recv).await;
         }
-        (Request::Open { service, .. }, None) => {
+        (Request::Flow { tunnel, to }, Some(_)) => {
+            return vpn::run_flow(&session, tunnel, &to, send, recv).await;
+        }
+        (Request::ListServices | Request::Flow { .. }, None) => Answer::Denied(Reason::BadPass),
+        (Request::Open { service, .. } | Request::OpenVpn { service, .. }, None) => {
             session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)
         }
@@ -164,7 +180,14 @@ impl Session {
         let subject = self.subject().ok_or_else(|| Refused::Denied(Denial::bad_pass()))?;
         let (connection, peer) = (self.connection.id(), self.connection.remote_addr());
         let caller = Caller { subject: &subject, connection, peer };
-        self.context.registry.admit(&self.context.gate, &caller, service, view_only)
+        self.context.registry.admit(&self.context.gate, &caller, service, Wish { view_only, flows: false })
+    }
+
+    /// Lets the client have this many streams open, if that is more than before.
+    pub(super) fn widen(&self, streams: u16) {
+        if self.streams.fetch_max(streams, Ordering::Relaxed) < streams {
+            self.connection.widen(&Settings { streams, ..Settings::session() });
+        }
     }
 
     pub(super) fn subject(&self) -> Option<Arc<Subject>> {

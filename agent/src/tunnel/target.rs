@@ -1,7 +1,8 @@
 //! Dials a machine: only the address in the permit, and only inside the networks that this device may dial.
 //!
 //! 1. [`Guard::allows`] refuses loopback, link-local, multicast, the hub's and the device's own addresses, whatever the
-//!    policy says: a service that points at the router itself would open its administration to engineers.
+//!    policy says: a service that points at the router itself would open its administration to engineers. It refuses what lies
+//!    on the way to the internet as well: the factory's offices, and whoever else is connected there.
 //! 2. [`Guard::dial`] connects within a deadline, from the machine's interface where one is configured. `pin` connects in the same way.
 //!
 //! An address that is listed as a single address (`/32`, `/128`) is dialled even if the first step would refuse it.
@@ -12,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
-use postern_protocol::policy::{Permit, VpnRules};
+use postern_protocol::policy::{FlowEnd, FlowPermit, Permit, Protocol};
 use postern_protocol::wire::registry::Failure;
 
 use crate::config::Config;
@@ -26,6 +28,8 @@ pub(crate) struct Guard {
     /// Addresses of the hub: no machine either, even where it stands in a private network.
     hubs: Vec<IpAddr>,
     interface: Option<String>,
+    /// Whether machines may be where the internet is.
+    on_uplink: bool,
     within: Duration,
 }
 
@@ -36,6 +40,7 @@ impl Guard {
             networks: config.machine_networks.clone(),
             hubs: hubs.iter().map(|hub| hub.ip().to_canonical()).collect(),
             interface: config.machine_interface.clone(),
+            on_uplink: config.machines_on_uplink || config.machine_interface.is_some(),
             within: Duration::from_secs(config.dial_timeout_s.into()),
         }
     }
@@ -45,10 +50,55 @@ impl Guard {
     /// # Errors
     /// What to tell the client.
     pub(super) async fn dial(&self, permit: &Permit) -> Result<TcpStream, Failure> {
-        let flows = permit.service().reach.flows().and_then(VpnRules::only_tcp);
-        // A VPN to one place is carried as the one flow that it is; this version carries no other.
-        let target = permit.target().or_else(|| flows.map(SocketAddr::from)).ok_or(Failure::Unsupported)?;
-        self.connect(target).await
+        // A VPN has no target: its flows are dialled, each under its own permit.
+        self.connect(permit.target().ok_or(Failure::Unsupported)?).await
+    }
+
+    /// Connects to the far end of a TCP flow.
+    ///
+    /// # Errors
+    /// As [`Guard::dial`], and [`Failure::Timeout`] for a machine that does not answer at all.
+    pub(super) async fn dial_flow(&self, flow: &FlowPermit) -> Result<TcpStream, Failure> {
+        let end = flow.end();
+        let stream = self.connect_apart(SocketAddr::new(end.ip, end.port)).await?;
+        // A machine that was switched off would keep its flow open for ever.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4);
+        let _slower = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        Ok(stream)
+    }
+
+    /// A socket for the messages of a UDP or ICMP flow. Sends nothing. The kernel lets nothing through but what its far end says.
+    ///
+    /// # Errors
+    /// As [`Guard::dial`]; [`Failure::Unsupported`] where the system lets nobody send echoes (`net.ipv4.ping_group_range`).
+    pub(super) fn message_socket(&self, flow: &FlowPermit) -> Result<UdpSocket, Failure> {
+        let FlowEnd { protocol, ip, port } = flow.end();
+        let target = SocketAddr::new(ip, port);
+        if !self.allows(target) {
+            return Err(Failure::Forbidden);
+        }
+        let (domain, icmp) = if ip.is_ipv4() {
+            (Domain::IPV4, socket2::Protocol::ICMPV4)
+        } else {
+            (Domain::IPV6, socket2::Protocol::ICMPV6)
+        };
+        let (carried, no_right) = match protocol {
+            Protocol::Icmp => (icmp, Failure::Unsupported),
+            Protocol::Udp => (socket2::Protocol::UDP, Failure::Internal),
+            Protocol::Tcp => return Err(Failure::Internal),
+        };
+        let socket =
+            Socket::new(domain, Type::DGRAM, Some(carried)).map_err(|error| without(&error, no_right))?;
+        let bound = self.interface.as_ref().map_or(Ok(()), |name| socket.bind_device(Some(name.as_bytes())));
+        bound
+            .and_then(|()| socket.set_nonblocking(true))
+            .map_err(|error| without(&error, Failure::Internal))?;
+        socket.connect(&target.into()).map_err(|error| {
+            // The address at which a whole network listens.
+            let is_broadcast = error.kind() == io::ErrorKind::PermissionDenied;
+            if is_broadcast { Failure::Forbidden } else { Failure::Unreachable }
+        })?;
+        UdpSocket::from_std(socket.into()).map_err(|error| without(&error, Failure::Internal))
     }
 
     /// Connects to an address that whoever runs this device has typed; no client can.
@@ -56,31 +106,53 @@ impl Guard {
     /// # Errors
     /// As [`Guard::dial`].
     pub(crate) async fn connect(&self, target: SocketAddr) -> Result<TcpStream, Failure> {
+        let connected = self.connect_apart(target).await;
+        connected.map_err(|failure| if failure == Failure::Timeout { Failure::Unreachable } else { failure })
+    }
+
+    async fn connect_apart(&self, target: SocketAddr) -> Result<TcpStream, Failure> {
         if !self.allows(target) {
             return Err(Failure::Forbidden);
         }
-        let socket = self.socket(target.ip()).map_err(|error| {
-            tracing::warn!(%error, "no socket for the machine's network");
-            Failure::Internal
-        })?;
+        let socket = self.socket(target.ip()).map_err(|error| without(&error, Failure::Internal))?;
         let stream = match tokio::time::timeout(self.within, socket.connect(target)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return Err(Failure::Refused);
             }
-            Ok(Err(_)) | Err(_) => return Err(Failure::Unreachable),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Err(Failure::Timeout),
+            Ok(Err(_)) => return Err(Failure::Unreachable),
+            Err(_elapsed) => return Err(Failure::Timeout),
         };
         // Modbus, S7 and RFB are ping-pong: Nagle with delayed acknowledgements adds 40 to 200 ms.
         let _slower = stream.set_nodelay(true);
         Ok(stream)
     }
 
-    fn allows(&self, target: SocketAddr) -> bool {
+    /// Whether an address may be dialled at all, whatever the policy says.
+    pub(super) fn allows(&self, target: SocketAddr) -> bool {
         let ip = target.ip().to_canonical();
         let exact =
             self.networks.iter().any(|net| net.prefix_len() == net.max_prefix_len() && net.addr() == ip);
-        let is_other = || is_special(ip) || self.hubs.contains(&ip) || is_own(target);
+        let is_other = || {
+            is_special(ip)
+                || self.hubs.contains(&ip)
+                || is_own(target)
+                || (!self.on_uplink && self.is_beyond_uplink(target))
+        };
         exact || (self.networks.iter().any(|net| net.contains(&ip)) && !is_other())
+    }
+
+    /// Whether an address is reached as the hub is, or as the internet is.
+    fn is_beyond_uplink(&self, target: SocketAddr) -> bool {
+        let Some(Ok(from)) = source(target) else { return false };
+        // Addresses for documentation (RFC 5737, RFC 3849), for which no route but the default one is.
+        let internet: IpAddr = match target {
+            SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+            SocketAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        };
+        let mut uplinks = self.hubs.iter().copied().chain([internet]);
+        uplinks.any(|ip| matches!(source((ip, 443).into()), Some(Ok(source)) if source == from))
     }
 
     fn socket(&self, ip: IpAddr) -> io::Result<TcpSocket> {
@@ -90,6 +162,16 @@ impl Guard {
         }
         Ok(socket)
     }
+}
+
+/// What to say where there is no socket.
+fn without(error: &io::Error, otherwise: Failure) -> Failure {
+    // No descriptor is left, for the process or for the system.
+    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+        return Failure::Busy;
+    }
+    tracing::warn!(%error, "no socket for the machine's network");
+    otherwise
 }
 
 /// Addresses that belong to no machine.
@@ -108,17 +190,28 @@ fn is_special(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether the address is one of this device's own: the kernel then reaches it from itself. Sends nothing.
-/// Without a socket to ask with (no descriptor is left) every address counts as own.
+/// Whether the address is one of this device's own: the kernel then reaches it from itself. Without a socket to ask with (no
+/// descriptor is left) every address counts as own.
 fn is_own(target: SocketAddr) -> bool {
+    source(target).is_none_or(|source| source.is_ok_and(|ip| ip == target.ip().to_canonical()))
+}
+
+/// From which of the device's addresses another one is reached, as the routes are now. Sends nothing. None without a socket to
+/// ask with.
+fn source(target: SocketAddr) -> Option<io::Result<IpAddr>> {
     let any: SocketAddr = match target {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let Ok(socket) = std::net::UdpSocket::bind(any) else { return true };
+    let socket = std::net::UdpSocket::bind(any).ok()?;
     let source = socket.connect(target).and_then(|()| socket.local_addr());
-    source.is_ok_and(|source| source.ip().to_canonical() == target.ip().to_canonical())
+    Some(source.map(|source| source.ip().to_canonical()))
 }
+
+const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+/// Silence after which a machine is asked whether it is still there; after as much again it is not.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +219,7 @@ mod tests {
 
     fn guard(networks: &[&str]) -> Guard {
         let networks = networks.iter().map(|net| net.parse().unwrap()).collect();
-        Guard { networks, hubs: Vec::new(), interface: None, within: Duration::from_secs(1) }
+        Guard { networks, hubs: Vec::new(), interface: None, on_uplink: true, within: Duration::from_secs(1) }
     }
 
     fn allows(networks: &[&str], ip: &str) -> bool {
@@ -182,6 +275,14 @@ mod tests {
         assert!(!guard.allows("192.168.0.5:443".parse().unwrap()));
         assert!(!guard.allows("[::ffff:192.168.0.5]:443".parse().unwrap()));
         assert!(guard.allows("192.168.0.6:443".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_reached_as_the_hub_is_counts_as_uplink_and_nothing_else_does() {
+        let hubs = vec![Ipv4Addr::LOCALHOST.into()];
+        let target = "127.0.0.5:80".parse().unwrap();
+        assert!(Guard { hubs, ..guard(&["127.0.0.0/8"]) }.is_beyond_uplink(target));
+        assert!(!guard(&["127.0.0.0/8"]).is_beyond_uplink(target));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use postern_transport::splice::Meter;
 
 use self::recorded::{UNRECORDED, forward, lost};
 use super::Context;
-use super::stream::exhausted;
+use super::ending::exhausted;
 use crate::recordings::{Fulfilled, Recorder};
 use crate::registry::{Admitted, Ruling};
 use crate::secrets::{SecretError, Secrets};

@@ -22,8 +22,8 @@ use postern_protocol::policy::{Permit, Reason, Rules};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::quic::{RecvStream, SendStream, StreamFault};
 
+use super::ending::exhausted;
 use super::http::{Line, Shears, Upgraded};
-use super::stream::exhausted;
 use crate::registry::{Admitted, Ruling};
 
 /// Carries frames between client and machine; returns why it ended, and what passed. The stream is over then.

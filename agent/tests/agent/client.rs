@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use postern_protocol::id::UserId;
+use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::limits;
+use postern_protocol::policy::{Kind, Protocol};
 use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
+use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
 use postern_protocol::wire::registry::ALPNS_TUNNEL;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use postern_transport::framed::{read_frame, write_frame};
@@ -76,6 +78,35 @@ impl Client {
         self.request(&Request::Open { service: service.parse().unwrap(), view_only: true }).await
     }
 
+    /// Opens a VPN that must be permitted, and hears where its flows may go.
+    pub(crate) async fn vpn(&self, service: &str, view_only: bool) -> Vpn {
+        let mut tunnel =
+            self.request(&Request::OpenVpn { service: service.parse().unwrap(), view_only }).await;
+        let Answer::Accepted { tunnel: id, kind: Kind::Vpn, .. } = tunnel.answer else {
+            panic!("{:?}", tunnel.answer)
+        };
+        let destinations = news(&mut tunnel.recv).await;
+        Vpn { id, tunnel, destinations }
+    }
+
+    /// Asks for a VPN, whatever the answer.
+    pub(crate) async fn open_vpn(&self, service: &str) -> Answer {
+        self.ask(&Request::OpenVpn { service: service.parse().unwrap(), view_only: false }).await
+    }
+
+    /// Asks for a flow, whatever the answer.
+    pub(crate) async fn flow(&self, tunnel: TunnelId, protocol: Protocol, host: &str, port: u16) -> Tunnel {
+        let host = host.parse().map_or_else(|_| Host::Name(host.parse().unwrap()), Host::Ip);
+        self.request(&Request::Flow { tunnel, to: FlowTarget { protocol, host, port } }).await
+    }
+
+    /// Opens a TCP flow that must be permitted.
+    pub(crate) async fn tcp(&self, vpn: &Vpn, to: SocketAddr) -> Tunnel {
+        let flow = self.flow(vpn.id, Protocol::Tcp, &to.ip().to_string(), to.port()).await;
+        assert_eq!(flow.answer, Answer::Flow { ip: to.ip() });
+        flow
+    }
+
     /// Opens a tunnel that must be permitted.
     pub(crate) async fn tunnel(&self, service: &str) -> Tunnel {
         let tunnel = self.open(service).await;
@@ -89,6 +120,20 @@ impl Client {
         let answer = read_frame(&mut recv, ANSWER_BYTES, GENEROUS).await.unwrap();
         Tunnel { send, recv, answer }
     }
+}
+
+/// An open VPN.
+pub(crate) struct Vpn {
+    pub(crate) id: TunnelId,
+    pub(crate) tunnel: Tunnel,
+    /// Where flows may go, as it was said at first.
+    pub(crate) destinations: Vec<String>,
+}
+
+/// What the agent says next on the stream of a VPN.
+pub(crate) async fn news(recv: &mut RecvStream) -> Vec<String> {
+    let VpnNews::Destinations(said) = read_frame(recv, ANSWER_BYTES, GENEROUS).await.unwrap();
+    said.iter().map(ToString::to_string).collect()
 }
 
 impl Tunnel {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 pub(crate) struct Machine {
     addr: SocketAddr,
@@ -41,6 +41,33 @@ impl Machine {
                 let mut all = Vec::new();
                 let _broken = stream.read_to_end(&mut all).await;
                 let _gone = tell.send(all);
+            }
+        })
+        .await;
+        (machine, heard)
+    }
+
+    /// Sends back each UDP datagram that it gets.
+    pub(crate) async fn udp() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let mut packet = vec![0; 65_536];
+            loop {
+                let (bytes, from) = socket.recv_from(&mut packet).await.unwrap();
+                let _gone = socket.send_to(&packet[..bytes], from).await;
+            }
+        });
+        Self { addr, task }
+    }
+
+    /// Says how each of its connections ended: true for a FIN, false for a reset.
+    pub(crate) async fn listener() -> (Self, tokio::sync::mpsc::UnboundedReceiver<bool>) {
+        let (tell, heard) = tokio::sync::mpsc::unbounded_channel();
+        let machine = Self::serve(move |mut stream| {
+            let tell = tell.clone();
+            async move {
+                let _gone = tell.send(stream.read_to_end(&mut Vec::new()).await.is_ok());
             }
         })
         .await;

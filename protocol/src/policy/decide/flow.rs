@@ -63,6 +63,12 @@ impl Permit {
         }
         Ok(FlowPermit { permit: Arc::clone(self), end, destination })
     }
+
+    /// Where flows of this tunnel may go: every destination whose flows [`Permit::flow`] would permit, narrowest first.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        let all = self.service().reach.flows().map_or(&[][..], |rules| &rules.destinations);
+        all.iter().filter(|destination| self.mode.touches() || destination.tells_looking())
+    }
 }
 
 impl FlowPermit {

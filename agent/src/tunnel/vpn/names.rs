@@ -1,0 +1,49 @@
+//! Names of machines, resolved on the device.
+//!
+//! The addresses are candidates and nothing more: each is decided and guarded like one that was asked for, and that very address
+//! is dialled. Deliberately absent: a cache. What a name meant a minute ago is not what was asked now.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use postern_protocol::wire::flow::HostName;
+use postern_protocol::wire::registry::Failure;
+
+/// The addresses of a name, in the order of the resolver and at most [`CANDIDATES`]; none where it has none.
+///
+/// # Errors
+/// [`Failure::Busy`] where too many are being resolved.
+pub(super) async fn resolve(name: &HostName) -> Result<Vec<IpAddr>, Failure> {
+    // The resolver blocks a thread for as long as it waits for its server.
+    let _place = RESOLVING.try_acquire().map_err(|_| Failure::Busy)?;
+    let found = tokio::time::timeout(WITHIN, tokio::net::lookup_host((name.as_str(), 0))).await;
+    let Ok(Ok(found)) = found else { return Ok(Vec::new()) };
+    let mut candidates = Vec::new();
+    for addr in found {
+        let ip = addr.ip().to_canonical();
+        if candidates.len() < CANDIDATES && !candidates.contains(&ip) {
+            candidates.push(ip);
+        }
+    }
+    Ok(candidates)
+}
+
+static RESOLVING: Semaphore = Semaphore::const_new(4);
+const CANDIDATES: usize = 8;
+const WITHIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_has_its_addresses_once_and_an_unknown_one_has_none() {
+        let of = async |name: &str| resolve(&name.parse().unwrap()).await.unwrap();
+        let local = of("localhost").await;
+        assert!(!local.is_empty() && local.iter().all(IpAddr::is_loopback), "{local:?}");
+        // RFC 6761, section 6.4: no resolver knows it.
+        assert_eq!(of("plc.invalid").await, Vec::<IpAddr>::new());
+    }
+}
