@@ -1,5 +1,7 @@
 //! The command line.
 
+mod vpn;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use clap_complete::Shell;
 
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::trust::PublicKey;
+
+pub(crate) use self::vpn::{ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 
 use crate::exit;
 
@@ -53,6 +57,10 @@ pub(crate) enum Command {
     },
     /// Makes a service of a device reachable on this computer, until Ctrl-C
     Connect(ConnectArgs),
+    /// Makes single places of a device's machine network reachable on this computer, until Ctrl-C
+    Forward(ForwardArgs),
+    /// Makes a device's machine network reachable for programs that speak SOCKS5 or HTTP CONNECT, until Ctrl-C
+    Proxy(ProxyArgs),
     /// Shows a recorded session, or exports pictures of it
     Replay(ReplayArgs),
     /// Prints the completions of a shell

@@ -5,7 +5,8 @@
 //!    reason, and stands in its audit.
 //! 3. Where the reason is a second factor, a person at a terminal is asked for the one-time code.
 //! 4. A listener on the loopback address is opened and its address printed as the first line of standard output.
-//! 5. Each local connection becomes a tunnel of its own on the one connection to the device. Those of HTTP and WebSocket
+//! 5. Each local connection becomes a tunnel of its own on the one connection to the device, or of a VPN that leads to one
+//!    place a flow in its one tunnel ([`pipe`]). Those of HTTP and WebSocket
 //!    services come in through a [`web`] origin of their own, whose door asks for a key.
 //! 6. A lost connection is made again with backoff. Tunnels that it carried are gone; only new ones are opened.
 //! 7. Ctrl-C ends everything, and that is no error; at the question for a code it is one, because nothing is open.
@@ -13,13 +14,13 @@
 //! Deliberately absent: protection of screens and plain flows against other users of this computer. Whoever can reach 127.0.0.1 can use that
 //! listener while it is up, as with `ssh -L`; `--stdio` opens no listener and carries bytes as they are.
 
-mod carry;
-mod keeper;
-mod listeners;
+pub(crate) mod carry;
+pub(crate) mod keeper;
+pub(crate) mod listeners;
 mod place;
 mod refusal;
 pub(crate) mod viewer;
-mod vigil;
+pub(crate) mod vigil;
 mod web;
 
 use std::io;
@@ -53,6 +54,8 @@ use crate::interrupt::unless_interrupted;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
+use crate::vpn::pipe;
+use crate::vpn::session::Session as VpnSession;
 
 /// Connects, and stays until Ctrl-C or, as asked, until the first connection has ended.
 pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
@@ -61,16 +64,25 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     let subject = format!("{}/{}", known.entry.name, args.service);
     let about = |error: DeviceError| Problem::from(error).about(&subject);
     let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
+    let link = Arc::new(link);
     let names = (known.entry.name.clone(), args.service.clone());
-    let wanted = Wanted { service: args.service.clone(), view_only: args.view_only };
+    let wanted = Wanted { service: args.service.clone(), view_only: args.view_only, flows: false };
     let mut vigil = Vigil::new(identity, profile, screen, names);
     let outcome = if args.stdio {
         over_standard_streams(&link, &wanted, &mut vigil).await
     } else {
         match usable(&link, &wanted, &mut vigil).await {
-            Ok(usable) => {
+            Ok(Some(usable)) => {
                 let session = Session { args, wanted: &wanted, usable, subject: &subject, screen };
                 return session.listen(Keeper::new(vigil, known, profile), link).await;
+            }
+            Ok(None) => {
+                let wanted = Wanted { flows: true, ..wanted };
+                match VpnSession::over(&link, wanted, (known, vigil), profile, screen).await {
+                    // Too large to lie in the future of every other service.
+                    Ok(session) => return Box::pin(pipe::listen(args, session, screen)).await,
+                    Err(problem) => Err(problem),
+                }
             }
             Err(problem) => Err(problem),
         }
@@ -80,21 +92,35 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
 }
 
 async fn over_standard_streams(
-    link: &DeviceLink,
+    link: &Arc<DeviceLink>,
     wanted: &Wanted,
     vigil: &mut Vigil<'_>,
 ) -> Result<Exit, Problem> {
-    let opened = open(link, wanted, vigil).await?;
+    let services = link.services().await?;
+    let is_vpn = services.iter().any(|entry| entry.name == wanted.service && entry.kind == Kind::Vpn);
+    let wanted = Wanted { flows: is_vpn, ..wanted.clone() };
+    let opened = open(link, &wanted, vigil).await?;
     let ends = vigil.ends();
+    let carried = async {
+        if is_vpn {
+            pipe::standard_streams(link, opened, &ends).await
+        } else {
+            carry::standard_streams(opened, ends.clone()).await
+        }
+    };
     tokio::select! {
-        carried = carry::standard_streams(opened, ends) => carried.map(|()| Exit::Done),
+        carried = carried => carried.map(|()| Exit::Done),
         never = vigil.keep(link) => match never {},
         () = interrupted() => Ok(Exit::Done),
     }
 }
 
 /// Opens a tunnel, after a step-up where the device wants a second factor and a person can be asked for it.
-async fn open(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<Opened, Problem> {
+pub(crate) async fn open(
+    link: &DeviceLink,
+    wanted: &Wanted,
+    vigil: &mut Vigil<'_>,
+) -> Result<Opened, Problem> {
     match link.open(wanted).await.map_err(Problem::from) {
         Err(problem) if problem.wants_second_factor() => {
             unless_interrupted(async {
@@ -152,19 +178,27 @@ struct Usable {
     recorded: bool,
 }
 
-/// What a service is like, if it would open now; otherwise the device's own refusal.
-async fn usable(link: &DeviceLink, wanted: &Wanted, vigil: &mut Vigil<'_>) -> Result<Usable, Problem> {
+/// What a service is like, if it would open now; otherwise the device's own refusal. None is a VPN, which is opened for its
+/// flows.
+async fn usable(
+    link: &DeviceLink,
+    wanted: &Wanted,
+    vigil: &mut Vigil<'_>,
+) -> Result<Option<Usable>, Problem> {
     let services = link.services().await?;
     let listed = services.iter().find(|entry| entry.name == wanted.service);
+    if listed.is_some_and(|entry| entry.kind == Kind::Vpn) {
+        return Ok(None);
+    }
     if let Some(ServiceEntry { kind, mode: Some(mode), blocked: None, recorded, .. }) = listed {
         let wish = if wanted.view_only { Mode::ViewOnly } else { Mode::WIDEST };
-        return Ok(Usable { kind: *kind, mode: mode.narrower(wish), recorded: *recorded });
+        return Ok(Some(Usable { kind: *kind, mode: mode.narrower(wish), recorded: *recorded }));
     }
     let mut opened = open(link, wanted, vigil).await?;
     // It may have been granted just now, or opened by a second factor.
     opened.send.reset(0);
     opened.recv.stop(0);
-    Ok(Usable { kind: opened.kind, mode: opened.mode, recorded: opened.recorded })
+    Ok(Some(Usable { kind: opened.kind, mode: opened.mode, recorded: opened.recorded }))
 }
 
 /// One listener and what is said about it.
@@ -177,7 +211,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn listen(&self, mut keeper: Keeper<'_>, link: DeviceLink) -> Result<Exit, Problem> {
+    async fn listen(&self, mut keeper: Keeper<'_>, link: Arc<DeviceLink>) -> Result<Exit, Problem> {
         let port = match (self.args.port, self.is_web()) {
             (Some(port), _) => Port::Exactly(port),
             (None, true) => keeper.port(),
@@ -194,7 +228,7 @@ impl Session<'_> {
                 addr.port()
             ));
         }
-        let (states, watched) = watch::channel(State::Up(Arc::new(link)));
+        let (states, watched) = watch::channel(State::Up(link));
         let (place, way) = self.way(keeper.device(), keeper.ends(), addr, &watched)?;
         self.announce(&place, keeper.device(), &way);
         if self.args.open
@@ -235,10 +269,11 @@ impl Session<'_> {
             door,
             device: device.clone(),
             pages: self.wanted.clone(),
-            upgrades: self.args.websocket.clone().map_or_else(
-                || self.wanted.clone(),
-                |service| Wanted { service, view_only: self.wanted.view_only },
-            ),
+            upgrades: self
+                .args
+                .websocket
+                .clone()
+                .map_or_else(|| self.wanted.clone(), |service| Wanted { service, ..self.wanted.clone() }),
             states: states.clone(),
             ends,
             screen: *self.screen,
@@ -373,7 +408,7 @@ pub(crate) async fn interrupted() {
 }
 
 /// What everybody is told whose session is recorded.
-const RECORDED: &str = "this session is recorded for the company that runs the device";
+pub(crate) const RECORDED: &str = "this session is recorded for the company that runs the device";
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// How long a device may be silent before the hub is asked whether it has moved.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -4,23 +4,31 @@
 //! 2. The pass goes over with a signature on this session's exporter, so that no relay can use it elsewhere. A later
 //!    pass can follow on the same connection.
 //! 3. Each further question opens a stream of its own; an opened tunnel keeps its stream.
+//! 4. Datagrams of flows are sorted by flow ([`datagrams`]).
 
-use std::net::SocketAddr;
+mod datagrams;
+
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use postern_protocol::id::{DeviceId, TunnelId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::policy::{Kind, Mode, Reason};
+use postern_protocol::policy::{Kind, Mode, Protocol, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
+use postern_protocol::wire::flow::FlowTarget;
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
 use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
+
+use self::datagrams::Datagrams;
+
+pub(crate) use self::datagrams::Line;
 
 use crate::dial::{Call, DialError, Dialled, dial};
 use crate::ending::Ending;
@@ -30,6 +38,7 @@ use crate::profile::Identity;
 #[derive(Debug)]
 pub(crate) struct DeviceLink {
     dialled: Dialled,
+    datagrams: Datagrams,
     device: DeviceId,
 }
 
@@ -46,7 +55,9 @@ impl DeviceLink {
             alpns: ALPNS_TUNNEL,
             settings: Settings::session(),
         };
-        let link = Self { dialled: dial(&call, addresses).await?, device: entry.device };
+        let dialled = dial(&call, addresses).await?;
+        let datagrams = Datagrams::of(dialled.connection.clone());
+        let link = Self { dialled, datagrams, device: entry.device };
         link.authenticate(identity).await?;
         Ok(link)
     }
@@ -85,8 +96,13 @@ impl DeviceLink {
 
     /// Opens a tunnel.
     pub(crate) async fn open(&self, wanted: &Wanted) -> Result<Opened, DeviceError> {
-        let Wanted { service, view_only } = wanted.clone();
-        let (answer, send, recv) = self.ask(&Request::Open { service, view_only }).await?;
+        let Wanted { service, view_only, flows } = wanted.clone();
+        let request = if flows {
+            Request::OpenVpn { service, view_only }
+        } else {
+            Request::Open { service, view_only }
+        };
+        let (answer, send, recv) = self.ask(&request).await?;
         match answer {
             Answer::Accepted { tunnel, kind, mode, until, start, recorded } => {
                 Ok(Opened { tunnel, kind, mode, until, start, recorded, send, recv })
@@ -97,6 +113,31 @@ impl DeviceLink {
             | Answer::Failed(_)
             | Answer::Occupied { .. }
             | Answer::Flow { .. }) => Err(refusal(&answer)),
+        }
+    }
+
+    /// Opens a flow in a VPN tunnel of this connection.
+    pub(crate) async fn flow(&self, tunnel: TunnelId, to: FlowTarget) -> Result<Flow, DeviceError> {
+        // A device that has as many flows as it takes holds further ones back.
+        let asked = tokio::time::timeout(FLOW_WITHIN, self.ask_for_flow(tunnel, to)).await;
+        asked.unwrap_or(Err(DeviceError::Failed(Failure::Busy)))
+    }
+
+    async fn ask_for_flow(&self, tunnel: TunnelId, to: FlowTarget) -> Result<Flow, DeviceError> {
+        let (send, recv) = self.dialled.connection.open_bi().await?;
+        let line = match to.protocol {
+            Protocol::Tcp => None,
+            Protocol::Udp | Protocol::Icmp => Some(self.datagrams.line(send.index())),
+        };
+        let (answer, send, recv) = ask(&Request::Flow { tunnel, to }, send, recv).await?;
+        match answer {
+            Answer::Flow { ip } => Ok(Flow { ip, send, recv, line }),
+            answer @ (Answer::Welcome { .. }
+            | Answer::Services(_)
+            | Answer::Accepted { .. }
+            | Answer::Denied(_)
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -116,11 +157,19 @@ impl DeviceLink {
     }
 
     async fn ask(&self, request: &Request) -> Result<(Answer, SendStream, RecvStream), DeviceError> {
-        let (mut send, mut recv) = self.dialled.connection.open_bi().await?;
-        write_frame(&mut send, request, limits::FRAME_BYTES).await?;
-        let answer = read_frame(&mut recv, ANSWER_BYTES, ANSWER_WITHIN).await?;
-        Ok((answer, send, recv))
+        let (send, recv) = self.dialled.connection.open_bi().await?;
+        ask(request, send, recv).await
     }
+}
+
+async fn ask(
+    request: &Request,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(Answer, SendStream, RecvStream), DeviceError> {
+    write_frame(&mut send, request, limits::FRAME_BYTES).await?;
+    let answer = read_frame(&mut recv, ANSWER_BYTES, ANSWER_WITHIN).await?;
+    Ok((answer, send, recv))
 }
 
 /// What a tunnel is asked for.
@@ -130,6 +179,8 @@ pub(crate) struct Wanted {
     pub(crate) service: Name,
     /// Whether to look only, whatever is granted.
     pub(crate) view_only: bool,
+    /// Whether it is for the flows of a VPN.
+    pub(crate) flows: bool,
 }
 
 /// A tunnel that the device has opened.
@@ -151,6 +202,19 @@ pub(crate) struct Opened {
     pub(crate) send: SendStream,
     /// Bytes from the service.
     pub(crate) recv: RecvStream,
+}
+
+/// A flow that the device has opened in a VPN tunnel.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// The machine's address.
+    pub(crate) ip: IpAddr,
+    /// To the machine.
+    pub(crate) send: SendStream,
+    /// From the machine.
+    pub(crate) recv: RecvStream,
+    /// Datagrams both ways; none with TCP.
+    pub(crate) line: Option<Line>,
 }
 
 /// What stands between the user and the device or service.
@@ -222,3 +286,5 @@ fn refusal(answer: &Answer) -> DeviceError {
 
 /// The device may have to wake a machine's slow network stack before it answers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Longer than a device waits for a machine that does not answer.
+const FLOW_WITHIN: Duration = Duration::from_secs(25);

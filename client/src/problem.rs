@@ -2,6 +2,8 @@
 //!
 //! Each boundary has its own error type; here, and only here, they become words and an exit code.
 
+mod vpn;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -85,7 +87,7 @@ impl Problem {
     /// The local listener.
     pub(crate) fn listener(addr: SocketAddr, error: &io::Error) -> Self {
         let what = format_args!("cannot listen on {addr}: {error}");
-        Self::new(Exit::Failure, "listener", what, "choose another port or leave out `--port`")
+        Self::new(Exit::Failure, "listener", what, "choose another port")
     }
 
     /// A file or directory that the user named.

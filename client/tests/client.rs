@@ -8,10 +8,16 @@ mod device;
 mod directory;
 #[path = "client/documents.rs"]
 mod documents;
+#[path = "client/forward.rs"]
+mod forward;
 #[path = "client/hub.rs"]
 mod hub;
+#[path = "client/machines.rs"]
+mod machines;
 #[path = "client/panel.rs"]
 mod panel;
+#[path = "client/proxy.rs"]
+mod proxy;
 #[path = "client/replay.rs"]
 mod replay;
 #[path = "client/sign_in.rs"]

@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use postern_protocol::id::TunnelId;
 use postern_protocol::policy::Kind;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_transport::quic::{RecvStream, SendStream, StreamFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, forward_stream, splice};
 
 use crate::connect::keeper::{State, up_within};
@@ -37,7 +39,9 @@ pub(super) async fn local_socket(
         Ok(opened) => {
             let _alive = ends.note(opened.tunnel, opened.until);
             let (reader, writer) = socket.split();
-            let Err(broken) = join(reader, writer, opened).await else { return Ok(()) };
+            let Opened { tunnel, send, recv, .. } = opened;
+            let Err(cut) = join(reader, writer, send, recv).await else { return Ok(()) };
+            let Err(broken) = broken(tunnel, cut) else { return Ok(()) };
             broken
         }
         Err(problem) => {
@@ -54,16 +58,28 @@ pub(super) async fn local_socket(
 /// Carries standard input and output.
 pub(super) async fn standard_streams(opened: Opened, ends: Ends) -> Result<(), Problem> {
     let _alive = ends.note(opened.tunnel, opened.until);
-    join(tokio::io::stdin(), tokio::io::stdout(), opened).await.map_err(|broken| broken.problem)
+    let Opened { tunnel, send, recv, .. } = opened;
+    match join(tokio::io::stdin(), tokio::io::stdout(), send, recv).await {
+        Ok(()) => Ok(()),
+        Err(cut) => broken(tunnel, cut).map_err(|broken| broken.problem),
+    }
 }
 
-async fn join<R, W>(reader: R, writer: W, opened: Opened) -> Result<(), Broken>
+/// Carries both directions to their ends.
+///
+/// # Errors
+/// The [`Cut`], where the device ended them before their time.
+pub(crate) async fn join<R, W>(
+    reader: R,
+    mut writer: W,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), Cut>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Opened { tunnel, mut send, mut recv, .. } = opened;
-    let (meter, mut writer) = (Meter::new(), writer);
+    let meter = Meter::new();
     match splice((reader, &mut writer), (&mut send, &mut recv), &meter, Limits::NONE).await {
         Ok(SpliceEnd::Finished | SpliceEnd::Idle | SpliceEnd::Duration) => {
             // The last bytes may still be under way, and the connection may be closed right after this.
@@ -76,28 +92,43 @@ where
             recv.stop(0);
             Ok(())
         }
-        Err(SpliceFault::Stream(fault)) => match fault.into() {
-            Ending::Said(CloseCode::Done) => {
-                // It has heard enough and says the rest, which comes in order or is reset; nothing is wrong.
-                let _reset = forward_stream(&mut recv, &mut writer, &meter).await;
-                Ok(())
-            }
-            ending @ (Ending::Said(_) | Ending::Lost(_)) => {
-                // A gate that tells the program itself why it is over refuses to hear more and ends its own direction in
-                // order, behind the words; whoever just cuts resets that as well.
-                let rest = forward_stream(&mut recv, &mut writer, &meter);
-                let rest = tokio::time::timeout(LAST_BYTES, rest).await;
-                // The number finds the row in the device's audit.
-                let problem = Problem::ended(&ending, Exit::DeviceUnreachable).about(&tunnel.to_string());
-                Err(Broken { problem, complete: matches!(rest, Ok(Ok(()))) })
-            }
-        },
+        // A gate that tells the program itself why it is over refuses to hear more and ends its own direction in order,
+        // behind the words; whoever just cuts resets that as well.
+        Err(SpliceFault::Stream(fault @ StreamFault::Stopped(code))) => {
+            let rest = forward_stream(&mut recv, &mut writer, &meter);
+            // With nothing wrong it has heard enough and says the rest in its own time.
+            let within = if code == CloseCode::Done.number() { Duration::MAX } else { LAST_BYTES };
+            let rest = tokio::time::timeout(within, rest).await;
+            Err(Cut { fault, complete: matches!(rest, Ok(Ok(()))) })
+        }
+        Err(SpliceFault::Stream(fault)) => Err(Cut { fault, complete: false }),
+    }
+}
+
+/// What becomes of a tunnel that was cut; nothing where the device had nothing to complain about.
+fn broken(tunnel: TunnelId, cut: Cut) -> Result<(), Broken> {
+    match cut.fault.into() {
+        Ending::Said(CloseCode::Done) => Ok(()),
+        ending @ (Ending::Said(_) | Ending::Lost(_)) => {
+            // The number finds the row in the device's audit.
+            let problem = Problem::ended(&ending, Exit::DeviceUnreachable).about(&tunnel.to_string());
+            Err(Broken { problem, complete: cut.complete })
+        }
     }
 }
 
 async fn wait_until_up(states: &mut watch::Receiver<State>) -> Result<Arc<DeviceLink>, Problem> {
     let late = Ending::Said(CloseCode::Fault(ProtocolFault::TimedOut));
     up_within(states, UP_WITHIN).await.ok_or_else(|| Problem::ended(&late, Exit::DeviceUnreachable))
+}
+
+/// Streams that the device ended before their time.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// How.
+    pub(crate) fault: StreamFault,
+    /// Whether the program at its other end has got all there was.
+    pub(crate) complete: bool,
 }
 
 /// How a connection ended too early.

@@ -24,7 +24,7 @@ use crate::screen::Screen;
 
 /// Whether tunnels can be opened now.
 #[derive(Clone, Debug)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Over this connection.
     Up(Arc<DeviceLink>),
     /// The connection is being made again.
@@ -32,7 +32,7 @@ pub(super) enum State {
 }
 
 /// The connection, if there is one within this time.
-pub(super) async fn up_within(
+pub(crate) async fn up_within(
     states: &mut watch::Receiver<State>,
     within: Duration,
 ) -> Option<Arc<DeviceLink>> {
@@ -45,35 +45,35 @@ pub(super) async fn up_within(
 
 /// What is needed to dial again.
 #[derive(Debug)]
-pub(super) struct Keeper<'a> {
+pub(crate) struct Keeper<'a> {
     vigil: Vigil<'a>,
     known: Known,
     profile: &'a Profile,
 }
 
 impl<'a> Keeper<'a> {
-    pub(super) const fn new(vigil: Vigil<'a>, known: Known, profile: &'a Profile) -> Self {
+    pub(crate) const fn new(vigil: Vigil<'a>, known: Known, profile: &'a Profile) -> Self {
         Self { vigil, known, profile }
     }
 
     /// Where tunnels say when they end.
-    pub(super) fn ends(&self) -> Ends {
+    pub(crate) fn ends(&self) -> Ends {
         self.vigil.ends()
     }
 
     /// The port of a web service.
-    pub(super) fn port(&self) -> Port {
+    pub(crate) fn port(&self) -> Port {
         let user = self.vigil.identity().key.public();
         Port::of(&user, &self.known.entry.device, self.vigil.service())
     }
 
     /// The device's name.
-    pub(super) const fn device(&self) -> &Name {
+    pub(crate) const fn device(&self) -> &Name {
         &self.known.entry.name
     }
 
     /// Runs until the device says no; yields what it said.
-    pub(super) async fn keep(&mut self, states: &watch::Sender<State>, screen: &Screen) -> Problem {
+    pub(crate) async fn keep(&mut self, states: &watch::Sender<State>, screen: &Screen) -> Problem {
         loop {
             let now = states.borrow().clone();
             if let State::Up(link) = now {

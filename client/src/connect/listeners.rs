@@ -17,7 +17,7 @@ use postern_protocol::trust::PublicKey;
 
 /// Which port is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Port {
+pub(crate) enum Port {
     /// This one; 0 is any free one.
     Exactly(u16),
     /// This one, or else a free one.
@@ -26,7 +26,7 @@ pub(super) enum Port {
 
 impl Port {
     /// The port of a web service when nobody names one: below those that systems hand out by themselves.
-    pub(super) fn of(user: &PublicKey, device: &DeviceId, service: &Name) -> Self {
+    pub(crate) fn of(user: &PublicKey, device: &DeviceId, service: &Name) -> Self {
         let text = format!("{user}/{device}/{service}");
         let offset = u16::try_from(fnv1a(text.as_bytes()) % u64::from(PORTS)).unwrap_or_default();
         Self::Rather(FIRST_PORT.saturating_add(offset))
@@ -35,7 +35,7 @@ impl Port {
 
 /// Both loopback listeners of one port.
 #[derive(Debug)]
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     v4: TcpListener,
     v6: Option<TcpListener>,
 }
@@ -46,7 +46,7 @@ impl Listeners {
     ///
     /// # Errors
     /// The address that cannot be listened at, and why.
-    pub(super) async fn bind(port: Port, both: bool) -> Result<(Self, bool), (SocketAddr, io::Error)> {
+    pub(crate) async fn bind(port: Port, both: bool) -> Result<(Self, bool), (SocketAddr, io::Error)> {
         match port {
             Port::Exactly(0) => Ok((Self::anywhere(both).await?, false)),
             Port::Exactly(port) => Ok((Self::at(port, both).await?, false)),
@@ -89,7 +89,7 @@ impl Listeners {
     ///
     /// # Errors
     /// When the system does not say.
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.v4.local_addr()
     }
 
@@ -97,7 +97,7 @@ impl Listeners {
     ///
     /// # Errors
     /// When the system is out of file descriptors.
-    pub(super) async fn accept(&self) -> io::Result<TcpStream> {
+    pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
         let v6 = async {
             match &self.v6 {
                 Some(v6) => v6.accept().await,
@@ -113,7 +113,7 @@ impl Listeners {
 }
 
 /// FNV-1a, which is the same everywhere and for ever; nothing secret hangs on it.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

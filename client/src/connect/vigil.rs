@@ -31,7 +31,7 @@ use crate::step_up::prove;
 
 /// Watches over the connection of one `postern connect`.
 #[derive(Debug)]
-pub(super) struct Vigil<'a> {
+pub(crate) struct Vigil<'a> {
     identity: Identity,
     profile: &'a Profile,
     screen: &'a Screen,
@@ -43,7 +43,7 @@ pub(super) struct Vigil<'a> {
 }
 
 impl<'a> Vigil<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         identity: Identity,
         profile: &'a Profile,
         screen: &'a Screen,
@@ -53,29 +53,29 @@ impl<'a> Vigil<'a> {
     }
 
     /// Who dials.
-    pub(super) const fn identity(&self) -> &Identity {
+    pub(crate) const fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// What is watched.
-    pub(super) const fn service(&self) -> &Name {
+    pub(crate) const fn service(&self) -> &Name {
         &self.service
     }
 
     /// Where tunnels say when they end.
-    pub(super) fn ends(&self) -> Ends {
+    pub(crate) fn ends(&self) -> Ends {
         self.ends.clone()
     }
 
     /// Takes a newer pass for the next connection.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         if let Some(newer) = self.newer() {
             self.identity = newer;
         }
     }
 
     /// Watches until it is dropped.
-    pub(super) async fn keep(&mut self, link: &DeviceLink) -> Infallible {
+    pub(crate) async fn keep(&mut self, link: &DeviceLink) -> Infallible {
         let mut every = tokio::time::interval(GLANCE);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -89,7 +89,7 @@ impl<'a> Vigil<'a> {
 
     /// Asks a person for one-time codes until the hub takes one, and presents the new pass. What keeps the service
     /// closed is handed in, and handed back where there is nobody to ask.
-    pub(super) async fn step_up(&mut self, link: &DeviceLink, closed: Problem) -> Result<(), Problem> {
+    pub(crate) async fn step_up(&mut self, link: &DeviceLink, closed: Problem) -> Result<(), Problem> {
         if !self.screen.has_person() {
             return Err(closed);
         }
@@ -184,18 +184,18 @@ fn is_as_good(newer: &[u8], before: &[u8]) -> bool {
 
 /// When the live tunnels end, as far as is known.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ends(Arc<Mutex<BTreeMap<TunnelId, UnixTime>>>);
+pub(crate) struct Ends(Arc<Mutex<BTreeMap<TunnelId, UnixTime>>>);
 
 /// One live tunnel among [`Ends`]; dropping it takes it out.
 #[derive(Debug)]
-pub(super) struct Alive {
+pub(crate) struct Alive {
     ends: Ends,
     tunnel: TunnelId,
 }
 
 impl Ends {
     /// Notes a tunnel.
-    pub(super) fn note(&self, tunnel: TunnelId, until: UnixTime) -> Alive {
+    pub(crate) fn note(&self, tunnel: TunnelId, until: UnixTime) -> Alive {
         self.lock().insert(tunnel, until);
         Alive { ends: self.clone(), tunnel }
     }

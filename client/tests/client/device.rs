@@ -10,6 +10,7 @@ use postern_protocol::policy::{Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::pass::{EXPORTER_LABEL, Presented};
 use postern_protocol::trust::{PassFault, Role as TrustRole, RoleKeys, Root, Subject};
+use postern_protocol::wire::flow::message::{begin_datagram, split_datagram};
 use postern_protocol::wire::hub::DeviceEntry;
 use postern_protocol::wire::registry::{ALPN_TUNNEL_V1, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
@@ -19,6 +20,7 @@ use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream
 use tokio::sync::watch;
 
 use crate::hub::{FLEET, IDENTITY, now};
+use crate::machines::Machines;
 use crate::panel::Panel;
 use crate::world::{GENEROUS, secret};
 
@@ -27,13 +29,17 @@ const ID: DeviceId = DeviceId::new([11; 8]);
 
 /// `hmi` and `other` (HTTP) and `live` (WebSocket) are [`Panel`]s; `panel` and `vault` (VNC) echo; `plc` cannot be
 /// reached; `vault` wants a second factor that is not older than a minute; `kiosk` (VNC) has one place, and whoever asks
-/// first does not keep it; `booth` (VNC) tells its viewer why there is no screen.
+/// first does not keep it; `booth` (VNC) tells its viewer why there is no screen. `lines`, `cell` and `guarded` are VPNs of
+/// [`Machines`], the last for those with a second factor; `taped` is
+/// `lines` and recorded.
 pub(crate) struct Device {
     endpoint: Endpoint,
     cut: watch::Sender<Option<CloseCode>>,
     opens: Arc<Mutex<Vec<String>>>,
     /// The machine behind the web services.
     pub(crate) site: Panel,
+    /// The machines behind the VPNs.
+    pub(crate) machines: Machines,
 }
 
 impl Device {
@@ -44,18 +50,20 @@ impl Device {
         let opens = Arc::new(Mutex::new(Vec::new()));
         let (listening, shared) = (endpoint.clone(), Arc::clone(&opens));
         let site = Panel::default();
-        let shown = site.clone();
+        let machines = Machines::new(site.clone());
+        let (shown, reached) = (site.clone(), machines.clone());
         tokio::spawn(async move {
             while let Some(incoming) = listening.accept().await {
                 let (cuts, shared, shown) = (cuts.clone(), Arc::clone(&shared), shown.clone());
+                let reached = reached.clone();
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.handshake(GENEROUS).await {
-                        serve(connection, cuts, shared, shown).await;
+                        serve(connection, cuts, shared, (shown, reached)).await;
                     }
                 });
             }
         });
-        Self { endpoint, cut, opens, site }
+        Self { endpoint, cut, opens, site, machines }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -77,6 +85,11 @@ impl Device {
     /// Cuts every open tunnel.
     pub(crate) fn cut(&self, code: CloseCode) {
         self.cut.send_replace(Some(code));
+    }
+
+    /// Cuts no tunnel any more.
+    pub(crate) fn heal(&self) {
+        self.cut.send_replace(None);
     }
 
     /// Refuses every tunnel from now on.
@@ -104,8 +117,19 @@ async fn serve(
     connection: Connection,
     cuts: watch::Receiver<Option<CloseCode>>,
     opens: Arc<Mutex<Vec<String>>>,
-    site: Panel,
+    (site, machines): (Panel, Machines),
 ) {
+    let mut network = machines.network();
+    let datagrams = connection.clone();
+    tokio::spawn(async move {
+        while let Ok(datagram) = datagrams.read_datagram().await {
+            let (flow, message) = split_datagram(&datagram).unwrap();
+            let mut answer = Vec::new();
+            begin_datagram(flow, &mut answer);
+            answer.extend_from_slice(&[b"datagram: ", message].concat());
+            assert!(datagrams.send_datagram(answer.into()));
+        }
+    });
     let mut known: Option<Subject> = None;
     while let Ok((mut send, mut recv)) = connection.accept_bi().await {
         let request = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
@@ -118,12 +142,22 @@ async fn serve(
                 }
                 Err(_) => Answer::Denied(Reason::BadPass),
             },
-            (Request::OpenVpn { .. } | Request::Flow { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
             (
                 Request::ListServices | Request::Open { .. } | Request::OpenVpn { .. } | Request::Flow { .. },
                 None,
             ) => Answer::Denied(Reason::BadPass),
-            (Request::ListServices, Some(subject)) => Answer::Services(services(subject)),
+            (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to),
+            (Request::ListServices, Some(subject)) => {
+                let mut listed = services(subject);
+                listed.extend(machines.listed());
+                listed.sort_by(|a, b| a.name.cmp(&b.name));
+                Answer::Services(listed)
+            }
+            (Request::OpenVpn { service, .. }, Some(subject)) => {
+                opens.lock().unwrap().push(service.to_string());
+                let refusal = *site.refusal.lock().unwrap();
+                refusal.map_or_else(|| open_vpn(service.as_str(), subject), Answer::Denied)
+            }
             (Request::Open { service, view_only }, Some(subject)) => {
                 let wish = if *view_only { " to look" } else { "" };
                 let mut opens = opens.lock().unwrap();
@@ -159,6 +193,12 @@ async fn serve(
             }
             (Answer::Accepted { .. }, Request::Open { service, .. }) if service.as_str() == "booth" => {
                 tokio::spawn(explain(send, recv));
+            }
+            (Answer::Accepted { kind: Kind::Vpn, tunnel, .. }, Request::OpenVpn { service, .. }) => {
+                tokio::spawn(network.open(tunnel, service, (send, recv), cuts.clone()));
+            }
+            (Answer::Flow { .. }, Request::Flow { to, .. }) => {
+                tokio::spawn(machines.clone().serve(to.clone(), (send, recv), cuts.clone()));
             }
             (Answer::Accepted { .. }, _) => {
                 tokio::spawn(echo(send, recv, cuts.clone()));
@@ -235,6 +275,26 @@ fn open(service: &str, view_only: bool, subject: &Subject) -> Answer {
     }
 }
 
+fn open_vpn(service: &str, subject: &Subject) -> Answer {
+    let accepted = |id, until| Answer::Accepted {
+        tunnel: TunnelId::new([id; 8]),
+        kind: Kind::Vpn,
+        mode: TOUCH,
+        until,
+        start: None,
+        recorded: service == "taped",
+    };
+    match service {
+        "lines" | "taped" => accepted(4, UnixTime::MAX),
+        "cell" => accepted(5, UnixTime::MAX),
+        "guarded" => match vault_until(subject) {
+            Some(until) => accepted(5, until),
+            None => Answer::Denied(Reason::SecondFactorRequired),
+        },
+        _ => Answer::Denied(Reason::NoGrant),
+    }
+}
+
 /// A minute after the second factor.
 fn vault_until(subject: &Subject) -> Option<UnixTime> {
     subject.second_factor_at().map(|at| at.saturating_add(60))
@@ -265,7 +325,11 @@ async fn answer_early(mut send: SendStream, mut recv: RecvStream) {
 }
 
 /// Sends back what comes, and `bye` when the client has ended.
-async fn echo(mut send: SendStream, mut recv: RecvStream, mut cuts: watch::Receiver<Option<CloseCode>>) {
+pub(crate) async fn echo(
+    mut send: SendStream,
+    mut recv: RecvStream,
+    mut cuts: watch::Receiver<Option<CloseCode>>,
+) {
     loop {
         let cut = async { cuts.wait_for(Option::is_some).await.unwrap().unwrap().number() };
         tokio::select! {

@@ -183,6 +183,24 @@ async fn a_person_at_a_terminal_is_asked_for_the_code_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_vpn_that_wants_a_second_factor_asks_a_person_for_it_too() {
+    let world = World::signed_in().await;
+    world.device.machines.list(&["guarded"]);
+    let shut = world.run(&["forward", "press-7", "10.1.0.10:502"]).await;
+    assert_eq!(shut.code, 4, "nobody to ask: {shut:?}");
+    let Some(mut terminal) = Terminal::open(&world, "forward press-7 10.1.0.10:502") else { return };
+    terminal.shown("postern: guarded on press-7: this access needs a second factor", 1).await;
+    terminal.answer(1, OTP).await;
+    terminal.shown(" -> 10.1.0.10:502", 1).await;
+    let address = terminal.seen.rsplit("127.0.0.1:").next().unwrap();
+    let port = address.split(' ').next().unwrap().parse().unwrap();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    echo(&mut socket, b"past the second factor").await;
+    // The refusal without a person, the one at the terminal, and the tunnel.
+    assert_eq!(world.device.opens(), ["guarded", "guarded", "guarded"]);
+}
+
+#[tokio::test]
 async fn three_wrong_codes_end_it() {
     let world = World::signed_in().await;
     let Some(mut terminal) = Terminal::open(&world, "connect press-7 vault") else { return };
