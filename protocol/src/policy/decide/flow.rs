@@ -96,3 +96,6 @@ impl FlowPermit {
         self.destination()?.profile()
     }
 }
+
+#[cfg(test)]
+mod tests;
