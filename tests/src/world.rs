@@ -24,6 +24,7 @@ pub use self::mishap::{Ending, Mishap};
 pub use self::near::{Carries, Near};
 pub use self::person::{Person, Session};
 pub use self::process::{Call, Done, Line, Piped, Running, Stream};
+pub use self::site::Site;
 use crate::programs::Shelf;
 
 mod chunks;
@@ -37,6 +38,7 @@ mod near;
 mod person;
 pub mod probe;
 mod process;
+pub mod site;
 pub mod target;
 
 /// A running hub, a running agent, and a place for people.
@@ -61,7 +63,26 @@ impl World {
     /// # Errors
     /// The first step that failed, with what its program printed.
     pub async fn start(executable: impl AsRef<Path>, fleet: &Fleet) -> Result<Self, Mishap> {
+        Self::with(executable, fleet, None).await
+    }
+
+    /// The same with a device that may dial another network than the loopback address.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn beside(executable: impl AsRef<Path>, fleet: &Fleet, network: &str) -> Result<Self, Mishap> {
+        Self::with(executable, fleet, Some(network)).await
+    }
+
+    async fn with(
+        executable: impl AsRef<Path>,
+        fleet: &Fleet,
+        network: Option<&str>,
+    ) -> Result<Self, Mishap> {
         let mut world = Self::bare(executable).await?;
+        if let Some(network) = network {
+            world.device.lead_to(network)?;
+        }
         world.hub.apply(&fleet.to_toml(), &[]).await?;
         world.hub.serve().await?;
         world.enroll().await?;

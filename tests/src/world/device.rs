@@ -18,6 +18,8 @@ pub struct Device {
     dir: PathBuf,
     config: PathBuf,
     listen: SocketAddr,
+    /// What it may dial, as a TOML list.
+    networks: String,
     running: Option<Running>,
     past: String,
 }
@@ -31,7 +33,8 @@ impl Device {
             Err(_) => vec![shelf.path(Program::Agent).into_os_string()],
         };
         let config = dir.join("agent.toml");
-        let device = Self { command, dir, config, listen, running: None, past: String::new() };
+        let networks = "[\"127.0.0.1/32\"]".to_owned();
+        let device = Self { command, dir, config, listen, networks, running: None, past: String::new() };
         device.configure("")?;
         Ok(device)
     }
@@ -43,11 +46,20 @@ impl Device {
     pub fn configure(&self, extra: &str) -> Result<(), Mishap> {
         let (state, socket) = (self.state_dir(), self.control_socket());
         let text = format!(
-            "state_dir = {state:?}\nlisten = \"{}\"\nmachine_networks = [\"127.0.0.1/32\"]\n\
+            "state_dir = {state:?}\nlisten = \"{}\"\nmachine_networks = {}\n\
              dial_timeout_s = 2\n\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
-            self.listen
+            self.listen, self.networks
         );
         std::fs::write(&self.config, text).map_err(Mishap::io("writing the configuration of the agent"))
+    }
+
+    /// Lets it dial another network, from its next start on.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn lead_to(&mut self, network: &str) -> Result<(), Mishap> {
+        self.networks = format!("[\"{network}\"]");
+        self.configure("")
     }
 
     /// Its state directory.

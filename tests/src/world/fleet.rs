@@ -31,7 +31,8 @@ pub struct Grant {
 struct Service {
     name: String,
     kind: String,
-    target: SocketAddr,
+    /// The line that says where it leads.
+    leads: String,
     limits: String,
 }
 
@@ -46,7 +47,17 @@ impl Fleet {
     #[must_use]
     pub fn service(mut self, name: &str, kind: &str, target: SocketAddr) -> Self {
         let (name, kind) = (name.to_owned(), kind.to_owned());
-        self.services.push(Service { name, kind, target, limits: String::new() });
+        let leads = format!("target = \"{target}\"");
+        self.services.push(Service { name, kind, leads, limits: String::new() });
+        self
+    }
+
+    /// Adds a VPN with these destinations, each as a fleet file has it: `"tcp 192.0.2.10 102"`, with the quotation marks.
+    #[must_use]
+    pub fn vpn(mut self, name: &str, destinations: &[&str]) -> Self {
+        let (name, kind) = (name.to_owned(), "vpn".to_owned());
+        let leads = format!("allow = [{}]", destinations.join(", "));
+        self.services.push(Service { name, kind, leads, limits: String::new() });
         self
     }
 
@@ -96,8 +107,8 @@ impl Fleet {
             "[account.acme]\ntenant = \"service_provider\"\n{}\n[device.{DEVICE}]\naccount = \"acme\"\n\n",
             self.recording_key.iter().map(|key| format!("recording-key = \"{key}\"\n")).collect::<String>()
         );
-        for Service { name, kind, target, limits } in &self.services {
-            let head = format!("[device.{DEVICE}.service.{name}]\nkind = \"{kind}\"\ntarget = \"{target}\"");
+        for Service { name, kind, leads, limits } in &self.services {
+            let head = format!("[device.{DEVICE}.service.{name}]\nkind = \"{kind}\"\n{leads}");
             // Writing to a `String` cannot fail.
             let _ = writeln!(text, "{head}\n{limits}");
         }
