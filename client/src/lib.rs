@@ -5,7 +5,7 @@
 //! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it.
-//! 6. [`vpn`] reaches places on the machine network, one flow each, without rights over this computer's network.
+//! 6. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
 //! 7. [`replay`] shows what a device has recorded, without any device.
 //! 8. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
 //! 9. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
@@ -90,6 +90,10 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,
         Command::Proxy(args) => vpn::proxy::run(&args, &profile()?, screen).await,
+        #[cfg(target_os = "linux")]
+        Command::Vpn(args) => vpn::adapter::run(&args, &profile()?, screen).await,
+        #[cfg(not(target_os = "linux"))]
+        Command::Vpn(_) => Err(Problem::no_adapter_here()),
         Command::Replay(args) => replay::run(&args, screen).await,
         Command::Completions { shell } => Ok(documents::print_completions(shell)),
         Command::Man { dir } => documents::write_man_pages(&dir),

@@ -2,6 +2,8 @@
 //!
 //! Each boundary has its own error type; here, and only here, they become words and an exit code.
 
+#[cfg(target_os = "linux")]
+mod adapter;
 mod vpn;
 
 use std::fmt;

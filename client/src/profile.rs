@@ -49,6 +49,12 @@ impl Profile {
         Ok(Self { dir })
     }
 
+    /// The directory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The user's key, made now when there is none.
     pub(crate) fn create_key(&self) -> Result<SecretKey, ProfileError> {
         private::create_dir(&self.dir)?;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[cfg(target_os = "linux")]
+#[path = "client/adapter.rs"]
+mod adapter;
 #[path = "client/device.rs"]
 mod device;
 #[path = "client/directory.rs"]
@@ -14,6 +17,9 @@ mod forward;
 mod hub;
 #[path = "client/machines.rs"]
 mod machines;
+#[cfg(target_os = "linux")]
+#[path = "client/namespace.rs"]
+mod namespace;
 #[path = "client/panel.rs"]
 mod panel;
 #[path = "client/proxy.rs"]

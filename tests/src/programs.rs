@@ -1,7 +1,7 @@
 //! One executable that is every program of the product, so that one build is enough to try all of them.
 //!
 //! 1. [`called`] looks at the name under which the executable was started.
-//! 2. `postern`, `postern-agent` and `postern-cloud` run exactly what the binary of that name runs.
+//! 2. `postern`, `postern-adapter`, `postern-agent` and `postern-cloud` run exactly what the binary of that name runs.
 //! 3. [`Shelf`] makes links with these names, for child processes and for a `PATH`.
 //!
 //! Deliberately absent: any difference between a program here and its own binary, except that a child of the
@@ -24,11 +24,13 @@ pub enum Program {
     Agent,
     /// `postern-cloud`, the model and the hub.
     Cloud,
+    /// `postern-adapter`, which makes network adapters for `postern vpn`.
+    Adapter,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 3] = [Self::Client, Self::Agent, Self::Cloud];
+    pub const ALL: [Self; 4] = [Self::Client, Self::Agent, Self::Cloud, Self::Adapter];
 
     /// The name of its binary.
     #[must_use]
@@ -37,16 +39,21 @@ impl Program {
             Self::Client => "postern",
             Self::Agent => "postern-agent",
             Self::Cloud => "postern-cloud",
+            Self::Adapter => "postern-adapter",
         }
     }
 
     /// Runs it in this process.
     pub fn run(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-        tie_to_parent();
+        // Started by the engineer's command, it ends with that.
+        if self != Self::Adapter {
+            tie_to_parent();
+        }
         match self {
             Self::Client => postern_client::main(args),
             Self::Agent => postern_agent::main(args),
             Self::Cloud => postern_cloud::main(args),
+            Self::Adapter => postern_adapter::main(args),
         }
     }
 }
@@ -113,6 +120,7 @@ mod tests {
         assert_eq!(called(OsStr::new("/tmp/x/postern-agent")), Some(Program::Agent));
         assert_eq!(called(OsStr::new("postern")), Some(Program::Client));
         assert_eq!(called(OsStr::new("./postern-cloud")), Some(Program::Cloud));
+        assert_eq!(called(OsStr::new("postern-adapter")), Some(Program::Adapter));
         assert_eq!(called(OsStr::new("target/debug/postern-lab")), None);
         assert_eq!(called(OsStr::new("")), None);
     }

@@ -15,8 +15,13 @@ use super::DeviceRef;
 pub(crate) struct ForwardArgs {
     #[command(flatten)]
     pub(crate) vpn: VpnArgs,
-    /// A machine and its TCP port, such as 192.168.0.10:102 or [fd00::10]:102; a name is resolved by the device
-    #[arg(required = true, num_args = 1..=64, value_name = "HOST:PORT")]
+    /// Machines and their TCP ports.
+    #[arg(
+        required = true,
+        num_args = 1..=64,
+        value_name = "HOST:PORT",
+        help = "A machine and its TCP port, such as 192.168.0.10:102 or [fd00::10]:102; a name is resolved by the device"
+    )]
     pub(crate) targets: Vec<HostPort>,
     /// Listens there instead of at a free port of 127.0.0.1, for the first HOST:PORT; may be repeated for the next ones
     #[arg(long, value_name = "[ADDR:]PORT")]
@@ -34,6 +39,38 @@ pub(crate) struct ProxyArgs {
     /// Listens there instead of at the port of this device and service
     #[arg(long, value_name = "[ADDR:]PORT")]
     pub(crate) listen: Option<Listen>,
+}
+
+/// Arguments of `vpn`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdapterArgs {
+    /// The device's name, or ACCOUNT/NAME when the name is not unique
+    #[arg(required_unless_present_any = ["status", "down"])]
+    pub(crate) device: Option<DeviceRef>,
+    /// The VPN service; without it, all that are open to you on the device
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<Name>,
+    /// Looks only: reaches what a gate on the device can keep to looking
+    #[arg(long)]
+    pub(crate) view_only: bool,
+    /// Gives every network of machines other addresses on this computer, also where its own are free
+    #[arg(long)]
+    pub(crate) alias: bool,
+    /// Shows the VPNs that are up, their flows and what was refused
+    #[arg(long, conflicts_with_all = ["device", "service", "view_only", "alias", "down"])]
+    pub(crate) status: bool,
+    /// Ends the VPN of a device
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["device", "service", "view_only", "alias"])]
+    pub(crate) down: Option<DeviceRef>,
+}
+
+#[cfg(target_os = "linux")]
+impl AdapterArgs {
+    /// The machine network that is to be brought up; none where the question is another.
+    pub(crate) fn vpn(&self) -> Option<VpnArgs> {
+        let (service, view_only) = (self.service.clone(), self.view_only);
+        Some(VpnArgs { device: self.device.clone()?, service, view_only })
+    }
 }
 
 /// Which machine network.
@@ -196,5 +233,23 @@ mod tests {
         assert!(parse(&["forward", "press-7"]).is_err());
         assert!(matches!(parse(&["proxy", "press-7"]), Ok(Command::Proxy(_))));
         assert!(parse(&["proxy", "press-7", "plc:102"]).is_err());
+    }
+
+    #[test]
+    fn a_vpn_is_brought_up_shown_or_ended() {
+        let parse = |args: &[&str]| {
+            Args::try_parse_from([&["postern", "vpn"], args].concat()).map(|args| args.command)
+        };
+        let Ok(Command::Vpn(up)) = parse(&["press-7", "--service", "lines", "--alias"]) else {
+            panic!("not understood")
+        };
+        assert_eq!((up.device.is_some(), up.service.is_some(), up.alias), (true, true, true));
+        let Ok(Command::Vpn(shown)) = parse(&["--status"]) else { panic!("not understood") };
+        assert!(shown.status && shown.device.is_none());
+        let Ok(Command::Vpn(ended)) = parse(&["--down", "acme/press-7"]) else { panic!("not understood") };
+        assert_eq!(ended.down.map(|device| device.to_string()), Some("acme/press-7".to_owned()));
+        for wrong in [&[][..], &["press-7", "--status"], &["--status", "--down", "press-7"], &["--alias"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

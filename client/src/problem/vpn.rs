@@ -58,6 +58,13 @@ impl Problem {
             "set its proxy as printed, or use `postern forward`",
         )
     }
+    /// Another operating system.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn no_adapter_here() -> Self {
+        let what = "network adapters are made on Linux only";
+        let next = "use `postern forward` or `postern proxy`";
+        Self::new(Exit::Failure, "no_adapter", what, next)
+    }
 }
 
 fn list(names: &[Name]) -> String {

@@ -64,7 +64,8 @@ pub(super) async fn standard_streams(flow: Flow) -> Result<(), Problem> {
     }
 }
 
-async fn why(vpn: &Vpn, cut: Cut) -> Result<(), CutShort> {
+/// What the person hears of a cut.
+pub(super) async fn why(vpn: &Vpn, cut: Cut) -> Result<(), CutShort> {
     let ending = match cut.fault {
         StreamFault::ConnectionLost(end) => {
             return Err(CutShort { problem: problem(&end.into()), said: true });

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+#[cfg(target_os = "linux")]
+use postern_protocol::name::Name;
 use postern_protocol::policy::Destination;
 use postern_protocol::wire::flow::FlowTarget;
 use postern_protocol::wire::registry::CloseCode;
@@ -86,12 +88,22 @@ impl Gateway {
         self.now.lock().await.as_ref().map(|vpn| vpn.destinations()).unwrap_or_default()
     }
 
+    #[cfg(target_os = "linux")]
+    /// The service's name.
+    pub(super) const fn service(&self) -> &Name {
+        &self.wanted.service
+    }
+
     /// Whoever hears what went wrong.
     pub(super) const fn teller(&self) -> &Teller {
         &self.teller
     }
 
-    async fn tunnel(&self) -> Result<Arc<Vpn>, NoFlow> {
+    /// The tunnel that is open, after opening one where there is none.
+    ///
+    /// # Errors
+    /// [`NoFlow`].
+    pub(super) async fn tunnel(&self) -> Result<Arc<Vpn>, NoFlow> {
         let mut now = self.now.lock().await;
         if let Some(vpn) = now.as_ref().filter(|vpn| vpn.is_open()) {
             return Ok(Arc::clone(vpn));
@@ -120,6 +132,8 @@ struct Told {
     last: Mutex<Option<Problem>>,
     /// Whether it was said that a tunnel is recorded.
     recorded: AtomicBool,
+    /// Whether somebody else says how tunnels ended.
+    is_watched: AtomicBool,
 }
 
 impl Teller {
@@ -131,6 +145,7 @@ impl Teller {
             subject,
             last: Mutex::new(None),
             recorded: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
         }))
     }
 
@@ -151,12 +166,22 @@ impl Teller {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    /// The same for one whose tunnels are watched: their ends are said by whoever does that.
+    pub(super) fn watched(screen: Screen, device: &str, subject: &str) -> Self {
+        let Self(told) = Self::new(screen, device, subject);
+        told.is_watched.store(true, Ordering::Relaxed);
+        Self(told)
+    }
+
     /// Says what its user must know of a new tunnel.
     fn begin(&self, vpn: &Vpn) {
         if vpn.is_recorded() && !self.0.recorded.swap(true, Ordering::Relaxed) {
             self.0.screen.note(RECORDED);
         }
-        self.tell_end_of(vpn);
+        if !self.0.is_watched.load(Ordering::Relaxed) {
+            self.tell_end_of(vpn);
+        }
     }
 
     /// Says why a tunnel ended, when it does and there is a reason.

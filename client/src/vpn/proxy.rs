@@ -3,7 +3,7 @@
 //!
 //! 1. One loopback port takes both; the first byte of a connection tells which ([`socks`], [`http`]).
 //! 2. The program names an address or a name. Names go to the device as they are and are resolved there.
-//! 3. The flow is opened, then the program is told that it may go on, or [why not](verdict) in the words of its protocol;
+//! 3. The flow is opened, then the program is told that it may go on, or [why not](super::verdict) in the words of its protocol;
 //!    the line at the terminal says more.
 //! 4. A UDP association has a socket of its own ([`udp`]), which ends with the connection that asked for it.
 //!
@@ -15,7 +15,6 @@
 mod http;
 mod socks;
 mod udp;
-mod verdict;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,11 +27,11 @@ use tokio::task::JoinSet;
 
 use postern_protocol::policy::{Mode, Protocol};
 
-use self::verdict::Verdict;
 use super::carry::{self, CutShort};
 use super::forward::{ACCEPT_AGAIN, CONNECTIONS};
 use super::gateway::Gateway;
 use super::session::Session;
+use super::verdict::Verdict;
 use crate::args::{HostPort, ProxyArgs};
 use crate::connect::listeners::{Listeners, Port};
 use crate::exit::Exit;

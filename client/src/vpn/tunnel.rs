@@ -103,6 +103,16 @@ impl Vpn {
         self.news.borrow().destinations.clone()
     }
 
+    #[cfg(target_os = "linux")]
+    /// Waits until flows may go elsewhere than before, or the tunnel has ended. Safe to cancel; `seen` is what was known before.
+    pub(super) fn moved(&self, seen: Vec<Destination>) -> impl Future<Output = ()> + Send + use<> {
+        let mut news = self.news.clone();
+        async move {
+            // The tunnel may be dropped, which is an end.
+            let _over = news.wait_for(|news| news.over.is_some() || news.destinations != seen).await;
+        }
+    }
+
     /// Whether flows can be opened.
     pub(super) fn is_open(&self) -> bool {
         self.news.borrow().over.is_none()

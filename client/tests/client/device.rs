@@ -120,13 +120,15 @@ async fn serve(
     (site, machines): (Panel, Machines),
 ) {
     let mut network = machines.network();
-    let datagrams = connection.clone();
+    let (datagrams, reached) = (connection.clone(), machines.clone());
     tokio::spawn(async move {
         while let Ok(datagram) = datagrams.read_datagram().await {
             let (flow, message) = split_datagram(&datagram).unwrap();
             let mut answer = Vec::new();
             begin_datagram(flow, &mut answer);
-            answer.extend_from_slice(&[b"datagram: ", message].concat());
+            // An echo comes back as it is.
+            let words: &[u8] = if reached.is_echo(flow) { b"" } else { b"datagram: " };
+            answer.extend_from_slice(&[words, message].concat());
             assert!(datagrams.send_datagram(answer.into()));
         }
     });
@@ -146,7 +148,7 @@ async fn serve(
                 Request::ListServices | Request::Open { .. } | Request::OpenVpn { .. } | Request::Flow { .. },
                 None,
             ) => Answer::Denied(Reason::BadPass),
-            (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to),
+            (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to, send.index()),
             (Request::ListServices, Some(subject)) => {
                 let mut listed = services(subject);
                 listed.extend(machines.listed());

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::device::echo;
 use crate::panel::Panel;
 
-/// What a policy lets through: `lines` leads to 192.168.0.0/24, by TCP to every port and by UDP to 161; `cell` and
+/// What a policy lets through: `lines` leads to 192.168.0.0/24, by TCP to every port, by UDP to 161 and by echoes; `cell` and
 /// `guarded` to port 502 of 10.1.0.10. `plc-7` is the name of 192.168.0.10.
 ///
 /// Ports say what a machine does: 80 is a [`Panel`], 1 to 5 fail, 6 resets after the first bytes, every other one echoes.
@@ -28,6 +28,8 @@ pub(crate) struct Machines {
     listed: Arc<Mutex<Vec<Name>>>,
     asked: Arc<Mutex<Vec<String>>>,
     ended: watch::Sender<Option<String>>,
+    echoes: Arc<Mutex<Vec<u64>>>,
+    moved: watch::Sender<Option<Vec<Destination>>>,
 }
 
 /// The VPN tunnels of one connection.
@@ -38,8 +40,19 @@ pub(crate) struct Network {
 
 impl Machines {
     pub(crate) fn new(panel: Panel) -> Self {
-        let ended = watch::channel(None).0;
-        Self { panel, listed: Arc::default(), asked: Arc::default(), ended }
+        let (ended, moved) = (watch::channel(None).0, watch::channel(None).0);
+        let echoes = Arc::default();
+        Self { panel, listed: Arc::default(), asked: Arc::default(), ended, echoes, moved }
+    }
+
+    /// Tells every open tunnel that its flows may go there, and nowhere else, from now on.
+    pub(crate) fn lead(&self, destinations: Vec<Destination>) {
+        self.moved.send_replace(Some(destinations));
+    }
+
+    /// Whether a flow is of echoes.
+    pub(crate) fn is_echo(&self, flow: u64) -> bool {
+        self.echoes.lock().unwrap().contains(&flow)
     }
 
     /// Lists these VPNs from now on.
@@ -127,12 +140,19 @@ impl Network {
     ) -> impl Future<Output = ()> + use<> {
         self.open.lock().unwrap().push(tunnel);
         let (open, destinations) = (Arc::clone(&self.open), destinations(service.as_str()));
+        let mut moved = self.machines.moved.subscribe();
         async move {
             write_frame(&mut send, &VpnNews::Destinations(destinations), ANSWER_BYTES).await.unwrap();
-            let cut = async { cuts.wait_for(Option::is_some).await.unwrap().unwrap().number() };
-            let code = tokio::select! {
-                _over = recv.read_chunk(1) => 0,
-                code = cut => code,
+            let code = loop {
+                let cut = async { cuts.wait_for(Option::is_some).await.unwrap().unwrap().number() };
+                tokio::select! {
+                    _over = recv.read_chunk(1) => break 0,
+                    code = cut => break code,
+                    _moved = moved.changed() => {
+                        let news = VpnNews::Destinations(moved.borrow_and_update().clone().unwrap());
+                        write_frame(&mut send, &news, ANSWER_BYTES).await.unwrap();
+                    }
+                }
             };
             let mut open = open.lock().unwrap();
             let place = open.iter().position(|one| *one == tunnel).unwrap();
@@ -144,7 +164,10 @@ impl Network {
     }
 
     /// What an agent answers.
-    pub(crate) fn judge(&self, tunnel: TunnelId, to: &FlowTarget) -> Answer {
+    pub(crate) fn judge(&self, tunnel: TunnelId, to: &FlowTarget, flow: u64) -> Answer {
+        if to.protocol == Protocol::Icmp {
+            self.machines.echoes.lock().unwrap().push(flow);
+        }
         let host = match &to.host {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.to_string(),
@@ -182,6 +205,7 @@ fn destinations(service: &str) -> Vec<Destination> {
             vec![
                 Destination { net, carries: Carries::Tcp { ports: Ports::ALL, profile: None } },
                 Destination { net, carries: Carries::Udp { ports: Ports::only(161) } },
+                Destination { net, carries: Carries::Icmp },
             ]
         }
         _ => {

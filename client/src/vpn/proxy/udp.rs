@@ -19,13 +19,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use postern_protocol::policy::Protocol;
-use postern_protocol::wire::flow::message::push_frame;
-use postern_transport::quic::{RecvStream, SendStream, StreamFault};
 
 use super::super::gateway::Gateway;
+use super::super::messages::{self, Taker};
 use super::socks::{self, Datagram};
 use crate::args::HostPort;
-use crate::device::{Flow, Line};
 use crate::problem::Problem;
 
 /// Serves an association until the program hangs up.
@@ -163,17 +161,10 @@ impl Association {
 /// One flow, from its first datagram until the device ends it or the association forgets it.
 async fn carry(shared: Arc<Shared>, to: HostPort, mut coming: mpsc::Receiver<Vec<u8>>) {
     match shared.gateway.flow(to.flow(Protocol::Udp)).await {
-        Ok((_vpn, Flow { ip, mut send, mut recv, line: Some(mut line) })) => {
-            let from = SocketAddr::new(ip, to.port);
-            tokio::select! {
-                _over = frames(&mut recv, &shared, from) => {}
-                _over = messages(&mut send, &mut line, &mut coming, &shared, from) => {}
-            }
-            let _already_over = send.finish();
-            recv.stop(0);
+        Ok((_vpn, flow)) => {
+            let program = Answers { shared: &shared, from: SocketAddr::new(flow.ip, to.port) };
+            messages::carry(flow, &mut coming, &program).await;
         }
-        // A flow of UDP has a line.
-        Ok((_, Flow { line: None, .. })) => {}
         Err(none) => {
             let teller = shared.gateway.teller();
             teller.tell(&none.problem(teller.device()).about(&format!("udp {to}")));
@@ -183,40 +174,15 @@ async fn carry(shared: Arc<Shared>, to: HostPort, mut coming: mpsc::Receiver<Vec
     }
 }
 
-/// Messages to the machine, as datagrams where they fit one, and datagrams from it.
-async fn messages(
-    send: &mut SendStream,
-    line: &mut Line,
-    coming: &mut mpsc::Receiver<Vec<u8>>,
-    shared: &Shared,
+/// The way of answers from one place.
+struct Answers<'a> {
+    shared: &'a Shared,
     from: SocketAddr,
-) -> Result<(), StreamFault> {
-    loop {
-        tokio::select! {
-            data = coming.recv() => {
-                let Some(data) = data else { return Ok(()) };
-                if line.send(&data) {
-                    continue;
-                }
-                let mut frame = Vec::with_capacity(data.len().saturating_add(2));
-                // A datagram is never too long for a frame.
-                if push_frame(&data, &mut frame).is_ok() {
-                    send.write_chunk(frame.into()).await?;
-                }
-            }
-            data = line.next() => shared.hand_over(from, &data).await,
-        }
-    }
 }
 
-/// Frames from the machine.
-async fn frames(recv: &mut RecvStream, shared: &Shared, from: SocketAddr) -> Result<(), StreamFault> {
-    loop {
-        let mut length = [0; 2];
-        recv.read_exact(&mut length).await?;
-        let mut data = vec![0; u16::from_be_bytes(length).into()];
-        recv.read_exact(&mut data).await?;
-        shared.hand_over(from, &data).await;
+impl Taker for Answers<'_> {
+    async fn take(&self, message: &[u8]) {
+        self.shared.hand_over(self.from, message).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use postern_protocol::wire::registry::Failure;
 
-use super::super::gateway::NoFlow;
+use super::gateway::NoFlow;
 use crate::device::DeviceError;
 
 /// What a program can be told.
