@@ -11,6 +11,8 @@ mod flows;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod modbus;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod pair;

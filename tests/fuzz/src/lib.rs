@@ -5,7 +5,8 @@
 //!    signed: so the steps behind the signature are reached as well.
 //! 3. A probe of synchronisation reads the bytes as a sequence of messages and drives one end with them.
 //! 4. A probe of the VNC gate compares it with a slow reference, in two segmentations.
-//! 5. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
+//! 5. So does that of the Modbus gate.
+//! 6. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
 //!
 //! The same file is compiled into the tests of `postern-protocol`, which replay the corpus.
 
@@ -39,9 +40,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+pub mod modbus;
 pub mod rfb;
 pub mod web;
 
+pub use modbus::modbus;
 pub use rfb::{rfb_client, rfb_handshake};
 pub use web::{digest_challenge, http_request, http_target, websocket_frames};
 
@@ -73,6 +76,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("websocket_frames", websocket_frames),
     ("digest_challenge", digest_challenge),
     ("recording", recording),
+    ("modbus", modbus),
 ];
 
 /// The installation of all fixed values.
