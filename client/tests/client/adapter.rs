@@ -198,6 +198,17 @@ async fn who_is_refused_hears_it_at_once_and_the_status_says_why() {
     let account = &status(&world).await[0];
     assert_eq!((&account["refused"], &account["opened"]), (&4.into(), &0.into()));
     assert_eq!(account["refusals"][0]["reason"], "this address is not granted");
+    // The same for people, without the first line's time.
+    let shown = world.run(&["vpn", "--status"]).await;
+    let lines: Vec<&str> = shown.stdout.lines().collect();
+    assert!(lines[0].starts_with("press-7/lines on postern0 for "), "{shown:?}");
+    let expected = [
+        "0 flows open, 0 opened, 4 refused; 0 B sent, 0 B received",
+        "192.168.0.0/24\t192.168.0.0/24\ticmp 192.168.0.0/24, tcp 192.168.0.0/24 1-65535, udp 192.168.0.0/24 161",
+        "udp 192.168.0.10:162\t1\tthis address is not granted; ask your administrator for it",
+    ];
+    assert_eq!(lines[1..4], expected, "{shown:?}");
+    assert_eq!(lines.len(), 7);
 }
 
 #[tokio::test]

@@ -20,6 +20,10 @@ use super::stage::{LAB, Outcome};
 /// A site with a machine that echoes at 102 and 103, and at 161 by UDP.
 async fn site(test: &str) -> Result<Option<(Site, Running)>, Mishap> {
     let Some([python, _ip]) = programs(test, ["python3", "ip"]) else { return Ok(None) };
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        missing(test, "/dev/net/tun");
+        return Ok(None);
+    }
     let Some(site) = Site::enter()? else {
         missing(test, "the right to make network namespaces (root)");
         return Ok(None);
