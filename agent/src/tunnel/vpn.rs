@@ -100,12 +100,12 @@ pub(super) async fn run(
     session.vpns.lock().remove(&tunnel.id);
     // A cut by the registry came before and stands.
     tunnel.stop(code);
-    vpn.places.all_left().await;
     if code != CloseCode::Done {
         send.reset(code.number());
         recv.stop(code.number());
     }
-    tunnel.leave();
+    // One that waits for its row has carried nothing yet, and the client need not wait for it.
+    vpn.places.all_left().await;
     if let Some(suppressed) = session.context.traffic.admit() {
         let reason = code.word();
         tracing::info!(tunnel = %tunnel.id, user = %subject.user(), %service, reason, suppressed, "a VPN was closed");

@@ -16,10 +16,15 @@ use postern_protocol::wire::registry::Failure;
 /// # Errors
 /// [`Failure::Busy`] where too many are being resolved.
 pub(super) async fn resolve(name: &HostName) -> Result<Vec<IpAddr>, Failure> {
-    // The resolver blocks a thread for as long as it waits for its server.
-    let _place = RESOLVING.try_acquire().map_err(|_| Failure::Busy)?;
-    let found = tokio::time::timeout(WITHIN, tokio::net::lookup_host((name.as_str(), 0))).await;
-    let Ok(Ok(found)) = found else { return Ok(Vec::new()) };
+    let place = RESOLVING.try_acquire().map_err(|_| Failure::Busy)?;
+    let name = name.as_str().to_owned();
+    // The resolver blocks a thread for as long as it waits for its server: it has its place until then, whoever still waits.
+    let resolving = tokio::spawn(async move {
+        let found = tokio::net::lookup_host((name, 0)).await.map(Vec::from_iter);
+        drop(place);
+        found
+    });
+    let Ok(Ok(Ok(found))) = tokio::time::timeout(WITHIN, resolving).await else { return Ok(Vec::new()) };
     let mut candidates = Vec::new();
     for addr in found {
         let ip = addr.ip().to_canonical();
