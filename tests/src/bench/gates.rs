@@ -15,7 +15,9 @@ use postern_protocol::policy::{Kind, Target};
 use self::origin::Origin;
 use super::child::{Program, is_installed};
 use super::link::{Link, Side};
+use super::load::Volume;
 use super::policy::{Content, GATED, Gated};
+use super::proc::cpu_seconds;
 use super::product::Site;
 use super::report::{Bound, Column, Grid, Report};
 use super::rounds::Effort;
@@ -30,7 +32,25 @@ struct Way {
     name: &'static str,
     near: Near,
     is_bridged: bool,
+    /// Client and agent. What stands behind the pipe is not counted.
+    pids: [u32; 2],
     _client: Program,
+}
+
+impl Way {
+    /// Adds the rate of what `carry` carries, and what that costs client and agent.
+    fn down(
+        &self,
+        link: &Link,
+        add: &mut dyn FnMut(&str, f64),
+        carry: impl FnOnce() -> Result<Volume, Mishap> + Send,
+    ) -> Result<(), Mishap> {
+        let before = cpu_seconds(&self.pids);
+        let volume = link.within(Side::Client, carry)?;
+        add("down", volume.mbit_s());
+        add("down_cpu", (cpu_seconds(&self.pids) - before) / volume.gib());
+        Ok(())
+    }
 }
 
 /// Measures requests, frames and pictures.
@@ -54,7 +74,8 @@ pub fn measure(
         there
             .map(|(name, service)| {
                 let (client, near) = site.connect_to(device.name(), service)?;
-                Ok(Way { name, near, is_bridged: *service == "way-bridge", _client: client })
+                let (is_bridged, pids) = (*service == "way-bridge", [client.pid(), device.pid()?]);
+                Ok(Way { name, near, is_bridged, pids, _client: client })
             })
             .collect()
     };
@@ -98,50 +119,50 @@ fn services(origin: &Origin) -> [Option<Gated>; GATED] {
 }
 
 fn web(link: &Link, ways: &[Way], effort: Effort) -> Result<Grid, Mishap> {
-    let columns = [REQUESTS, P50, P99, DOWN];
+    let columns = [REQUESTS, P50, P99, DOWN, COST];
     rounds(
         "gate_http",
         "HTTP: 1 KiB on 16 connections, on one, and one large body",
         &columns,
         ways,
         effort,
-        |Way { near, .. }, add| {
+        |way, add| {
+            let near = &way.near;
             add("requests", talk::requests(link, near, 16, effort.span)?);
             latency(link.within(Side::Client, || talk::request_times(near, effort.pings))?, add);
-            add("down", link.within(Side::Client, || talk::body(near))?.mbit_s());
-            Ok(())
+            way.down(link, add, || talk::body(near))
         },
     )
 }
 
 fn live(link: &Link, ways: &[Way], effort: Effort) -> Result<Grid, Mishap> {
-    let columns = [P50, P99, DOWN];
+    let columns = [P50, P99, DOWN, COST];
     rounds(
         "gate_websocket",
         "WebSocket: 64 bytes there and back, and frames of 16 KiB",
         &columns,
         ways,
         effort,
-        |Way { near, .. }, add| {
+        |way, add| {
+            let near = &way.near;
             latency(link.within(Side::Client, || talk::echo_times(near, effort.pings))?, add);
-            add("down", link.within(Side::Client, || talk::frames(near, effort.span))?.mbit_s());
-            Ok(())
+            way.down(link, add, || talk::frames(near, effort.span))
         },
     )
 }
 
 fn screen(link: &Link, ways: &[Way], effort: Effort) -> Result<Grid, Mishap> {
-    let columns = [P50, P99, DOWN];
+    let columns = [P50, P99, DOWN, COST];
     rounds(
         "gate_vnc",
         "VNC: one pixel, and whole pictures of 640 x 400",
         &columns,
         ways,
         effort,
-        |Way { near, is_bridged: bridged, .. }, add| {
-            latency(link.within(Side::Client, || talk::pixel_times(near, *bridged, effort.pings))?, add);
-            add("down", link.within(Side::Client, || talk::pictures(near, *bridged, effort.span))?.mbit_s());
-            Ok(())
+        |way, add| {
+            let (near, bridged) = (&way.near, way.is_bridged);
+            latency(link.within(Side::Client, || talk::pixel_times(near, bridged, effort.pings))?, add);
+            way.down(link, add, || talk::pictures(near, bridged, effort.span))
         },
     )
 }
@@ -199,5 +220,6 @@ const REQUESTS: Column = Column { id: "requests", title: "requests/s" };
 const P50: Column = Column { id: "p50", title: "p50 us" };
 const P99: Column = Column { id: "p99", title: "p99 us" };
 const DOWN: Column = Column { id: "down", title: "down Mbit/s" };
+const COST: Column = Column { id: "down_cpu", title: "CPU s/GiB" };
 /// Time for the way before to come to rest.
 const CALM: Duration = Duration::from_millis(60);
