@@ -167,6 +167,39 @@ impl Write for Guarded<'_> {
         }
     }
 
+    /// hyper would copy what it writes into a buffer of its own otherwise, and that one stays as large as it ever was.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // A machine that sends byte by byte must not make a chunk of the stream of each.
+        let mut small = [0; SMALL_BYTES];
+        if let Some(bytes) = joined(bufs, &mut small) {
+            return self.poll_write(cx, bytes);
+        }
+        let mut written = 0;
+        for buf in bufs {
+            match self.as_mut().poll_write(cx, buf) {
+                Poll::Ready(Ok(bytes)) => {
+                    written += bytes;
+                    if bytes < buf.len() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(error)) if written == 0 => return Poll::Ready(Err(error)),
+                Poll::Pending if written == 0 => return Poll::Pending,
+                // It is met again by the next call.
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -177,5 +210,31 @@ impl Write for Guarded<'_> {
     }
 }
 
+/// The buffers one after another, where they fit into `room`.
+fn joined<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for buf in bufs {
+        let next = end + buf.len();
+        room.get_mut(end..next)?.copy_from_slice(buf);
+        end = next;
+    }
+    room.get(..end)
+}
+
+/// Bytes that are written together although they lie apart.
+const SMALL_BYTES: usize = 2 * 1024;
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_buffers_are_joined_and_those_that_do_not_fit_are_not() {
+        let bufs = [&b"1\r\n"[..], b"a", b"\r\n"].map(io::IoSlice::new);
+        assert_eq!(joined(&bufs, &mut [0; 6]), Some(&b"1\r\na\r\n"[..]));
+        assert_eq!(joined(&bufs, &mut [0; 5]), None);
+        assert_eq!(joined(&[], &mut [0; 5]), Some(&b""[..]));
+    }
+}

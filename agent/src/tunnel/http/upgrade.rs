@@ -17,6 +17,7 @@ use hyper::client::conn::http1::Parts as Switched;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 
 use postern_protocol::audit::Event;
 use postern_protocol::gate::http::judge::matches;
@@ -76,7 +77,7 @@ impl Desk<'_> {
         match upgraded {
             Ok((response, line, shears)) => {
                 let Switched { io: line, read_buf: early, .. } = line;
-                self.keep(Upgraded { tunnel, permit, line, shears, early });
+                self.keep(Upgraded { tunnel, permit, line: line.into_inner(), shears, early });
                 Ok(response)
             }
             Err(answered) => {
@@ -140,7 +141,7 @@ impl Desk<'_> {
         offer: Offer,
         (tunnel, permit): (Option<&Admitted>, &Permit),
         login: Option<&Credential>,
-    ) -> Result<(Response<()>, Switched<Line>, Shears), Answered> {
+    ) -> Result<(Response<()>, Switched<TokioIo<Line>>, Shears), Answered> {
         let Some(Rules::Websocket(rules)) = permit.service().reach.rules() else {
             return Err(Answered::Denied(Reason::Revoked));
         };
@@ -202,7 +203,7 @@ impl Desk<'_> {
 /// What a machine says to an upgrade.
 enum Reply {
     /// It changes.
-    Changed(Response<()>, Switched<Line>),
+    Changed(Response<()>, Switched<TokioIo<Line>>),
     /// Something else.
     Other(Response<()>),
 }
@@ -210,7 +211,8 @@ enum Reply {
 /// Sends the upgrade and waits for the change.
 async fn ask(line: Line, request: Request<Sent>) -> Result<Reply, Answered> {
     let garbled = |_error| Answered::Garbled;
-    let (mut sender, connection) = upstream::builder().handshake(line).await.map_err(garbled)?;
+    let (mut sender, connection) =
+        upstream::builder().handshake(TokioIo::new(line)).await.map_err(garbled)?;
     let mut sending = std::pin::pin!(sender.send_request(request));
     let mut changing = std::pin::pin!(connection.without_shutdown());
     let (response, line) = tokio::select! {

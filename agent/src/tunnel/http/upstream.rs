@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 
 use super::line::Line;
@@ -41,7 +42,7 @@ impl Upstream {
     /// # Errors
     /// When the line is over already.
     pub(super) async fn over(line: Line) -> hyper::Result<Self> {
-        let (sender, connection) = builder().handshake(line).await?;
+        let (sender, connection) = builder().handshake(TokioIo::new(line)).await?;
         let mut driving = JoinSet::new();
         driving.spawn(async move {
             if let Err(error) = connection.await {
