@@ -193,27 +193,23 @@ impl Talk {
 
     /// Frames of the machine to the client, until the machine ends.
     async fn hear(&self, mut reader: ReadHalf<Line>, early: Bytes, send: &mut SendStream) -> Result<(), End> {
-        let mut rest = early;
+        let mut read = early;
         loop {
-            while !rest.is_empty() {
-                let (taken, piece) =
-                    lock(&self.to_client).take(&rest).map_err(|fault| End::Fault(Sender::Machine, fault))?;
-                let bytes = rest.split_to(taken);
-                let chunk = match piece {
-                    Piece::Nothing => continue,
-                    Piece::Kept(bytes) => bytes.into(),
-                    Piece::Through(range) => bytes.slice(range),
-                };
+            let (passing, fault) = passing(&mut lock(&self.to_client), &read);
+            if !passing.is_empty() {
                 self.is_between.store(false, Ordering::Relaxed);
-                send.write_chunk(chunk).await.map_err(lost)?;
+                send.write_chunk(passing).await.map_err(lost)?;
                 self.is_between.store(lock(&self.to_client).is_between(), Ordering::Relaxed);
+            }
+            if let Some(fault) = fault {
+                return Err(End::Fault(Sender::Machine, fault));
             }
             let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
             if reader.read_buf(&mut buffer).await.map_err(|_error| End::Broken)? == 0 {
                 let _reset_before = send.finish();
                 return Ok(());
             }
-            rest = buffer.freeze();
+            read = buffer.freeze();
         }
     }
 
@@ -250,6 +246,28 @@ impl Talk {
     }
 }
 
+/// What passes of the bytes that were read, and what is wrong with those behind it. It is one chunk, however small the frames are:
+/// the stream looks through all its chunks for each packet, and a machine must not make it look through a hundred thousand.
+fn passing(frames: &mut Frames, read: &Bytes) -> (Bytes, Option<FrameFault>) {
+    let (mut passing, mut at) = (BytesMut::new(), 0);
+    while let Some(rest) = read.get(at..).filter(|rest| !rest.is_empty()) {
+        match frames.take(rest) {
+            Err(fault) => return (passing.freeze(), Some(fault)),
+            // In the middle of a large frame.
+            Ok((taken, Piece::Through(range))) if taken == read.len() => return (read.slice(range), None),
+            Ok((taken, piece)) => {
+                match piece {
+                    Piece::Nothing => {}
+                    Piece::Kept(bytes) => passing.extend_from_slice(&bytes),
+                    Piece::Through(range) => passing.extend_from_slice(rest.get(range).unwrap_or_default()),
+                }
+                at += taken;
+            }
+        }
+    }
+    (passing.freeze(), None)
+}
+
 fn lock(frames: &Mutex<Frames>) -> MutexGuard<'_, Frames> {
     frames.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -263,3 +281,33 @@ fn lost(_fault: StreamFault) -> End {
 const CHUNK_BYTES: usize = 16 * 1024;
 /// For the client to read why it is over.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Frames {
+        Frames::new(Sender::Machine, Limits { frame: 1 << 20, message: 1 << 20 }, true)
+    }
+
+    #[test]
+    fn small_frames_that_came_together_go_on_together_and_none_behind_a_fault() {
+        let fragments = Bytes::from([&[2, 1, b'a'][..], &[0, 1, b'b'].repeat(100)].concat());
+        assert_eq!(passing(&mut frames(), &fragments), (fragments, None));
+        let reserved = Bytes::from_static(&[0x82, 1, b'a', 0xf2, 1, b'b', 0x82, 0]);
+        let (passed, fault) = passing(&mut frames(), &reserved);
+        assert_eq!((&passed[..], fault), (&[0x82, 1, b'a'][..], Some(FrameFault::Reserved)));
+    }
+
+    #[test]
+    fn a_read_within_a_large_frame_goes_on_without_a_copy() {
+        let mut frames = frames();
+        // A header in two parts, of which nothing passes before it is whole.
+        assert_eq!(passing(&mut frames, &Bytes::from_static(&[0x82, 126])), (Bytes::new(), None));
+        let (first, fault) = passing(&mut frames, &Bytes::from_static(&[0x40, 0, b'a']));
+        assert_eq!((&first[..], fault), (&[0x82, 126, 0x40, 0, b'a'][..], None));
+        let more = Bytes::from(vec![b'a'; 4096]);
+        let (passed, fault) = passing(&mut frames, &more);
+        assert_eq!((passed.as_ptr(), passed.len(), fault), (more.as_ptr(), 4096, None));
+    }
+}
