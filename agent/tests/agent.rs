@@ -46,6 +46,9 @@ mod locks;
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]
+#[path = "agent/memory.rs"]
+mod memory;
+#[cfg(test)]
 #[path = "agent/panel.rs"]
 mod panel;
 #[cfg(test)]
