@@ -146,10 +146,15 @@ impl Recordist {
             unsynced_since: None,
             lost,
         };
-        reel.write(&beginning, &mut self.shelf)?;
-        reel.file.sync_all()?;
-        self.reels.insert(header.tunnel, reel);
-        Ok(())
+        let begun = reel.write(&beginning, &mut self.shelf).and_then(|()| Ok(reel.file.sync_all()?));
+        match &begun {
+            Ok(()) => {
+                self.reels.insert(header.tunnel, reel);
+            }
+            // Whoever tries again and again must not fill the directory with what never began.
+            Err(_) => self.shelf.discard(&reel.path),
+        }
+        begun
     }
 
     fn event(&mut self, tunnel: TunnelId, at_ms: u64, what: What) {
@@ -244,8 +249,13 @@ impl Recordist {
 }
 
 impl Reel {
+    /// Writes all of `bytes`, or leaves the file as it was: the trail vouches for what it says of it, to the byte.
     fn write(&mut self, bytes: &[u8], shelf: &mut Shelf) -> Result<(), ReelError> {
-        self.file.write_all(bytes)?;
+        if let Err(error) = self.file.write_all(bytes) {
+            // A disk that fails here as well leaves a file that is longer than the trail says.
+            let _as_it_was = self.file.set_len(self.bytes);
+            return Err(error.into());
+        }
         shelf.count(&self.path, length(bytes));
         self.hasher.update(bytes);
         self.bytes += length(bytes);

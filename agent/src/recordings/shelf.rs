@@ -129,6 +129,12 @@ impl Shelf {
         name(path).map(|name| self.open.remove(name));
     }
 
+    /// A recording did not begin.
+    pub(super) fn discard(&mut self, path: &Path) {
+        self.finished(path);
+        name(path).map(|name| self.take_away(name));
+    }
+
     /// Whether so many bytes more fit.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let used: u64 = self.files.values().map(|bytes| bytes.next_multiple_of(BLOCK)).sum();

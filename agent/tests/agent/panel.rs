@@ -23,6 +23,8 @@ pub(crate) enum Door {
     Silent,
     /// It lets everybody in and reads nothing of what they do, until it is told to.
     Deaf,
+    /// Whoever comes is shown so many bytes at once.
+    Film(usize),
 }
 
 /// What happened at a panel.
@@ -127,7 +129,7 @@ async fn serve(
                 return tell_words(stream, "wrong password").await;
             }
         }
-        Door::Open | Door::Deaf | Door::Silent => {
+        Door::Open | Door::Deaf | Door::Film(_) | Door::Silent => {
             stream.write_all(&[1, 1]).await?;
             assert_eq!(stream.read_u8().await?, 1);
         }
@@ -135,6 +137,9 @@ async fn serve(
     stream.write_all(&[0; 4]).await?;
     let _gone = tell.send(Heard::Entered(stream.read_u8().await?));
     stream.write_all(&INIT).await?;
+    if let Door::Film(bytes) = door {
+        stream.write_all(&vec![0x66; bytes]).await?;
+    }
     let _gone = listening.wait_for(|listening| *listening).await.is_err();
     let mut pictures = 0_u32;
     loop {

@@ -12,6 +12,7 @@ use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
 
+use crate::faults::SmallDisk;
 use crate::http::ask;
 use crate::panel::{Door, Panel, Viewer};
 use crate::policy::{USER, now};
@@ -31,7 +32,12 @@ fn mark(world: &mut World, recorded: bool) {
 
 /// A world whose panel is recorded, or not.
 async fn world(config: &str, recorded: bool) -> (World, Panel) {
-    let panel = Panel::start(Door::Open).await;
+    world_at(Door::Open, config, recorded).await
+}
+
+/// The same with another panel.
+async fn world_at(door: Door, config: &str, recorded: bool) -> (World, Panel) {
+    let panel = Panel::start(door).await;
     let mut world = World::start_with(config).await;
     world.policy.lead(0, panel.addr());
     mark(&mut world, recorded);
@@ -201,7 +207,8 @@ async fn a_session_whose_recording_finds_no_more_room_ends_and_what_was_written_
     world.agent.stop().await;
     world.agent.start().await;
     let mut viewer = Viewer::enter(world.client().await.tunnel("hmi").await).await;
-    viewer.say(&[3, 0, 0, 0, 0, 0, 0, 4, 0, 3].repeat(50_000)).await;
+    // It may be over before all of it is said.
+    let _over = viewer.tunnel.send.write_all(&[3, 0, 0, 0, 0, 0, 0, 4, 0, 3].repeat(50_000)).await;
     assert_eq!(viewer.tunnel.drain().await, Err(StreamFault::Reset(Failure::Recording.number().into())));
     let recorded = row(&world, "recorded").await;
     assert_eq!(recorded["recorded"], false);
@@ -210,6 +217,70 @@ async fn a_session_whose_recording_finds_no_more_room_ends_and_what_was_written_
     let (_, events, end) = read(&bytes);
     assert!(shown(&events).len() > 10_000, "{}", events.len());
     assert!(matches!(end, Err(Fault::Cut { .. })), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_recording_is_as_long_as_one_may_be_and_the_next_one_is_recorded_again() {
+    for (film, is_whole) in [(512 * 1024, true), (2 * 1024 * 1024, false)] {
+        let (world, _panel) = world_at(Door::Film(film), "[recordings]\neach_mib = 1\n", true).await;
+        let client = world.client().await;
+        let mut viewer = Viewer::enter(client.tunnel("hmi").await).await;
+        let recorded = if is_whole {
+            let mut seen = vec![0; film];
+            tokio::time::timeout(GENEROUS, viewer.tunnel.recv.read_exact(&mut seen)).await.unwrap().unwrap();
+            viewer.tunnel.send.finish().unwrap();
+            assert_eq!(viewer.tunnel.drain().await, Ok(0));
+            row(&world, "recorded").await
+        } else {
+            let lost = Err(StreamFault::Reset(Failure::Recording.number().into()));
+            assert_eq!(viewer.tunnel.drain().await, lost);
+            row(&world, "recorded").await
+        };
+        assert_eq!(recorded["recorded"], is_whole);
+        let bytes = exported(&world).await;
+        assert_eq!(recorded["digest"], Digest::of(&[&bytes]).to_string());
+        let (_, events, end) = read(&bytes);
+        if is_whole {
+            assert_eq!((shown(&events).len(), end), (film, Ok(())));
+        } else {
+            assert!((900 * 1024..=1024 * 1024).contains(&bytes.len()), "{}", bytes.len());
+            assert!(matches!(end, Err(Fault::Cut { .. })), "{end:?}");
+        }
+        assert!(matches!(client.open("hmi").await.answer, Answer::Accepted { recorded: true, .. }));
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_more_ends_the_session_opens_none_and_leaves_a_recording_that_the_trail_vouches_for()
+ {
+    let (world, _panel) = world_at(Door::Film(4 * 1024 * 1024), "", true).await;
+    let Some(_disk) = SmallDisk::mount(world.agent.state().join("recordings")) else { return };
+    let client = world.client().await;
+    let mut viewer = Viewer::enter(client.tunnel("hmi").await).await;
+    assert_eq!(viewer.tunnel.drain().await, Err(StreamFault::Reset(Failure::Recording.number().into())));
+    let recorded = row(&world, "recorded").await;
+    assert_eq!(recorded["recorded"], false);
+    let bytes = exported(&world).await;
+    assert_eq!((&recorded["bytes"], bytes.len() > 512 * 1024), (&bytes.len().into(), true));
+    assert_eq!(recorded["digest"], Digest::of(&[&bytes]).to_string(), "half a chunk is taken back");
+    assert!(matches!(read(&bytes).2, Err(Fault::Cut { .. })));
+
+    // The disk is full to its last block, and nothing is left of what could not begin.
+    let kept = walk(world.agent.state().join("recordings"));
+    let ballast = world.agent.state().join("recordings/ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
+    for _ in 0..3 {
+        assert_eq!(client.open("hmi").await.answer, Answer::Failed(Failure::Recording));
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(walk(world.agent.state().join("recordings")), kept);
+    assert_eq!(row(&world, "failed").await["reason"], "recording");
+
+    // Room heals it.
+    let tunnel = listed(&world).await[0]["tunnel"].as_str().unwrap().to_owned();
+    assert_eq!(world.agent.run(&["recordings", "remove", &tunnel]).await.code, 0);
+    assert!(matches!(client.open("hmi").await.answer, Answer::Accepted { recorded: true, .. }));
 }
 
 #[tokio::test]
