@@ -181,6 +181,15 @@ impl Gate {
         permit.closed().map(ToString::to_string).collect()
     }
 
+    /// Whether what this user is permitted now obliges the device to a recording.
+    pub(crate) fn is_recorded(&self, user: &str, device: &str, service: &str) -> bool {
+        let (index, subject) = (self.index(device), self.subject(user, NOW, Some(NOW)));
+        let ask = index.ask(subject.user(), service);
+        let circumstances = Circumstances::alone(NOW, Freshness::ALWAYS);
+        let permit = decide(Some(&index), &subject, &ask, &circumstances).unwrap();
+        permit.category().is_some_and(|category| category.record)
+    }
+
     fn subject(&self, user: &str, now: UnixTime, second_factor_at: Option<UnixTime>) -> Subject {
         let (key, id) = (&self.keys[user], self.roster.users[user].id);
         let mut factors = vec![Factor { method: Method::Password, at: now }];

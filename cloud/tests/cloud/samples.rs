@@ -370,6 +370,32 @@ fn nested_customers_a_closed_device_opens_nothing_until_it_is_opened() {
 }
 
 #[test]
+fn plant_what_the_partner_sees_of_a_screen_is_recorded_for_its_owner_and_what_others_see_is_not() {
+    let gate = Gate::of_sample("plant/fleet");
+    assert!(gate.is_recorded("kim", "birch-hall", "wrapper-b.hmi"));
+    assert!(!gate.is_recorded("kim", "birch-hall", "wrapper-b.plc"), "a controller shows nothing");
+    assert!(!gate.is_recorded("bob", "birch-hall", "wrapper-b.hmi"), "Birch's own people");
+    assert!(!gate.is_recorded("erik", "birch-hall", "wrapper-b.hmi"));
+    let key = "cb00f18933cd7fbeada0ed92bd74bf56215285a9b5487ae6db321333af16df2f".parse().unwrap();
+    assert_eq!(gate.index("birch-hall").snapshot().recording_key, Some(key));
+    // Where nothing is recorded, no key is.
+    assert_eq!(gate.index("acorn-line-1").snapshot().recording_key, None);
+}
+
+#[test]
+fn plant_without_the_owner_s_key_no_device_of_the_partner_s_customers_gets_a_policy() {
+    let mut gate = Gate::of_sample("plant/fleet");
+    gate.model.accounts.get_mut("birch").unwrap().recording_key = None;
+    let compiler = postern_cloud::compile::Compiler::new(&gate.model, &gate.roster);
+    let refused = compiler.compile(&"birch-hall".parse().unwrap()).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "category `screens-recorded` is recorded on device `birch-hall`, whose account has no `recording-key`; make one with \
+         `postern replay keygen`"
+    );
+}
+
+#[test]
 fn samples_are_reported_for_nothing() {
     for name in ["direct-sales", "partner-channel", "divisions", "sites", "nested-customers", "plant/fleet"] {
         let reported: Vec<Warning> = warnings(&Gate::of_sample(name).model).into_iter().collect();
