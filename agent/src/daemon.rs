@@ -39,7 +39,7 @@ use crate::store::{self, Boot, Store};
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::systemd;
 use crate::trouble::Trouble;
-use crate::tunnel::{self, Context, Guard};
+use crate::tunnel::{self, Context, Guard, Logins};
 
 use self::answers::Answers;
 pub(crate) use self::state_dir::StateDir;
@@ -194,6 +194,7 @@ impl Core {
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),
             secrets: Arc::clone(&self.secrets),
+            logins: Logins::default(),
             recordings: Arc::clone(&self.recordings),
             guard: Guard::new(config, hubs),
             flows,

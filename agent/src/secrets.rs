@@ -21,10 +21,10 @@ use zeroize::Zeroizing;
 use postern_protocol::id::{DeviceId, FleetId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
-use postern_protocol::trust::SecretKey;
 use postern_protocol::trust::sealed::{
     OpenFault, Place, Plaintext, SealFault, SealingKeyFault, SealingSecret, open, seal,
 };
+use postern_protocol::trust::{Digest, SecretKey};
 
 use crate::gate::Gate;
 use crate::store::{Reseal, StoreError};
@@ -230,6 +230,16 @@ impl Secrets {
         let found = found.and_then(|position| secrets.get(position));
         let secret = found.ok_or_else(|| SecretError::Unknown { name: name.clone() })?;
         self.keyring().open(name, &secret.sealed)
+    }
+
+    /// What tells the content of a secret from the next one under its name; none where there is none.
+    pub(crate) fn version(&self, name: &Name) -> Option<Digest> {
+        let kept = self.local().kept.get(name).map(|sealed| Digest::of(&[sealed.as_slice()]));
+        let policy = self.gate.policy();
+        let secrets = policy.iter().flat_map(|policy| &policy.snapshot().secrets);
+        kept.or_else(|| {
+            secrets.into_iter().find(|one| one.name == *name).map(|one| Digest::of(&[&one.sealed]))
+        })
     }
 
     /// Every secret that could be used, ascending by name, and whether it opens.

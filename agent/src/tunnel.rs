@@ -38,6 +38,7 @@ use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 
+pub(crate) use self::http::Logins;
 pub(crate) use self::target::Guard;
 
 /// What every connection works with.
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) auditor: Auditor,
     /// What opens machines.
     pub(crate) secrets: Arc<Secrets>,
+    /// What became of logins at machines.
+    pub(crate) logins: Logins,
     /// Where tunnels are recorded.
     pub(crate) recordings: Arc<Recordings>,
     /// Which targets may be dialled.

@@ -132,9 +132,6 @@ pub(crate) struct ConnectArgs {
     /// Listens on this port instead of the service's own; 0 is any free one
     #[arg(long, value_name = "PORT", conflicts_with = "stdio")]
     pub(crate) port: Option<u16>,
-    /// The WebSocket service of the same machine that the pages of an HTTP service connect to
-    #[arg(long, value_name = "SERVICE", conflicts_with = "stdio")]
-    pub(crate) websocket: Option<Name>,
     /// Opens the browser or a VNC viewer as well
     #[arg(long, conflicts_with = "stdio")]
     pub(crate) open: bool,

@@ -268,12 +268,7 @@ impl Session<'_> {
         let web = Web {
             door,
             device: device.clone(),
-            pages: self.wanted.clone(),
-            upgrades: self
-                .args
-                .websocket
-                .clone()
-                .map_or_else(|| self.wanted.clone(), |service| Wanted { service, ..self.wanted.clone() }),
+            wanted: self.wanted.clone(),
             states: states.clone(),
             ends,
             screen: *self.screen,

@@ -9,7 +9,8 @@
 //!    closed is dialled again, at the address of the permit.
 //! 5. When the permit changes, the request that is being answered is judged again; if it is not permitted any more, the tunnel is
 //!    cut in the middle of the answer.
-//! 6. `ledger` has what is recorded of the requests.
+//! 6. A login that the machine refuses is left alone for a while (`rest`), whoever asks.
+//! 7. `ledger` has what is recorded of the requests.
 //!
 //! Memory is bounded whatever the peers send: a head of 16 KiB, [`upstream::BUFFER_BYTES`] in each direction, one chunk, and the body of
 //! a request that may have to be sent twice ([`login::KEPT_BYTES`]). Time is bounded by the idle time and duration of the service, and by
@@ -24,6 +25,7 @@ mod line;
 mod login;
 mod page;
 mod place;
+mod rest;
 mod upgrade;
 mod upstream;
 
@@ -46,6 +48,7 @@ use self::login::Login;
 pub(super) use self::login::Nonces;
 use self::page::Answered;
 use self::place::Place;
+pub(crate) use self::rest::Logins;
 pub(super) use self::upgrade::Upgraded;
 use super::ending::exhausted;
 use super::session::Session;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use md5::Digest as _;
-use postern_protocol::policy::{Credential, Kind, Scheme};
+use postern_protocol::policy::{Credential, Kind, Rules, Scheme, WebsocketRules};
 use postern_protocol::wire::text::Text;
 
 use crate::client::Tunnel;
@@ -207,25 +207,38 @@ async fn a_wrong_password_is_a_page_that_says_so_and_no_loop() {
             .await
         };
         let world = logging_in(&web, scheme).await;
-        let mut tunnel = world.client().await.tunnel("pages").await;
-        for _ in 0..2 {
+        let client = world.client().await;
+        // The second one comes over a tunnel of its own: the machine has one account.
+        for attempts in [requests, 0] {
+            let mut tunnel = client.tunnel("pages").await;
             let request = "GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
             let answer = ask(&mut tunnel, request).await;
             assert_eq!(status(&answer), "502", "{answer}");
             assert!(header(&answer, "www-authenticate").is_none(), "{answer}");
             let body = answer.split_once("\r\n\r\n").unwrap().1;
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
+            let rests: u64 = header(&answer, "retry-after").unwrap().parse().unwrap();
+            assert!((1..=60).contains(&rests), "{answer}");
             assert_eq!(
                 json["error"],
                 serde_json::json!({
                     "status": 502, "reason": "login", "service": "pages",
-                    "what": "the device could not log in to the machine",
-                    "next": "check the machine's password on the device and what the machine speaks",
+                    "what": format!(
+                        "the machine has refused the device's login; so that it does not lock the account, the device does not \
+                         try it again for {rests} s"
+                    ),
+                    "next": "have the machine's password set anew, on the device or in the cloud: a new one is tried at once",
                     "who": "whoever looks after the machine",
                 })
             );
-            heard(&mut web, requests).await;
+            heard(&mut web, attempts).await;
         }
+        // The twin: another secret is tried at once.
+        let done = world.agent.feed(&["secret", "set", "web-login", "--stdin"], "0815").await;
+        assert_eq!(done.code, 0, "{done:?}");
+        let answer = ask(&mut client.tunnel("pages").await, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(status(&answer), if scheme == Scheme::Digest { "200" } else { "502" }, "{answer}");
+        heard(&mut web, requests).await;
     }
 }
 
@@ -253,11 +266,35 @@ async fn the_device_logs_in_for_a_websocket_of_the_page_as_well() {
         world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3, 5];
         world.publish(4).await;
         let mut tunnel = world.client().await.tunnel("pages").await;
-        let upgrade = "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                       Authorization: Basic eDp5\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-        let answer = ask(&mut tunnel, upgrade).await;
+        let answer = ask(&mut tunnel, UPGRADE).await;
         assert_eq!(status(&answer), expected, "{answer}");
         let requests = heard(&mut web, requests).await;
         assert!(!requests.iter().any(|request| request.contains("eDp5")), "{requests:?}");
+    }
+}
+
+/// What a program sends that wants a WebSocket and knows no password of the machine.
+const UPGRADE: &str = "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Authorization: Basic eDp5\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[tokio::test]
+async fn the_device_logs_in_for_a_websocket_service_that_has_no_pages() {
+    for (logs_in, expected) in [(true, "101"), (false, "502")] {
+        let mut web = LOCK.start().await;
+        let mut world = logging_in(&web, Scheme::Digest).await;
+        world.policy.service("push", Kind::Websocket, web.addr());
+        world.policy.snapshot.categories[0].services = vec![0, 1, 2, 3, 5];
+        let secret = "web-login".parse().unwrap();
+        let credential = Credential { scheme: Scheme::Digest, user: Text::clean("service"), secret };
+        let credential = logs_in.then_some(credential);
+        *world.policy.snapshot.services[3].reach.rules_mut().unwrap() =
+            Rules::Websocket(WebsocketRules { credential, ..WebsocketRules::whole() });
+        world.publish(4).await;
+        let own = "Authorization: Basic eDp5\r\n";
+        let upgrade = if logs_in { UPGRADE.to_owned() } else { UPGRADE.replace(own, "") };
+        let answer = ask(&mut world.client().await.tunnel("push").await, &upgrade).await;
+        assert_eq!(status(&answer), expected, "{answer}");
+        let heard = heard(&mut web, if logs_in { 2 } else { 1 }).await;
+        assert!(!heard.iter().any(|request| request.contains("eDp5")), "{heard:?}");
     }
 }

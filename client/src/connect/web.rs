@@ -52,10 +52,8 @@ pub(super) struct Web {
     pub(super) door: Door,
     /// The device's name.
     pub(super) device: Name,
-    /// The tunnel of requests.
-    pub(super) pages: Wanted,
-    /// The tunnel of upgrades, which may be to another service of the machine.
-    pub(super) upgrades: Wanted,
+    /// The tunnel of requests and upgrades. The device knows which of its WebSocket services an upgrade is for.
+    pub(super) wanted: Wanted,
     /// Whether tunnels can be opened.
     pub(super) states: watch::Receiver<State>,
     /// Where tunnels say when they end.
@@ -75,7 +73,7 @@ impl Web {
         if self.once || problem.exit == Exit::DeviceUnreachable {
             return;
         }
-        let problem = problem.clone().about(&format!("{}/{}", self.device, self.pages.service));
+        let problem = problem.clone().about(&format!("{}/{}", self.device, self.wanted.service));
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.as_ref() != Some(&problem) {
             self.screen.note(&problem.to_string());

@@ -313,9 +313,9 @@ async fn an_answer_before_the_end_of_a_body_is_shown() {
 }
 
 #[tokio::test]
-async fn an_upgrade_of_the_own_page_becomes_a_pipe_through_the_service_that_was_named_for_it() {
+async fn an_upgrade_of_the_own_page_becomes_a_pipe_through_its_own_tunnel() {
     let world = World::signed_in().await;
-    let origin = Origin::of(&world, &["hmi", "--websocket", "live"]).await;
+    let origin = Origin::of(&world, &["hmi"]).await;
     let cookie = origin.enter().await;
     let own = format!("http://{}", origin.host);
     let headers = [
@@ -337,7 +337,7 @@ async fn an_upgrade_of_the_own_page_becomes_a_pipe_through_the_service_that_was_
     let mut echoed = [0; 8];
     local.0.read_exact(&mut echoed).await.unwrap();
     assert_eq!(&echoed, b"\x81\x00frames");
-    assert_eq!(world.device.opens(), ["hmi", "hmi", "live"], "the way in, the page, the upgrade");
+    assert_eq!(world.device.opens(), ["hmi", "hmi"], "the way in; the page and the upgrade");
     assert_eq!(world.device.site.seen(), ["GET /", "GET /live | connection: upgrade | upgrade: websocket"]);
 }
 
@@ -473,13 +473,13 @@ async fn the_port_stays_and_a_port_that_is_taken_is_said() {
 #[tokio::test]
 async fn who_wishes_to_look_asks_for_no_more_with_pages_and_upgrades() {
     let world = World::signed_in().await;
-    let origin = Origin::of(&world, &["hmi", "--websocket", "live", "--view-only"]).await;
+    let origin = Origin::of(&world, &["hmi", "--view-only"]).await;
     let key = ("X-Postern-Token", origin.key.as_str());
     assert_eq!(origin.ask("GET", "/", &[key]).await.status, 200);
     let mut local = origin.dial().await;
     local.send(&origin, "GET", "/", &[key, ("Connection", "Upgrade"), ("Upgrade", "websocket")]).await;
     assert_eq!(local.head().await.status, 101);
-    assert_eq!(world.device.opens(), ["hmi to look", "live to look"]);
+    assert_eq!(world.device.opens(), ["hmi to look", "hmi to look"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 //! key, login or password is another access, as another address is.
 
 use postern_protocol::policy::snapshot::rules::Method;
-use postern_protocol::policy::{Allow, HttpRules, Pattern, Reach, Rules, VncRules, WebsocketRules};
+use postern_protocol::policy::{
+    Allow, Credential, HttpRules, Pattern, Reach, Rules, VncRules, WebsocketRules,
+};
 use postern_protocol::wire::text::Text;
 
 use super::flows;
@@ -50,10 +52,7 @@ fn beyond_at_a_place(these: &Rules, others: &Rules) -> Vec<String> {
             password.into_iter().chain(seats).collect()
         }
         (Rules::Http(these), Rules::Http(others)) => {
-            let login = (these.credential != others.credential).then(|| match &these.credential {
-                Some(login) => format!("logged in as `{}` with secret `{}`", login.user, login.secret),
-                None => "without a login".to_owned(),
-            });
+            let login = login(these.credential.as_ref(), others.credential.as_ref());
             let server =
                 (these.upstream != others.upstream).then(|| "by another host name or key".to_owned());
             let named = (these.identity != others.identity)
@@ -67,10 +66,19 @@ fn beyond_at_a_place(these: &Rules, others: &Rules) -> Vec<String> {
             let origin = (these.origin != others.origin).then(|| "from another origin".to_owned());
             let requests = (these.paths != others.paths || these.subprotocols != others.subprotocols)
                 .then(|| "for other requests".to_owned());
-            [server, origin, requests].into_iter().flatten().collect()
+            let login = login(these.credential.as_ref(), others.credential.as_ref());
+            [server, origin, login, requests].into_iter().flatten().collect()
         }
         (Rules::Vnc(_) | Rules::Http(_) | Rules::Websocket(_), _) => Vec::new(),
     }
+}
+
+/// As whom, where that is another.
+fn login(these: Option<&Credential>, others: Option<&Credential>) -> Option<String> {
+    (these != others).then(|| match these {
+        Some(login) => format!("logged in as `{}` with secret `{}`", login.user, login.secret),
+        None => "without a login".to_owned(),
+    })
 }
 
 fn vnc(these: &VncRules, others: &VncRules) -> bool {
@@ -89,6 +97,7 @@ fn http(these: &HttpRules, others: &HttpRules) -> bool {
 fn websocket(these: &WebsocketRules, others: &WebsocketRules) -> bool {
     these.upstream == others.upstream
         && these.origin == others.origin
+        && (others.credential.is_none() || these.credential == others.credential)
         && others.paths.iter().all(|other| these.paths.iter().any(|path| covers(path, other)))
         && others.subprotocols.iter().all(|name| these.subprotocols.contains(name))
 }
@@ -135,7 +144,7 @@ pub(super) fn covers(pattern: &Pattern, other: &Pattern) -> bool {
 #[cfg(test)]
 mod tests {
     use postern_protocol::policy::snapshot::rules::Methods;
-    use postern_protocol::policy::{Credential, Kind, Scheme, Target, Upstream};
+    use postern_protocol::policy::{Kind, Scheme, Target, Upstream};
 
     use super::*;
 
@@ -247,6 +256,12 @@ mod tests {
         live.message_bytes += 1;
         let (small, large) = (Rules::Websocket(WebsocketRules::whole()), Rules::Websocket(live.clone()));
         assert!(cover(&small, &large) && cover(&large, &small));
+        let (plain, mut known) = (live.clone(), live.clone());
+        let secret = "web".parse().unwrap();
+        known.credential = Some(Credential { scheme: Scheme::Basic, user: text("a"), secret });
+        let (plain, known) = (Rules::Websocket(plain), Rules::Websocket(known));
+        assert!(cover(&known, &plain) && !cover(&plain, &known));
+        assert_eq!(beyond_at_a_place(&known, &plain), ["logged in as `a` with secret `web`"]);
         live.subprotocols = vec![text("mqtt")];
         assert!(cover(&Rules::Websocket(live.clone()), &small) && !cover(&small, &Rules::Websocket(live)));
         for kind in Kind::ALL {

@@ -59,13 +59,14 @@ impl Reader<'_> {
             if s.has("paths") { self.patterns(s, "paths") } else { whole.paths.into_iter().collect() };
         let subprotocols = self.plain_texts(s, "subprotocols");
         let origin = self.plain_text(s, "origin");
+        let credential = self.login(s);
         let expected = "a whole number of bytes from 1 to 16777216";
         let frame = self.number(s, "frame-bytes", 16 * 1024 * 1024, expected);
         let message = self.number(s, "message-bytes", 16 * 1024 * 1024, expected);
         let (paths, subprotocols) = (paths.into_iter().collect(), subprotocols.into_iter().collect());
         let message_bytes = message.unwrap_or(whole.message_bytes);
         let frame_bytes = frame.unwrap_or_else(|| whole.frame_bytes.min(message_bytes));
-        WebsocketRules { upstream, paths, subprotocols, origin, frame_bytes, message_bytes }
+        WebsocketRules { upstream, paths, subprotocols, origin, credential, frame_bytes, message_bytes }
     }
 
     fn upstream(&mut self, s: &mut Section) -> Upstream {

@@ -180,20 +180,23 @@ fn upstream() -> impl Strategy<Value = Upstream> {
         .prop_map(|(host, tls)| Upstream { host: host.map(|host| Text::clean(&host)), tls })
 }
 
+fn login() -> impl Strategy<Value = Credential> {
+    let scheme = select(vec![Scheme::Basic, Scheme::Digest]);
+    (scheme, "[a-z ]{1,5}", names()).prop_map(|(scheme, user, secret)| Credential {
+        scheme,
+        user: Text::clean(&user),
+        secret,
+    })
+}
+
 fn http() -> impl Strategy<Value = HttpRules> {
     let allow = (pattern(), methods(), option::of(texts("[a-z]{1,4}")))
         .prop_map(|(path, methods, query)| Allow { path, methods, query });
     let allow = proptest::collection::btree_set(allow, 1..4).prop_map(|rows| rows.into_iter().collect());
     let whole = |methods| vec![Allow { path: Pattern::everything(), methods, query: None }];
     let allow = prop_oneof![Just(whole(Methods::ALL)), Just(whole(Methods::READ)), allow];
-    let scheme = select(vec![Scheme::Basic, Scheme::Digest]);
-    let login = (scheme, "[a-z ]{1,5}", names()).prop_map(|(scheme, user, secret)| Credential {
-        scheme,
-        user: Text::clean(&user),
-        secret,
-    });
     let log = select(vec![PathLog::Full, PathLog::Prefix, PathLog::None]);
-    (upstream(), path(), allow, option::of(login), any::<bool>(), log).prop_map(
+    (upstream(), path(), allow, option::of(login()), any::<bool>(), log).prop_map(
         |(upstream, start, allow, credential, identity, log)| {
             let start = Text::clean(start.as_str());
             HttpRules { upstream, start, allow, credential, identity, log }
@@ -211,14 +214,9 @@ fn websocket() -> impl Strategy<Value = WebsocketRules> {
     ];
     let origin =
         option::of("https?://[a-z]{1,5}").prop_map(|origin| origin.map(|origin| Text::clean(&origin)));
-    (upstream(), paths, texts("[a-z.]{1,5}"), origin, sizes).prop_map(
-        |(upstream, paths, subprotocols, origin, (frame_bytes, message_bytes))| WebsocketRules {
-            upstream,
-            paths,
-            subprotocols,
-            origin,
-            frame_bytes,
-            message_bytes,
+    (upstream(), paths, texts("[a-z.]{1,5}"), (origin, option::of(login())), sizes).prop_map(
+        |(upstream, paths, subprotocols, (origin, credential), (frame_bytes, message_bytes))| {
+            WebsocketRules { upstream, paths, subprotocols, origin, credential, frame_bytes, message_bytes }
         },
     )
 }

@@ -95,13 +95,14 @@ fn every_option_is_read() {
     assert_eq!(web, expected);
     let live = service(
         "websocket",
-        "paths = [\"/live\"]\nsubprotocols = [\"b\", \"a\"]\norigin = \"http://panel\"\nframe-bytes = 10\nmessage-bytes = 20",
+        "paths = [\"/live\"]\nsubprotocols = [\"b\", \"a\"]\norigin = \"http://panel\"\nlogin = { scheme = \"basic\", user = \"a\", secret = \"b\" }\nframe-bytes = 10\nmessage-bytes = 20",
     );
     let rules = WebsocketRules {
         upstream: Upstream::PLAIN,
         paths: vec!["/live".parse().unwrap()],
         subprotocols: vec![text("a"), text("b")],
         origin: Some(text("http://panel")),
+        credential: Some(Credential { scheme: Scheme::Basic, user: text("a"), secret: "b".parse().unwrap() }),
         frame_bytes: 10,
         message_bytes: 20,
     };

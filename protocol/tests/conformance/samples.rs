@@ -423,6 +423,7 @@ pub(crate) fn live() -> WebsocketRules {
         paths: vec!["/live".parse().unwrap()],
         subprotocols: vec![text("mqtt")],
         origin: Some(text("http://panel.local")),
+        credential: pages().credential,
         frame_bytes: 65_536,
         message_bytes: 262_144,
     }

@@ -1,6 +1,6 @@
 //! Answers one request: judged, forwarded and answered by the machine, or answered here with the reason why not.
 //!
-//! Where the service has a login, a machine that demands one is asked once more. That needs the body a second time: a small one is kept; a
+//! Where the service has a login, its turn is waited for first: see `rest`. A machine that demands one is asked once more. That needs the body a second time: a small one is kept; a
 //! large one goes on as it comes, under the nonce of an earlier request. If it is refused all the same, the client reads that it
 //! may send it again. Nothing is asked a third time.
 
@@ -13,12 +13,13 @@ use hyper::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use postern_protocol::gate::http::{Asked, Framing, Head, Site, Target, judge};
-use postern_protocol::policy::{HttpRules, PathLog, Permit, Rules};
+use postern_protocol::policy::{Credential, HttpRules, PathLog, Permit, Rules};
 use postern_protocol::wire::registry::Failure;
 
 use super::carried::Carried;
 use super::ledger::{Current, Flight};
 use super::page::{self, Answered};
+use super::rest::Turn;
 use super::upstream::{self, Sent};
 use super::{Desk, forward, login};
 
@@ -114,22 +115,34 @@ impl Desk<'_> {
             }
             Framing::None | Framing::Length(_) | Framing::Chunked => None,
         };
-        self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
+        let turn = self.in_time(self.turn(permit, credential)).await?;
+        let mut is_sent = self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
         let first = kept.clone().map_or(Sent::Streamed(body), Sent::Whole);
         let mut response = self.in_time(self.ask(parts.clone(), first, has_body(head), permit)).await?;
         if self.login.may_ask_again(credential, &response).map_err(Answered::Failed)? {
             let Some(kept) = kept else { return Err(Answered::AskAgain) };
             drop(response);
-            self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
+            is_sent = self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
             response = self.in_time(self.ask(parts, Sent::Whole(kept), has_body(head), permit)).await?;
         }
         if response.status() == StatusCode::UNAUTHORIZED {
             // A browser would ask for a password that nobody is meant to know.
             self.login.forget();
-            return Err(Answered::Failed(Failure::Login));
+            return Err(not_taken(turn, is_sent).await);
         }
+        turn.taken();
         self.login.learn(response.headers());
         passed_on(response, &site, true)
+    }
+
+    /// Waits until a login may be sent.
+    pub(super) async fn turn(&self, permit: &Permit, credential: &Credential) -> Result<Turn, Answered> {
+        let context = &self.session.context;
+        let version = context.secrets.version(&credential.secret);
+        let version = version.ok_or(Answered::Failed(Failure::Secret))?;
+        let target = permit.target().ok_or(Answered::Failed(Failure::Internal))?;
+        let turn = context.logins.turn(target, credential, version).await;
+        turn.map_err(resting)
     }
 
     /// Waits for something of the machine, for as long as bytes of the request or answer still move.
@@ -146,6 +159,24 @@ impl Desk<'_> {
             }
         }
     }
+}
+
+/// What a client reads of a login that the machine has not taken. One that was never sent is no attempt.
+pub(super) async fn not_taken(turn: Turn, is_sent: bool) -> Answered {
+    if !is_sent {
+        return Answered::Failed(Failure::Login);
+    }
+    let left = turn.refused().await;
+    if left.is_zero() {
+        return Answered::Failed(Failure::Login);
+    }
+    tracing::warn!("a machine refused the device's login, which rests now");
+    resting(left)
+}
+
+/// Seconds, rounded up: who comes back then is not told the same again.
+fn resting(left: Duration) -> Answered {
+    Answered::Resting(left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)))
 }
 
 /// An answer as the client gets it.
@@ -189,6 +220,7 @@ fn refuse(
         Answered::Failed(_)
         | Answered::Late
         | Answered::Garbled
+        | Answered::Resting(_)
         | Answered::AskAgain
         | Answered::Fault(_)
         | Answered::Handshake(_)

@@ -2,7 +2,8 @@
 //!
 //! 1. Basic (RFC 7617) goes with each request; Digest (RFC 7616) as soon as the machine has said with what.
 //! 2. What the client itself sends in this place never reaches the machine, and what the machine demands never the client.
-//! 3. A challenge is answered once. The answer to the second one is a page that names the secret.
+//! 3. Before a login is sent its turn is waited for: one that the machine has refused rests.
+//! 4. A challenge is answered once. The answer to the second one is a page that names the secret.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -48,7 +49,8 @@ impl Nonces {
 }
 
 impl Login {
-    /// Puts the gate's login in place of whatever the client sends.
+    /// Puts the gate's login in place of whatever the client sends. Returns whether there is one: before a machine has said
+    /// something there is none with Digest.
     ///
     /// # Errors
     /// [`Failure::Secret`] when there is no secret, or it does not open; [`Failure::Login`] for one that cannot be sent.
@@ -57,7 +59,7 @@ impl Login {
         request: &mut Parts,
         credential: &Credential,
         secrets: &Secrets,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         request.headers.remove(AUTHORIZATION);
         let password = secrets.reveal(&credential.secret).map_err(|error| {
             tracing::debug!(%error, "a machine's password is missing");
@@ -70,7 +72,7 @@ impl Login {
                 Zeroizing::new(format!("Basic {}", BASE64.encode(&pair)).into_bytes())
             }
             Scheme::Digest => {
-                let Some(session) = &mut *self.session() else { return Ok(()) };
+                let Some(session) = &mut *self.session() else { return Ok(false) };
                 let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
                 let header = session.authorization((user, password), (request.method.as_str(), target));
                 Zeroizing::new(header.ok_or(Failure::Login)?)
@@ -79,7 +81,7 @@ impl Login {
         let mut value = HeaderValue::from_bytes(&header).map_err(|_| Failure::Login)?;
         value.set_sensitive(true);
         request.headers.insert(AUTHORIZATION, value);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether a machine demands a login that it may get when it is asked once more.

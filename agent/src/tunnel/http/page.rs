@@ -2,7 +2,7 @@
 //!
 //! Browsers get a page, programs that prefer JSON get JSON. Neither names anything that the policy does not grant.
 
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use postern_protocol::gate::http::RequestFault;
@@ -21,6 +21,8 @@ pub(super) enum Answered {
     Late,
     /// The machine's answer is none that the gate passes on.
     Garbled,
+    /// The machine has refused the device's login, which rests for so many seconds.
+    Resting(u64),
     /// The machine demands a login before a body that is too large to be sent twice.
     AskAgain,
     /// The request is not clear.
@@ -39,6 +41,7 @@ impl Answered {
             Self::AskAgain | Self::Failed(Failure::Busy | Failure::Unrecorded | Failure::Shutdown) => 503,
             Self::Failed(_)
             | Self::Garbled
+            | Self::Resting(_)
             | Self::Handshake(HandshakeFault::Answer | HandshakeFault::Choice | HandshakeFault::Extension) => {
                 502
             }
@@ -55,6 +58,7 @@ impl Answered {
         match self {
             Self::Denied(reason) => reason.word(),
             Self::Failed(failure) => failure.word(),
+            Self::Resting(_) => Failure::Login.word(),
             Self::Late => "late",
             Self::Garbled => "garbled",
             Self::AskAgain => "ask_again",
@@ -69,6 +73,10 @@ impl Answered {
         match self {
             Self::Denied(reason) => reason.sentence().to_owned(),
             Self::Failed(failure) => failure.sentence().to_owned(),
+            Self::Resting(seconds) => format!(
+                "the machine has refused the device's login; so that it does not lock the account, the device does not try it again for \
+                 {seconds} s"
+            ),
             Self::Late => "the machine did not answer in time".to_owned(),
             Self::Garbled => "the machine's answer was cut off or is no HTTP".to_owned(),
             Self::AskAgain => {
@@ -85,6 +93,9 @@ impl Answered {
         match self {
             Self::Denied(reason) => reason.next_step(),
             Self::Failed(failure) => failure.next_step(),
+            Self::Resting(_) => {
+                "have the machine's password set anew, on the device or in the cloud: a new one is tried at once"
+            }
             Self::Late | Self::Garbled => "try again, and check the machine if it stays so",
             Self::AskAgain => "send it again: the device is ready to log in now",
             Self::Fault(_) => {
@@ -103,7 +114,9 @@ impl Answered {
             Self::Denied(reason) => reason.lifter().describe(),
             // The pin is in the policy, where nobody at the machine can change it.
             Self::Failed(Failure::MachineKey) => "your administrator",
-            Self::Failed(_) | Self::Late | Self::Garbled => "whoever looks after the machine",
+            Self::Failed(_) | Self::Late | Self::Garbled | Self::Resting(_) => {
+                "whoever looks after the machine"
+            }
             Self::AskAgain | Self::Fault(_) | Self::Handshake(_) | Self::UpgradeRequired => "you",
         }
     }
@@ -126,6 +139,9 @@ pub(super) fn answer(answered: Answered, service: &str, request: &HeaderMap) -> 
         (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
     ] {
         response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+    }
+    if let Answered::Resting(seconds) = answered {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -161,7 +177,9 @@ fn html(answered: Answered, service: &str) -> String {
     let status = answered.status();
     let title = match answered {
         Answered::Denied(_) => "Not allowed here",
-        Answered::Failed(_) | Answered::Late | Answered::Garbled => "The machine cannot be reached",
+        Answered::Failed(_) | Answered::Late | Answered::Garbled | Answered::Resting(_) => {
+            "The machine cannot be reached"
+        }
         Answered::AskAgain | Answered::Fault(_) | Answered::Handshake(_) | Answered::UpgradeRequired => {
             "This request is not passed on"
         }

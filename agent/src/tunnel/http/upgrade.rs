@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::Parts as Switched;
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,7 @@ use postern_protocol::gate::websocket::{HandshakeFault, Offer};
 use postern_protocol::policy::{Credential, Permit, Reach, Reason, Rules, WebsocketRules};
 use postern_protocol::wire::registry::Failure;
 
+use super::answer::not_taken;
 use super::ledger::Flight;
 use super::page::Answered;
 use super::upstream::{self, Sent};
@@ -58,7 +59,7 @@ impl Desk<'_> {
     ) -> Result<Response<()>, Answered> {
         let offer = Offer::read(named(request.headers())).map_err(Answered::Handshake)?;
         let pages = self.permit()?;
-        let mut login = None;
+        let mut of_pages = None;
         let (tunnel, permit) = match pages.service().reach.rules() {
             Some(Rules::Websocket(rules)) if grants(rules, target) => (None, Arc::clone(&pages)),
             Some(Rules::Websocket(_)) => return Err(Answered::Denied(Reason::PathDenied)),
@@ -67,12 +68,18 @@ impl Desk<'_> {
                 // It is the same machine, at the same address and port: the device logs in there as on its pages, if nobody else
                 // can answer than there.
                 let is_as_sure = permit.service().upstream().is_some_and(|own| own.tls == rules.upstream.tls);
-                login = rules.credential.as_ref().filter(|_| is_as_sure);
+                of_pages = rules.credential.as_ref().filter(|_| is_as_sure);
                 flight.leads_to(tunnel.id);
                 (Some(tunnel), permit)
             }
             Some(Rules::Vnc(_)) | None => return Err(Answered::Failed(Failure::Internal)),
         };
+        let own = if let Some(Rules::Websocket(rules)) = permit.service().reach.rules() {
+            rules.credential.as_ref()
+        } else {
+            None
+        };
+        let login = own.or(of_pages);
         let upgraded = self.switch(request, head, offer, (tunnel.as_ref(), &permit), login).await;
         match upgraded {
             Ok((response, line, shears)) => {
@@ -85,6 +92,7 @@ impl Desk<'_> {
                     tunnel.leave();
                     let failure = match answered {
                         Answered::Failed(failure) => failure,
+                        Answered::Resting(_) => Failure::Login,
                         Answered::Denied(_)
                         | Answered::Late
                         | Answered::Garbled
@@ -153,19 +161,33 @@ impl Desk<'_> {
         forward::prepare(&mut parts, head, &site);
         let origin = rules.origin.as_ref().map_or_else(|| site.to_text(), ToString::to_string);
         offered(&mut parts.headers, &offer, &origin);
+        let turn = match login {
+            Some(credential) => {
+                let turn = tokio::time::timeout(WITHIN, self.turn(permit, credential)).await;
+                Some(turn.map_err(|_elapsed| Answered::Late)??)
+            }
+            None => None,
+        };
         let (mut reply, mut shears) = self.propose(&mut parts, tunnel, permit, login).await?;
         if let (Reply::Other(answer), Some(credential)) = (&reply, login)
             && self.login.may_ask_again(credential, answer).map_err(Answered::Failed)?
         {
             (reply, shears) = self.propose(&mut parts, tunnel, permit, login).await?;
         }
-        let (response, line) = match reply {
-            Reply::Changed(response, line) => (response, line),
-            Reply::Other(answer) if login.is_some() && answer.status() == StatusCode::UNAUTHORIZED => {
+        let (response, line) = match (reply, turn) {
+            (Reply::Other(answer), Some(turn)) if answer.status() == StatusCode::UNAUTHORIZED => {
                 self.login.forget();
-                return Err(Answered::Failed(Failure::Login));
+                return Err(not_taken(turn, parts.headers.contains_key(AUTHORIZATION)).await);
             }
-            Reply::Other(_) => return Err(Answered::Handshake(HandshakeFault::Answer)),
+            (reply, turn) => {
+                if let Some(turn) = turn {
+                    turn.taken();
+                }
+                match reply {
+                    Reply::Changed(response, line) => (response, line),
+                    Reply::Other(_) => return Err(Answered::Handshake(HandshakeFault::Answer)),
+                }
+            }
         };
         offer
             .check_answer(response.status().as_u16(), named(response.headers()))

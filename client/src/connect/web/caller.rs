@@ -74,7 +74,7 @@ impl Caller {
         if !entrance.at_start {
             return page::entrance(&entrance);
         }
-        match Tunnel::open(&self.web, &self.web.pages).await {
+        match Tunnel::open(&self.web).await {
             Ok(tunnel) => {
                 entrance.begin_at(tunnel.start());
                 *self.tunnel.lock().await = Some(tunnel);
@@ -101,9 +101,8 @@ impl Caller {
         head.version = Version::HTTP_11;
         // What the browser breaks off is its own affair; only what the tunnel breaks off is a cut.
         let request = Request::from_parts(head, Payload::carried(body, CutFlag::default()));
-        let wanted = if near.is_some() { &self.web.upgrades } else { &self.web.pages };
         let mut slot = self.tunnel.lock().await;
-        let mut response = tunnel::send(&self.web, wanted, &mut slot, request).await?;
+        let mut response = tunnel::send(&self.web, &mut slot, request).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         heads::towards_browser(response.headers_mut(), switches);
         if switches {

@@ -27,7 +27,7 @@ use crate::connect::keeper::up_within;
 use crate::connect::vigil::Alive;
 use crate::connect::web::Web;
 use crate::connect::web::body::Payload;
-use crate::device::{Opened, Wanted};
+use crate::device::Opened;
 use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -35,7 +35,6 @@ use crate::problem::Problem;
 /// An open tunnel.
 #[derive(Debug)]
 pub(super) struct Tunnel {
-    wanted: Wanted,
     start: Option<Text>,
     id: TunnelId,
     sender: SendRequest<Payload>,
@@ -46,12 +45,12 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Opens one.
-    pub(super) async fn open(web: &Arc<Web>, wanted: &Wanted) -> Result<Self, Problem> {
+    pub(super) async fn open(web: &Arc<Web>) -> Result<Self, Problem> {
         let mut states = web.states.clone();
         let Some(link) = up_within(&mut states, UP_WITHIN).await else {
             return Err(Problem::connecting_again(web.device.as_str()));
         };
-        let Opened { tunnel: id, until, start, send, recv, .. } = link.open(wanted).await?;
+        let Opened { tunnel: id, until, start, send, recv, .. } = link.open(&web.wanted).await?;
         let alive = web.ends.note(id, until);
         let fault = Fault::default();
         let io = TokioIo::new(Stream { send, recv, fault: fault.clone(), finished: false });
@@ -68,8 +67,8 @@ impl Tunnel {
                 shared.report(&problem);
             }
         });
-        let (wanted, task) = (wanted.clone(), task.abort_handle());
-        Ok(Self { wanted, start, id, sender, fault, task, _alive: alive })
+        let task = task.abort_handle();
+        Ok(Self { start, id, sender, fault, task, _alive: alive })
     }
 
     /// Where a browser begins.
@@ -93,15 +92,14 @@ impl Drop for Tunnel {
 /// is still to come.
 pub(super) async fn send(
     web: &Arc<Web>,
-    wanted: &Wanted,
     slot: &mut Option<Tunnel>,
     mut request: Request<Payload>,
 ) -> Result<Response<Incoming>, Problem> {
     let mut again = repeated(&request);
     loop {
-        let (mut tunnel, reused) = match usable(slot.take(), wanted).await {
+        let (mut tunnel, reused) = match usable(slot.take()).await {
             Some(tunnel) => (tunnel, true),
-            None => (Tunnel::open(web, wanted).await?, false),
+            None => (Tunnel::open(web).await?, false),
         };
         match tunnel.sender.try_send_request(request).await {
             Ok(response) => {
@@ -117,9 +115,9 @@ pub(super) async fn send(
     }
 }
 
-/// The tunnel, where it is the wanted one and takes another request.
-async fn usable(kept: Option<Tunnel>, wanted: &Wanted) -> Option<Tunnel> {
-    let mut tunnel = kept.filter(|tunnel| tunnel.wanted == *wanted)?;
+/// The tunnel, where it takes another request.
+async fn usable(kept: Option<Tunnel>) -> Option<Tunnel> {
+    let mut tunnel = kept?;
     tunnel.sender.ready().await.ok().map(|()| tunnel)
 }
 

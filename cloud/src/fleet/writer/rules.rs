@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules::{Method, Methods};
-use postern_protocol::policy::{Allow, HttpRules, PathLog, Rules, Upstream, WebsocketRules};
+use postern_protocol::policy::{Allow, Credential, HttpRules, PathLog, Rules, Upstream, WebsocketRules};
 
 use super::super::rules::{log_word, scheme_word};
 use super::Writer;
@@ -39,11 +39,7 @@ impl Writer {
             let rows: Vec<String> = rules.allow.iter().map(allow).collect();
             self.line("allow", &list(&rows));
         }
-        if let Some(login) = &rules.credential {
-            let (scheme, user) = (quoted(scheme_word(login.scheme)), quoted(login.user.as_str()));
-            let secret = quoted(login.secret.as_str());
-            self.line("login", &format!("{{ scheme = {scheme}, user = {user}, secret = {secret} }}"));
-        }
+        self.login(rules.credential.as_ref());
         self.flag("identity", rules.identity);
         if rules.log != PathLog::Full {
             self.text("log", log_word(rules.log));
@@ -59,11 +55,20 @@ impl Writer {
         }
         self.texts("subprotocols", &rules.subprotocols);
         self.optional_text("origin", rules.origin.as_ref());
+        self.login(rules.credential.as_ref());
         if rules.frame_bytes != whole.frame_bytes.min(rules.message_bytes) {
             self.line("frame-bytes", &rules.frame_bytes.to_string());
         }
         if rules.message_bytes != whole.message_bytes {
             self.line("message-bytes", &rules.message_bytes.to_string());
+        }
+    }
+
+    fn login(&mut self, login: Option<&Credential>) {
+        if let Some(login) = login {
+            let (scheme, user) = (quoted(scheme_word(login.scheme)), quoted(login.user.as_str()));
+            let secret = quoted(login.secret.as_str());
+            self.line("login", &format!("{{ scheme = {scheme}, user = {user}, secret = {secret} }}"));
         }
     }
 

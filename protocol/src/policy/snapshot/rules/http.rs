@@ -132,7 +132,7 @@ impl Allow {
 }
 
 impl Credential {
-    fn check_form(&self) -> Result<(), FormFault> {
+    pub(super) fn check_form(&self) -> Result<(), FormFault> {
         // A colon ends the user in Basic, a quote in Digest.
         let user = self.user.as_str();
         let plain =

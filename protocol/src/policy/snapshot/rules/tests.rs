@@ -25,6 +25,7 @@ fn websocket(change: impl FnOnce(&mut WebsocketRules)) -> Result<(), FormFault> 
         paths: vec!["/live".parse().unwrap()],
         subprotocols: vec![text("mqtt")],
         origin: None,
+        credential: None,
         frame_bytes: 1024,
         message_bytes: 4096,
     };
@@ -128,7 +129,10 @@ fn a_user_of_a_credential_needs_no_escape() {
     let named = |user: &str| {
         let credential =
             Credential { scheme: Scheme::Digest, user: text(user), secret: "web".parse().unwrap() };
-        http(|rules| rules.credential = Some(credential))
+        let own = credential.clone();
+        let found = http(|rules| rules.credential = Some(credential));
+        assert_eq!(websocket(|rules| rules.credential = Some(own)), found);
+        found
     };
     assert_eq!(named("service"), Ok(()));
     assert_eq!(named("line service"), Ok(()));

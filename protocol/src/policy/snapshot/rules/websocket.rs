@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::form::{FormFault, ascending, count};
 use super::upstream::is_authority;
-use super::{Pattern, Upstream, impossible, is_plain};
+use super::{Credential, Pattern, Upstream, impossible, is_plain};
 use crate::limits;
 use crate::wire::text::Text;
 
@@ -19,6 +19,8 @@ pub struct WebsocketRules {
     pub subprotocols: Vec<Text>,
     /// What the machine is told as `Origin`; none is the upstream's own.
     pub origin: Option<Text>,
+    /// What logs the gate in at the machine, if it asks.
+    pub credential: Option<Credential>,
     /// Bytes of payload in one frame; 1 to [`limits::WEBSOCKET_BYTES`].
     pub frame_bytes: u32,
     /// Bytes of one message, over all of its frames; not below `frame_bytes`, at most [`limits::WEBSOCKET_BYTES`].
@@ -39,6 +41,7 @@ impl WebsocketRules {
             paths: vec![Pattern::everything()],
             subprotocols: Vec::new(),
             origin: None,
+            credential: None,
             frame_bytes: Self::FRAME_BYTES,
             message_bytes: Self::MESSAGE_BYTES,
         }
@@ -56,6 +59,7 @@ impl WebsocketRules {
         if self.origin.as_ref().is_some_and(|origin| !is_origin(origin.as_str())) {
             return Err(impossible("origin"));
         }
+        self.credential.as_ref().map_or(Ok(()), Credential::check_form)?;
         if self.frame_bytes == 0 || self.frame_bytes > self.message_bytes {
             return Err(impossible("frame_bytes"));
         }
