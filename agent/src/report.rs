@@ -18,6 +18,7 @@ use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
 
 use crate::registry::Session;
+use crate::secrets::Wanting;
 
 pub(crate) use self::audit::AuditLine;
 pub(crate) use self::text::{Shown, time};
@@ -50,6 +51,9 @@ pub(crate) struct StatusReport {
     pub(crate) hub: Option<SocketAddr>,
     /// Why it is not.
     pub(crate) link_error: Option<String>,
+    /// Secrets that services need and that cannot be used.
+    #[serde(default)]
+    pub(crate) wanting: Vec<Wanting>,
     /// Live tunnels.
     pub(crate) tunnels: usize,
     /// For how long the policy counts.

@@ -12,6 +12,8 @@
 //! A secret opens nothing by itself: who may use the service that needs it is decided by the gate. Deliberately absent:
 //! a way to show one.
 
+mod wanting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +30,8 @@ use postern_protocol::trust::{Digest, SecretKey};
 
 use crate::gate::Gate;
 use crate::store::{Reseal, StoreError};
+
+pub(crate) use self::wanting::Wanting;
 
 /// Sealed secrets by name.
 pub(crate) type Sealed = BTreeMap<Name, Vec<u8>>;

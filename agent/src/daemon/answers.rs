@@ -160,6 +160,7 @@ impl Answers {
             locks: self.locks(),
             hub: link.hub,
             link_error: link.error,
+            wanting: self.secrets.wanting(),
             tunnels: self.registry.sessions().len(),
             freshness: clock.freshness(),
             clock: clock.report(),

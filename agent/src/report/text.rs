@@ -8,7 +8,7 @@ use super::{
     AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, RootReport,
     SessionReport, StatusReport, Verdict, gate,
 };
-use crate::secrets::{SecretReport, Source};
+use crate::secrets::{SecretReport, Source, Wanting};
 
 /// A report that can be shown to people.
 pub(crate) trait Shown {
@@ -60,6 +60,14 @@ impl Shown for StatusReport {
             ("freshness", freshness(&self.freshness)),
             ("clock", clock),
         ]);
+        for Wanting { name, services, problem } in &self.wanting {
+            let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
+            let services = services.join(", ");
+            text.push_str(&format!(
+                "wanting    {problem}; {services} cannot be entered: `postern-agent secret set {name}` here, or `postern-cloud \
+                 secret set` in the cloud\n"
+            ));
+        }
         for AlarmReport { at, kind, detail } in &self.alarms {
             text.push_str(&format!("alarm      {} {}: {detail}\n", time(*at), kind.word()));
         }

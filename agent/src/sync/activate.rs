@@ -106,6 +106,7 @@ impl Activator {
             self.parts.secrets.forget_all();
             self.parts.store.forget();
         }
+        self.parts.secrets.report_wanting(floor.version);
         Ok(floor)
     }
 
@@ -192,6 +193,7 @@ impl Activator {
             tracing::info!(version = floor.version, "locks were lifted");
             auditor.owe(Event::Unlocked { sequence });
         }
+        self.parts.secrets.report_wanting(floor.version);
         Outcome::Applied { cut }
     }
 

@@ -1,7 +1,7 @@
 //! Secrets on the device: those of the policy, those that are set here, and where their plain text is not.
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::Secret;
+use postern_protocol::policy::{Rules, Secret, VncRules};
 use postern_protocol::trust::sealed::{Place, Plaintext, SealingKey, seal};
 
 use crate::hub::Hub;
@@ -52,6 +52,40 @@ async fn the_policys_secrets_open_on_the_device_and_one_that_was_sealed_for_anot
     assert_eq!(ok(&world.agent.run(&["secret", "list"]).await), listed, "also without a running agent");
     let check = world.agent.run(&["check"]).await;
     assert!(ok(&check).ends_with(&format!("warning    {LOCKED}\n")), "{check:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_a_service_needs_and_the_device_cannot_use_is_in_its_status_until_it_is_set() {
+    let mut world = world().await;
+    let wanting = async |world: &World| world.agent.json(&["status"]).await["wanting"].clone();
+    assert_eq!(wanting(&world).await, serde_json::json!([]));
+    let service = world.policy.snapshot.services[0].name.to_string();
+    let named = |secret: &str| Rules::Vnc(VncRules { password: Some(secret.parse().unwrap()), writers: 1 });
+    for (version, secret, problem) in [
+        (
+            4,
+            "panel",
+            "there is no secret `panel` on this device; `postern-agent secret list` shows those that there are",
+        ),
+        (5, "stray", LOCKED),
+    ] {
+        *world.policy.snapshot.services[0].reach.rules_mut().unwrap() = named(secret);
+        world.publish(version).await;
+        let found = wanting(&world).await;
+        assert_eq!(
+            (&found[0]["name"], &found[0]["services"]),
+            (&secret.into(), &serde_json::json!([service]))
+        );
+        assert_eq!(found[0]["problem"], problem);
+        let text = world.agent.run(&["status"]).await.out;
+        assert!(
+            text.contains(&format!("; {service} cannot be entered: `postern-agent secret set {secret}`")),
+            "{text}"
+        );
+        // The twin.
+        let done = world.agent.feed(&["secret", "set", secret, "--stdin"], HERE).await;
+        assert_eq!((done.code, wanting(&world).await), (0, serde_json::json!([])));
+    }
 }
 
 #[tokio::test]

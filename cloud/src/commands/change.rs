@@ -19,7 +19,7 @@ use super::plan::{self, SHOWN, write_rest};
 use super::progress::Progress;
 use super::{Answer, CommandError, arrival, open, operator, publisher};
 use crate::clock;
-use crate::compile::{Warning, warnings};
+use crate::compile::{Compiler, Roster, Warning, warnings};
 use crate::diff::{Diff, Entity};
 use crate::hub;
 use crate::model::{EntityKind, Model};
@@ -68,7 +68,40 @@ impl Basis {
             return Err(CommandError::Bereft(bereft));
         }
         let _progress = Progress::begin("comparing", new.devices.len());
-        Ok((Diff::between(&self.model, new), warnings(new)))
+        let diff = Diff::between(&self.model, new);
+        let mut warnings = warnings(new);
+        warnings.extend(self.secretless(new, &diff)?);
+        Ok((diff, warnings))
+    }
+
+    /// Services of devices that change, which are entered with a secret that nobody has set in the cloud. Devices may have
+    /// theirs: what is set there is known there alone.
+    fn secretless(&self, new: &Model, diff: &Diff) -> Result<Vec<Warning>, CommandError> {
+        let roster = Roster::default();
+        let compiler = Compiler::among(new, &roster, &diff.affected);
+        self.store.read(|tx| {
+            let mut secretless = Vec::new();
+            for device in &diff.affected {
+                let endpoints = compiler.endpoints(device);
+                let services = endpoints.iter().filter(|endpoint| endpoint.page.is_none());
+                let wanted =
+                    services.filter_map(|one| Some((&one.name, one.service.reach.rules()?.secret()?)));
+                let wanted: Vec<(&Name, &Name)> = wanted.collect();
+                if wanted.is_empty() {
+                    continue;
+                }
+                let state = tx.device(device)?;
+                let sealed = state.map(|state| tx.sealed_secrets(&state)).transpose()?.unwrap_or_default();
+                let missing =
+                    wanted.into_iter().filter(|(_, name)| !sealed.iter().any(|one| one.name == **name));
+                secretless.extend(missing.map(|(service, secret)| Warning::NoSecret {
+                    device: device.clone(),
+                    service: service.clone(),
+                    secret: secret.clone(),
+                }));
+            }
+            Ok(secretless)
+        })
     }
 
     /// Carries a proposal out, as far as `mode` allows.

@@ -86,6 +86,15 @@ pub enum Warning {
         /// The entry.
         entry: Name,
     },
+    /// A service is entered with a secret that the cloud has not sealed to the device.
+    NoSecret {
+        /// The device.
+        device: Name,
+        /// The service, by its name on the device.
+        service: Name,
+        /// The secret.
+        secret: Name,
+    },
     /// The user has no role and no entry that allows anything, and can reach nothing.
     NoRole {
         /// The user.
@@ -143,6 +152,7 @@ impl Warning {
             | Self::EmptyScope { assignment }
             | Self::CaseForNothing { assignment, .. }
             | Self::OutsideAccount { assignment, .. } => (EntityKind::Assignment, assignment),
+            Self::NoSecret { device, .. } => (EntityKind::Device, device),
             Self::NoRole { user } => (EntityKind::User, user),
         }
     }
@@ -182,6 +192,11 @@ impl fmt::Display for Warning {
                 )
             }
             Self::EntryOfNothing { .. } => f.write_str("it selects nothing that its user could reach"),
+            Self::NoSecret { device, service, secret } => write!(
+                f,
+                "service `{service}` is entered with secret `{secret}`, which is not set for it: `postern-cloud secret set {device} \
+                 {secret}`, or on the device itself `postern-agent secret set {secret}`"
+            ),
             Self::NoRole { .. } => f.write_str("the user has no role and can reach nothing"),
         }
     }

@@ -91,6 +91,28 @@ async fn a_secret_reaches_its_device_and_no_other_and_opens_there_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_service_names_and_nobody_has_set_is_in_the_plan_with_both_ways_to_set_it() {
+    let world = World::with_sample("direct-sales").await;
+    let _press = world.enroll("press-7", 1).await;
+    let (code, fleet, _) = run(&world, &["export"], "").await;
+    assert_eq!(code, 0);
+    let table = "[device.press-7.service.hmi]\n";
+    let fleet = fleet.replacen(table, &format!("{table}password = \"panel\"\n"), 1);
+    let path = world.state.with_extension("secret.toml");
+    std::fs::write(&path, &fleet).unwrap();
+    let plan = async || run(&world, &["diff", path.to_str().unwrap()], "").await.1;
+    let warning = "Warning: device `press-7`: service `hmi` is entered with secret `panel`, which is not set for it: `postern-cloud \
+                   secret set press-7 panel`, or on the device itself `postern-agent secret set panel`.";
+    let text = plan().await;
+    assert_eq!(text.lines().filter(|line| *line == warning).count(), 1, "{text}");
+    // The twin: what is set is nothing to be said.
+    set(&world, "press-7", "panel", SECRET).await;
+    let text = plan().await;
+    assert!(text.contains("~ device press-7") && !text.contains("Warning"), "{text}");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_is_removed_leaves_the_device_and_a_missing_one_cannot_be_removed() {
     let world = World::with_sample("direct-sales").await;
     let mut press = world.enroll("press-7", 1).await;

@@ -84,6 +84,16 @@ impl Rules {
         }
     }
 
+    /// The secret of the device with which the machine is entered, if it takes one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Name> {
+        match self {
+            Self::Vnc(rules) => rules.password.as_ref(),
+            Self::Http(rules) => rules.credential.as_ref().map(|login| &login.secret),
+            Self::Websocket(rules) => rules.credential.as_ref().map(|login| &login.secret),
+        }
+    }
+
     /// Checks order, counts and values.
     ///
     /// # Errors

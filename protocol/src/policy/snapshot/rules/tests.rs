@@ -125,6 +125,22 @@ fn keys_of_a_query_ascend_are_bounded_and_need_no_escape() {
 }
 
 #[test]
+fn a_service_names_the_secret_with_which_its_machine_is_entered() {
+    let secret: Name = "s".parse().unwrap();
+    let credential = || Some(Credential { scheme: Scheme::Basic, user: text("a"), secret: secret.clone() });
+    let mut live = WebsocketRules::whole();
+    live.credential = credential();
+    for with in [
+        Rules::Vnc(VncRules { password: Some(secret.clone()), writers: 1 }),
+        Rules::Http(HttpRules { credential: credential(), ..HttpRules::whole() }),
+        Rules::Websocket(live),
+    ] {
+        let without = Rules::whole(with.kind()).unwrap();
+        assert_eq!((with.secret(), without.secret()), (Some(&secret), None));
+    }
+}
+
+#[test]
 fn a_user_of_a_credential_needs_no_escape() {
     let named = |user: &str| {
         let credential =
