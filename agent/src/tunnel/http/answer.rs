@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONNECTION, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -16,7 +17,7 @@ use postern_protocol::gate::http::{Asked, Framing, Head, Site, Target, judge};
 use postern_protocol::policy::{Credential, HttpRules, PathLog, Permit, Rules};
 use postern_protocol::wire::registry::Failure;
 
-use super::carried::Carried;
+use super::carried::{self, Carried, Passing};
 use super::ledger::{Current, Flight};
 use super::page::{self, Answered};
 use super::rest::Turn;
@@ -28,11 +29,11 @@ impl Desk<'_> {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Carried>, Infallible> {
         let permit = match self.permit() {
             Ok(permit) => permit,
-            Err(answered) => return Ok(page::answer(answered, "", request.headers()).map(Carried::page)),
+            Err(answered) => return Ok(page::answer(answered, "", request.headers()).map(carried::page)),
         };
         let service = permit.service();
         let name = service.name.as_str();
-        let page = |answered| page::answer(answered, name, request.headers()).map(Carried::page);
+        let page = |answered| page::answer(answered, name, request.headers()).map(carried::page);
         // What was read strictly and what hyper read are one request, or none is answered.
         let Some(head) = self.reading.take_head().filter(|head| is_same(head, &request)) else {
             return Ok(page(Answered::Failed(Failure::Internal)));
@@ -70,8 +71,12 @@ impl Desk<'_> {
         Ok(match answer {
             Ok(response) => {
                 flight.answered(response.status().as_u16());
-                response
-                    .map(|body| body.map_or(Carried::Page(None), |body| Carried::Machine { body, flight }))
+                response.map(|body| {
+                    body.map_or_else(
+                        || carried::page(Vec::new()),
+                        |body| Carried::Right(Passing { body, flight }),
+                    )
+                })
             }
             Err(answered) => {
                 let mut response = refuse(answered, name, accept, flight);
@@ -92,7 +97,7 @@ impl Desk<'_> {
         rules: &HttpRules,
         permit: &Permit,
     ) -> Result<Response<Incoming>, Answered> {
-        let (mut parts, mut body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let site = forward::site(permit, &rules.upstream);
         forward::prepare(&mut parts, head, &site);
         if rules.identity {
@@ -102,28 +107,28 @@ impl Desk<'_> {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let Some(credential) = &rules.credential else {
-            let body = if has_body(head) { Sent::Streamed(body) } else { Sent::Whole(None) };
+            let body = if has_body(head) { Sent::Right(body) } else { upstream::nothing() };
             let response = self.in_time(self.ask(parts, body, has_body(head), permit)).await?;
             return passed_on(response, &site, false);
         };
         let secrets = &self.session.context.secrets;
         // A body that may be wanted twice is kept, where it is small enough.
-        let kept = match head.framing {
-            _ if !has_body(head) => Some(None),
+        let (kept, first) = match head.framing {
+            _ if !has_body(head) => (Some(Full::default()), upstream::nothing()),
             Framing::Length(length) if login::keeps(credential, length) => {
-                Some(Some(self.in_time(upstream::collect(&mut body, length)).await?))
+                let whole = Full::new(self.in_time(upstream::whole(body)).await?);
+                (Some(whole.clone()), Sent::Left(whole))
             }
-            Framing::None | Framing::Length(_) | Framing::Chunked => None,
+            Framing::None | Framing::Length(_) | Framing::Chunked => (None, Sent::Right(body)),
         };
         let turn = self.in_time(self.turn(permit, credential)).await?;
         let mut is_sent = self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
-        let first = kept.clone().map_or(Sent::Streamed(body), Sent::Whole);
         let mut response = self.in_time(self.ask(parts.clone(), first, has_body(head), permit)).await?;
         if self.login.may_ask_again(credential, &response).map_err(Answered::Failed)? {
             let Some(kept) = kept else { return Err(Answered::AskAgain) };
             drop(response);
             is_sent = self.login.prepare(&mut parts, credential, secrets).map_err(Answered::Failed)?;
-            response = self.in_time(self.ask(parts, Sent::Whole(kept), has_body(head), permit)).await?;
+            response = self.in_time(self.ask(parts, Sent::Left(kept), has_body(head), permit)).await?;
         }
         if response.status() == StatusCode::UNAUTHORIZED {
             // A browser would ask for a password that nobody is meant to know.
@@ -226,7 +231,7 @@ fn refuse(
         | Answered::Handshake(_)
         | Answered::UpgradeRequired => None,
     });
-    response.map(Carried::page)
+    response.map(carried::page)
 }
 
 /// Within which a machine must begin to answer, counted from the last byte of the request; a page that waits for news asks again before.

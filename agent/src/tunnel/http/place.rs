@@ -14,7 +14,7 @@ use postern_protocol::wire::registry::Failure;
 use postern_transport::splice::Meter;
 
 use super::page::Answered;
-use super::upstream::{Sent, Upstream};
+use super::upstream::{self, Sent, Upstream};
 use super::{Desk, Line, Shears};
 use crate::registry::Admitted;
 
@@ -48,7 +48,7 @@ impl Desk<'_> {
             // again, and so is what only asks and has no answer; once.
             let request = match (error.take_message(), again) {
                 (Some(request), _) => request,
-                (None, Some(parts)) if !is_fresh => Request::from_parts(parts, Sent::Whole(None)),
+                (None, Some(parts)) if !is_fresh => Request::from_parts(parts, upstream::nothing()),
                 (None, _) => return Err(Answered::Garbled),
             };
             upstream = self.connect(&mut place, permit).await?;

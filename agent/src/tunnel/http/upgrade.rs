@@ -216,7 +216,7 @@ impl Desk<'_> {
             self.login.prepare(parts, credential, secrets).map_err(Answered::Failed)?;
         }
         let (line, shears) = self.line_for(tunnel, permit).await?;
-        let request = Request::from_parts(parts.clone(), Sent::Whole(None));
+        let request = Request::from_parts(parts.clone(), upstream::nothing());
         let asking = tokio::time::timeout(WITHIN, ask(line, request)).await;
         Ok((asking.map_err(|_elapsed| Answered::Late)??, shears))
     }

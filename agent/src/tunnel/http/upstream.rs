@@ -5,11 +5,9 @@
 //! 2. A request with a body is the last on its connection: a machine that does not read a body would take it for the next request,
 //!    and nobody would have judged that one.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, Response};
@@ -27,13 +25,12 @@ pub(super) struct Upstream {
     _driving: JoinSet<()>,
 }
 
-/// The body of a request.
-#[derive(Debug)]
-pub(super) enum Sent {
-    /// As it comes from the client.
-    Streamed(Incoming),
-    /// All at once.
-    Whole(Option<Bytes>),
+/// The body of a request: all at once, or as it comes from the client.
+pub(super) type Sent = Either<Full<Bytes>, Incoming>;
+
+/// No body.
+pub(super) fn nothing() -> Sent {
+    Sent::Left(Full::default())
 }
 
 impl Upstream {
@@ -75,50 +72,12 @@ pub(super) fn builder() -> Builder {
     builder
 }
 
-/// Reads the body of a request, which is so long and no longer.
+/// Reads the body of a request, whose length was judged.
 ///
 /// # Errors
 /// [`Answered::Garbled`] when it breaks off.
-pub(super) async fn collect(body: &mut Incoming, length: u64) -> Result<Bytes, Answered> {
-    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(BUFFER_BYTES));
-    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        if let Some(data) = frame.map_err(|_error| Answered::Garbled)?.data_ref() {
-            bytes.extend_from_slice(data);
-        }
-    }
-    Ok(bytes.freeze())
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Streamed(body) => body.is_end_stream(),
-            Self::Whole(bytes) => bytes.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Streamed(body) => body.size_hint(),
-            Self::Whole(bytes) => {
-                let length = bytes.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-            }
-        }
-    }
+pub(super) async fn whole(body: Incoming) -> Result<Bytes, Answered> {
+    Ok(body.collect().await.map_err(|_error| Answered::Garbled)?.to_bytes())
 }
 
 /// Headers of an answer.
