@@ -68,7 +68,10 @@ impl Endpoint {
         let socket = open_socket(addr, settings).map_err(|error| BindError::Socket { addr, error })?;
         let runtime: Arc<dyn Runtime> =
             if settings.batches() { Arc::new(TokioRuntime) } else { Arc::new(PlainRuntime) };
-        let inner = quinn::Endpoint::new(EndpointConfig::default(), server, socket, runtime)
+        let mut config = EndpointConfig::default();
+        // No packet is larger, and the receive buffer has room for 2048 of the largest. It fails below 1200, which no ceiling is.
+        let _kept = config.max_udp_payload_size(settings.mtu_ceiling);
+        let inner = quinn::Endpoint::new(config, server, socket, runtime)
             .map_err(|error| BindError::Socket { addr, error })?;
         let handshakes = usize::from(settings.admission.handshakes);
         let retry_at = handshakes.saturating_sub(usize::from(settings.admission.retry_above));
