@@ -1,7 +1,7 @@
 //! Carries the messages of a UDP or ICMP flow.
 //!
 //! 1. A [`Mouth`] says a message to the machine: it is made with a permit and holds it.
-//! 2. Messages come as datagrams, over [`Lines`](super::Lines), and in frames on the flow's stream.
+//! 2. Messages come as datagrams, over [`Lines`], and in frames on the flow's stream.
 //! 3. What the machine says goes as a datagram where it fits one, otherwise in a frame. The socket is connected: the kernel lets
 //!    nothing through but what comes from the flow's own address and port.
 //! 4. The flow ends with its stream, after a while without a message, when the machine says that nobody listens, or when it
