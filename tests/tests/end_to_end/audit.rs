@@ -28,6 +28,8 @@ async fn every_tunnel_has_a_row_for_its_permit_and_one_for_its_end_with_exact_co
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", answer.len());
+    // The VPN is open for further flows until its user ends it.
+    session.interrupt().await?;
 
     let rows =
         world.device.audit_until("a closed row", |rows| rows.iter().any(|row| has(row, "closed"))).await?;
