@@ -4,7 +4,6 @@
 //! 2. A tunnel that ends with the connection to the device is opened again when that is up.
 //! 3. A tunnel that the device ends stays ended: its service leaves, and the last one ends the VPN.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -86,7 +85,7 @@ impl Lanes {
         let lanes = self.lock();
         let open = lanes.iter().filter(|lane| lane.is_open).flat_map(|lane| &lane.destinations);
         let mut words: Vec<String> =
-            open.filter(|destination| net.contains(&destination.net.ip)).map(words).collect();
+            open.filter(|destination| net.contains(&destination.net.ip)).map(ToString::to_string).collect();
         words.sort_unstable();
         words.dedup();
         words
@@ -165,28 +164,6 @@ async fn watch(
         let service = gateway.service().to_string();
         let _nobody = events.send(Event::Over { index, service, problem }).await;
         return;
-    }
-}
-
-fn words(destination: &Destination) -> String {
-    let protocol = destination.protocol().word();
-    let host = if destination.net.prefix == prefix_of_one(destination.net.ip) {
-        String::new()
-    } else {
-        format!("/{}", destination.net.prefix)
-    };
-    let place = format!("{}{host}", destination.net.ip);
-    match destination.ports() {
-        None => format!("{protocol} {place}"),
-        Some(ports) if ports.first == ports.last => format!("{protocol} {place} {}", ports.first),
-        Some(ports) => format!("{protocol} {place} {}-{}", ports.first, ports.last),
-    }
-}
-
-const fn prefix_of_one(ip: IpAddr) -> u8 {
-    match ip {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
     }
 }
 
