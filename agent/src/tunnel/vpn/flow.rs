@@ -100,6 +100,9 @@ async fn open(
         Host::Ip(ip) => connect(session, &vpn, end(*ip), send).await?,
         Host::Name(name) => {
             let found = names::resolve(name).await.map_err(|failure| vpn.failed(None, failure))?;
+            if found.is_empty() {
+                return Err(vpn.failed(None, Failure::Unresolved));
+            }
             let mut last = None;
             let mut connected = None;
             for ip in found {
@@ -117,7 +120,8 @@ async fn open(
             match (connected, last) {
                 (Some(connected), _) => connected,
                 (None, Some(failure)) => return Err(Refused::Failed(failure)),
-                (None, None) => return Err(vpn.failed(None, Failure::Unresolved)),
+                // Why each address was refused is in the trail already, and the client hears what it hears of no name.
+                (None, None) => return Err(Refused::Failed(Failure::Unresolved)),
             }
         }
     };
