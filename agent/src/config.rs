@@ -70,7 +70,7 @@ pub struct Caps {
     pub strangers: u16,
     /// Live tunnels. Default 128.
     pub tunnels: u16,
-    /// Open flows of all VPN tunnels together; each takes a file descriptor and about 12 KiB. Default 1024.
+    /// Open flows of all VPN tunnels together; each takes a file descriptor. Default 1024.
     pub flows: u16,
 }
 

@@ -31,8 +31,8 @@ use crate::tunnel::ending::broken;
 /// What speaks to a machine, under a permit.
 #[derive(Debug)]
 pub(super) struct Mouth {
-    /// Held: without one there is no mouth.
-    _flow: FlowPermit,
+    /// Without one there is no mouth.
+    flow: FlowPermit,
     ear: Arc<Ear>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Ear {
 
 impl Mouth {
     const fn new(flow: FlowPermit, ear: Arc<Ear>) -> Self {
-        Self { _flow: flow, ear }
+        Self { flow, ear }
     }
 
     /// Says one message of the client to the machine, or drops it.
@@ -130,7 +130,7 @@ async fn ruled(
 ) -> CloseCode {
     let present = || Arc::clone(&mouth.lock().unwrap_or_else(PoisonError::into_inner));
     let line = lines.line(id, present());
-    let end = present()._flow.end();
+    let end = present().flow.end();
     loop {
         match reins.changed().await {
             Ruling::Permitted(newer) => match newer.flow(end) {

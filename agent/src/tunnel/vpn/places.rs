@@ -67,7 +67,8 @@ impl Pace {
     }
 }
 
-/// Streams that a client may have open as soon as it has a VPN; 1024 of them would cost 70 KB from the beginning.
+/// Streams that a client may have open as soon as it has a VPN. Both ends have a place for each that may
+/// come, so that those of a busy VPN are allowed when it becomes one.
 pub(super) const STREAMS_OF_A_VPN: u16 = 256;
 /// Streams for a VPN with many flows: all of its flows, and requests beside them.
 pub(super) const STREAMS_OF_A_BUSY_VPN: u16 = 1152;
