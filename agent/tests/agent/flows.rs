@@ -158,7 +158,8 @@ async fn a_narrower_policy_ends_the_flows_that_it_leaves_out_and_no_others() {
     lead(&mut world, 5, all).await;
     assert_eq!(news(&mut vpn.tunnel.recv).await.len(), 3);
     kept.echo(b"still").await;
-    assert!(cut.send.write_all(b"x").await.is_err());
+    let stopped = Err(StreamFault::Stopped(Reason::PortDenied.number().into()));
+    assert_eq!(cut.send.write_all(b"x").await, stopped);
     client.tcp(&vpn, drive.addr()).await;
 }
 
