@@ -19,6 +19,7 @@ mod incoming;
 mod plain;
 mod settings;
 mod stream;
+mod thrifty;
 
 pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};

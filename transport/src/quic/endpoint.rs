@@ -24,6 +24,7 @@ use super::end::ConnectionEnd;
 use super::incoming::Incoming;
 use super::plain::PlainRuntime;
 use super::settings::Settings;
+use super::thrifty::ThriftyRuntime;
 
 /// Whether an endpoint only dials or also admits peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +67,11 @@ impl Endpoint {
             Role::Server { alpns } => Some(server_config(&identity, &alpns, settings)),
         };
         let socket = open_socket(addr, settings).map_err(|error| BindError::Socket { addr, error })?;
-        let runtime: Arc<dyn Runtime> =
-            if settings.batches() { Arc::new(TokioRuntime) } else { Arc::new(PlainRuntime) };
+        let runtime: Arc<dyn Runtime> = match (settings.batches(), settings.thrifty) {
+            (true, false) => Arc::new(TokioRuntime),
+            (true, true) => Arc::new(ThriftyRuntime { payload: settings.mtu_ceiling.into() }),
+            (false, _) => Arc::new(PlainRuntime),
+        };
         let mut config = EndpointConfig::default();
         // No packet is larger, and the receive buffer has room for 2048 of the largest. It fails below 1200, which no ceiling is.
         let _kept = config.max_udp_payload_size(settings.mtu_ceiling);

@@ -43,6 +43,8 @@ pub struct Settings {
     /// 3 MB for a receive buffer with; some old kernels lie about it. The environment variable `POSTERN_NO_GSO`
     /// switches it off for the whole process.
     pub segmentation: bool,
+    /// Receive batches into 0.9 MB instead, for one more copy of what is received.
+    pub thrifty: bool,
     /// Wish for the kernel's send and receive buffer in bytes; the kernel may grant less.
     pub socket_buffer: u32,
     /// What strangers may make this endpoint hold.
@@ -66,12 +68,12 @@ pub struct Admission {
 }
 
 impl Settings {
-    /// [`Settings::session`] before the peer is known: room for requests and for nothing else. Sixteen strangers
-    /// may make the agent hold 2 MiB with their datagrams, not the 33 MiB of sixteen sessions.
+    /// [`Settings::session`] at the agent before the peer is known: room for requests and for nothing else. Sixteen
+    /// strangers may make the agent hold 2 MiB with their datagrams, not the 33 MiB of sixteen sessions.
     /// [`Connection::widen`](super::Connection::widen) follows when the peer is known.
     #[must_use]
     pub const fn stranger() -> Self {
-        Self { connection_window: 64 * KIB, streams: 8, ..Self::session() }
+        Self { connection_window: 64 * KIB, streams: 8, thrifty: true, ..Self::session() }
     }
 
     /// Agent to hub: small messages on few streams, pings every 25 s (UDP mappings last 30 s in the field): with
@@ -89,6 +91,7 @@ impl Settings {
             handshake: HANDSHAKE,
             mtu_ceiling: MTU_CEILING,
             segmentation: false, // a few small messages an hour are not worth 3 MB
+            thrifty: false,
             socket_buffer: 256 * KIB,
             admission: Admission::device(),
         }
@@ -113,6 +116,7 @@ impl Settings {
             handshake: HANDSHAKE,
             mtu_ceiling: MTU_CEILING,
             segmentation: true,
+            thrifty: false,
             socket_buffer: 1024 * KIB,
             admission: Admission::device(),
         }
