@@ -13,6 +13,9 @@ mod commands;
 #[path = "agent/digest.rs"]
 mod digest;
 #[cfg(test)]
+#[path = "agent/discovery.rs"]
+mod discovery;
+#[cfg(test)]
 #[path = "agent/enrolment.rs"]
 mod enrolment;
 #[cfg(test)]

@@ -77,7 +77,8 @@ impl DeviceLink {
             | Answer::Denied(_)
             | Answer::Failed(_)
             | Answer::Occupied { .. }
-            | Answer::Flow { .. }) => Err(refusal(&answer)),
+            | Answer::Flow { .. }
+            | Answer::Discovery) => Err(refusal(&answer)),
         }
     }
 
@@ -90,7 +91,8 @@ impl DeviceLink {
             | Answer::Denied(_)
             | Answer::Failed(_)
             | Answer::Occupied { .. }
-            | Answer::Flow { .. }) => Err(refusal(&answer)),
+            | Answer::Flow { .. }
+            | Answer::Discovery) => Err(refusal(&answer)),
         }
     }
 
@@ -112,7 +114,8 @@ impl DeviceLink {
             | Answer::Denied(_)
             | Answer::Failed(_)
             | Answer::Occupied { .. }
-            | Answer::Flow { .. }) => Err(refusal(&answer)),
+            | Answer::Flow { .. }
+            | Answer::Discovery) => Err(refusal(&answer)),
         }
     }
 
@@ -137,7 +140,8 @@ impl DeviceLink {
             | Answer::Accepted { .. }
             | Answer::Denied(_)
             | Answer::Failed(_)
-            | Answer::Occupied { .. }) => Err(refusal(&answer)),
+            | Answer::Occupied { .. }
+            | Answer::Discovery) => Err(refusal(&answer)),
         }
     }
 
@@ -278,9 +282,11 @@ fn refusal(answer: &Answer) -> DeviceError {
         Answer::Occupied { holder, may_look } => {
             DeviceError::Occupied { holder: holder.clone(), may_look: *may_look }
         }
-        Answer::Welcome { .. } | Answer::Services(_) | Answer::Accepted { .. } | Answer::Flow { .. } => {
-            DeviceError::Unexpected
-        }
+        Answer::Welcome { .. }
+        | Answer::Services(_)
+        | Answer::Accepted { .. }
+        | Answer::Flow { .. }
+        | Answer::Discovery => DeviceError::Unexpected,
     }
 }
 

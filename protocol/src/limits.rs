@@ -58,6 +58,10 @@ pub const SUBPROTOCOLS: usize = 16;
 pub const DESTINATIONS: usize = 64;
 /// Flows open at the same time in one VPN tunnel.
 pub const FLOWS: usize = 1024;
+/// Probes of one scan of a VPN's destinations.
+pub const PROBES: usize = 1024;
+/// Addresses that one scan walks, besides those of machines that the device knows already.
+pub const WALKED: usize = 1024;
 /// Bytes of data in one ICMP echo of a flow: what fits an Ethernet frame.
 pub const ECHO_BYTES: usize = 1452;
 /// Spans of units, of what is read and of what is written, of one Modbus profile each.

@@ -4,13 +4,15 @@
 //! 2. [`registry`]: every number in one place: protocol names, refusals, close codes, answers to pushes.
 //! 3. [`tunnel`]: client and agent.
 //! 4. [`flow`]: flows of a VPN.
-//! 5. [`hub`]: client and hub (login), agent and hub (enrolment).
-//! 6. [`control`]: agent and hub (synchronisation of policy).
-//! 7. [`invitation`]: the code that an installer or an invited user pastes.
+//! 5. [`discovery`]: what is on the machine network.
+//! 6. [`hub`]: client and hub (login), agent and hub (enrolment).
+//! 7. [`control`]: agent and hub (synchronisation of policy).
+//! 8. [`invitation`]: the code that an installer or an invited user pastes.
 
 mod bounded;
 pub mod codec;
 pub mod control;
+pub mod discovery;
 pub mod flow;
 pub mod hub;
 pub mod invitation;

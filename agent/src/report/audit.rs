@@ -244,5 +244,6 @@ fn fate_word(fate: FlowFate) -> &'static str {
         FlowFate::Denied(reason) => reason.word(),
         FlowFate::Failed(failure) => failure.word(),
         FlowFate::Closed(number) => CloseCode::from_number(number).word(),
+        FlowFate::Probed => "probed",
     }
 }

@@ -27,7 +27,8 @@ fn is_stale(answer: &Answer) -> bool {
         | Answer::Accepted { .. }
         | Answer::Failed(_)
         | Answer::Occupied { .. }
-        | Answer::Flow { .. } => false,
+        | Answer::Flow { .. }
+        | Answer::Discovery => false,
     }
 }
 

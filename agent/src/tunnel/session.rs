@@ -153,7 +153,12 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         (Request::Flow { tunnel, to }, Some(_)) => {
             return vpn::run_flow(&session, tunnel, &to, send, recv).await;
         }
-        (Request::ListServices | Request::Flow { .. }, None) => Answer::Denied(Reason::BadPass),
+        (Request::Discover { tunnel, scan }, Some(_)) => {
+            return vpn::run_discovery(&session, tunnel, scan, send, recv).await;
+        }
+        (Request::ListServices | Request::Flow { .. } | Request::Discover { .. }, None) => {
+            Answer::Denied(Reason::BadPass)
+        }
         (Request::Open { service, .. } | Request::OpenVpn { service, .. }, None) => {
             session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)

@@ -129,6 +129,11 @@ impl Guard {
         Ok(stream)
     }
 
+    /// The machine's interface, where one is configured.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
     /// Whether an address may be dialled at all, whatever the policy says.
     pub(super) fn allows(&self, target: SocketAddr) -> bool {
         let ip = target.ip().to_canonical();

@@ -6,8 +6,9 @@
 //! 4. What ends the tunnel is told to all flows first; when they are gone, the sums of the trail are written and then the end.
 //!
 //! `tcp`, `modbus` and `messages` carry, each under a [`FlowPermit`](postern_protocol::policy::FlowPermit). `lines` sorts the
-//! datagrams of a connection by flow, `places` bounds.
+//! datagrams of a connection by flow, `places` bounds. `discover` tells what is there to go to.
 
+mod discover;
 mod flow;
 mod lines;
 mod messages;
@@ -41,6 +42,7 @@ use super::session::Session;
 use super::{PATIENCE, ending};
 use crate::registry::{Admitted, Leash, Reins, Ruling, Wish};
 
+pub(super) use self::discover::run as run_discovery;
 pub(super) use self::flow::run as run_flow;
 pub(super) use self::lines::Lines;
 

@@ -7,10 +7,11 @@ use postern_protocol::limits;
 use postern_protocol::policy::{Kind, Protocol};
 use postern_protocol::trust::Proof;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
+use postern_protocol::wire::discovery::DiscoveryNews;
 use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
 use postern_protocol::wire::registry::ALPNS_TUNNEL;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
-use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
 
 use crate::policy::{USER_SEED, pass, secret};
@@ -107,6 +108,11 @@ impl Client {
         flow
     }
 
+    /// Asks what is on the machine network, whatever the answer.
+    pub(crate) async fn discover(&self, tunnel: TunnelId, scan: bool) -> Tunnel {
+        self.request(&Request::Discover { tunnel, scan }).await
+    }
+
     /// Opens a tunnel that must be permitted.
     pub(crate) async fn tunnel(&self, service: &str) -> Tunnel {
         let tunnel = self.open(service).await;
@@ -134,6 +140,11 @@ pub(crate) struct Vpn {
 pub(crate) async fn news(recv: &mut RecvStream) -> Vec<String> {
     let VpnNews::Destinations(said) = read_frame(recv, ANSWER_BYTES, GENEROUS).await.unwrap();
     said.iter().map(ToString::to_string).collect()
+}
+
+/// What the agent says next of a discovery.
+pub(crate) async fn found(recv: &mut RecvStream) -> Result<DiscoveryNews, FrameFault> {
+    read_frame(recv, ANSWER_BYTES, GENEROUS).await
 }
 
 impl Tunnel {

@@ -145,9 +145,14 @@ async fn serve(
                 Err(_) => Answer::Denied(Reason::BadPass),
             },
             (
-                Request::ListServices | Request::Open { .. } | Request::OpenVpn { .. } | Request::Flow { .. },
+                Request::ListServices
+                | Request::Open { .. }
+                | Request::OpenVpn { .. }
+                | Request::Flow { .. }
+                | Request::Discover { .. },
                 None,
             ) => Answer::Denied(Reason::BadPass),
+            (Request::Discover { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
             (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to, send.index()),
             (Request::ListServices, Some(subject)) => {
                 let mut listed = services(subject);

@@ -6,6 +6,8 @@
 //! 3. Far ends beyond a bound, of the minute and of the hour, are told apart no more: a scan of a network is a handful of
 //!    rows, whatever the scanner does. What opened has bounds of its own, which no scan uses up.
 //!
+//! A scan that the device makes itself is announced by a row of none, and its probes are told apart like flows that did not open.
+//!
 //! Time is the caller's, in milliseconds of a clock that only goes forward.
 
 use std::collections::BTreeMap;
@@ -80,7 +82,7 @@ impl Ledger {
         carried: Carried,
     ) -> Option<Event> {
         let total = match fate {
-            FlowFate::Opened => Some(&mut self.opened),
+            FlowFate::Opened | FlowFate::Probed => Some(&mut self.opened),
             FlowFate::Denied(_) => Some(&mut self.denied),
             FlowFate::Failed(_) => Some(&mut self.failed),
             FlowFate::Closed(_) => None,
@@ -101,6 +103,12 @@ impl Ledger {
             seconds: sum.carried.seconds.max(carried.seconds),
         };
         None
+    }
+
+    /// The row that must be durable before a scan begins; what its probes come to is noted like other flows.
+    #[must_use]
+    pub fn scan(&self) -> Event {
+        row(self.tunnel, Kind { to: None, fate: FlowFate::Probed }, Sum::default())
     }
 
     /// When rows are to be written; none while there is nothing to write.
@@ -150,11 +158,11 @@ fn row(tunnel: TunnelId, Kind { to, fate }: Kind, Sum { count, carried }: Sum) -
     Event::Flows { tunnel, to, fate, count, to_machine, to_client, seconds }
 }
 
-/// Whether flows of this fate carried something.
+/// Whether flows of this fate may have carried something.
 const fn has_opened(fate: FlowFate) -> bool {
     match fate {
         FlowFate::Opened | FlowFate::Closed(_) => true,
-        FlowFate::Denied(_) | FlowFate::Failed(_) => false,
+        FlowFate::Denied(_) | FlowFate::Failed(_) | FlowFate::Probed => false,
     }
 }
 
@@ -238,6 +246,26 @@ mod tests {
         let beyond = ledger.note(6, to(1, 33), FlowFate::Opened, Carried::default()).unwrap();
         assert_eq!(brief(&beyond), (None, FlowFate::Opened, 1));
         assert_eq!(ledger.note(6, to(1, 34), FlowFate::Opened, Carried::default()), None);
+    }
+
+    #[test]
+    fn a_scan_by_the_device_is_announced_and_then_a_handful_of_rows_that_take_no_room_of_flows() {
+        let mut ledger = Ledger::new(TUNNEL);
+        assert_eq!(brief(&ledger.scan()), (None, FlowFate::Probed, 0));
+        for host in 1..=254 {
+            let (answered, refused) = (FlowFate::Probed, FlowFate::Failed(Failure::Refused));
+            for (port, fate) in [(102, answered), (502, refused), (4840, FlowFate::Failed(Failure::Timeout))]
+            {
+                assert_eq!(ledger.note(5, to(host, port), fate, Carried::default()), None);
+            }
+        }
+        for port in 1..=32 {
+            assert!(ledger.note(6, to(1, port), FlowFate::Opened, Carried::default()).is_some());
+        }
+        let rows: Vec<_> = ledger.take_rows().iter().map(brief).collect();
+        let others = rows.iter().filter(|(to, ..)| to.is_none()).map(|(.., count)| *count);
+        assert_eq!((rows.len(), others.sum::<u32>()), (OTHERS_A_MINUTE + 3, 3 * 254 - 8));
+        assert_eq!(ledger.counts(), GateCounts::Flows { opened: 254 + 32, denied: 0, failed: 2 * 254 });
     }
 
     #[test]

@@ -263,6 +263,8 @@ pub enum FlowFate {
     Failed(Failure),
     /// They ended, for the reason with this [`CloseCode`] number.
     Closed(u32),
+    /// The device asked there for a scan, and was answered; nothing was carried. A row of none says that a scan begins.
+    Probed,
 }
 
 /// What a gate let through and what it dropped while a tunnel was open. New kinds are added at the end.

@@ -58,6 +58,13 @@ pub enum Request {
         /// Where it shall go.
         to: FlowTarget,
     },
+    /// Asks what is on the machine network, as far as a VPN tunnel of this connection reaches.
+    Discover {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Whether the device asks each host; otherwise it tells what it knows and sends nothing.
+        scan: bool,
+    },
 }
 
 /// What the agent answers, one frame.
@@ -106,6 +113,8 @@ pub enum Answer {
         /// The machine's address: the one asked for, or that of the name.
         ip: IpAddr,
     },
+    /// What is found follows, in frames of [`DiscoveryNews`](super::discovery::DiscoveryNews).
+    Discovery,
 }
 
 /// Who uses a service.

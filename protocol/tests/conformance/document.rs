@@ -103,6 +103,8 @@ fn enumeration(name: &str) -> String {
         "Refusal",
         "FreshnessState",
         "AlarmKind",
+        "Presence",
+        "Why",
     ]
     .contains(&name)
     {
@@ -230,6 +232,8 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("SUBPROTOCOLS", limits::SUBPROTOCOLS, "subprotocols of a WebSocket service"),
     ("DESTINATIONS", limits::DESTINATIONS, "destinations of a VPN service"),
     ("FLOWS", limits::FLOWS, "flows open at the same time in one VPN tunnel"),
+    ("PROBES", limits::PROBES, "probes of one scan"),
+    ("WALKED", limits::WALKED, "addresses that one scan walks"),
     ("ECHO_BYTES", limits::ECHO_BYTES, "bytes of data in an ICMP echo of a flow"),
     ("MODBUS_SPANS", limits::MODBUS_SPANS, "spans in each list of a Modbus profile"),
     ("WEBSOCKET_BYTES", limits::WEBSOCKET_BYTES, "bytes of a WebSocket message"),

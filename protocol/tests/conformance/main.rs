@@ -5,6 +5,8 @@ mod corpus;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod discovery;
+#[cfg(test)]
 mod document;
 #[cfg(test)]
 mod flows;

@@ -5,10 +5,11 @@ use postern_protocol::audit::{Event, FlowFate, GateCounts};
 use postern_protocol::gate::rfb::Tally;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
-use postern_protocol::policy::{FlowEnd, FreshnessState, Kind, Mode, Protocol, Reason, Target};
+use postern_protocol::policy::{Destination, FlowEnd, FreshnessState, Kind, Mode, Protocol, Reason, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
+use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
 use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure};
@@ -29,6 +30,7 @@ table!(REQUEST, request, Request {
     Request::Open { .. } => "Open", "service: name; view_only: bool";
     Request::OpenVpn { .. } => "OpenVpn", "service: name; view_only: bool";
     Request::Flow { .. } => "Flow", "tunnel: id; to: flow target";
+    Request::Discover { .. } => "Discover", "tunnel: id; scan: bool";
 });
 table!(ANSWER, answer, Answer {
     Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
@@ -38,6 +40,7 @@ table!(ANSWER, answer, Answer {
     Answer::Failed(_) => "Failed", "failure: u8";
     Answer::Occupied { .. } => "Occupied", "holder; may_look: bool";
     Answer::Flow { .. } => "Flow", "ip: address";
+    Answer::Discovery => "Discovery", "";
 });
 table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
@@ -88,11 +91,27 @@ table!(HOST, host, Host {
 table!(VPN_NEWS, vpn_news, VpnNews {
     VpnNews::Destinations(_) => "Destinations", "list of destination, in their order, at most 64";
 });
+table!(DISCOVERY_NEWS, discovery_news, DiscoveryNews {
+    DiscoveryNews::Seen(_) => "Seen", "sighting";
+    DiscoveryNews::Progress { .. } => "Progress", "asked: u16; of: u16";
+    DiscoveryNews::End(_) => "End", "machines: u16; probes: u16; unasked: list of unasked, at most 64";
+});
+table!(PRESENCE, presence, Presence {
+    Presence::Reachable => "reachable", "it answered moments ago";
+    Presence::Stale => "stale", "it was there, and whether it still is was not asked lately";
+});
+table!(WHY, why, Why {
+    Why::Wide => "wide", "it has more addresses than are walked; only machines that were known were asked";
+    Why::Probes => "probes", "a scan has no more probes";
+    Why::Time => "time", "a scan has no more time";
+    Why::Unaskable => "unaskable", "there is no question that every machine answers (UDP), or the device cannot ask it (ICMP)";
+});
 table!(FLOW_FATE, flow_fate, FlowFate {
     FlowFate::Opened => "opened", "";
     FlowFate::Denied(_) => "denied", "reason: u8";
     FlowFate::Failed(_) => "failed", "failure: u8";
     FlowFate::Closed(_) => "closed", "code: u32";
+    FlowFate::Probed => "probed", "";
 });
 table!(EVENT, event, Event {
     Event::Started { .. } => "started", "agent: text; boots: u32";
@@ -223,10 +242,48 @@ pub(crate) fn tunnel() -> Vec<Sample> {
         ),
         ask("flow-to-address", "A TCP flow to an address.", flow(Protocol::Tcp, &address, 102)),
         ask("flow-to-name", "A UDP flow to a name.", flow(Protocol::Udp, &named, 161)),
+        ask("discover", "Asks for a scan.", Request::Discover { tunnel: TUNNEL, scan: true }),
+        tell("discovery", "What is found follows.", Answer::Discovery),
         numbered("host-ip", "A machine by its address.", &address, &HOST, host(&address)),
         numbered("host-name", "A machine by its name.", &named, &HOST, host(&named)),
         numbered("vpn-news", "Where flows may go.", &news, &VPN_NEWS, vpn_news(&news)),
     ]
+}
+
+/// What is said on the stream of a discovery.
+pub(crate) fn discoveries() -> Vec<Sample> {
+    let say = |name, note: &str, news: DiscoveryNews| {
+        numbered(name, note, &news, &DISCOVERY_NEWS, discovery_news(&news))
+    };
+    let mac = Some(Mac([0x02, 0x00, 0x5e, 0x10, 0x00, 0x01]));
+    let found = Sighting {
+        ip: [192, 168, 0, 11].into(),
+        mac,
+        presence: Presence::Reachable,
+        open: vec![102, 502],
+        echo: Some(true),
+    };
+    let why = |destination: Destination, why| Unasked { destination, why };
+    let destination = samples::destinations().destinations.remove(0);
+    let unasked = vec![why(destination, Why::Probes)];
+    let mut samples = vec![
+        say("discovery-seen", "A machine with two open ports.", DiscoveryNews::Seen(found)),
+        say("discovery-progress", "A quarter is done.", DiscoveryNews::Progress { asked: 256, of: 1024 }),
+        say(
+            "discovery-end",
+            "One machine, and a destination of which not everything was asked.",
+            DiscoveryNews::End(Totals { machines: 1, probes: 1024, unasked }),
+        ),
+    ];
+    for value in [Presence::Reachable, Presence::Stale] {
+        let name = if value == Presence::Reachable { "presence-reachable" } else { "presence-stale" };
+        samples.push(numbered(name, "How fresh it is.", &value, &PRESENCE, presence(&value)));
+    }
+    let whys = [(Why::Wide, "why-wide"), (Why::Probes, "why-probes"), (Why::Time, "why-time")];
+    for (value, name) in whys.into_iter().chain([(Why::Unaskable, "why-unaskable")]) {
+        samples.push(numbered(name, "Why something was left out.", &value, &WHY, self::why(&value)));
+    }
+    samples
 }
 
 fn hello() -> Hello {
@@ -634,6 +691,13 @@ pub(crate) fn audit() -> Vec<Sample> {
         numbered("flow-denied", "Policy said no.", &denied_flow, &FLOW_FATE, flow_fate(&denied_flow)),
         numbered("flow-failed", "Nobody listens.", &failed_flow, &FLOW_FATE, flow_fate(&failed_flow)),
         numbered("flow-closed", "It ended.", &closed_flow, &FLOW_FATE, flow_fate(&closed_flow)),
+        numbered(
+            "flow-probed",
+            "It answered a scan.",
+            &FlowFate::Probed,
+            &FLOW_FATE,
+            flow_fate(&FlowFate::Probed),
+        ),
         one("row-closed-vpn", "A VPN tunnel was closed.", worked),
         one("row-closed-http", "A browser left.", browsed),
         one("row-closed-websocket", "A page with live values was closed.", watched),

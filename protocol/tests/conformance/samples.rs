@@ -193,6 +193,9 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::FLOW_FATE,
     &messages::HOST,
     &messages::VPN_NEWS,
+    &messages::DISCOVERY_NEWS,
+    &messages::PRESENCE,
+    &messages::WHY,
     &KIND,
     &REACH,
     &CARRIES,
@@ -218,6 +221,7 @@ pub(crate) const TABLES: &[&Table] = &[
 pub(crate) fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
     samples.extend(messages::tunnel());
+    samples.extend(messages::discoveries());
     samples.extend(messages::hub());
     samples.extend(messages::sync());
     samples.extend(messages::audit());

@@ -12,6 +12,7 @@ use postern_protocol::limits;
 pub(super) struct Places {
     free: Arc<Semaphore>,
     pace: Mutex<Pace>,
+    scanner: Arc<Semaphore>,
 }
 
 /// The place of one flow; dropping it makes room.
@@ -32,7 +33,7 @@ impl Places {
     /// As many as a tunnel has.
     pub(super) fn new() -> Self {
         let pace = Mutex::new(Pace { full_at: Instant::now() });
-        Self { free: Arc::new(Semaphore::new(limits::FLOWS)), pace }
+        Self { free: Arc::new(Semaphore::new(limits::FLOWS)), pace, scanner: Arc::new(Semaphore::new(1)) }
     }
 
     /// Takes a place of the tunnel and one of the device; none where there is none left, or this one comes too soon.
@@ -41,6 +42,11 @@ impl Places {
         let of_device = Arc::clone(device).try_acquire_owned().ok()?;
         let in_time = self.pace.lock().unwrap_or_else(PoisonError::into_inner).admits(Instant::now());
         in_time.then_some(Place { _of_tunnel: of_tunnel, _of_device: of_device })
+    }
+
+    /// Takes the place of the tunnel's one scan; none while there is another.
+    pub(super) fn take_scanner(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.scanner).try_acquire_owned().ok()
     }
 
     /// Places that are taken.
