@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::trust::PublicKey;
 
-pub(crate) use self::vpn::{AdapterArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
+pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 
 use crate::exit;
 
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Forward(ForwardArgs),
     /// Makes a device's machine network reachable for programs that speak SOCKS5 or HTTP CONNECT, until Ctrl-C
     Proxy(ProxyArgs),
+    /// Shows the machines that a device knows on its machine network, as far as you may reach them
+    Discover(DiscoverArgs),
     /// Makes a device's machine network reachable for every program, over a network adapter, until Ctrl-C; needs
     /// administrator rights
     Vpn(AdapterArgs),

@@ -4,9 +4,10 @@
 //! 2. The pass goes over with a signature on this session's exporter, so that no relay can use it elsewhere. A later
 //!    pass can follow on the same connection.
 //! 3. Each further question opens a stream of its own; an opened tunnel keeps its stream.
-//! 4. Datagrams of flows are sorted by flow ([`datagrams`]).
+//! 4. Datagrams of flows are sorted by flow ([`datagrams`]); what is said of a discovery comes frame by frame ([`news`]).
 
 mod datagrams;
+mod news;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, S
 use self::datagrams::Datagrams;
 
 pub(crate) use self::datagrams::Line;
+pub(crate) use self::news::News;
 
 use crate::dial::{Call, DialError, Dialled, dial};
 use crate::ending::Ending;
@@ -142,6 +144,21 @@ impl DeviceLink {
             | Answer::Failed(_)
             | Answer::Occupied { .. }
             | Answer::Discovery) => Err(refusal(&answer)),
+        }
+    }
+
+    /// Asks what is on the machine network of a VPN tunnel of this connection; the news follow.
+    pub(crate) async fn discover(&self, tunnel: TunnelId, scan: bool) -> Result<News, DeviceError> {
+        let (answer, send, recv) = self.ask(&Request::Discover { tunnel, scan }).await?;
+        match answer {
+            Answer::Discovery => Ok(News::new(send, recv)),
+            answer @ (Answer::Welcome { .. }
+            | Answer::Services(_)
+            | Answer::Accepted { .. }
+            | Answer::Denied(_)
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }
+            | Answer::Flow { .. }) => Err(refusal(&answer)),
         }
     }
 

@@ -90,6 +90,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,
         Command::Proxy(args) => vpn::proxy::run(&args, &profile()?, screen).await,
+        Command::Discover(args) => vpn::discover::run(&args, &profile()?, screen).await,
         #[cfg(target_os = "linux")]
         Command::Vpn(args) => vpn::adapter::run(&args, &profile()?, screen).await,
         #[cfg(not(target_os = "linux"))]

@@ -6,7 +6,8 @@
 //! 4. [`session`] keeps the connection to the device up, as `postern connect` does.
 //! 5. [`forward`], [`proxy`] and, for a VPN to one place, [`pipe`] take local connections; [`carry`] joins each with a flow,
 //!    [`messages`] does so with datagrams, and [`verdict`] says why there is none.
-//! 6. [`adapter`] takes packets of a network adapter with routes instead, for programs that know no proxy.
+//! 6. [`discover`] shows which machines are there.
+//! 7. [`adapter`] takes packets of a network adapter with routes instead, for programs that know no proxy.
 //!
 //! Deliberately absent: names on this computer. A name is resolved by the device. Only the adapter needs rights over this
 //! computer's network, and a program of its own makes it.
@@ -15,6 +16,7 @@
 pub(crate) mod adapter;
 mod carry;
 mod choose;
+pub(crate) mod discover;
 pub(crate) mod forward;
 mod gateway;
 mod messages;

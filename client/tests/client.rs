@@ -9,6 +9,8 @@ mod adapter;
 mod device;
 #[path = "client/directory.rs"]
 mod directory;
+#[path = "client/discover.rs"]
+mod discover;
 #[path = "client/documents.rs"]
 mod documents;
 #[path = "client/forward.rs"]

@@ -41,6 +41,27 @@ pub(crate) struct ProxyArgs {
     pub(crate) listen: Option<Listen>,
 }
 
+/// Arguments of `discover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiscoverArgs {
+    #[command(flatten)]
+    pub(crate) vpn: VpnArgs,
+    /// The same as `--service SERVICE`
+    #[arg(value_name = "SERVICE", conflicts_with = "service")]
+    pub(crate) named: Option<Name>,
+    /// Has the device ask each host that you may reach, and the ports of it that you may: at most 1024 questions in a
+    /// minute, recorded in its audit; no byte is sent to any port
+    #[arg(long)]
+    pub(crate) scan: bool,
+}
+
+impl DiscoverArgs {
+    /// The machine network.
+    pub(crate) fn vpn(&self) -> VpnArgs {
+        VpnArgs { service: self.named.clone().or_else(|| self.vpn.service.clone()), ..self.vpn.clone() }
+    }
+}
+
 /// Arguments of `vpn`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AdapterArgs {
@@ -235,6 +256,23 @@ mod tests {
         assert_eq!(refused(&["forward", "press-7"]), Err(ErrorKind::MissingRequiredArgument));
         assert!(matches!(parse(&["proxy", "press-7"]), Ok(Command::Proxy(_))));
         assert_eq!(refused(&["proxy", "press-7", "plc:102"]), Err(ErrorKind::UnknownArgument));
+    }
+
+    #[test]
+    fn a_discovery_names_its_service_in_either_way_and_not_in_both() {
+        let parse = |args: &[&str]| {
+            let parsed = Args::try_parse_from([&["postern", "discover"], args].concat());
+            parsed.map_err(|error| error.kind()).map(|args| {
+                let Command::Discover(args) = args.command else { panic!("another command") };
+                (args.vpn().service.map(|name| name.to_string()), args.scan)
+            })
+        };
+        let lines = Some("lines".to_owned());
+        assert_eq!(parse(&["press-7"]), Ok((None, false)));
+        assert_eq!(parse(&["press-7", "lines", "--scan"]), Ok((lines.clone(), true)));
+        assert_eq!(parse(&["press-7", "--service", "lines"]), Ok((lines, false)));
+        assert_eq!(parse(&["press-7", "cell", "--service", "lines"]), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(parse(&[]), Err(ErrorKind::MissingRequiredArgument));
     }
 
     #[test]

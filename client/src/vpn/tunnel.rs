@@ -20,7 +20,7 @@ use postern_transport::framed::{FrameFault, read_frame};
 use postern_transport::quic::{RecvStream, SendStream, StreamFault};
 
 use crate::connect::vigil::{Alive, Ends};
-use crate::device::{DeviceError, DeviceLink, Flow, Opened};
+use crate::device::{DeviceError, DeviceLink, Flow, News as Discovered, Opened};
 use crate::ending::Ending;
 
 /// An open VPN tunnel.
@@ -81,6 +81,14 @@ impl Vpn {
     /// What the device said.
     pub(super) async fn flow(&self, to: FlowTarget) -> Result<Flow, DeviceError> {
         self.link.flow(self.id, to).await
+    }
+
+    /// Asks the device what is there to go to; with `scan` it asks each host.
+    ///
+    /// # Errors
+    /// What the device said.
+    pub(super) async fn discover(&self, scan: bool) -> Result<Discovered, DeviceError> {
+        self.link.discover(self.id, scan).await
     }
 
     /// Its number in the device's audit.

@@ -152,7 +152,7 @@ async fn serve(
                 | Request::Discover { .. },
                 None,
             ) => Answer::Denied(Reason::BadPass),
-            (Request::Discover { .. }, Some(_)) => Answer::Failed(Failure::Unsupported),
+            (Request::Discover { tunnel, .. }, Some(_)) => network.judge_discovery(*tunnel),
             (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to, send.index()),
             (Request::ListServices, Some(subject)) => {
                 let mut listed = services(subject);
@@ -206,6 +206,9 @@ async fn serve(
             }
             (Answer::Flow { .. }, Request::Flow { to, .. }) => {
                 tokio::spawn(machines.clone().serve(to.clone(), (send, recv), cuts.clone()));
+            }
+            (Answer::Discovery, Request::Discover { tunnel, scan }) => {
+                tokio::spawn(machines.clone().tell(*tunnel, *scan, (send, recv), cuts.clone()));
             }
             (Answer::Accepted { .. }, _) => {
                 tokio::spawn(echo(send, recv, cuts.clone()));

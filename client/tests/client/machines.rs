@@ -7,6 +7,7 @@ use postern_protocol::id::TunnelId;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Carries, Destination, Kind, Mode, Network as Net, Ports, Protocol, Reason};
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
 use postern_protocol::wire::flow::message::push_frame;
 use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
 use postern_protocol::wire::registry::{CloseCode, Failure};
@@ -30,6 +31,8 @@ pub(crate) struct Machines {
     ended: watch::Sender<Option<String>>,
     echoes: Arc<Mutex<Vec<u64>>>,
     moved: watch::Sender<Option<Vec<Destination>>>,
+    /// Whether a scan that never ends is under way.
+    scanning: watch::Sender<bool>,
 }
 
 /// The VPN tunnels of one connection.
@@ -41,8 +44,8 @@ pub(crate) struct Network {
 impl Machines {
     pub(crate) fn new(panel: Panel) -> Self {
         let (ended, moved) = (watch::channel(None).0, watch::channel(None).0);
-        let echoes = Arc::default();
-        Self { panel, listed: Arc::default(), asked: Arc::default(), ended, echoes, moved }
+        let (echoes, scanning) = (Arc::default(), watch::channel(false).0);
+        Self { panel, listed: Arc::default(), asked: Arc::default(), ended, echoes, moved, scanning }
     }
 
     /// Tells every open tunnel that its flows may go there, and nowhere else, from now on.
@@ -63,6 +66,13 @@ impl Machines {
     /// Flows that were asked for, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until a scan that never ends is under way.
+    pub(crate) async fn discovering(&self) {
+        let mut scanning = self.scanning.subscribe();
+        let begun = scanning.wait_for(|is_scanning| *is_scanning);
+        tokio::time::timeout(crate::world::GENEROUS, begun).await.unwrap().unwrap();
     }
 
     /// Waits until an echoing flow has ended, and says how.
@@ -86,6 +96,54 @@ impl Machines {
 
     pub(crate) fn network(&self) -> Network {
         Network { machines: self.clone(), open: Arc::default() }
+    }
+
+    /// Tells of `lines` what is there; a scan of any other VPN never ends.
+    pub(crate) async fn tell(
+        self,
+        tunnel: TunnelId,
+        scan: bool,
+        (mut send, mut recv): (SendStream, RecvStream),
+        mut cuts: watch::Receiver<Option<CloseCode>>,
+    ) {
+        let is_lines = tunnel == LINES;
+        let machine = |host, presence| Sighting {
+            ip: [192, 168, 0, host].into(),
+            mac: Some(Mac([2, 0, 0, 0, 0, host])),
+            presence,
+            open: Vec::new(),
+            echo: None,
+        };
+        let (plc, drive) = (machine(10, Presence::Stale), machine(9, Presence::Reachable));
+        let mut news = Vec::new();
+        if is_lines {
+            news.extend([plc.clone(), drive].map(DiscoveryNews::Seen));
+        }
+        if scan {
+            let open = vec![102, 502, 7000];
+            let found = Sighting { presence: Presence::Reachable, open, echo: Some(true), ..plc };
+            news.push(DiscoveryNews::Progress { asked: 1, of: 1024 });
+            news.extend(is_lines.then_some(DiscoveryNews::Seen(found)));
+        }
+        let left = |(destination, why)| Unasked { destination, why };
+        let unasked = destinations("lines").into_iter().zip([Why::Probes, Why::Unaskable]).map(left);
+        let unasked = if scan { unasked.collect() } else { Vec::new() };
+        if is_lines || !scan {
+            let machines = if is_lines { 2 } else { 0 };
+            news.push(DiscoveryNews::End(Totals { machines, probes: 1024, unasked }));
+        }
+        for news in news {
+            write_frame(&mut send, &news, ANSWER_BYTES).await.unwrap();
+        }
+        if is_lines || !scan {
+            return send.finish().unwrap();
+        }
+        self.scanning.send_replace(true);
+        let cut = async { cuts.wait_for(Option::is_some).await.unwrap().unwrap().number() };
+        tokio::select! {
+            _over = recv.read_chunk(1) => drop(self.ended.send_replace(Some("discovery".to_owned()))),
+            code = cut => send.reset(code),
+        }
     }
 
     /// Serves a flow that was permitted.
@@ -163,6 +221,12 @@ impl Network {
         }
     }
 
+    /// What an agent answers to who asks for a discovery.
+    pub(crate) fn judge_discovery(&self, tunnel: TunnelId) -> Answer {
+        let is_open = self.open.lock().unwrap().contains(&tunnel);
+        if is_open { Answer::Discovery } else { Answer::Denied(Reason::NoGrant) }
+    }
+
     /// What an agent answers.
     pub(crate) fn judge(&self, tunnel: TunnelId, to: &FlowTarget, flow: u64) -> Answer {
         if to.protocol == Protocol::Icmp {
@@ -181,7 +245,7 @@ impl Network {
             Host::Name(name) if name.as_str() == "plc-7" => IpAddr::V4(Ipv4Addr::new(192, 168, 0, 10)),
             Host::Name(_) => return Answer::Failed(Failure::Unresolved),
         };
-        let service = if tunnel == TunnelId::new([4; 8]) { "lines" } else { "cell" };
+        let service = if tunnel == LINES { "lines" } else { "cell" };
         let end = postern_protocol::policy::FlowEnd { protocol: to.protocol, ip, port: to.port };
         if !destinations(service).iter().any(|destination| destination.contains(&end)) {
             return Answer::Denied(Reason::PortDenied);
@@ -196,6 +260,9 @@ impl Network {
         }
     }
 }
+
+/// The tunnel of `lines`.
+const LINES: TunnelId = TunnelId::new([4; 8]);
 
 fn destinations(service: &str) -> Vec<Destination> {
     let net = |ip: &str, prefix| Net { ip: ip.parse().unwrap(), prefix };

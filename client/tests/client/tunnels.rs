@@ -24,7 +24,7 @@ async fn echo(socket: &mut TcpStream, text: &[u8]) {
     assert_eq!(seen, text);
 }
 
-fn interrupt(running: &Running) {
+pub(crate) fn interrupt(running: &Running) {
     let pid = running.child.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
 }
