@@ -10,6 +10,8 @@
 //! Beside them stands [`freshness::FreshnessWatch`], the device's watch over time: when to ask, what an answer means, for how long
 //! the policy counts, and what somebody should look at ([`alarm`]).
 //!
+//! [`leg::Leg`] is one end's binding at a relay.
+//!
 //! Whatever is lost or reordered by broken links, each new link begins with the state of the world (a hello), so
 //! both ends converge on the newest version and never on an older one.
 
@@ -18,6 +20,7 @@ pub mod alarm;
 mod budget;
 pub mod freshness;
 pub mod hub;
+pub mod leg;
 mod missing;
 pub mod timekeeper;
 

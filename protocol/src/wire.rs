@@ -7,7 +7,8 @@
 //! 5. [`discovery`]: what is on the machine network.
 //! 6. [`hub`]: client and hub (login), agent and hub (enrolment).
 //! 7. [`control`]: agent and hub (synchronisation of policy).
-//! 8. [`invitation`]: the code that an installer or an invited user pastes.
+//! 8. [`relay`]: both ends of a meeting and a relay that reads nothing.
+//! 9. [`invitation`]: the code that an installer or an invited user pastes.
 
 mod bounded;
 pub mod codec;
@@ -17,5 +18,6 @@ pub mod flow;
 pub mod hub;
 pub mod invitation;
 pub mod registry;
+pub mod relay;
 pub mod text;
 pub mod tunnel;

@@ -18,7 +18,12 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("postcard", &["protocol/src/wire/codec.rs"], CRATES),
     ("ed25519_dalek", &["protocol/src/trust/keys.rs"], CRATES),
     ("hpke", &["protocol/src/trust/sealed"], CRATES),
-    ("sha2", &["protocol/src/trust/digest.rs", "protocol/src/gate/http/digest.rs"], CRATES),
+    (
+        "sha2",
+        &["protocol/src/trust/digest.rs", "protocol/src/trust/mac.rs", "protocol/src/gate/http/digest.rs"],
+        CRATES,
+    ),
+    ("hmac", &["protocol/src/trust/mac.rs"], CRATES),
     ("md5", &["protocol/src/gate/http/digest.rs"], CRATES),
     ("des", &["protocol/src/gate/rfb/password.rs"], CRATES),
     ("quinn", &["transport/src/quic"], CRATES),

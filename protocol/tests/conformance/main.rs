@@ -25,6 +25,8 @@ mod perturbed;
 #[expect(unreachable_pub, reason = "the fuzz targets use the same file as a library")]
 mod probes;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod rfb;
 #[cfg(test)]
 mod samples;

@@ -32,6 +32,7 @@ use serde::de::DeserializeOwned;
 
 use crate::messages;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, fixed_root, key};
+use crate::relay;
 
 /// A value's golden bytes.
 pub(crate) struct Sample {
@@ -226,6 +227,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::sync());
     samples.extend(messages::audit());
     samples.extend(signed());
+    samples.extend(relay::notices());
     samples.extend(enumerations());
     samples
 }

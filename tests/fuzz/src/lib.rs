@@ -41,10 +41,12 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub mod modbus;
+pub mod relay;
 pub mod rfb;
 pub mod web;
 
 pub use modbus::modbus;
+pub use relay::relay;
 pub use rfb::{rfb_client, rfb_handshake};
 pub use web::{digest_challenge, http_request, http_target, websocket_frames};
 
@@ -77,6 +79,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("digest_challenge", digest_challenge),
     ("recording", recording),
     ("modbus", modbus),
+    ("relay", relay),
 ];
 
 /// The installation of all fixed values.
