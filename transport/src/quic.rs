@@ -5,7 +5,8 @@
 //! 3. [`Endpoint::accept`] yields admitted attempts; [`Incoming::handshake`] finishes one within a deadline.
 //! 4. [`Connection`] opens and accepts streams, names the peer's proved key and derives channel-bound secrets.
 //! 5. [`SendStream`] and [`RecvStream`] move bytes, by reference-counted chunk where no copy is wanted.
-//! 6. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
+//! 6. [`Way`]s lead to a peer straight, through a relay or over TLS, and its connections move between them.
+//! 7. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
 //!
 //! No type of quinn appears in a public signature, so that a fork with multipath is a change to this module alone.
 //! Deliberately absent: unidirectional streams (nothing uses them; they are switched off on the wire, and so are datagrams
@@ -18,8 +19,9 @@ mod endpoint;
 mod incoming;
 mod plain;
 mod settings;
+mod socket;
 mod stream;
-mod thrifty;
+mod way;
 
 pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
@@ -27,3 +29,4 @@ pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};
 pub use self::incoming::{HandshakeFault, Incoming};
 pub use self::settings::{Admission, Settings};
 pub use self::stream::{RecvStream, SendStream};
+pub use self::way::Way;

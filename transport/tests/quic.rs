@@ -10,6 +10,8 @@ mod frames;
 mod handshakes;
 #[path = "quic/streams.rs"]
 mod streams;
+#[path = "quic/ways.rs"]
+mod ways;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

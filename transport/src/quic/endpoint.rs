@@ -24,7 +24,7 @@ use super::end::ConnectionEnd;
 use super::incoming::Incoming;
 use super::plain::PlainRuntime;
 use super::settings::Settings;
-use super::thrifty::ThriftyRuntime;
+use super::socket::{PathSocket, Ways};
 
 /// Whether an endpoint only dials or also admits peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Endpoint {
     permits: Arc<Semaphore>,
     /// Handshakes in flight up to which an unproved address is admitted, as permits that are then left.
     retry_at: usize,
+    socket: Arc<PathSocket>,
+    ways: Arc<Ways>,
 }
 
 impl Endpoint {
@@ -67,19 +69,24 @@ impl Endpoint {
             Role::Server { alpns } => Some(server_config(&identity, &alpns, settings)),
         };
         let socket = open_socket(addr, settings).map_err(|error| BindError::Socket { addr, error })?;
-        let runtime: Arc<dyn Runtime> = match (settings.batches(), settings.thrifty) {
-            (true, false) => Arc::new(TokioRuntime),
-            (true, true) => Arc::new(ThriftyRuntime { payload: settings.mtu_ceiling.into() }),
-            (false, _) => Arc::new(PlainRuntime),
-        };
+        let runtime: Arc<dyn Runtime> =
+            if settings.batches() { Arc::new(TokioRuntime) } else { Arc::new(PlainRuntime) };
         let mut config = EndpointConfig::default();
         // No packet is larger, and the receive buffer has room for 2048 of the largest. It fails below 1200, which no ceiling is.
         let _kept = config.max_udp_payload_size(settings.mtu_ceiling);
-        let inner = quinn::Endpoint::new(config, server, socket, runtime)
-            .map_err(|error| BindError::Socket { addr, error })?;
+        let opened = runtime.wrap_udp_socket(socket).and_then(|socket| {
+            let ways = Arc::new(Ways::new(socket.local_addr()?.is_ipv6()));
+            let payload = settings.mtu_ceiling.into();
+            let socket = Arc::new(PathSocket::new(socket, Arc::clone(&ways), payload, settings.thrifty));
+            let inner =
+                quinn::Endpoint::new_with_abstract_socket(config, server, Arc::clone(&socket) as _, runtime)?;
+            Ok((inner, socket, ways))
+        });
+        let (inner, socket, ways) = opened.map_err(|error| BindError::Socket { addr, error })?;
         let handshakes = usize::from(settings.admission.handshakes);
         let retry_at = handshakes.saturating_sub(usize::from(settings.admission.retry_above));
-        Ok(Self { inner, identity, permits: Arc::new(Semaphore::new(handshakes)), retry_at })
+        let permits = Arc::new(Semaphore::new(handshakes));
+        Ok(Self { inner, identity, permits, retry_at, socket, ways })
     }
 
     /// Presents another key to those who dial this endpoint from now on. Connections that stand are not touched: their
@@ -158,6 +165,18 @@ impl Endpoint {
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+
+    pub(super) const fn ways(&self) -> &Arc<Ways> {
+        &self.ways
+    }
+
+    pub(super) const fn socket(&self) -> &Arc<PathSocket> {
+        &self.socket
+    }
+
+    pub(super) const fn quinn(&self) -> &quinn::Endpoint {
+        &self.inner
     }
 
     /// Closes all connections and admits no more; follow it with [`wait_idle`](Self::wait_idle).

@@ -1,0 +1,224 @@
+//! Ways of an endpoint, for those who make and choose them.
+//!
+//! 1. [`Endpoint::new_peer`] makes up an address for a peer, to be dialled or admitted under it.
+//! 2. [`Endpoint::direct_way`], [`Endpoint::relayed_way`] and [`Endpoint::stream_way`] add ways to it. The first is the route.
+//! 3. [`Endpoint::take`] moves the peer's connections to another way while they carry bytes. Only who has dialled a
+//!    connection can (RFC 9000 section 9); the other side follows.
+//!
+//! A way lasts as long as its [`Way`]. Packets that are on it when it goes are lost, and QUIC sends them again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::AsyncUdpSocket;
+use quinn::udp::Transmit;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use postern_protocol::session::leg::{Bound, Leg};
+use postern_protocol::time::BootTime;
+use postern_protocol::wire::relay;
+
+use super::endpoint::Endpoint;
+use super::socket::{Errand, Means, Outbox, PathSocket, WayId, Ways};
+
+/// One way to a peer; dropping it ends it.
+#[derive(Debug)]
+pub struct Way {
+    id: WayId,
+    peer: SocketAddr,
+    ways: Arc<Ways>,
+    bound: watch::Receiver<Option<Bound>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Endpoint {
+    /// An address under which a peer is known here that has several ways, or none with an address of its own.
+    #[must_use]
+    pub fn new_peer(&self) -> SocketAddr {
+        self.ways().new_peer()
+    }
+
+    /// A way straight to `addr`.
+    #[must_use]
+    pub fn direct_way(&self, peer: SocketAddr, addr: SocketAddr) -> Way {
+        self.way(peer, Means::Direct(addr), |_, _, _| {})
+    }
+
+    /// A way through a relay that is reached over UDP. It carries packets as soon as its leg is [bound](Way::bound).
+    #[must_use]
+    pub fn relayed_way(&self, peer: SocketAddr, relay: SocketAddr, right: relay::Leg) -> Way {
+        let leg = Leg::new(right, BootTime::ZERO);
+        self.way(peer, Means::Relayed(relay, leg), |tasks, id, bound| {
+            tasks.spawn(keep_bound(
+                Arc::clone(self.ways()),
+                id,
+                bound.clone(),
+                Some(Arc::clone(self.socket())),
+            ));
+        })
+    }
+
+    /// A way over a connection that carries frames: to a relay, with a leg there, or to the peer itself.
+    #[must_use]
+    pub fn stream_way<S>(&self, peer: SocketAddr, stream: S, right: Option<relay::Leg>) -> Way
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let outbox = Arc::new(Outbox::default());
+        let has_leg = right.is_some();
+        let means = Means::Stream(Arc::clone(&outbox), right.map(|right| Leg::new(right, BootTime::ZERO)));
+        self.way(peer, means, |tasks, id, bound| {
+            let (reader, writer) = tokio::io::split(stream);
+            let ways = self.ways();
+            if has_leg {
+                tasks.spawn(keep_bound(Arc::clone(ways), id, bound.clone(), None));
+            }
+            let (writing, reading) = (Arc::clone(ways), Arc::clone(ways));
+            tasks.spawn(async move {
+                if let Err(error) = write_frames(&outbox, writer).await {
+                    tracing::debug!(%error, "a way over a connection broke");
+                }
+                writing.remove(id);
+            });
+            tasks.spawn(async move {
+                if let Err(error) = read_frames(&reading, id, reader).await {
+                    tracing::debug!(%error, "a way over a connection broke");
+                }
+                reading.remove(id);
+            });
+        })
+    }
+
+    /// Moves what goes to the way's peer to this way; false when the way has ended.
+    pub fn take(&self, way: &Way) -> bool {
+        if !self.ways().take(way.id) {
+            return false;
+        }
+        // The same socket: what counts is that each connection sends a packet, which tells the peer.
+        if let Err(error) = self.quinn().rebind_abstract(Arc::clone(self.socket()) as _) {
+            tracing::debug!(%error, "connections were not told that their way is another one");
+        }
+        true
+    }
+
+    fn way(
+        &self,
+        peer: SocketAddr,
+        means: Means,
+        start: impl FnOnce(&mut JoinSet<()>, WayId, &watch::Receiver<Option<Bound>>),
+    ) -> Way {
+        let (id, bound) = self.ways().add(peer, means);
+        let mut tasks = JoinSet::new();
+        start(&mut tasks, id, &bound);
+        Way { id, peer, ways: Arc::clone(self.ways()), bound, _tasks: tasks }
+    }
+}
+
+impl Way {
+    /// The address under which the peer is known.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Waits until the relay has bound the leg; yields the own address as the relay sees it, none when the way has ended.
+    /// Safe to cancel.
+    pub async fn bound(&self) -> Option<SocketAddr> {
+        let mut bound = self.bound.clone();
+        let seen = bound.wait_for(Option::is_some).await.ok()?;
+        seen.map(|bound| bound.seen)
+    }
+
+    /// How long ago a packet came by it; none before the first.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.ways.silence(self.id)
+    }
+
+    /// Binds the leg again, because the own address may have changed.
+    pub fn rebind(&self) {
+        self.ways.rebind(self.id);
+    }
+
+    /// Waits for the end of the connection that it goes over. Safe to cancel.
+    pub async fn ended(&self) {
+        let mut bound = self.bound.clone();
+        while bound.changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.ways.remove(self.id);
+    }
+}
+
+/// Sends what a leg has to say, until the way is gone.
+async fn keep_bound(
+    ways: Arc<Ways>,
+    id: WayId,
+    mut bound: watch::Receiver<Option<Bound>>,
+    socket: Option<Arc<PathSocket>>,
+) {
+    while let Some(binding) = ways.poll_bind(id) {
+        match (binding.notice, &socket) {
+            (Some((Errand::Frame(outbox), notice)), _) => outbox.put(None, [notice.as_slice()].into_iter()),
+            (Some((Errand::Datagram(destination), contents)), Some(socket)) => {
+                let (ecn, segment_size, src_ip) = (None, None, None);
+                let contents = contents.as_slice();
+                // It is sent again when it is lost.
+                let _lost = socket.try_send(&Transmit { destination, ecn, contents, segment_size, src_ip });
+            }
+            (Some((Errand::Datagram(_), _)), None) | (None, _) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(binding.wait) => {}
+            changed = bound.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn write_frames<S: AsyncWrite>(outbox: &Outbox, mut stream: WriteHalf<S>) -> io::Result<()> {
+    let mut frames = Vec::new();
+    while outbox.take(&mut frames).await {
+        stream.write_all(&frames).await?;
+        stream.flush().await?;
+    }
+    stream.shutdown().await
+}
+
+async fn read_frames<S: AsyncRead>(ways: &Ways, id: WayId, mut stream: ReadHalf<S>) -> io::Result<()> {
+    let mut bytes = vec![0; READ];
+    let mut filled = 0;
+    loop {
+        let room = bytes.get_mut(filled..).unwrap_or_default();
+        let read = stream.read(room).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        let mut rest = bytes.get(..filled).unwrap_or_default();
+        while let Some((frame, after)) = next_frame(rest) {
+            ways.take_frame(id, frame);
+            rest = after;
+        }
+        let left = rest.len();
+        bytes.copy_within(filled - left..filled, 0);
+        filled = left;
+        if filled == bytes.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}
+
+fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mark, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u16::from_be_bytes(*mark).into())
+}
+
+/// Bytes read at once: larger than any frame that fits a packet.
+const READ: usize = 32 * 1024;
