@@ -3,7 +3,7 @@
 //! A test starts what it needs, does what people do, and looks at what people and the audit see. The suites:
 //! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`sign_in`] (for less, and no more), [`step_up`] (with a second factor,
 //! again and again), [`secrets`] (sealed to the device), [`prompts`] (typed unseen), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
-//! input), [`audit`] (what is recorded), [`vpn`] (the machine network over an adapter), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
+//! input), [`audit`] (what is recorded), [`discovery`] (what is behind the device), [`vpn`] (the machine network over an adapter), [`peers`] and [`gnutls`] (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
 
 // Failing is what tests are for; the lints that keep the product from panicking do not fit them.
@@ -14,6 +14,7 @@ mod end_to_end {
     pub(crate) mod arm;
     pub(crate) mod audit;
     pub(crate) mod device_life;
+    pub(crate) mod discovery;
     pub(crate) mod explain;
     pub(crate) mod gate;
     pub(crate) mod gnutls;

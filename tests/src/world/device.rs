@@ -58,7 +58,7 @@ impl Device {
     /// # Errors
     /// As [`configure`](Self::configure).
     pub fn lead_to(&mut self, network: &str) -> Result<(), Mishap> {
-        self.networks = format!("[\"{network}\"]");
+        self.networks = format!("[\"{}\"]", network.replace(' ', "\", \""));
         self.configure("")
     }
 

@@ -19,7 +19,7 @@ mod browser;
 mod chromium;
 mod readings;
 mod screen;
-mod vpn;
+pub(crate) mod vpn;
 mod web;
 
 /// A world in which Anna may use the service `peer` and Bert may not, with Anna's session.

@@ -17,8 +17,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::peers::{missing, programs};
 use super::stage::{LAB, Outcome};
 
-/// A site with a machine that echoes at 102 and 103, and at 161 by UDP.
-async fn site(test: &str) -> Result<Option<(Site, Running)>, Mishap> {
+/// A site with a machine that echoes at 102 and 103, says so of each connection, and echoes at 161 by UDP.
+pub(crate) async fn site(test: &str) -> Result<Option<(Site, Running)>, Mishap> {
     let Some([python, _ip]) = programs(test, ["python3", "ip"]) else { return Ok(None) };
     if !std::path::Path::new("/dev/net/tun").exists() {
         missing(test, "/dev/net/tun");
@@ -36,6 +36,7 @@ async fn site(test: &str) -> Result<Option<(Site, Running)>, Mishap> {
 const ECHO: &str = "
 import socket, sys, threading
 def serve(connection):
+    print(f'accepted {connection.getsockname()[1]}\\n', end='', flush=True)
     while data := connection.recv(65536):
         connection.sendall(data)
     connection.close()
@@ -58,7 +59,7 @@ fn fleet(destinations: &[&str]) -> Fleet {
 }
 
 /// The address of the machine on this computer.
-async fn up(world: &World) -> Result<(Running, Ipv4Addr), Mishap> {
+pub(crate) async fn up(world: &World) -> Result<(Running, Ipv4Addr), Mishap> {
     let person = world.person("anna").await?;
     let running = person.call(["vpn", DEVICE, "--json"]).start(Program::Client.name())?;
     let line = running.line("the networks", |line| line.stream == Stream::Out).await?;

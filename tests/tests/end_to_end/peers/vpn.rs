@@ -55,11 +55,11 @@ fn fleet(destinations: &[&str]) -> Fleet {
     Fleet::new().vpn("plant", destinations).allow("anna", &["plant"])
 }
 
-fn plant_script() -> String {
+pub(crate) fn plant_script() -> String {
     format!("{}/tests/end_to_end/peers/plant.py", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn has_packages(test: &str, python: &Path, packages: &str) -> Result<bool, Mishap> {
+pub(crate) async fn has_packages(test: &str, python: &Path, packages: &str) -> Result<bool, Mishap> {
     let found = Call::new(python).args(["-c", &format!("import {packages}")]).finish().await?;
     let has = found.expect_code(0).is_ok();
     if !has {
