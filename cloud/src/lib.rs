@@ -29,6 +29,7 @@ mod nearest;
 pub mod news;
 mod parallel;
 pub mod publish;
+pub mod relay;
 pub mod review;
 pub mod signer;
 pub mod store;

@@ -6,12 +6,14 @@
 //! 4. [`Connection`] opens and accepts streams, names the peer's proved key and derives channel-bound secrets.
 //! 5. [`SendStream`] and [`RecvStream`] move bytes, by reference-counted chunk where no copy is wanted.
 //! 6. [`Way`]s lead to a peer straight, through a relay or over TLS, and its connections move between them.
-//! 7. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
+//! 7. A [`BatchSocket`] passes packets on that are no matter of this machine.
+//! 8. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
 //!
 //! No type of quinn appears in a public signature, so that a fork with multipath is a change to this module alone.
 //! Deliberately absent: unidirectional streams (nothing uses them; they are switched off on the wire, and so are datagrams
 //! except in sessions), 0-RTT and resumption, and any opinion about who the peer is.
 
+mod batch;
 mod congestion;
 mod connection;
 mod end;
@@ -23,6 +25,7 @@ mod socket;
 mod stream;
 mod way;
 
+pub use self::batch::{Batch, BatchSocket, Mark, Message};
 pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};

@@ -8,11 +8,13 @@
 //! so a key that was removed could come back in. Deliberately absent: X.509 and TLS 1.2. The configurations name
 //! no transport, so the same ones can serve QUIC and TCP.
 //!
-//! Machines behind the gate are no peers of Postern: what they are spoken to with is in `machine` alone.
+//! Machines behind the gate are no peers of Postern: what they are spoken to with is in `machine` alone. TLS that hides
+//! QUIC from firewalls is no protection: it is in `outer` alone.
 
 mod fault;
 mod identity;
 mod machine;
+mod outer;
 mod verify;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use postern_protocol::trust::keys::{PublicKey, SecretKey};
 pub use self::fault::TlsFault;
 pub(crate) use self::identity::{Identity, proved_key};
 pub use self::machine::{MachineStream, MachineTlsFault};
+pub use self::outer::{OuterAcceptor, OuterFault, OuterStream};
 use self::verify::AnySoundKey;
 pub(crate) use self::verify::PinnedKey;
 

@@ -30,6 +30,7 @@ mod peers;
 mod plans;
 mod publication;
 mod questions;
+mod relay;
 mod removal;
 mod review;
 mod roots;

@@ -269,7 +269,7 @@ fn fixed_suites<T>(config: Result<T, NoInitialCipherSuite>) -> T {
     config.expect("TLS13_AES_128_GCM_SHA256 is in the list")
 }
 
-fn open_socket(addr: SocketAddr, settings: &Settings) -> io::Result<std::net::UdpSocket> {
+pub(super) fn open_socket(addr: SocketAddr, settings: &Settings) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         // Systems without dual-stack sockets keep working with IPv6 alone.

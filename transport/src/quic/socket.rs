@@ -5,10 +5,9 @@
 //! 2. Without any way this is quinn's batching socket and nothing else: packets are received into its buffers.
 //! 3. With ways, or where memory is scarce, packets are received into a [room](room) of its own and handed on from there, what a
 //!    relay put before them taken off.
-//! 4. What came over TLS waits in an [inbox](inbox), and what goes there in an [outbox](outbox); both drop when they are full.
+//! 4. What came over TLS waits in an [inbox](inbox), and what goes there in an [outbox](crate::frames::Outbox); both drop when they are full.
 
 mod inbox;
-mod outbox;
 mod room;
 mod ways;
 
@@ -26,7 +25,6 @@ use postern_protocol::wire::relay::HANDLE_BYTES;
 use self::room::Room;
 use self::ways::Passage;
 
-pub(super) use self::outbox::Outbox;
 pub(super) use self::ways::{Errand, Means, WayId, Ways};
 
 /// quinn's socket, with ways.
@@ -93,10 +91,8 @@ impl AsyncUdpSocket for PathSocket {
             Some(Passage::Relayed(relay, handle)) => self.send_relayed(transmit, relay, handle.as_bytes()),
             Some(Passage::Stream(outbox, handle)) => {
                 let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-                outbox.put(
-                    handle.as_ref().map(|handle| &handle.as_bytes()[..]),
-                    transmit.contents.chunks(size),
-                );
+                let handle = handle.as_ref().map_or(&[][..], |handle| &handle.as_bytes()[..]);
+                let _lost = outbox.put(handle, transmit.contents.chunks(size));
                 Ok(())
             }
             // Nobody is there yet, or no more: as if it were lost.

@@ -7,14 +7,13 @@
 //!
 //! A way lasts as long as its [`Way`]. Packets that are on it when it goes are lost, and QUIC sends them again.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::AsyncUdpSocket;
 use quinn::udp::Transmit;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -23,7 +22,8 @@ use postern_protocol::time::BootTime;
 use postern_protocol::wire::relay;
 
 use super::endpoint::Endpoint;
-use super::socket::{Errand, Means, Outbox, PathSocket, WayId, Ways};
+use super::socket::{Errand, Means, PathSocket, WayId, Ways};
+use crate::frames::{self, Outbox};
 
 /// One way to a peer; dropping it ends it.
 #[derive(Debug)]
@@ -79,13 +79,13 @@ impl Endpoint {
             }
             let (writing, reading) = (Arc::clone(ways), Arc::clone(ways));
             tasks.spawn(async move {
-                if let Err(error) = write_frames(&outbox, writer).await {
+                if let Err(error) = frames::write(&outbox, writer).await {
                     tracing::debug!(%error, "a way over a connection broke");
                 }
                 writing.remove(id);
             });
             tasks.spawn(async move {
-                if let Err(error) = read_frames(&reading, id, reader).await {
+                if let Err(error) = frames::read(reader, |frame| reading.take_frame(id, frame)).await {
                     tracing::debug!(%error, "a way over a connection broke");
                 }
                 reading.remove(id);
@@ -166,7 +166,9 @@ async fn keep_bound(
 ) {
     while let Some(binding) = ways.poll_bind(id) {
         match (binding.notice, &socket) {
-            (Some((Errand::Frame(outbox), notice)), _) => outbox.put(None, [notice.as_slice()].into_iter()),
+            (Some((Errand::Frame(outbox), notice)), _) => {
+                let _lost = outbox.put(&[], [notice.as_slice()].into_iter());
+            }
             (Some((Errand::Datagram(destination), contents)), Some(socket)) => {
                 let (ecn, segment_size, src_ip) = (None, None, None);
                 let contents = contents.as_slice();
@@ -181,44 +183,3 @@ async fn keep_bound(
         }
     }
 }
-
-async fn write_frames<S: AsyncWrite>(outbox: &Outbox, mut stream: WriteHalf<S>) -> io::Result<()> {
-    let mut frames = Vec::new();
-    while outbox.take(&mut frames).await {
-        stream.write_all(&frames).await?;
-        stream.flush().await?;
-    }
-    stream.shutdown().await
-}
-
-async fn read_frames<S: AsyncRead>(ways: &Ways, id: WayId, mut stream: ReadHalf<S>) -> io::Result<()> {
-    let mut bytes = vec![0; READ];
-    let mut filled = 0;
-    loop {
-        let room = bytes.get_mut(filled..).unwrap_or_default();
-        let read = stream.read(room).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        filled += read;
-        let mut rest = bytes.get(..filled).unwrap_or_default();
-        while let Some((frame, after)) = next_frame(rest) {
-            ways.take_frame(id, frame);
-            rest = after;
-        }
-        let left = rest.len();
-        bytes.copy_within(filled - left..filled, 0);
-        filled = left;
-        if filled == bytes.len() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-}
-
-fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mark, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(u16::from_be_bytes(*mark).into())
-}
-
-/// Bytes read at once: larger than any frame that fits a packet.
-const READ: usize = 32 * 1024;

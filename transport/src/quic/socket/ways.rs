@@ -21,7 +21,7 @@ use postern_protocol::time::BootTime;
 use postern_protocol::wire::relay::{Handle, Packet, split};
 
 use super::inbox::Inbox;
-use super::outbox::Outbox;
+use crate::frames::Outbox;
 
 /// Every way of one endpoint.
 #[derive(Debug)]
