@@ -5,9 +5,10 @@
 //! 3. [`product`] brings up real agents and the real client; [`quinn_copy`] and [`ssh`] are what they are compared with.
 //! 4. [`rounds`] compares throughput, processor time, latency and set-up; [`narrow`] a ping beside a bulk transfer.
 //! 5. [`gates`] compares the gates with plain bytes and with the proxies that people put before machines.
-//! 6. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
-//! 7. [`scale`] measures the cloud alone, on 100,000 devices.
-//! 8. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 6. [`vpn`] compares the VPN through an adapter with those that people use.
+//! 7. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
+//! 8. [`scale`] measures the cloud alone, on 100,000 devices.
+//! 9. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -42,8 +43,9 @@ pub mod scale;
 pub mod ssh;
 pub mod stats;
 pub mod supervise;
+pub mod vpn;
 
-use self::link::Link;
+use self::link::{Link, Side};
 use self::product::Site;
 use self::quinn_copy::Flavour;
 use self::report::{Bound, Column, Grid, Report};
@@ -92,6 +94,8 @@ pub enum Part {
     Narrow,
     /// What the gates cost.
     Gates,
+    /// The VPN through an adapter beside its peers.
+    Vpn,
     /// The cloud on a large fleet.
     Scale,
 }
@@ -106,6 +110,7 @@ impl Part {
             Self::Ways => "the ways to the machine",
             Self::Narrow => "a narrow link",
             Self::Gates => "the gates",
+            Self::Vpn => "VPNs",
             Self::Scale => "a large fleet in the cloud",
         }
     }
@@ -129,6 +134,9 @@ enum Role {
         #[arg(long)]
         defaults: bool,
     },
+    /// A machine that keeps many connections
+    #[command(hide = true)]
+    KeepAll { listen: SocketAddr },
     /// A step of the measurement of a large fleet
     #[command(hide = true)]
     Scale { step: scale::Step, state: PathBuf, customers: u32, rounds: u32 },
@@ -173,6 +181,7 @@ impl Role {
                 quinn_copy::serve(*listen, *target, flavour(*defaults)).await
             }
             Self::QuinnClient { server, defaults } => quinn_copy::dial(*server, flavour(*defaults)).await,
+            Self::KeepAll { listen } => vpn::keep_all(*listen),
             Self::Scale { step, state, customers, rounds } => step.run(state, *customers, *rounds),
         }
     }
@@ -196,16 +205,18 @@ fn measure(args: &Args, dir: &Path) -> Result<(), Mishap> {
     if link.models() == [link::Model::Loopback] {
         eprintln!("NOTE: not root, so everything runs on loopback: packets of 64 kB and no wire in between.");
     }
-    let machine = machine::serve(&link)?;
+    let machine = machine::serve(&link, Side::Device)?;
     let site = Site::start(&link, dir, machine)?;
     let mut bench = Bench { args, dir, link, site, machine, report: Report::default() };
-    bench.run()?;
+    let outcome = bench.run();
+    // What was measured before something failed is worth reading.
     print!("{}", bench.report);
     if let Some(path) = &args.json {
         let text = format!("{:#}\n", bench.report.json());
         std::fs::write(path, text).map_err(Mishap::io(format!("writing `{}`", path.display())))?;
     }
-    Ok(std::io::stdout().flush()?)
+    std::io::stdout().flush()?;
+    outcome
 }
 
 impl Bench<'_> {
@@ -222,6 +233,10 @@ impl Bench<'_> {
                     Part::Narrow => self.narrow()?,
                     Part::Gates => {
                         gates::measure(&self.link, &self.site, self.dir, self.effort(), &mut self.report)?
+                    }
+                    Part::Vpn => {
+                        let rounds = self.rounds();
+                        vpn::measure(&self.link, &self.site, self.dir, rounds, &mut self.report)?;
                     }
                     Part::Scale => {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };

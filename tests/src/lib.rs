@@ -4,4 +4,5 @@ pub mod bench;
 pub mod lab;
 pub mod machine;
 pub mod programs;
+pub mod shim;
 pub mod world;

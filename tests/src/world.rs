@@ -22,10 +22,12 @@ pub use self::fleet::{Fleet, Grant, in_seconds};
 pub use self::hub::Hub;
 pub use self::mishap::{Ending, Mishap};
 pub use self::near::{Carries, Near};
+pub use self::office::Office;
 pub use self::person::{Person, Session};
 pub use self::process::{Call, Done, Line, Piped, Running, Stream};
 pub use self::site::Site;
 use crate::programs::Shelf;
+use crate::shim::{Conditions, Shim};
 
 mod chunks;
 mod device;
@@ -35,6 +37,7 @@ pub mod flow;
 mod hub;
 mod mishap;
 mod near;
+mod office;
 mod person;
 pub mod probe;
 mod process;
@@ -48,6 +51,8 @@ pub struct World {
     pub hub: Hub,
     /// The device's end.
     pub device: Device,
+    /// What lies between people and the device, where the test has put something there.
+    pub path: Option<Shim>,
     shelf: Shelf,
     is_loud: bool,
     /// Last, so that it is removed after everything that lives in it has ended.
@@ -63,7 +68,7 @@ impl World {
     /// # Errors
     /// The first step that failed, with what its program printed.
     pub async fn start(executable: impl AsRef<Path>, fleet: &Fleet) -> Result<Self, Mishap> {
-        Self::with(executable, fleet, None).await
+        Self::bare(executable).await?.serving(fleet).await
     }
 
     /// The same with a device that may dial another network than the loopback address.
@@ -71,24 +76,39 @@ impl World {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn beside(executable: impl AsRef<Path>, fleet: &Fleet, network: &str) -> Result<Self, Mishap> {
-        Self::with(executable, fleet, Some(network)).await
+        let mut world = Self::bare(executable).await?;
+        world.device.lead_to(network)?;
+        world.serving(fleet).await
     }
 
-    async fn with(
+    /// As [`beside`](Self::beside), with hub and device at `host`, where people reach them from elsewhere, and the device behind a
+    /// path where there is one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn reached_at(
+        (host, path): (IpAddr, Option<Conditions>),
         executable: impl AsRef<Path>,
         fleet: &Fleet,
-        network: Option<&str>,
+        network: &str,
     ) -> Result<Self, Mishap> {
-        let mut world = Self::bare(executable).await?;
-        if let Some(network) = network {
-            world.device.lead_to(network)?;
+        let mut world = Self::bare_at(host, executable).await?;
+        world.device.lead_to(network)?;
+        if let Some(conditions) = path {
+            let shim = Shim::before(host, world.device.listen(), conditions)?;
+            world.device.say_at(shim.at)?;
+            world.path = Some(shim);
         }
-        world.hub.apply(&fleet.to_toml(), &[]).await?;
-        world.hub.serve().await?;
-        world.enroll().await?;
-        world.device.run().await?;
-        world.settle().await?;
-        Ok(world)
+        world.serving(fleet).await
+    }
+
+    async fn serving(mut self, fleet: &Fleet) -> Result<Self, Mishap> {
+        self.hub.apply(&fleet.to_toml(), &[]).await?;
+        self.hub.serve().await?;
+        self.enroll().await?;
+        self.device.run().await?;
+        self.settle().await?;
+        Ok(self)
     }
 
     /// Makes the directory and an initialised hub, and starts nothing yet.
@@ -96,16 +116,19 @@ impl World {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn bare(executable: impl AsRef<Path>) -> Result<Self, Mishap> {
+        Self::bare_at(own_address().into(), executable).await
+    }
+
+    async fn bare_at(host: IpAddr, executable: impl AsRef<Path>) -> Result<Self, Mishap> {
         let dir = tempfile::Builder::new()
             .prefix("postern-lab-")
             .tempdir()
             .map_err(Mishap::io("making a temporary directory"))?;
         let shelf = Shelf::fill(dir.path().join("bin"), executable.as_ref())
             .map_err(Mishap::io("linking the programs"))?;
-        let host = own_address();
         let hub = Hub::init(&shelf, dir.path().join("hub"), free_port(host)?).await?;
         let device = Device::prepare(&shelf, dir.path().join(DEVICE), free_port(host)?)?;
-        Ok(Self { hub, device, shelf, is_loud: true, dir })
+        Ok(Self { hub, device, path: None, shelf, is_loud: true, dir })
     }
 
     /// Keeps the logs to itself when it ends.
@@ -200,8 +223,8 @@ fn own_address() -> Ipv4Addr {
 }
 
 /// A UDP port of `host` that is free now. Nobody else binds on that address, so it stays free.
-fn free_port(host: Ipv4Addr) -> Result<SocketAddr, Mishap> {
-    let socket = UdpSocket::bind((IpAddr::V4(host), 0))?;
+fn free_port(host: IpAddr) -> Result<SocketAddr, Mishap> {
+    let socket = UdpSocket::bind((host, 0))?;
     Ok(socket.local_addr()?)
 }
 
@@ -218,9 +241,9 @@ mod tests {
 
     #[test]
     fn ports_of_one_world_differ_and_are_on_its_own_loopback_address() {
-        let host = own_address();
+        let host = IpAddr::V4(own_address());
         let (first, second) = (free_port(host).unwrap(), free_port(host).unwrap());
         assert_ne!(first, second);
-        assert!(first.ip().is_loopback() && first.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(host.is_loopback() && first.ip() == host && host != IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
 }

@@ -31,6 +31,8 @@ pub enum Side {
     Client,
     /// Where agent and machine are.
     Device,
+    /// The machine network behind the device, where a part of the benchmark has made one.
+    Plant,
 }
 
 /// What the wire does with large writes.
@@ -61,6 +63,7 @@ impl Side {
         match self {
             Self::Client => "client",
             Self::Device => "device",
+            Self::Plant => "plant",
         }
     }
 }
@@ -104,21 +107,41 @@ impl Link {
             Model::Packets => "off",
             Model::Loopback => return Ok(()),
         };
-        for side in [Side::Client, Side::Device] {
-            let name = self.name(side);
-            let ethtool = ["netns", "exec", &name, "ethtool", "-K", WIRE, "tso", to, "gso", to, "gro", to];
-            run("ip", &ethtool)?;
-        }
-        Ok(())
+        [Side::Client, Side::Device].into_iter().try_for_each(|side| self.offload(side, WIRE, to))
+    }
+
+    /// Switches what an interface of one side leaves to the wire `on` or `off`.
+    ///
+    /// # Errors
+    /// When the interface refuses it.
+    pub(super) fn offload(&self, side: Side, interface: &str, to: &str) -> Result<(), Mishap> {
+        let ethtool =
+            ["netns", "exec", &self.name(side), "ethtool", "-K", interface, "tso", to, "gso", to, "gro", to];
+        run("ip", &ethtool).map(drop)
+    }
+
+    /// Whether there are namespaces, and with them interfaces.
+    #[must_use]
+    pub const fn is_namespaced(&self) -> bool {
+        self.is_namespaced
+    }
+
+    /// Runs `ip` on the interfaces of one side.
+    ///
+    /// # Errors
+    /// When it fails, with what it printed.
+    pub(super) fn ip(&self, side: Side, args: &[&str]) -> Result<String, Mishap> {
+        run("ip", &[&["-n", &self.name(side)], args].concat())
     }
 
     /// The address of one side.
     #[must_use]
     pub const fn address(&self, side: Side) -> IpAddr {
         match (self.is_namespaced, side) {
-            (false, Side::Client | Side::Device) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            (false, Side::Client | Side::Device | Side::Plant) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             (true, Side::Client) => IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)),
             (true, Side::Device) => IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)),
+            (true, Side::Plant) => IpAddr::V4(Ipv4Addr::new(192, 168, 77, 10)),
         }
     }
 
@@ -159,13 +182,15 @@ impl Link {
         result.unwrap_or_else(|_| Err(Mishap::unexpected("a thread of the benchmark", "a panic", "a result")))
     }
 
-    fn name(&self, side: Side) -> String {
+    /// The name of a side's namespace.
+    #[must_use]
+    pub fn name(&self, side: Side) -> String {
         format!("{}-{}", self.tag, side.word())
     }
 
     /// Removes what [`Link::make`] made under `tag`, with the processes in it. Does nothing where nothing is.
     pub fn remove(tag: &str) {
-        for side in [Side::Client, Side::Device] {
+        for side in [Side::Client, Side::Device, Side::Plant] {
             let name = format!("{tag}-{}", side.word());
             if let Ok(pids) = run("ip", &["netns", "pids", &name]) {
                 for pid in pids.split_whitespace() {
@@ -193,4 +218,4 @@ pub(super) fn run(program: &str, args: &[&str]) -> Result<String, Mishap> {
 
 /// The name of the interface at both sides.
 const WIRE: &str = "wire";
-const MTU: &str = "1500";
+pub(super) const MTU: &str = "1500";

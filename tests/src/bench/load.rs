@@ -114,10 +114,17 @@ pub fn open(at: SocketAddr, habit: Habit) -> Result<TcpStream, Mishap> {
 
 fn connect(at: SocketAddr) -> Result<TcpStream, Mishap> {
     let stream = TcpStream::connect(at).map_err(Mishap::io(format!("dialling {at}")))?;
+    as_kernels_come(&stream);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(WITHIN))?;
     stream.set_write_timeout(Some(WITHIN))?;
     Ok(stream)
+}
+
+/// Lets TCP send as it does where nobody has changed it, on Linux and elsewhere, whatever this computer has chosen. Where it must not be
+/// changed it stays as it is.
+pub(super) fn as_kernels_come(stream: &TcpStream) {
+    let _as_it_is = socket2::SockRef::from(stream).set_tcp_congestion(b"cubic");
 }
 
 fn upload(at: SocketAddr, span: Duration) -> Result<u64, Mishap> {

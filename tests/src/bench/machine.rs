@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Side};
+use super::load::as_kernels_come;
 use crate::world::Mishap;
 
 /// What a connection does.
@@ -37,12 +38,12 @@ impl Habit {
     }
 }
 
-/// Serves on a free port at the device's side and yields the port. It ends with this process.
+/// Serves on a free port at one side, on every address that it has, and yields the port. It ends with this process.
 ///
 /// # Errors
 /// When there is no port.
-pub fn serve(link: &Link) -> Result<u16, Mishap> {
-    link.within(Side::Device, || {
+pub fn serve(link: &Link, side: Side) -> Result<u16, Mishap> {
+    link.within(side, || {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let port = listener.local_addr()?.port();
         std::thread::spawn(move || {
@@ -62,6 +63,7 @@ pub fn local(port: u16) -> SocketAddr {
 }
 
 fn attend(mut stream: TcpStream) -> io::Result<()> {
+    as_kernels_come(&stream);
     stream.set_nodelay(true)?;
     let mut first = [0];
     stream.read_exact(&mut first)?;

@@ -8,13 +8,14 @@ use super::child::{Program, is_installed};
 use super::link::{Link, Side};
 use super::load;
 use super::machine;
-use super::narrow::Narrow;
+use super::narrow;
 use super::own_command;
 use super::product::{Device, Site};
 use super::report::{Bound, Grid, Report};
 use super::rounds::Peer;
 use super::ssh::Ssh;
 use super::supervise::{SHARED_MEMORY, tag};
+use crate::shim::{Conditions, Shim};
 use crate::world::Mishap;
 
 /// Every way that this machine offers.
@@ -25,6 +26,7 @@ pub struct Ways {
     /// What serves several of them, or must live as long as they do.
     _devices: Vec<Device>,
     _ssh: Option<Ssh>,
+    _shims: Vec<Shim>,
 }
 
 impl Ways {
@@ -70,7 +72,7 @@ impl Ways {
             link.within(Side::Client, || load::ping(at, 1))
                 .map_err(|fault| Mishap::unexpected(peer.name, fault, "an answer"))?;
         }
-        Ok(Self { peers, _devices: devices, _ssh: ssh })
+        Ok(Self { peers, _devices: devices, _ssh: ssh, _shims: Vec::new() })
     }
 
     /// Brings those up that run over UDP, each behind a narrow link of its own.
@@ -78,17 +80,20 @@ impl Ways {
     /// # Errors
     /// When one does not come up.
     pub fn open_narrow(link: &Link, site: &Site, device: &Device, machine: u16) -> Result<Self, Mishap> {
-        let mut peers = Vec::new();
-        let narrow = Narrow::before(link, device.listen())?;
-        site.hub.detour(device.name(), Some(narrow.at))?;
+        let (mut peers, mut shims) = (Vec::new(), Vec::new());
+        let narrow = |far| narrow::before(link, far, Conditions::NARROW);
+        let shim = narrow(device.listen())?;
+        site.hub.detour(device.name(), Some(shim.at))?;
+        shims.push(shim);
         let (client, at) = site.connect(device.name())?;
         peers.push(peer(POSTERN, at, Vec::new(), vec![client]));
         for (name, arguments) in [(QUINN, [].as_slice()), (DEFAULTS, &["--defaults"])] {
             let (server, far) = quinn_server(link, machine, arguments)?;
-            let narrow = Narrow::before(link, far)?;
-            peers.push(quinn_client(link, name, server, narrow.at, arguments)?);
+            let shim = narrow(far)?;
+            peers.push(quinn_client(link, name, server, shim.at, arguments)?);
+            shims.push(shim);
         }
-        Ok(Self { peers, _devices: Vec::new(), _ssh: None })
+        Ok(Self { peers, _devices: Vec::new(), _ssh: None, _shims: shims })
     }
 }
 
@@ -155,7 +160,11 @@ fn dumbpipe(link: &Link, machine: u16) -> Result<Peer, Mishap> {
     Ok(peer(DUMBPIPE, at, vec![server.pid(), client.pid()], vec![server, client]))
 }
 
-fn address_in(line: &str) -> Result<SocketAddr, Mishap> {
+/// The address at the end of a line.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn address_in(line: &str) -> Result<SocketAddr, Mishap> {
     let word = line.split_whitespace().last().unwrap_or_default();
     word.parse().map_err(|_| Mishap::unexpected("a line", line, "one that ends with an address"))
 }

@@ -1,12 +1,13 @@
 //! Policies of any size with real keys and signatures, for one engineer who may do something and many bystanders.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode, Origin, Reach, Service,
-    Snapshot, Target, User, Verified, verify,
+    Carries, Category, Destination, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode,
+    Network, Origin, Ports, Reach, Service, Snapshot, Target, User, Verified, VpnRules, verify,
 };
 use postern_protocol::session::hub::Naming;
 use postern_protocol::time::UnixTime;
@@ -43,6 +44,8 @@ pub struct Content {
     pub is_granted: bool,
     /// Where all services are.
     pub target: Target,
+    /// A machine to which the engineer has the VPN [`PLANT`]: all of its ports, and echoes.
+    pub plant: Option<IpAddr>,
     /// Services behind gates, which the engineer may use as well.
     pub gated: [Option<Gated>; GATED],
 }
@@ -50,7 +53,7 @@ pub struct Content {
 /// A service behind a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gated {
-    /// Its name; sorts behind [`SERVICE`].
+    /// Its name; sorts behind [`SERVICE`] and [`PLANT`].
     pub name: &'static str,
     /// What it speaks; all of it is let through.
     pub kind: Kind,
@@ -206,6 +209,7 @@ impl Content {
             grants: 0,
             is_granted: true,
             target,
+            plant: None,
             gated: [None; GATED],
         }
     }
@@ -253,14 +257,16 @@ impl Content {
     }
 
     fn services(&self) -> Result<Vec<Service>, Mishap> {
-        let plain =
-            (0..self.services).map(|number| service(&service_name(number), Kind::Vpn, self.target, false));
+        let whole = Reach::whole;
+        let plain = (0..self.services)
+            .map(|number| service(&service_name(number), whole(Kind::Vpn, self.target), false));
+        let plant = self.plant.map(|machine| service(PLANT, Reach::Flows(everything(machine)), false));
         let gated = self
             .gated
             .iter()
             .flatten()
-            .map(|gated| service(gated.name, gated.kind, gated.target, gated.view_only));
-        let mut services = plain.chain(gated).collect::<Result<Vec<_>, _>>()?;
+            .map(|gated| service(gated.name, whole(gated.kind, gated.target), gated.view_only));
+        let mut services = plain.chain(plant).chain(gated).collect::<Result<Vec<_>, _>>()?;
         services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(services)
     }
@@ -273,8 +279,8 @@ impl Content {
 
     fn category(&self, number: u16) -> Result<Category, Mishap> {
         let dealt = (number..self.services).step_by(usize::from(self.categories)).map(u32::from);
-        let gated = (u32::from(self.services)..).zip(self.gated.iter().flatten()).map(|(at, _)| at);
-        let services = dealt.chain(gated).collect();
+        let more = usize::from(self.plant.is_some()) + self.gated.iter().flatten().count();
+        let services = dealt.chain((u32::from(self.services)..).take(more)).collect();
         Ok(Category { name: text(&format!("category-{number:05}"))?, services, record: false })
     }
 }
@@ -359,8 +365,15 @@ const fn grant(user: u32, category: u32) -> Grant {
     }
 }
 
-fn service(name: &str, kind: Kind, target: Target, view_only: bool) -> Result<Service, Mishap> {
-    let (name, reach) = (text(name)?, Reach::whole(kind, target));
+/// All that a VPN can carry to one machine.
+fn everything(machine: IpAddr) -> VpnRules {
+    let (net, ports) = (Network::only(machine), Ports { first: 1, last: u16::MAX });
+    let carried = [Carries::Tcp { ports, profile: None }, Carries::Udp { ports }, Carries::Icmp];
+    VpnRules { destinations: carried.map(|carries| Destination { net, carries }).to_vec() }
+}
+
+fn service(name: &str, reach: Reach, view_only: bool) -> Result<Service, Mishap> {
+    let name = text(name)?;
     let (tunnels, idle_s, duration_s) = (1024, 86_400, 86_400);
     Ok(Service { name, tunnels, idle_s, duration_s, view_only, reach })
 }
@@ -369,6 +382,8 @@ fn service(name: &str, kind: Kind, target: Target, view_only: bool) -> Result<Se
 pub const GATED: usize = 10;
 /// What the names of services begin with.
 pub const SERVICE: &str = "machine";
+/// The VPN to a machine; sorts behind [`SERVICE`].
+pub const PLANT: &str = "plant";
 /// The engineer.
 pub const ENGINEER: UserId = UserId::new([0xa1; 8]);
 /// The installation.

@@ -13,6 +13,7 @@ use super::hub::Hub;
 use super::link::{Link, Side};
 use super::machine;
 use super::policy::{Content, service_name};
+use super::vpn::NETWORK;
 use crate::programs::{Program as Name, Shelf};
 use crate::world::{Mishap, Near};
 
@@ -91,9 +92,9 @@ impl Site {
         let listen = free_port(&self.link, SocketAddr::new(self.link.address(Side::Device), 0))?;
         let (state, socket) = (dir.join("state"), dir.join("control.sock"));
         let text = format!(
-            "state_dir = {state:?}\nlisten = \"{listen}\"\nmachine_networks = [\"127.0.0.1/32\"]\n\n\
+            "state_dir = {state:?}\nlisten = \"{listen}\"\nmachine_networks = [\"127.0.0.1/32\", \"{NETWORK}\"]\n\n\
              [control]\nsocket = {socket:?}\nmode = 0o600\n\n\
-             [caps]\nconnections = 64\nstrangers = 64\ntunnels = 1024\n"
+             [caps]\nconnections = 256\nstrangers = 64\ntunnels = 1024\nflows = 12000\n"
         );
         fs::write(&config, text)?;
         let code = self.hub.add_device(name, content)?;
@@ -134,6 +135,33 @@ impl Site {
         let near =
             Near::announced(&line).ok_or_else(|| Mishap::unexpected("the URL", &line, "JSON with one"))?;
         Ok((program, near))
+    }
+
+    /// Runs `postern vpn` to one of a device's services and waits until its adapter is up.
+    ///
+    /// # Errors
+    /// When it does not come up, with what was printed instead.
+    pub fn vpn(&self, device: &str, service: &str) -> Result<Program, Mishap> {
+        let mut command = self.client();
+        // Its sockets lie with its files, whoever runs this.
+        command.env_remove("XDG_RUNTIME_DIR").args(["vpn", device, "--service", service, "--json"]);
+        let program = Program::start("postern vpn", command)?;
+        program.line("\"interface\"")?;
+        Ok(program)
+    }
+
+    /// Runs `postern proxy` to one of a device's VPNs and yields its local listener.
+    ///
+    /// # Errors
+    /// When no listener comes up, with what was printed instead.
+    pub fn proxy(&self, device: &str, service: &str) -> Result<(Program, SocketAddr), Mishap> {
+        let mut command = self.client();
+        command.args(["proxy", device, "--service", service, "--listen", "0", "--json"]);
+        let program = Program::start("postern proxy", command)?;
+        let line = program.line("{")?;
+        let at = line.split('"').filter_map(|word| word.parse::<SocketAddr>().ok()).next();
+        let at = at.ok_or_else(|| Mishap::unexpected("the listener", &line, "JSON with an address"))?;
+        Ok((program, at))
     }
 
     /// The programs.

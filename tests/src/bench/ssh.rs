@@ -1,4 +1,4 @@
-//! `ssh -L`: what people use today, with an own server, own keys and nothing of the machine's configuration.
+//! `ssh -L` and `ssh -w`: what people use today, with an own server, own keys and nothing of the machine's configuration.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +44,7 @@ impl Ssh {
         let at = SocketAddr::new(address, port);
         let config = format!(
             "ListenAddress {at}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nPidFile none\nLogLevel INFO\n",
+             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nPermitTunnel yes\nPidFile none\nLogLevel INFO\n",
             dir.display()
         );
         fs::write(dir.join("sshd_config"), config)?;
@@ -65,6 +65,20 @@ impl Ssh {
     /// When it does not connect.
     pub fn forward(&self, link: &Link, cipher: &str, machine: u16) -> Result<(Program, SocketAddr), Mishap> {
         let local = link.within(Side::Client, || Ok(TcpListener::bind(machine::local(0))?.local_addr()?))?;
+        let forwarded = format!("{local}:{}", machine::local(machine));
+        Ok((self.client(link, cipher, &["-L", &forwarded])?, local))
+    }
+
+    /// Starts a client that joins the adapters `tunUNIT` of both sides with `cipher`.
+    ///
+    /// # Errors
+    /// When it does not connect.
+    pub fn tunnel(&self, link: &Link, cipher: &str, unit: u8) -> Result<Program, Mishap> {
+        let units = format!("{unit}:{unit}");
+        self.client(link, cipher, &["-o", "Tunnel=point-to-point", "-w", &units])
+    }
+
+    fn client(&self, link: &Link, cipher: &str, what: &[&str]) -> Result<Program, Mishap> {
         let mut command = link.command(Side::Client, OsStr::new("setpriv"));
         command.args(["--pdeathsig", "KILL", "ssh", "-v", "-N", "-F", "none", "-c", cipher]);
         command.arg("-i").arg(self.dir.join("user"));
@@ -76,11 +90,10 @@ impl Ssh {
         ] {
             command.args(["-o", option]);
         }
-        command.args(["-L", &format!("{local}:{}", machine::local(machine))]);
-        command.args(["-p", &self.at.port().to_string(), &self.at.ip().to_string()]);
+        command.args(what).args(["-p", &self.at.port().to_string(), &self.at.ip().to_string()]);
         let client = Program::start("ssh", command)?;
         client.line("Entering interactive session")?;
-        Ok((client, local))
+        Ok(client)
     }
 
     /// The server's process, whose children serve the clients.

@@ -20,6 +20,8 @@ pub struct Device {
     listen: SocketAddr,
     /// What it may dial, as a TOML list.
     networks: String,
+    /// Where it says that it is; none is where it listens.
+    said: Option<SocketAddr>,
     running: Option<Running>,
     past: String,
 }
@@ -34,7 +36,8 @@ impl Device {
         };
         let config = dir.join("agent.toml");
         let networks = "[\"127.0.0.1/32\"]".to_owned();
-        let device = Self { command, dir, config, listen, networks, running: None, past: String::new() };
+        let device =
+            Self { command, dir, config, listen, networks, said: None, running: None, past: String::new() };
         device.configure("")?;
         Ok(device)
     }
@@ -45,8 +48,9 @@ impl Device {
     /// When the file cannot be written.
     pub fn configure(&self, extra: &str) -> Result<(), Mishap> {
         let (state, socket) = (self.state_dir(), self.control_socket());
+        let said = self.said.map(|said| format!("advertise = [\"{said}\"]\n")).unwrap_or_default();
         let text = format!(
-            "state_dir = {state:?}\nlisten = \"{}\"\nmachine_networks = {}\n\
+            "state_dir = {state:?}\nlisten = \"{}\"\n{said}machine_networks = {}\n\
              dial_timeout_s = 2\n\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
             self.listen, self.networks
         );
@@ -59,6 +63,15 @@ impl Device {
     /// As [`configure`](Self::configure).
     pub fn lead_to(&mut self, network: &str) -> Result<(), Mishap> {
         self.networks = format!("[\"{}\"]", network.replace(' ', "\", \""));
+        self.configure("")
+    }
+
+    /// Lets it say that it is somewhere else than where it listens, from its next start on.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn say_at(&mut self, said: SocketAddr) -> Result<(), Mishap> {
+        self.said = Some(said);
         self.configure("")
     }
 

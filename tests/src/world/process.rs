@@ -124,6 +124,15 @@ impl Call {
         self
     }
 
+    /// The same in another network namespace.
+    #[must_use]
+    pub fn inside(&self, namespace: &str) -> Self {
+        let inner = self.command.as_std();
+        let call = Self::new("ip").args(["netns", "exec", namespace]).arg(inner.get_program());
+        let envs = inner.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?)));
+        envs.fold(call.args(inner.get_args()), |call, (name, value)| call.env(name, value))
+    }
+
     /// The same at a terminal of its own, which `script` of util-linux makes, among other lines for the shell there: `{}`
     /// in them is the call.
     #[must_use]

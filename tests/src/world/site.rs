@@ -21,6 +21,7 @@ use super::process::Call;
 #[derive(Debug)]
 pub struct Site {
     tag: String,
+    number: u8,
     /// Where the thread was before.
     home: File,
 }
@@ -31,28 +32,61 @@ impl Site {
     /// # Errors
     /// The command that failed, with what it printed.
     pub fn enter() -> Result<Option<Self>, Mishap> {
+        Self::enter_one(0)
+    }
+
+    /// The same for one of several sites, which have the same addresses on their wires.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn enter_one(number: u8) -> Result<Option<Self>, Mishap> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
         let own = "/proc/thread-self/ns/net";
         let home = File::open(own).map_err(Mishap::io(format!("opening `{own}`")))?;
-        let site = Self { tag: format!("postern-{}", std::process::id()), home };
+        let site = Self { tag: format!("postern-{}-{number}", std::process::id()), number, home };
         let (router, machine) = (site.name(ROUTER), site.name(MACHINE));
-        ip(&["netns", "add", &router])?;
-        ip(&["netns", "add", &machine])?;
+        make(&router)?;
+        make(&machine)?;
         ip(&["link", "add", WIRE, "netns", &router, "type", "veth", "peer", WIRE, "netns", &machine])?;
         for (name, address) in [(&router, ROUTER_ADDRESS), (&machine, MACHINE_ADDRESS)] {
             ip(&["-n", name, "addr", "add", &format!("{address}/24"), "dev", WIRE])?;
             ip(&["-n", name, "link", "set", WIRE, "up"])?;
         }
-        ip(&["-n", &router, "link", "set", "lo", "up"])?;
         // As systemd sets it.
         ip(&["netns", "exec", &router, "sysctl", "-q", "-w", "net.ipv4.ping_group_range=0 2147483647"])?;
-        let path = format!("/run/netns/{router}");
+        site.enter_again()?;
+        Ok(Some(site))
+    }
+
+    /// Moves the calling thread into the router's network, from wherever it is.
+    ///
+    /// # Errors
+    /// When it cannot be entered.
+    pub fn enter_again(&self) -> Result<(), Mishap> {
+        let path = format!("/run/netns/{}", self.router());
         let space = File::open(&path).map_err(Mishap::io(format!("opening `{path}`")))?;
         move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))
-            .map_err(|fault| Mishap::io(format!("entering `{path}`"))(fault.into()))?;
-        Ok(Some(site))
+            .map_err(|fault| Mishap::io(format!("entering `{path}`"))(fault.into()))
+    }
+
+    /// All that could be left behind in the router's network, as [`Office::shape`](super::Office::shape).
+    ///
+    /// # Errors
+    /// The command that failed, with what it printed.
+    pub fn shape(&self) -> Result<(String, usize), Mishap> {
+        Ok((super::office::shape(&self.router())?, super::office::processes(&self.router())?))
+    }
+
+    /// The namespace of the router.
+    pub(super) fn router(&self) -> String {
+        self.name(ROUTER)
+    }
+
+    /// Which of several it is.
+    pub(super) const fn number(&self) -> u8 {
+        self.number
     }
 
     /// A command on the machine's side.
@@ -80,7 +114,14 @@ impl Drop for Site {
     }
 }
 
-fn ip(args: &[&str]) -> Result<String, Mishap> {
+/// Makes a namespace with a loopback, whose interfaces have all of their addresses at once: nobody else could have one.
+pub(super) fn make(name: &str) -> Result<(), Mishap> {
+    ip(&["netns", "add", name])?;
+    ip(&["netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0"])?;
+    ip(&["-n", name, "link", "set", "lo", "up"]).map(drop)
+}
+
+pub(super) fn ip(args: &[&str]) -> Result<String, Mishap> {
     let text = || format!("ip {}", args.join(" "));
     let output =
         Command::new("ip").args(args).output().map_err(Mishap::io(format!("starting `{}`", text())))?;
