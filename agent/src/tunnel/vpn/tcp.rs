@@ -2,8 +2,8 @@
 //!
 //! 1. [`carry`] takes a flow's permit: without one there is nothing that moves bytes.
 //! 2. Where the permit has a profile, `modbus` reads what is said; otherwise the copy loop passes it on.
-//! 3. A half that ends in order is closed in order on the other side, and so are both when the client's connection is lost: machines
-//!    have few slots, and none may stay half open. A reset, and a cut, is a reset on both sides.
+//! 3. A half that ends in order is closed in order on the other side, and so are both when the client's connection is lost or the client ends
+//!    the tunnel: machines have few slots, and none may stay half open. A reset, and a cut, is a reset on both sides.
 
 use std::sync::Arc;
 
@@ -43,23 +43,39 @@ pub(in super::super) async fn carry(
         code = ruled(flow, leash, meter) => Err(code),
         ended = carrying => Ok(ended),
     };
-    let (code, in_order) = match ended {
-        Ok(Ok(_finished)) => (CloseCode::Done, true),
+    let (code, parting) = match ended {
+        Ok(Ok(_finished)) => (CloseCode::Done, Parting::InOrder),
         Ok(Err(GateFault::Splice(fault))) => {
             let is_lost = matches!(fault, SpliceFault::Stream(StreamFault::ConnectionLost(_)));
-            (code(Err(fault)).unwrap_or(CloseCode::Done), is_lost)
+            let parting = if is_lost { Parting::ClientLeft } else { Parting::Cut };
+            (code(Err(fault)).unwrap_or(CloseCode::Done), parting)
         }
-        Ok(Err(GateFault::Request(_))) => (CloseCode::Failed(Failure::NotUnderstood), false),
-        Ok(Err(GateFault::Answer(_))) => (CloseCode::Failed(Failure::Broken), false),
-        Err(code) => (code, false),
+        Ok(Err(GateFault::Request(_))) => (CloseCode::Failed(Failure::NotUnderstood), Parting::Cut),
+        Ok(Err(GateFault::Answer(_))) => (CloseCode::Failed(Failure::Broken), Parting::Cut),
+        // The tunnel notices as well that its client has left, and which of the two is first must make no difference.
+        Err(code @ (CloseCode::Done | CloseCode::Failed(Failure::Broken))) => (code, Parting::ClientLeft),
+        Err(code) => (code, Parting::Cut),
     };
-    if !in_order {
+    if parting == Parting::Cut {
         // What the kernel still holds for the machine is dropped as well: the last byte has left.
         let _already_closed = machine.set_zero_linger();
+    }
+    if parting != Parting::InOrder {
         send.reset(code.number());
         recv.stop(code.number());
     }
     code
+}
+
+/// What the two sides hear of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parting {
+    /// Both halves were closed by those who sent.
+    InOrder,
+    /// The client is gone, or its tunnel is: the machine hears an end in order, and whoever is left of the client a reset.
+    ClientLeft,
+    /// A reset on both sides.
+    Cut,
 }
 
 /// Waits until the flow is not permitted any more or reaches a limit; holds the permit of the moment meanwhile.

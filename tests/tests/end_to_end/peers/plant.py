@@ -4,6 +4,7 @@ plant.py modbus ADDRESS PORT        a controller whose register N holds N
 plant.py opcua ADDRESS PORT         a server with one variable that may be written
 plant.py s7 ADDRESS PORT            a controller with one data block
 plant.py udp ADDRESS PORT           answers each datagram with the same bytes
+plant.py echo ADDRESS PORT          the same, and by TCP, where it says how connections begin and end
 plant.py ask-modbus ADDRESS PORT    reads three registers, writes one, reads it again
 plant.py ask-opcua ADDRESS PORT     reads the variable, writes it, reads it again
 plant.py ask-s7 ADDRESS PORT        writes four bytes and reads them again
@@ -70,6 +71,32 @@ async def udp(address, port):
     while True:
         payload, sender = machine.recvfrom(65536)
         machine.sendto(payload, sender)
+
+
+async def echo(address, port):
+    async def serve(reader, writer):
+        print("began", flush=True)
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            print("fin", flush=True)
+        except ConnectionError:
+            print("reset", flush=True)
+        writer.close()
+
+    class Back(asyncio.DatagramProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def datagram_received(self, data, sender):
+            self.transport.sendto(data, sender)
+
+    loop = asyncio.get_running_loop()
+    _transport, _back = await loop.create_datagram_endpoint(Back, local_addr=(address, port))
+    server = await asyncio.start_server(serve, address, port)
+    ready()
+    await server.serve_forever()
 
 
 async def ask_modbus(address, port):

@@ -148,7 +148,7 @@ async fn iperf3_moves_bytes_both_ways_and_ends_with_its_right() -> Outcome {
     let destination = format!("\"tcp {MACHINE_ADDRESS} 5201\"");
     let Some(plant) = Plant::start(name, site, &[&destination]).await? else { return Ok(()) };
     let server = plant.site.machine(&iperf3).args(["-s", "-B", MACHINE_ADDRESS, "--forceflush"]);
-    let _machine = plant.machine(server, "Server listening").await?;
+    let machine = plant.machine(server, "Server listening").await?;
     let (_forward, near) = plant.listening(&["forward", &format!("{MACHINE_ADDRESS}:5201")], 1).await?;
     let port = near[0].port().to_string();
     let client = |more: &[&str]| {
@@ -156,7 +156,12 @@ async fn iperf3_moves_bytes_both_ways_and_ends_with_its_right() -> Outcome {
     };
     for direction in [[].as_slice(), &["-R"]] {
         let args = [["-n", "20M", "-J"].as_slice(), direction].concat();
+        let seen = machine.line_count();
         let report = client(&args).finish().await?.expect_code(0)?.json()?;
+        // It serves one after the other, and refuses who comes too soon.
+        machine
+            .line_after(seen, "that it is ready again", |line| line.text.contains("Server listening"))
+            .await?;
         let received = report["end"]["sum_received"]["bytes"].as_u64();
         assert!(received.is_some_and(|bytes| bytes >= 10_000_000), "{direction:?}: {received:?}");
     }
