@@ -11,7 +11,6 @@ mod report;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -66,42 +65,50 @@ async fn discover(
 
 /// How far a scan is, at the terminal of a person; nothing is left of it when it is dropped.
 #[derive(Debug)]
-struct Gauge(Option<ProgressBar>);
+struct Gauge {
+    is_shown: bool,
+    /// From the device's first word about it on.
+    bar: Option<ProgressBar>,
+    found: usize,
+}
 
 impl Gauge {
-    fn new(is_shown: bool) -> Self {
-        Self(is_shown.then(|| {
-            let bar = ProgressBar::new(0);
-            if let Ok(style) = ProgressStyle::with_template(" {bar:32} {pos} of {len} asked, {msg}") {
-                bar.set_style(style);
-            }
-            bar.set_message("nobody yet");
-            bar.enable_steady_tick(STEADY);
-            bar
-        }))
+    const fn new(is_shown: bool) -> Self {
+        Self { is_shown, bar: None, found: 0 }
     }
 
     fn found(&mut self, count: usize) {
-        if let Some(bar) = &self.0 {
-            bar.set_message(if count == 1 { "1 machine".to_owned() } else { format!("{count} machines") });
+        self.found = count;
+        if let Some(bar) = &self.bar {
+            bar.set_message(counted(count));
         }
     }
 
     fn advance(&mut self, asked: u16, of: u16) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(of.into());
-            bar.set_position(asked.into());
+        if !self.is_shown {
+            return;
         }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(of.into()).with_message(counted(self.found));
+            match ProgressStyle::with_template(" {bar:32} {pos} of {len} asked, {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_length(of.into());
+        bar.set_position(asked.into());
+        bar.tick();
     }
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 machine".to_owned() } else { format!("{count} machines") }
 }
 
 impl Drop for Gauge {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 }
-
-/// Between two pictures of the gauge.
-const STEADY: Duration = Duration::from_millis(200);

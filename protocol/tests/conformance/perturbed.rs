@@ -132,6 +132,8 @@ fn request() -> impl Strategy<Value = Request> {
         (vec(any::<u8>(), 0..600), proof).prop_map(|(pass, proof)| Request::Authenticate { pass, proof }),
         Just(Request::ListServices),
         (some_name(), any::<bool>()).prop_map(|(service, view_only)| Request::Open { service, view_only }),
+        any::<([u8; 8], bool)>()
+            .prop_map(|(tunnel, scan)| Request::Discover { tunnel: TunnelId::new(tunnel), scan }),
     ]
 }
 
@@ -162,6 +164,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         ),
         select(Reason::ALL).prop_map(Answer::Denied),
         select(Failure::ALL).prop_map(Answer::Failed),
+        Just(Answer::Discovery),
     ]
 }
 

@@ -96,6 +96,12 @@ async fn neighbours_appear_after_traffic_with_their_hardware_addresses_and_other
     let mac = json!(mac);
     assert_eq!(seen, [[&json!(MACHINE_ADDRESS), &mac], [&json!("fd00:77::10"), &mac]]);
     assert!(machines.iter().all(|one| one["open"] == json!([]) && one["echo"].is_null()), "{found}");
+    // At a terminal there is a table, and how far a scan is while it lasts.
+    let table =
+        anna.call(["discover", DEVICE, "--scan"]).at_terminal("{}").finish().await?.expect_code(0)?.out;
+    for words in ["ADDRESS", "OPEN PORTS", "of 1 asked, 2 machines", "over UDP"] {
+        assert!(table.contains(words), "{words}: {table:?}");
+    }
     // Whoever may go nowhere sees nobody, and the kernel knows them still.
     world.apply(&fleet(&["\"tcp 192.168.77.12 102\""])).await?;
     assert_eq!(discover(&anna, &[]).await?["machines"], json!([]));
