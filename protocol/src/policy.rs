@@ -17,7 +17,7 @@ pub mod reason;
 pub mod snapshot;
 pub mod verify;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 pub use decide::{Circumstances, Denial, FlowPermit, FlowRefusal, Permit, decide};
 pub use explain::{Explanation, explain};

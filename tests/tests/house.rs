@@ -58,6 +58,7 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("std::process::Command", &[], &["adapter"]),
     ("tun_rs", &["adapter/src/device.rs"], CRATES),
     ("smoltcp", &["client/src/vpn/adapter/stack.rs"], CRATES),
+    ("etherparse", &["protocol/src/gate/packet/read.rs", "client/src/vpn/adapter"], CRATES),
 ];
 
 /// Modules of one crate that must not import each other: adapters at the same height, and cores below shells.

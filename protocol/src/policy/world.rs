@@ -15,21 +15,21 @@ use crate::trust::{
     Signed, Subject,
 };
 
-pub(super) const FLEET: FleetId = FleetId::new([0xf1; 8]);
-pub(super) const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);
-pub(super) const ALICE: UserId = UserId::new([0xa1; 8]);
-pub(super) const BOB: UserId = UserId::new([0xb0; 8]);
+pub(crate) const FLEET: FleetId = FleetId::new([0xf1; 8]);
+pub(crate) const DEVICE: DeviceId = DeviceId::new([0xd1; 8]);
+pub(crate) const ALICE: UserId = UserId::new([0xa1; 8]);
+pub(crate) const BOB: UserId = UserId::new([0xb0; 8]);
 
-pub(super) fn at(secs: u64) -> UnixTime {
+pub(crate) fn at(secs: u64) -> UnixTime {
     UnixTime::from_secs(secs)
 }
 
-pub(super) fn key(seed: u8) -> SecretKey {
+pub(crate) fn key(seed: u8) -> SecretKey {
     SecretKey::from_seed([seed; 32]).unwrap()
 }
 
 /// The key of the policy role is 2, of the identity role 3, of the device 10, of Alice 20, of Bob 21.
-pub(super) fn root() -> Root {
+pub(crate) fn root() -> Root {
     let role = |role, seed| RoleKeys { role, threshold: 1, keys: vec![key(seed).public()] };
     let root = Root {
         fleet: FLEET,
@@ -51,12 +51,12 @@ pub(super) fn root() -> Root {
     Root::accept_first(&sealed, &digest).unwrap()
 }
 
-pub(super) fn expectation(root: &Root) -> Expectation<'_> {
+pub(crate) fn expectation(root: &Root) -> Expectation<'_> {
     Expectation { root, device: DEVICE, device_key: key(10).public(), floor: None }
 }
 
 /// Two services, one category for each and one for both; Alice and Bob; no grants yet.
-pub(super) fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let service = |name: &str, rules, port| Service {
         name: name.parse().unwrap(),
         tunnels: 2,
@@ -105,7 +105,7 @@ pub(super) fn snapshot() -> Snapshot {
 }
 
 /// Alice's unconditional grant of the service `hmi`.
-pub(super) const fn grant() -> Grant {
+pub(crate) const fn grant() -> Grant {
     Grant {
         user: 0,
         category: 1,
@@ -120,43 +120,43 @@ pub(super) const fn grant() -> Grant {
 }
 
 /// Alice may not use the service `hmi`, because of the second origin.
-pub(super) const fn prohibition() -> Prohibition {
+pub(crate) const fn prohibition() -> Prohibition {
     Prohibition { user: 0, category: 1, path: None, not_before: None, not_after: None, origin: 1 }
 }
 
 /// A case that contains the service `hmi` and is active.
-pub(super) fn case(name: &str) -> Case {
+pub(crate) fn case(name: &str) -> Case {
     Case { name: name.parse().unwrap(), services: vec![0], not_before: None, not_after: None }
 }
 
-pub(super) fn sealed(snapshot: &Snapshot) -> Vec<u8> {
+pub(crate) fn sealed(snapshot: &Snapshot) -> Vec<u8> {
     Envelope::seal(snapshot, &[&key(2)]).unwrap()
 }
 
-pub(super) fn index(snapshot: &Snapshot) -> Arc<Index> {
+pub(crate) fn index(snapshot: &Snapshot) -> Arc<Index> {
     let root = root();
     Arc::new(Index::build(verify(&sealed(snapshot), &expectation(&root)).unwrap()))
 }
 
 /// The snapshot with these grants, sorted, as an index.
-pub(super) fn granting(grants: &[Grant]) -> Arc<Index> {
+pub(crate) fn granting(grants: &[Grant]) -> Arc<Index> {
     let mut grants = grants.to_vec();
     grants.sort();
     index(&Snapshot { grants, ..snapshot() })
 }
 
 /// A caller whose pass ends at 9,000, with a second factor at the given time.
-pub(super) fn subject(user: UserId, seed: u8, second_factor_at: Option<u64>) -> Subject {
+pub(crate) fn subject(user: UserId, seed: u8, second_factor_at: Option<u64>) -> Subject {
     subject_until(user, seed, second_factor_at, 9_000)
 }
 
 /// A caller whose pass opens these services at most.
-pub(super) fn narrowed(user: UserId, seed: u8, services: &[&str]) -> Subject {
+pub(crate) fn narrowed(user: UserId, seed: u8, services: &[&str]) -> Subject {
     let services = Some(services.iter().map(|name| name.parse().unwrap()).collect());
     authenticated(user, seed, None, 9_000, Narrowing { devices: None, services })
 }
 
-pub(super) fn subject_until(user: UserId, seed: u8, second_factor_at: Option<u64>, expires: u64) -> Subject {
+pub(crate) fn subject_until(user: UserId, seed: u8, second_factor_at: Option<u64>, expires: u64) -> Subject {
     authenticated(user, seed, second_factor_at, expires, Narrowing::NONE)
 }
 
@@ -180,6 +180,6 @@ fn authenticated(
     Subject::authenticate(&presented, DEVICE, &root(), issued).unwrap()
 }
 
-pub(super) fn public(seed: u8) -> PublicKey {
+pub(crate) fn public(seed: u8) -> PublicKey {
     key(seed).public()
 }

@@ -140,6 +140,54 @@ numbers! {
         Timeout = 119, "timeout", "the machine did not answer in time", "check that it is switched on and cabled";
         /// The device found no address for the name.
         Unresolved = 120, "unresolved", "the device knows no machine of that name", "use its address";
+        /// Nobody has given the device an interface for packets.
+        NoPackets = 121, "no_packets", "this device carries no packets", "connect without `--packets`, or have the packet VPN switched on at the device";
+    }
+}
+
+numbers! {
+    /// Why a gate drops a packet of a packet VPN.
+    PacketFault {
+        /// It is shorter than it says, or longer.
+        Length = 1, "length", "its lengths disagree", "use another program";
+        /// It is no IPv4 packet.
+        Version = 2, "version", "only IPv4 is carried", "use the machine's IPv4 address";
+        /// It has IP options.
+        Options = 3, "options", "IP options are not carried", "use another program";
+        /// It is a piece of a packet, and pieces have no ports.
+        Fragment = 4, "fragment", "pieces of packets are not carried", "send smaller datagrams, or connect without `--packets`";
+        /// Neither TCP nor UDP nor ICMP.
+        Protocol = 5, "protocol", "only TCP, UDP and ICMP echoes are carried", "use another program";
+        /// Flags that no TCP connection has.
+        Flags = 6, "flags", "no TCP connection has such flags", "use another program";
+        /// An ICMP message that is neither an echo nor an error.
+        Kind = 7, "kind", "only echoes and errors of ICMP are carried", "use another program";
+        /// Its sender is not the client.
+        Source = 8, "source", "its sender is another one", "use the address of the adapter";
+        /// Nobody has that address or port alone.
+        Address = 9, "address", "its address or port is none of one machine", "use the machine's address";
+        /// No destination of the permit contains it.
+        NotGranted = 10, "not_granted", "this address is not granted", "ask your administrator for a destination that contains it";
+        /// The tunnel only looks.
+        Looking = 11, "looking", "you may look but not touch", "connect without `--view-only`, or ask for the right to touch";
+        /// The gate must read what is said there, which it cannot in packets.
+        Read = 12, "read", "the device reads what is said there, and cannot read packets", "connect without `--packets`";
+        /// The device does not dial it, whatever the policy says.
+        Forbidden = 13, "forbidden", "the device may not reach it", "ask your administrator to correct the destination or the device's machine network";
+        /// Too many flows, or too many in a second.
+        Busy = 14, "busy", "too many flows", "close what you do not need; a scan is slowed down by this";
+        /// It belongs to no open flow and begins none.
+        Stray = 15, "stray", "it belongs to no connection", "connect again";
+        /// Its flow waits for its row in the trail.
+        Waiting = 16, "waiting", "its flow is being recorded", "try again in a second";
+        /// The decision could not be recorded.
+        Unrecorded = 17, "unrecorded", "the device cannot record the decision", "ask the operator to look at the device's disk";
+        /// It is larger than what is carried.
+        Oversize = 18, "oversize", "it is too large", "use the adapter's MTU";
+        /// A machine began it.
+        Uninvited = 19, "uninvited", "a machine began it", "nothing: machines begin nothing";
+        /// It came faster than it could go on.
+        Queue = 20, "queue", "it came too fast", "nothing: its sender sends it again";
     }
 }
 

@@ -12,7 +12,7 @@ use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
 use postern_protocol::trust::sealed::SEALED_BYTES;
 use postern_protocol::trust::{Domain, Lock, Pass, Root, Signed, Timestamp};
 use postern_protocol::wire::registry::{
-    ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, ProtocolFault,
+    ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, PacketFault, ProtocolFault,
 };
 
 use crate::samples;
@@ -72,6 +72,12 @@ fn table(name: &str) -> String {
         "faults" => rows(
             "number | word | what happened",
             ProtocolFault::ALL.iter().map(|fault| {
+                vec![fault.number().to_string(), format!("`{fault}`"), fault.sentence().to_owned()]
+            }),
+        ),
+        "packets" => rows(
+            "number | word | why it is dropped",
+            PacketFault::ALL.iter().map(|fault| {
                 vec![fault.number().to_string(), format!("`{fault}`"), fault.sentence().to_owned()]
             }),
         ),

@@ -17,6 +17,8 @@ mod modbus;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod packet;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod perturbed;

@@ -5,7 +5,7 @@
 //!    signed: so the steps behind the signature are reached as well.
 //! 3. A probe of synchronisation reads the bytes as a sequence of messages and drives one end with them.
 //! 4. A probe of the VNC gate compares it with a slow reference, in two segmentations.
-//! 5. So does that of the Modbus gate.
+//! 5. So do those of the Modbus gate and of the gate of packets.
 //! 6. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
 //!
 //! The same file is compiled into the tests of `postern-protocol`, which replay the corpus.
@@ -42,11 +42,13 @@ use zeroize::Zeroizing;
 
 pub mod modbus;
 pub mod relay;
+pub mod packet;
 pub mod rfb;
 pub mod web;
 
 pub use modbus::modbus;
 pub use relay::relay;
+pub use packet::packet;
 pub use rfb::{rfb_client, rfb_handshake};
 pub use web::{digest_challenge, http_request, http_target, websocket_frames};
 
@@ -80,6 +82,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("recording", recording),
     ("modbus", modbus),
     ("relay", relay),
+    ("packet", packet),
 ];
 
 /// The installation of all fixed values.

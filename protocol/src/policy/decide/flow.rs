@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::Permit;
 use crate::policy::reason::Reason;
 use crate::policy::snapshot::rules::{Destination, FlowEnd, Profile};
+use crate::wire::registry::PacketFault;
 
 /// Proof that [`Permit::flow`] said yes. Private fields, one constructor: whatever moves bytes of a flow demands one.
 #[derive(Debug)]
@@ -62,6 +63,19 @@ impl Permit {
             return Err(FlowRefusal::Looking);
         }
         Ok(FlowPermit { permit: Arc::clone(self), end, destination })
+    }
+
+    /// Decides one flow of this tunnel whose packets are carried as they are. What a gate must read in a flow nobody reads in
+    /// packets: without this check they would slip past it.
+    ///
+    /// # Errors
+    /// The [`PacketFault`] that its packets are dropped for.
+    pub fn packets(self: &Arc<Self>, end: FlowEnd) -> Result<FlowPermit, PacketFault> {
+        let flow = self.flow(end).map_err(|refusal| match refusal {
+            FlowRefusal::NoVpn | FlowRefusal::Destination => PacketFault::NotGranted,
+            FlowRefusal::Looking => PacketFault::Looking,
+        })?;
+        if flow.profile().is_some() { Err(PacketFault::Read) } else { Ok(flow) }
     }
 
     /// Where flows of this tunnel may go: every destination whose flows [`Permit::flow`] would permit, narrowest first.

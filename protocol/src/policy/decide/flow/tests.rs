@@ -80,3 +80,23 @@ fn who_only_looks_has_the_flows_in_which_a_gate_tells_looking_and_no_others() {
     }
     assert_eq!(FlowRefusal::Looking.reason(), Reason::ViewOnly);
 }
+
+#[test]
+fn packets_go_where_flows_go_that_no_gate_reads_and_nowhere_else() {
+    let profile = Some(Profile::Modbus(ModbusRules::read_only()));
+    let destinations = vec![
+        destination(32, Carries::Tcp { ports: Ports::only(502), profile }),
+        destination(32, Carries::Tcp { ports: Ports::only(503), profile: None }),
+        destination(32, Carries::Icmp),
+    ];
+    let asked = |mode, protocol, port| {
+        let end = flow_to(protocol, 10, port);
+        vpn(destinations.clone(), mode).packets(end).map(|flow| flow.end() == end)
+    };
+    assert_eq!(asked(TOUCH, Protocol::Tcp, 503), Ok(true));
+    assert_eq!(asked(TOUCH, Protocol::Tcp, 502), Err(PacketFault::Read));
+    assert_eq!(asked(TOUCH, Protocol::Tcp, 504), Err(PacketFault::NotGranted));
+    assert_eq!(asked(LOOK, Protocol::Tcp, 503), Err(PacketFault::Looking));
+    assert_eq!(asked(LOOK, Protocol::Tcp, 502), Err(PacketFault::Read));
+    assert_eq!(asked(LOOK, Protocol::Icmp, 0), Ok(true));
+}
