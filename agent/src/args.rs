@@ -127,6 +127,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         host: Option<String>,
     },
+    /// Interface, rules and forwarding for the packet VPN, as root. The agent itself needs no right.
+    PacketVpn {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: PacketVpnCommand,
+        /// Where it is noted what was changed.
+        #[arg(long, value_name = "DIR", global = true, default_value = "/run/postern-packets")]
+        state: PathBuf,
+    },
     /// One live tunnel.
     Tunnel {
         /// What to do with it.
@@ -199,6 +208,17 @@ pub(crate) enum RecordingsCommand {
         /// Its tunnel.
         tunnel: TunnelId,
     },
+}
+
+/// What to do with what the packet VPN needs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PacketVpnCommand {
+    /// Makes the interface, sets the rules and switches forwarding on; takes back first what is left of an earlier time.
+    Up,
+    /// Takes everything back, so that the device is as before.
+    Down,
+    /// Says what there is.
+    Status,
 }
 
 /// What to do with a tunnel.

@@ -9,6 +9,7 @@ mod decommission;
 mod enroll;
 mod inspect;
 mod key;
+mod packet_vpn;
 mod pin;
 mod prompt;
 mod recordings;
@@ -97,6 +98,7 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
             recordings::remove(&view, tunnel)
         }
         Command::Pin { target, host } => pin::run(&view, target, host.as_deref()),
+        Command::PacketVpn { command, state } => packet_vpn::run(&view, &command, &state),
         Command::Tunnel { command: TunnelCommand::End { id } } => inspect::end(&view, id),
     }
 }

@@ -47,6 +47,8 @@ pub struct Config {
     pub audit: Audit,
     /// Recordings of tunnels.
     pub recordings: Recordings,
+    /// Packets of VPNs as they are, beside flows. Absent: none.
+    pub packet_vpn: Option<PacketVpn>,
 }
 
 /// The local control socket.
@@ -93,6 +95,21 @@ pub struct Recordings {
     pub each_mib: u32,
     /// Days for which a recording is never removed to make room for another one. Default 7.
     pub keep_days: u16,
+}
+
+/// The packet VPN: what `postern-agent packet-vpn up` prepares and the agent uses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PacketVpn {
+    /// The name of its TUN interface, which is made and removed.
+    pub tun: String,
+    /// The network interface to the machines. Default: `machine_interface`.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Addresses of clients on this device, which machines never see: `/16` to `/29`. The first is the device's own. Default
+    /// `100.96.0.0/24`.
+    #[serde(default = "PacketVpn::default_range")]
+    pub range: Ipv4Net,
 }
 
 /// UDP segmentation offload.
@@ -165,6 +182,12 @@ impl Config {
         }
     }
 
+    /// The interface over which packets of the packet VPN reach machines.
+    pub(crate) fn packet_interface(&self) -> Option<&str> {
+        let own = self.packet_vpn.as_ref().and_then(|vpn| vpn.interface.as_ref());
+        own.or(self.machine_interface.as_ref()).map(String::as_str)
+    }
+
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let rules = [
             (self.state_dir.is_absolute(), "state_dir", "an absolute path"),
@@ -185,6 +208,21 @@ impl Config {
             (self.audit.size_kib >= 256, "size_kib", "at least 256"),
             (self.recordings.size_mib >= 1, "size_mib", "at least 1"),
             (self.recordings.each_mib >= 1, "each_mib", "at least 1"),
+            (
+                self.packet_vpn.as_ref().is_none_or(|vpn| is_interface(&vpn.tun)),
+                "tun",
+                "the name of a network interface",
+            ),
+            (
+                self.packet_vpn.as_ref().is_none_or(PacketVpn::is_in_form),
+                "range",
+                "a private network from /16 to /29",
+            ),
+            (
+                self.packet_vpn.as_ref().is_none_or(|_| self.packet_interface().is_some_and(is_interface)),
+                "packet_vpn",
+                "told its `interface` to the machines, where there is no `machine_interface`",
+            ),
             (
                 self.machine_interface.as_ref().is_none_or(|name| (1..=15).contains(&name.len())),
                 "machine_interface",
@@ -217,7 +255,30 @@ impl Default for Config {
             caps: Caps::default(),
             audit: Audit::default(),
             recordings: Recordings::default(),
+            packet_vpn: None,
         }
+    }
+}
+
+impl PacketVpn {
+    /// The device's own address of a range: its first.
+    pub(crate) fn gateway_of(range: Ipv4Net) -> Ipv4Addr {
+        Ipv4Addr::from_bits(range.network().to_bits().saturating_add(1))
+    }
+
+    const fn default_range() -> Ipv4Net {
+        Ipv4Net::new_assert(Ipv4Addr::new(100, 96, 0, 0), 24)
+    }
+
+    fn is_in_form(&self) -> bool {
+        (16..=29).contains(&self.range.prefix_len())
+            && self.range.trunc() == self.range
+            && PacketVpn::is_private(self.range.network())
+    }
+
+    /// Addresses that no machine has on the internet (RFC 1918, RFC 6598).
+    fn is_private(ip: Ipv4Addr) -> bool {
+        ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..])
     }
 }
 
@@ -278,9 +339,17 @@ pub enum ConfigError {
     },
 }
 
+/// A name that goes into the rules of a firewall as it is.
+fn is_interface(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=15).contains(&name.len()) && name.bytes().all(fits) && !name.bytes().all(|byte| byte == b'.')
+}
+
 fn line_of(text: &str, key: &str) -> usize {
     let assigns = |line: &str| {
-        line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+        let table = line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        table == Some(key)
+            || line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
     };
     text.lines().position(assigns).map_or(0, |line| line + 1)
 }
@@ -312,7 +381,8 @@ mod tests {
             "state_dir = \"/tmp/s\"\nlisten = \"127.0.0.1:0\"\nadvertise = [\"192.0.2.1:7\"]\n\
              machine_networks = [\"127.0.0.1/32\"]\nmachines_on_uplink = true\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ndatagram_idle_s = 5\ngso = \"off\"\n\
              log = \"debug\"\n[control]\nsocket = \"/tmp/c\"\nmode = 0o600\n[caps]\nconnections = 1\nstrangers = 2\n\
-             tunnels = 3\nflows = 4\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n",
+             tunnels = 3\nflows = 4\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n\
+             [packet_vpn]\ntun = \"tun-p\"\ninterface = \"eth2\"\nrange = \"10.9.0.0/24\"\n",
         )
         .unwrap();
         assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3, flows: 4 });
@@ -320,6 +390,21 @@ mod tests {
         assert_eq!(config.recordings, Recordings { size_mib: 1, each_mib: 2, keep_days: 0 });
         assert_eq!(config.control.mode, 0o600);
         assert_eq!(config.gso, Gso::Off);
+        assert_eq!(
+            (config.packet_vpn.as_ref().unwrap().tun.as_str(), config.packet_interface()),
+            ("tun-p", Some("eth2"))
+        );
+    }
+
+    #[test]
+    fn a_packet_vpn_needs_to_know_where_machines_are_and_has_a_range_of_its_own() {
+        let config = parse("machine_interface = \"eth1\"\n[packet_vpn]\ntun = \"postern0\"\n").unwrap();
+        assert_eq!(config.packet_interface(), Some("eth1"));
+        let range = config.packet_vpn.unwrap().range;
+        assert_eq!(
+            (range.to_string().as_str(), PacketVpn::gateway_of(range)),
+            ("100.96.0.0/24", [100, 96, 0, 1].into())
+        );
     }
 
     #[test]
@@ -342,6 +427,18 @@ mod tests {
             ("[caps]\n\ntunnels = 0", "line 3: `tunnels` must be at least 1"),
             ("advertise = [\"0.0.0.0:1\"]", "line 1: `advertise` must be addresses that a client can dial"),
             ("[audit]\nsize_kib = 1", "line 2: `size_kib` must be at least 256"),
+            (
+                "[packet_vpn]\ntun = \"postern0\"",
+                "line 1: `packet_vpn` must be told its `interface` to the machines, where there is no `machine_interface`",
+            ),
+            (
+                "[packet_vpn]\ninterface = \"eth1\"\ntun = \"a\\\" drop\"",
+                "line 3: `tun` must be the name of a network interface",
+            ),
+            (
+                "[packet_vpn]\ntun = \"t\"\ninterface = \"e\"\nrange = \"192.0.2.0/24\"",
+                "line 4: `range` must be a private network from /16 to /29",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text), Err(format!("the configuration `agent.toml` is wrong: {expected}")));

@@ -39,7 +39,7 @@ use crate::store::{self, Boot, Store};
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::systemd;
 use crate::trouble::Trouble;
-use crate::tunnel::{self, Context, Guard, Logins};
+use crate::tunnel::{self, Context, Guard, Logins, Packets};
 
 use self::answers::Answers;
 pub(crate) use self::state_dir::StateDir;
@@ -198,6 +198,7 @@ impl Core {
             recordings: Arc::clone(&self.recordings),
             guard: Guard::new(config, hubs),
             flows,
+            packets: Packets::new(config.packet_vpn.as_ref()),
             datagram_idle: Duration::from_secs(config.datagram_idle_s.into()),
             members,
             strangers,

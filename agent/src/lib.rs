@@ -5,8 +5,9 @@
 //!    `tunnel` serves clients, `control` serves the local socket.
 //! 3. `gate` holds the policy in force and is the only caller of `decide`; `registry` holds the live tunnels and
 //!    has them decided again; `audit` records.
-//! 4. `secrets` opens the passwords of machines by name, for as long as one is used.
-//! 5. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
+//! 4. `packet_vpn` prepares the device for packets, as root and in a process of its own; the agent only opens what it made, with `tun`.
+//! 5. `secrets` opens the passwords of machines by name, for as long as one is used.
+//! 6. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
 //!    and `anchor` which root is in force.
 //!
 //! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
@@ -27,6 +28,7 @@ mod exit;
 mod gate;
 mod identity;
 mod logging;
+mod packet_vpn;
 mod recordings;
 mod registry;
 mod report;
@@ -35,6 +37,7 @@ mod store;
 mod sync;
 mod systemd;
 mod trouble;
+mod tun;
 mod tunnel;
 
 use std::ffi::OsString;

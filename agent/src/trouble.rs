@@ -18,6 +18,7 @@ use crate::config::ConfigError;
 use crate::control::{AskError, ControlError};
 use crate::exit::Exit;
 use crate::identity::KeyError;
+use crate::packet_vpn::PacketVpnError;
 use crate::recordings::ShelfError;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
@@ -139,6 +140,9 @@ pub(crate) enum Trouble {
     /// Its TLS.
     #[error("{0}; check address and port, and what the machine speaks")]
     MachineTls(#[from] MachineTlsFault),
+    /// The packet VPN.
+    #[error(transparent)]
+    PacketVpn(#[from] PacketVpnError),
     /// No such tunnel is open.
     #[error("no such tunnel is open; `postern-agent sessions` lists them")]
     NoTunnel,
@@ -151,6 +155,7 @@ impl Trouble {
             Self::Unconfirmed { .. }
             | Self::Config(_)
             | Self::Code(_)
+            | Self::PacketVpn(PacketVpnError::NotConfigured)
             | Self::Prompt(PromptError::NoTerminal) => Exit::Usage,
             Self::Key(KeyError::Missing { .. }) | Self::Store(StoreError::NotEnrolled) => Exit::NotEnrolled,
             Self::Key(
@@ -201,6 +206,18 @@ impl Trouble {
             )
             | Self::Recordings(_)
             | Self::NoRecording { .. }
+            | Self::PacketVpn(
+                PacketVpnError::NoRight(_)
+                | PacketVpnError::NoNft
+                | PacketVpnError::IptablesOnly
+                | PacketVpnError::Nft(_)
+                | PacketVpnError::NoTunModule
+                | PacketVpnError::NoInterface(_)
+                | PacketVpnError::Taken(_)
+                | PacketVpnError::Range { .. }
+                | PacketVpnError::File { .. }
+                | PacketVpnError::Tun { .. },
+            )
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,

@@ -40,6 +40,7 @@ use crate::secrets::Secrets;
 
 pub(crate) use self::http::Logins;
 pub(crate) use self::target::Guard;
+pub(crate) use self::vpn::Packets;
 
 /// What every connection works with.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) strangers: Arc<Semaphore>,
     /// Places for flows of VPNs.
     pub(crate) flows: Arc<Semaphore>,
+    /// The interface for packets of VPNs.
+    pub(crate) packets: Packets,
     /// How long a flow of messages may be silent.
     pub(crate) datagram_idle: Duration,
     /// Bounds the log lines that strangers cause.

@@ -52,6 +52,9 @@ mod machine;
 #[path = "agent/memory.rs"]
 mod memory;
 #[cfg(test)]
+#[path = "agent/packets.rs"]
+mod packets;
+#[cfg(test)]
 #[path = "agent/panel.rs"]
 mod panel;
 #[cfg(test)]
@@ -69,6 +72,9 @@ mod revocation;
 #[cfg(test)]
 #[path = "agent/secrets.rs"]
 mod secrets;
+#[cfg(test)]
+#[path = "agent/site.rs"]
+mod site;
 #[cfg(test)]
 #[path = "agent/step_up.rs"]
 mod step_up;

@@ -80,7 +80,8 @@ impl DeviceLink {
             | Answer::Failed(_)
             | Answer::Occupied { .. }
             | Answer::Flow { .. }
-            | Answer::Discovery) => Err(refusal(&answer)),
+            | Answer::Discovery
+            | Answer::Packets { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -94,7 +95,8 @@ impl DeviceLink {
             | Answer::Failed(_)
             | Answer::Occupied { .. }
             | Answer::Flow { .. }
-            | Answer::Discovery) => Err(refusal(&answer)),
+            | Answer::Discovery
+            | Answer::Packets { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -117,7 +119,8 @@ impl DeviceLink {
             | Answer::Failed(_)
             | Answer::Occupied { .. }
             | Answer::Flow { .. }
-            | Answer::Discovery) => Err(refusal(&answer)),
+            | Answer::Discovery
+            | Answer::Packets { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -143,7 +146,8 @@ impl DeviceLink {
             | Answer::Denied(_)
             | Answer::Failed(_)
             | Answer::Occupied { .. }
-            | Answer::Discovery) => Err(refusal(&answer)),
+            | Answer::Discovery
+            | Answer::Packets { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -158,7 +162,8 @@ impl DeviceLink {
             | Answer::Denied(_)
             | Answer::Failed(_)
             | Answer::Occupied { .. }
-            | Answer::Flow { .. }) => Err(refusal(&answer)),
+            | Answer::Flow { .. }
+            | Answer::Packets { .. }) => Err(refusal(&answer)),
         }
     }
 
@@ -303,7 +308,8 @@ fn refusal(answer: &Answer) -> DeviceError {
         | Answer::Services(_)
         | Answer::Accepted { .. }
         | Answer::Flow { .. }
-        | Answer::Discovery => DeviceError::Unexpected,
+        | Answer::Discovery
+        | Answer::Packets { .. } => DeviceError::Unexpected,
     }
 }
 

@@ -64,6 +64,8 @@ pub const PROBES: usize = 1024;
 pub const WALKED: usize = 1024;
 /// Flows that a gate follows at the same time in the packets of one VPN tunnel.
 pub const PACKET_FLOWS: usize = 4096;
+/// Faults that one piece of news names, for which packets of a VPN were dropped.
+pub const DROPS: usize = 64;
 /// Bytes of data in one ICMP echo of a flow: what fits an Ethernet frame.
 pub const ECHO_BYTES: usize = 1452;
 /// Spans of units, of what is read and of what is written, of one Modbus profile each.

@@ -55,7 +55,7 @@ fn every_promise_of_the_threat_model_names_tests_and_each_of_them_exists() {
 /// The functions of the workspace that the test runner calls.
 fn every_test() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for member in ["protocol", "transport", "agent", "client", "adapter", "cloud", "tests"] {
+    for member in ["protocol", "transport", "tun", "agent", "client", "adapter", "cloud", "tests"] {
         let files = walkdir::WalkDir::new(workspace().join(member)).into_iter();
         let sources = files.filter_entry(|entry| entry.file_name() != "target").filter_map(Result::ok);
         for source in sources.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs")) {

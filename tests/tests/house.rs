@@ -43,22 +43,23 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("std::sync::atomic::AtomicU64", &[], CRATES),
     ("std::sync::atomic::AtomicI64", &[], CRATES),
     ("getrandom", &[], &["protocol"]),
-    ("postern_protocol", &[], &["adapter"]),
-    ("postern_transport", &[], &["protocol", "adapter"]),
-    ("postern_agent", &[], &["protocol", "transport", "client", "adapter", "cloud"]),
-    ("postern_client", &[], &["protocol", "transport", "agent", "adapter", "cloud"]),
-    ("postern_cloud", &[], &["protocol", "transport", "agent", "client", "adapter"]),
+    ("postern_protocol", &[], &["tun", "adapter"]),
+    ("postern_transport", &[], &["protocol", "tun", "adapter"]),
+    ("postern_agent", &[], &["protocol", "transport", "tun", "client", "adapter", "cloud"]),
+    ("postern_client", &[], &["protocol", "transport", "tun", "agent", "adapter", "cloud"]),
+    ("postern_cloud", &[], &["protocol", "transport", "tun", "agent", "client", "adapter"]),
     (
         "postern_adapter",
         &["client/src/vpn/adapter", "client/src/problem/adapter.rs", "client/src/bin"],
         CRATES,
     ),
     // Whoever has rights over the computer's network runs nothing and waits for nobody but its clients.
-    ("tokio", &[], &["adapter"]),
-    ("std::process::Command", &[], &["adapter"]),
+    ("tokio", &[], &["tun", "adapter"]),
+    ("std::process::Command", &[], &["tun", "adapter"]),
     ("tun_rs", &["adapter/src/device.rs"], CRATES),
+    ("postern_tun", &["agent/src/tun.rs", "agent/src/packet_vpn"], CRATES),
     ("smoltcp", &["client/src/vpn/adapter/stack.rs"], CRATES),
-    ("etherparse", &["protocol/src/gate/packet/read.rs", "client/src/vpn/adapter"], CRATES),
+    ("etherparse", &["protocol/src/gate/packet", "client/src/vpn/adapter"], CRATES),
 ];
 
 /// Modules of one crate that must not import each other: adapters at the same height, and cores below shells.
@@ -114,7 +115,7 @@ const APART: &[(&str, &[&str])] = &[
     ),
 ];
 
-const CRATES: &[&str] = &["protocol", "transport", "agent", "client", "adapter", "cloud"];
+const CRATES: &[&str] = &["protocol", "transport", "tun", "agent", "client", "adapter", "cloud"];
 const VAGUE: &[&str] = &["utils", "util", "helpers", "helper", "common", "types", "manager", "misc"];
 
 #[test]

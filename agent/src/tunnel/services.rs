@@ -28,7 +28,8 @@ fn is_stale(answer: &Answer) -> bool {
         | Answer::Failed(_)
         | Answer::Occupied { .. }
         | Answer::Flow { .. }
-        | Answer::Discovery => false,
+        | Answer::Discovery
+        | Answer::Packets { .. } => false,
     }
 }
 

@@ -156,9 +156,13 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         (Request::Discover { tunnel, scan }, Some(_)) => {
             return vpn::run_discovery(&session, tunnel, scan, send, recv).await;
         }
-        (Request::ListServices | Request::Flow { .. } | Request::Discover { .. }, None) => {
-            Answer::Denied(Reason::BadPass)
+        (Request::Packets { tunnel }, Some(_)) => {
+            return vpn::run_packets(&session, tunnel, send, recv).await;
         }
+        (
+            Request::ListServices | Request::Flow { .. } | Request::Discover { .. } | Request::Packets { .. },
+            None,
+        ) => Answer::Denied(Reason::BadPass),
         (Request::Open { service, .. } | Request::OpenVpn { service, .. }, None) => {
             session.denied(Some(service), None).await;
             Answer::Denied(Reason::BadPass)

@@ -3,7 +3,8 @@
 //! 1. [`run`] takes a request for a VPN through decide, record and accept, as `open` does; there is nothing to dial.
 //! 2. It tells the client where flows may go, at once and whenever deciding again changed that.
 //! 3. `flow` takes each request for a flow through place, name, decide, guard, dial, record and answer.
-//! 4. What ends the tunnel is told to all flows first; when they are gone, the sums of the trail are written and then the end.
+//! 4. `packets` does the same for packets, where the device has an interface for them.
+//! 5. What ends the tunnel is told to all flows first; when they are gone, the sums of the trail are written and then the end.
 //!
 //! `tcp`, `modbus` and `messages` carry, each under a [`FlowPermit`](postern_protocol::policy::FlowPermit). `lines` sorts the
 //! datagrams of a connection by flow, `places` bounds. `discover` tells what is there to go to.
@@ -14,10 +15,12 @@ mod lines;
 mod messages;
 mod modbus;
 mod names;
+mod packets;
 mod places;
 pub(super) mod tcp;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,7 @@ use postern_transport::framed::write_frame;
 use postern_transport::quic::{RecvStream, SendStream};
 use postern_transport::splice::Meter;
 
+use self::packets::Drops;
 use self::places::Places;
 use super::open::{self, record, reply};
 use super::session::Session;
@@ -45,6 +49,8 @@ use crate::registry::{Admitted, Leash, Reins, Ruling, Wish};
 pub(super) use self::discover::run as run_discovery;
 pub(super) use self::flow::run as run_flow;
 pub(super) use self::lines::Lines;
+pub(crate) use self::packets::Packets;
+pub(super) use self::packets::run as run_packets;
 
 /// One open VPN tunnel, as its flows see it.
 #[derive(Debug)]
@@ -57,6 +63,10 @@ pub(super) struct Vpn {
     /// The ledger has something to write.
     noted: Notify,
     began: Instant,
+    /// Whether there is a way for packets.
+    has_packets: AtomicBool,
+    /// Packets that were dropped.
+    drops: Drops,
 }
 
 /// The open VPN tunnels of one connection.
@@ -129,7 +139,7 @@ async fn last(
         biased;
         code = ruled(tunnel) => code,
         code = silence(recv) => code,
-        code = tell(tunnel.leash.reins(), send) => code,
+        code = tell(tunnel.leash.reins(), &vpn.drops, send) => code,
         never = vpn.keep_book(session) => match never {},
     }
 }
@@ -167,23 +177,34 @@ async fn silence(recv: &mut RecvStream) -> CloseCode {
     }
 }
 
-/// Says where flows may go, now and whenever that changes.
-async fn tell(mut reins: Reins, send: &mut SendStream) -> CloseCode {
+/// Says where flows may go, now and whenever that changes, and what packets were dropped.
+async fn tell(mut reins: Reins, drops: &Drops, send: &mut SendStream) -> CloseCode {
     let mut said: Option<Vec<Destination>> = None;
+    let mut counted = None;
     loop {
-        let Ruling::Permitted(permit) = reins.changed().await else {
-            // Whoever waits for the same ruling acts on it.
-            return std::future::pending().await;
-        };
-        let destinations: Vec<Destination> = permit.destinations().cloned().collect();
-        drop(permit);
-        if said.as_ref() != Some(&destinations) {
-            let news = VpnNews::Destinations(destinations.clone());
-            match tokio::time::timeout(PATIENCE, write_frame(send, &news, ANSWER_BYTES)).await {
-                Ok(Ok(())) => said = Some(destinations),
-                Ok(Err(_)) => return CloseCode::Done,
-                Err(_late) => return CloseCode::Fault(ProtocolFault::TimedOut),
+        let news = tokio::select! {
+            biased;
+            ruling = reins.changed() => {
+                let Ruling::Permitted(permit) = ruling else {
+                    // Whoever waits for the same ruling acts on it.
+                    return std::future::pending().await;
+                };
+                let destinations: Vec<Destination> = permit.destinations().cloned().collect();
+                if said.as_ref() == Some(&destinations) {
+                    continue;
+                }
+                said = Some(destinations.clone());
+                VpnNews::Destinations(destinations)
             }
+            news = drops.news(counted) => {
+                counted = Some(tokio::time::Instant::now());
+                news
+            }
+        };
+        match tokio::time::timeout(PATIENCE, write_frame(send, &news, ANSWER_BYTES)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return CloseCode::Done,
+            Err(_late) => return CloseCode::Fault(ProtocolFault::TimedOut),
         }
     }
 }
@@ -197,6 +218,8 @@ impl Vpn {
             ledger: Mutex::new(Ledger::new(tunnel.id)),
             noted: Notify::new(),
             began: Instant::now(),
+            has_packets: AtomicBool::new(false),
+            drops: Drops::new(),
         }
     }
 

@@ -101,6 +101,11 @@ impl Client {
         self.request(&Request::Flow { tunnel, to: FlowTarget { protocol, host, port } }).await
     }
 
+    /// Asks for the way for packets, whatever the answer.
+    pub(crate) async fn packets(&self, tunnel: TunnelId) -> Tunnel {
+        self.request(&Request::Packets { tunnel }).await
+    }
+
     /// Opens a TCP flow that must be permitted.
     pub(crate) async fn tcp(&self, vpn: &Vpn, to: SocketAddr) -> Tunnel {
         let flow = self.flow(vpn.id, Protocol::Tcp, &to.ip().to_string(), to.port()).await;
@@ -138,8 +143,11 @@ pub(crate) struct Vpn {
 
 /// What the agent says next on the stream of a VPN.
 pub(crate) async fn news(recv: &mut RecvStream) -> Vec<String> {
-    let VpnNews::Destinations(said) = read_frame(recv, ANSWER_BYTES, GENEROUS).await.unwrap();
-    said.iter().map(ToString::to_string).collect()
+    loop {
+        if let VpnNews::Destinations(said) = read_frame(recv, ANSWER_BYTES, GENEROUS).await.unwrap() {
+            return said.iter().map(ToString::to_string).collect();
+        }
+    }
 }
 
 /// What the agent says next of a discovery.

@@ -71,6 +71,8 @@ impl World {
 pub(crate) struct Agent {
     dir: tempfile::TempDir,
     process: Option<Process>,
+    /// Whom it runs as; none for whoever runs the tests.
+    user: Option<u32>,
 }
 
 struct Process {
@@ -91,13 +93,15 @@ impl Agent {
     /// A state directory with a configuration, and nothing else.
     pub(crate) fn new(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let usual = "machine_networks = [\"127.0.0.1/32\"]\n";
+        let networks = if config.contains("machine_networks") { "" } else { usual };
         let text = format!(
-            "state_dir = \"{0}/state\"\nlisten = \"127.0.0.1:0\"\nmachine_networks = [\"127.0.0.1/32\"]\n\
+            "state_dir = \"{0}/state\"\nlisten = \"127.0.0.1:0\"\n{networks}\
              log = \"debug\"\n{config}\n[control]\nsocket = \"{0}/control.sock\"\n",
             dir.path().display()
         );
         std::fs::write(dir.path().join("agent.toml"), text).unwrap();
-        Self { dir, process: None }
+        Self { dir, process: None, user: None }
     }
 
     /// An agent that has enrolled with `hub`.
@@ -116,6 +120,9 @@ impl Agent {
     /// The same with variables of the environment.
     pub(crate) async fn start_with(&mut self, env: &[(&str, &std::ffi::OsStr)]) {
         let mut command = self.command(&["run"]);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.envs(env.iter().copied());
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -124,6 +131,14 @@ impl Agent {
         let listening = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("said `{line}`"));
         let listening = listening.parse().unwrap();
         self.process = Some(Process { child, out, listening });
+    }
+
+    /// Gives everything to a user without any right, whom it runs as from its next start on.
+    pub(crate) fn belong_to(&mut self, user: u32) {
+        let mut chown = std::process::Command::new("chown");
+        chown.args(["-R", &user.to_string()]).arg(self.dir.path());
+        assert!(chown.status().unwrap().success());
+        self.user = Some(user);
     }
 
     /// Ends the process as a power cut would.

@@ -63,7 +63,10 @@ impl Vpn {
         if kind != Kind::Vpn {
             return Err(DeviceError::Unexpected);
         }
-        let VpnNews::Destinations(destinations) = read_frame(&mut recv, ANSWER_BYTES, FIRST_NEWS).await?;
+        let VpnNews::Destinations(destinations) = read_frame(&mut recv, ANSWER_BYTES, FIRST_NEWS).await?
+        else {
+            return Err(DeviceError::Unexpected);
+        };
         let (said, news) = watch::channel(News { destinations, over: None });
         let watcher = tokio::spawn(watch_over(send, recv, said)).abort_handle();
         Ok(Self { link, id, mode, until, recorded, news, watcher, alive: None })
@@ -153,6 +156,8 @@ async fn watch_over(send: SendStream, mut recv: RecvStream, said: watch::Sender<
                 Ok(VpnNews::Destinations(destinations)) => {
                     said.send_modify(|news| news.destinations = destinations);
                 }
+                // Packets are not sent over this.
+                Ok(VpnNews::Drops(_)) => {}
                 Err(fault) => return fault,
             }
         }

@@ -55,7 +55,8 @@ impl Verdict {
             | Failure::MachineKey
             | Failure::MachineTls
             | Failure::Recording
-            | Failure::Recorded => Self::Failed,
+            | Failure::Recorded
+            | Failure::NoPackets => Self::Failed,
         }
     }
 

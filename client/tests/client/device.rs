@@ -149,11 +149,13 @@ async fn serve(
                 | Request::Open { .. }
                 | Request::OpenVpn { .. }
                 | Request::Flow { .. }
-                | Request::Discover { .. },
+                | Request::Discover { .. }
+                | Request::Packets { .. },
                 None,
             ) => Answer::Denied(Reason::BadPass),
             (Request::Discover { tunnel, .. }, Some(_)) => network.judge_discovery(*tunnel),
             (Request::Flow { tunnel, to }, Some(_)) => network.judge(*tunnel, to, send.index()),
+            (Request::Packets { .. }, Some(_)) => Answer::Failed(Failure::NoPackets),
             (Request::ListServices, Some(subject)) => {
                 let mut listed = services(subject);
                 listed.extend(machines.listed());

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
 use super::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Index, Mode, Origin, Prohibition, Reach,
-    Rules, Service, Snapshot, Target, User, VncRules,
+    Case, Category, Circumstances, Destination, DeviceLimits, Freshness, FreshnessRule, Grant, HttpRules,
+    Index, Mode, Origin, Permit, Prohibition, Reach, Rules, Service, Snapshot, Target, User, VncRules,
+    VpnRules, decide,
 };
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
@@ -143,6 +144,19 @@ pub(crate) fn granting(grants: &[Grant]) -> Arc<Index> {
     let mut grants = grants.to_vec();
     grants.sort();
     index(&Snapshot { grants, ..snapshot() })
+}
+
+/// A permit of flows.
+pub(crate) type Vpn = Arc<Permit>;
+
+/// Alice's permit of a VPN with these destinations, in this mode.
+pub(crate) fn vpn(destinations: Vec<Destination>, mode: Mode) -> Vpn {
+    let mut policy = Snapshot { grants: vec![Grant { mode, ..grant() }], ..snapshot() };
+    policy.services[0].reach = Reach::Flows(VpnRules { destinations });
+    let index = index(&policy);
+    let ask = index.ask(ALICE, "hmi");
+    let idle = Circumstances::alone(at(1), Freshness::ALWAYS);
+    Arc::new(decide(Some(&index), &subject(ALICE, 20, None), &ask, &idle).unwrap())
 }
 
 /// A caller whose pass ends at 9,000, with a second factor at the given time.

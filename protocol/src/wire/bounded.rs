@@ -48,6 +48,24 @@ pub(super) mod destinations {
     }
 }
 
+/// At most [`limits::DROPS`] elements.
+pub(super) mod drops {
+    use super::*;
+
+    pub(in crate::wire) fn serialize<T: Serialize, S: Serializer>(
+        list: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        write(list, limits::DROPS, serializer)
+    }
+
+    pub(in crate::wire) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(Bounded { limit: limits::DROPS, element: PhantomData })
+    }
+}
+
 /// At most [`limits::PROBES`] elements.
 pub(super) mod ports {
     use super::*;

@@ -7,6 +7,8 @@
 //! 4. A UDP or ICMP flow carries [messages](message) both ways: as a QUIC datagram, which begins with the flow's
 //!    [number](FlowId), or on the stream in frames, which begin with their length. What does not fit a datagram goes
 //!    on the stream, and a receiver takes both. The stream's end ends the flow.
+//! 5. [`Request::Packets`](super::tunnel::Request::Packets) opens the way for IP packets in the same manner: each is a message. The agent says
+//!    which address they come from, and filters them by the same destinations.
 //!
 //! A client names an address or a name, and the agent decides: it dials what the policy's destinations contain and the
 //! device allows, and a name is resolved by the device.
@@ -19,6 +21,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::registry::PacketFault;
 use crate::policy::{Destination, Protocol};
 
 /// Where a flow shall go.
@@ -58,6 +61,17 @@ pub struct HostNameFault;
 pub enum VpnNews {
     /// Where flows may go from now on; the first at once, others when deciding again changed it.
     Destinations(#[serde(with = "super::bounded::destinations")] Vec<Destination>),
+    /// How many packets of this tunnel were dropped so far, ascending by fault; a second apart at least, when that has changed.
+    Drops(#[serde(with = "super::bounded::drops")] Vec<PacketDrops>),
+}
+
+/// Packets that were dropped for one fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketDrops {
+    /// Why.
+    pub fault: PacketFault,
+    /// How many.
+    pub count: u64,
 }
 
 /// Names a UDP or ICMP flow in datagrams: the index of its stream among those that the client opened (RFC 9000 section 2.1: the

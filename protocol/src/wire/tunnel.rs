@@ -11,7 +11,7 @@
 //! A client names a service and the snapshot says where it is. Only a [flow](super::flow) of a VPN names an address, and the
 //! snapshot says which ones it may name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,11 @@ pub enum Request {
         /// Whether the device asks each host; otherwise it tells what it knows and sends nothing.
         scan: bool,
     },
+    /// Opens the way for packets in a VPN tunnel of this connection; one at a time.
+    Packets {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
 }
 
 /// What the agent answers, one frame.
@@ -115,6 +120,13 @@ pub enum Answer {
     },
     /// What is found follows, in frames of [`DiscoveryNews`](super::discovery::DiscoveryNews).
     Discovery,
+    /// The way for packets is open; they follow as messages.
+    Packets {
+        /// The address that every packet of the client comes from.
+        ip: Ipv4Addr,
+        /// Bytes of the largest packet.
+        mtu: u16,
+    },
 }
 
 /// Who uses a service.

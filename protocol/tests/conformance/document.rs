@@ -240,6 +240,12 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("FLOWS", limits::FLOWS, "flows open at the same time in one VPN tunnel"),
     ("PROBES", limits::PROBES, "probes of one scan"),
     ("WALKED", limits::WALKED, "addresses that one scan walks"),
+    (
+        "PACKET_FLOWS",
+        limits::PACKET_FLOWS,
+        "flows that are open at the same time in the packets of one VPN tunnel",
+    ),
+    ("DROPS", limits::DROPS, "faults in one piece of news about dropped packets"),
     ("ECHO_BYTES", limits::ECHO_BYTES, "bytes of data in an ICMP echo of a flow"),
     ("MODBUS_SPANS", limits::MODBUS_SPANS, "spans in each list of a Modbus profile"),
     ("WEBSOCKET_BYTES", limits::WEBSOCKET_BYTES, "bytes of a WebSocket message"),

@@ -10,9 +10,9 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
-use postern_protocol::wire::flow::{FlowTarget, Host, VpnNews};
+use postern_protocol::wire::flow::{FlowTarget, Host, PacketDrops, VpnNews};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
-use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::registry::{CloseCode, Failure, PacketFault};
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
@@ -31,6 +31,7 @@ table!(REQUEST, request, Request {
     Request::OpenVpn { .. } => "OpenVpn", "service: name; view_only: bool";
     Request::Flow { .. } => "Flow", "tunnel: id; to: flow target";
     Request::Discover { .. } => "Discover", "tunnel: id; scan: bool";
+    Request::Packets { .. } => "Packets", "tunnel: id";
 });
 table!(ANSWER, answer, Answer {
     Answer::Welcome { .. } => "Welcome", "device: id; agent: text; until: time";
@@ -41,6 +42,7 @@ table!(ANSWER, answer, Answer {
     Answer::Occupied { .. } => "Occupied", "holder; may_look: bool";
     Answer::Flow { .. } => "Flow", "ip: address";
     Answer::Discovery => "Discovery", "";
+    Answer::Packets { .. } => "Packets", "ip: IPv4 address; mtu: u16";
 });
 table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Enroll { .. } => "Enroll", "secret: 16 bytes; label: text; sealing: announcement";
@@ -90,6 +92,7 @@ table!(HOST, host, Host {
 });
 table!(VPN_NEWS, vpn_news, VpnNews {
     VpnNews::Destinations(_) => "Destinations", "list of destination, in their order, at most 64";
+    VpnNews::Drops(_) => "Drops", "list of packet drops, ascending by fault, at most 64";
 });
 table!(DISCOVERY_NEWS, discovery_news, DiscoveryNews {
     DiscoveryNews::Seen(_) => "Seen", "sighting";
@@ -174,6 +177,10 @@ pub(crate) fn tunnel() -> Vec<Sample> {
     };
     let (address, named) = (Host::Ip([192, 168, 0, 11].into()), Host::Name("plc-7.line".parse().unwrap()));
     let news = VpnNews::Destinations(samples::destinations().destinations);
+    let drops = VpnNews::Drops(vec![
+        PacketDrops { fault: PacketFault::Fragment, count: 3 },
+        PacketDrops { fault: PacketFault::NotGranted, count: 300 },
+    ]);
     let flow = |protocol, host: &Host, port| Request::Flow {
         tunnel: TUNNEL,
         to: FlowTarget { protocol, host: host.clone(), port },
@@ -244,9 +251,16 @@ pub(crate) fn tunnel() -> Vec<Sample> {
         ask("flow-to-name", "A UDP flow to a name.", flow(Protocol::Udp, &named, 161)),
         ask("discover", "Asks for a scan.", Request::Discover { tunnel: TUNNEL, scan: true }),
         tell("discovery", "What is found follows.", Answer::Discovery),
+        ask("packets", "Opens the way for packets.", Request::Packets { tunnel: TUNNEL }),
+        tell(
+            "packets-open",
+            "The way for packets is open.",
+            Answer::Packets { ip: [100, 96, 0, 2].into(), mtu: 1280 },
+        ),
         numbered("host-ip", "A machine by its address.", &address, &HOST, host(&address)),
         numbered("host-name", "A machine by its name.", &named, &HOST, host(&named)),
         numbered("vpn-news", "Where flows may go.", &news, &VPN_NEWS, vpn_news(&news)),
+        numbered("vpn-drops", "Packets that were dropped.", &drops, &VPN_NEWS, vpn_news(&drops)),
     ]
 }
 

@@ -41,14 +41,14 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub mod modbus;
-pub mod relay;
 pub mod packet;
+pub mod relay;
 pub mod rfb;
 pub mod web;
 
 pub use modbus::modbus;
-pub use relay::relay;
 pub use packet::packet;
+pub use relay::relay;
 pub use rfb::{rfb_client, rfb_handshake};
 pub use web::{digest_challenge, http_request, http_target, websocket_frames};
 

@@ -109,7 +109,7 @@ impl Pair {
         }
         if let Passage::Begins(key) = outcome.passage {
             if durable {
-                self.filter.begin(&key, self.now_ms);
+                assert!(self.filter.begin(&key, self.now_ms));
                 self.begun += 1;
             } else {
                 self.filter.withdraw(&key);

@@ -1,6 +1,6 @@
 //! The datagrams of a connection, sorted by the flow that they belong to.
 //!
-//! 1. A flow is entered when it may carry, with what speaks to its machine.
+//! 1. A flow is entered when it may carry, with what speaks to its machine, or to the device's interface for packets.
 //! 2. A datagram goes to the machine in the connection's own task: nothing waits in between, and when the entry is gone
 //!    nothing goes any more.
 //! 3. What belongs to no flow, or is malformed, is dropped.
@@ -11,11 +11,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use postern_protocol::wire::flow::FlowId;
 use postern_protocol::wire::flow::message::split_datagram;
 
-use super::messages::Mouth;
+use super::messages;
+use super::packets::Way;
 
 /// The flows of one connection that take datagrams.
 #[derive(Debug, Default)]
-pub(in super::super) struct Lines(Mutex<BTreeMap<FlowId, Arc<Mouth>>>);
+pub(in super::super) struct Lines(Mutex<BTreeMap<FlowId, Mouth>>);
+
+/// What takes the datagrams of a flow.
+#[derive(Clone, Debug)]
+pub(super) enum Mouth {
+    /// A socket to a machine.
+    Machine(Arc<messages::Mouth>),
+    /// The interface for packets.
+    Packets(Arc<Way>),
+}
 
 /// The entry of one flow; dropping it removes the flow.
 #[derive(Debug)]
@@ -26,7 +36,7 @@ pub(super) struct Line<'a> {
 
 impl Lines {
     /// Enters a flow.
-    pub(super) fn line(&self, flow: FlowId, mouth: Arc<Mouth>) -> Line<'_> {
+    pub(super) fn line(&self, flow: FlowId, mouth: Mouth) -> Line<'_> {
         self.lock().insert(flow, mouth);
         Line { lines: self, flow }
     }
@@ -34,20 +44,22 @@ impl Lines {
     /// Passes a datagram of the client on.
     pub(in super::super) fn pass_on(&self, datagram: &[u8]) {
         let Ok((flow, message)) = split_datagram(datagram) else { return };
-        let mouth = self.lock().get(&flow).map(Arc::clone);
-        if let Some(mouth) = mouth {
-            mouth.say(message);
+        let mouth = self.lock().get(&flow).cloned();
+        match mouth {
+            Some(Mouth::Machine(mouth)) => mouth.say(message),
+            Some(Mouth::Packets(way)) => way.say(message),
+            None => {}
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowId, Arc<Mouth>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowId, Mouth>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Line<'_> {
     /// Speaks under a newer permit from here on.
-    pub(super) fn replace(&self, mouth: Arc<Mouth>) {
+    pub(super) fn replace(&self, mouth: Mouth) {
         self.lines.lock().insert(self.flow, mouth);
     }
 }

@@ -24,7 +24,7 @@ use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_transport::quic::{Connection, RecvStream, SendStream, StreamFault};
 use postern_transport::splice::Meter;
 
-use super::lines::Lines;
+use super::lines::{self, Lines};
 use crate::registry::{Reins, Ruling};
 use crate::tunnel::ending::broken;
 
@@ -129,7 +129,7 @@ async fn ruled(
     lines: &Lines,
 ) -> CloseCode {
     let present = || Arc::clone(&mouth.lock().unwrap_or_else(PoisonError::into_inner));
-    let line = lines.line(id, present());
+    let line = lines.line(id, lines::Mouth::Machine(present()));
     let end = present().flow.end();
     loop {
         match reins.changed().await {
@@ -137,7 +137,7 @@ async fn ruled(
                 Ok(flow) => {
                     let newest = Arc::new(Mouth::new(flow, Arc::clone(ear)));
                     *mouth.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&newest);
-                    line.replace(newest);
+                    line.replace(lines::Mouth::Machine(newest));
                 }
                 Err(refusal) => return CloseCode::Denied(refusal.reason()),
             },
@@ -161,7 +161,8 @@ async fn from_stream(recv: &mut RecvStream, mouth: &Mutex<Arc<Mouth>>) -> CloseC
     }
 }
 
-async fn frame(recv: &mut RecvStream) -> Result<Vec<u8>, StreamFault> {
+/// The next message on a stream.
+pub(super) async fn frame(recv: &mut RecvStream) -> Result<Vec<u8>, StreamFault> {
     let mut length = [0; 2];
     recv.read_exact(&mut length).await?;
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];

@@ -40,8 +40,12 @@ impl Places {
     pub(super) fn take(&self, device: &Arc<Semaphore>) -> Option<Place> {
         let of_tunnel = Arc::clone(&self.free).try_acquire_owned().ok()?;
         let of_device = Arc::clone(device).try_acquire_owned().ok()?;
-        let in_time = self.pace.lock().unwrap_or_else(PoisonError::into_inner).admits(Instant::now());
-        in_time.then_some(Place { _of_tunnel: of_tunnel, _of_device: of_device })
+        self.is_in_time().then_some(Place { _of_tunnel: of_tunnel, _of_device: of_device })
+    }
+
+    /// Whether a flow may begin that takes no place: one of many in a way for packets, which has its own bound.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).admits(Instant::now())
     }
 
     /// Takes the place of the tunnel's one scan; none while there is another.

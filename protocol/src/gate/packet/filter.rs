@@ -108,11 +108,9 @@ impl Filter {
         Ok(())
     }
 
-    /// Lets the packets of a flow pass: its row in the trail is durable.
-    pub fn begin(&mut self, key: &Key, now_ms: u64) {
-        if let Some(flow) = self.table.live(key, now_ms) {
-            flow.begin();
-        }
+    /// Lets the packets of a flow pass: its row in the trail is durable. False where the flow was refused meanwhile.
+    pub fn begin(&mut self, key: &Key, now_ms: u64) -> bool {
+        self.table.live(key, now_ms).is_some_and(Flow::begin)
     }
 
     /// Forgets a flow whose row could not be written. It was never open.

@@ -167,14 +167,16 @@ impl Flow {
         self.phase
     }
 
-    /// Lets packets pass from now on.
-    pub(super) fn begin(&mut self) {
-        if self.phase == Phase::Waiting {
+    /// Lets packets pass from now on. False where they do already.
+    pub(super) fn begin(&mut self) -> bool {
+        let waits = self.phase == Phase::Waiting;
+        if waits {
             self.phase = match self.permit.end().protocol {
                 Protocol::Tcp => Phase::Opening,
                 Protocol::Udp | Protocol::Icmp => Phase::Messages,
             };
         }
+        waits
     }
 
     /// Notes a packet of the client.

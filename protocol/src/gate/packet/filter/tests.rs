@@ -3,37 +3,28 @@ use std::sync::Arc;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 
 use super::*;
-use crate::policy::world::{ALICE, at, grant, index, snapshot, subject};
-use crate::policy::{
-    Carries, Circumstances, Destination, Freshness, Network, Permit, Ports, Reach, VpnRules, decide,
-};
+use crate::policy::world::{Vpn, vpn};
+use crate::policy::{Carries, Destination, Mode, Network, Ports};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(100, 96, 0, 2);
 const PLC: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 10);
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
 
-/// Alice's permit of TCP to 102 and 103, UDP to 161 and echoes of the controller.
-fn permit(last: u16) -> Arc<Permit> {
+/// A permit of TCP to 102 up to `last`, UDP to 161 and echoes of the controller.
+fn permit(last: u16) -> Vpn {
     let to = |carries| Destination { net: Network::only(PLC.into()), carries };
-    let mut policy = snapshot();
-    policy.grants = vec![grant()];
-    policy.services[0].reach = Reach::Flows(VpnRules {
-        destinations: vec![
-            to(Carries::Tcp { ports: Ports { first: 102, last }, profile: None }),
-            to(Carries::Udp { ports: Ports::only(161) }),
-            to(Carries::Icmp),
-        ],
-    });
-    let index = index(&policy);
-    let idle = Circumstances::alone(at(1), Freshness::ALWAYS);
-    let ask = index.ask(ALICE, "hmi");
-    Arc::new(decide(Some(&index), &subject(ALICE, 20, None), &ask, &idle).unwrap())
+    let destinations = vec![
+        to(Carries::Tcp { ports: Ports { first: 102, last }, profile: None }),
+        to(Carries::Udp { ports: Ports::only(161) }),
+        to(Carries::Icmp),
+    ];
+    vpn(destinations, Mode::Full { clipboard: false })
 }
 
 /// A filter and what it stands on.
 struct Gate {
     filter: Filter,
-    permit: Arc<Permit>,
+    permit: Vpn,
     asked: usize,
     now_ms: u64,
 }
@@ -54,7 +45,7 @@ impl Gate {
     /// A packet that must begin a flow, which then is open.
     fn open(&mut self, bytes: &[u8]) -> Key {
         let Passage::Begins(key) = self.out(bytes).passage else { panic!("{:?}", self.out(bytes)) };
-        self.filter.begin(&key, self.now_ms);
+        assert!(self.filter.begin(&key, self.now_ms));
         key
     }
 
@@ -218,6 +209,7 @@ fn nothing_passes_before_the_row_of_its_flow_is_durable() {
     assert_eq!(gate.out(&ask).passage, dropped(PacketFault::Waiting));
     assert_eq!(gate.come(&answer), Err(PacketFault::Uninvited));
     gate.filter.withdraw(&key);
+    assert!(!gate.filter.begin(&key, gate.now_ms), "it is forgotten");
     assert_eq!((gate.filter.flows(), gate.over()), (0, vec![]));
     let key = gate.open(&ask);
     assert_eq!((gate.out(&ask).passage, gate.come(&answer)), (Passage::Pass, Ok(())));
@@ -347,7 +339,7 @@ fn the_largest_segment_is_lowered_in_both_directions() {
     let permit = Arc::clone(&gate.permit);
     let outcome = gate.filter.handle_outbound(&mut syn, 0, |end| Ok(permit.flow(end).unwrap()));
     let Passage::Begins(key) = outcome.passage else { panic!("{outcome:?}") };
-    gate.filter.begin(&key, 0);
+    assert!(gate.filter.begin(&key, 0));
     let mut answer = with_mss((PLC, 102), (CLIENT, 5000), true);
     assert_eq!(gate.filter.handle_inbound(&mut answer, 0), Ok(()));
     assert_eq!((&syn[42..44], &answer[42..44]), (&1240_u16.to_be_bytes()[..], &1240_u16.to_be_bytes()[..]));

@@ -1,26 +1,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::policy::world::{ALICE, at, grant, granting, index, snapshot, subject};
-use crate::policy::{
-    Carries, Circumstances, Freshness, Grant, ModbusRules, Mode, Network, Ports, Protocol, Reach, Snapshot,
-    VpnRules, decide,
-};
+use crate::policy::world::{ALICE, at, grant, granting, subject, vpn};
+use crate::policy::{Carries, Circumstances, Freshness, ModbusRules, Mode, Network, Ports, Protocol, decide};
 
 const TOUCH: Mode = Mode::Full { clipboard: false };
 const LOOK: Mode = Mode::ViewOnly;
 
 fn idle() -> Circumstances {
     Circumstances::alone(at(1), Freshness::ALWAYS)
-}
-
-/// Alice's permit of a VPN with these destinations, in this mode.
-fn vpn(destinations: Vec<Destination>, mode: Mode) -> Arc<Permit> {
-    let mut policy = Snapshot { grants: vec![Grant { mode, ..grant() }], ..snapshot() };
-    policy.services[0].reach = Reach::Flows(VpnRules { destinations });
-    let index = index(&policy);
-    let ask = index.ask(ALICE, "hmi");
-    Arc::new(decide(Some(&index), &subject(ALICE, 20, None), &ask, &idle()).unwrap())
 }
 
 fn destination(prefix: u8, carries: Carries) -> Destination {
