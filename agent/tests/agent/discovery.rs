@@ -162,6 +162,25 @@ async fn who_only_looks_finds_what_a_gate_reads_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn each_probe_is_decided_by_the_narrowest_destination_like_every_flow() {
+    let mut world = World::start().await;
+    let (plc, mut never) = Machine::listener().await;
+    let port = plc.addr().port();
+    let profile = Some(Profile::Modbus(ModbusRules::read_only()));
+    let ports = Ports { first: port - 1, last: port };
+    let read = Destination { carries: Carries::Tcp { ports, profile }, ..only(plc.addr()) };
+    lead(&mut world, 3, vec![read, only(plc.addr())]).await;
+    let client = world.client().await;
+    let mut looking = client.vpn("live", true).await;
+    let (_, totals) = told(client.discover(looking.id, true).await).await;
+    assert_eq!(totals.probes, 2);
+    assert_eq!(never.try_recv(), Err(TryRecvError::Empty), "nobody reads the narrower one");
+    looking.tunnel.send.finish().unwrap();
+    assert_eq!(looking.tunnel.drain().await, Ok(0));
+    assert!(rows(&world).await.contains(&("view_only".to_owned(), 1)));
+}
+
+#[tokio::test]
 async fn a_scan_ends_at_its_bound_says_what_is_left_and_is_a_handful_of_rows() {
     let mut world = World::start().await;
     lead(&mut world, 3, vec![many()]).await;
