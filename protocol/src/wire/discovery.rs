@@ -4,8 +4,8 @@
 //! 2. After [`Answer::Discovery`](super::tunnel::Answer::Discovery) the agent sends [`DiscoveryNews`]: machines that the device knows
 //!    already, with a scan also how far it is and what it finds, and an end. It finishes the stream behind that.
 //! 3. A machine may be told of again; the later word replaces the earlier one.
-//! 4. The stream is reset when the tunnel is cut, and when deciding again takes a destination away. The client ends a
-//!    discovery by stopping the stream.
+//! 4. The stream is reset when the tunnel is cut, and when deciding again takes a destination away. The client sends nothing
+//!    more, and ends a discovery by ending its half of the stream.
 //!
 //! Nothing is told of an address that no destination of the tunnel contains.
 
