@@ -30,11 +30,11 @@ impl Adapter {
     ///
     /// # Errors
     /// The kernel's, with the step. Nothing is left then.
-    pub(crate) fn create(addresses: &[IpAddr]) -> Result<(Self, OwnedFd), Failure> {
+    pub(crate) fn create(addresses: &[IpAddr], plain: bool) -> Result<(Self, OwnedFd), Failure> {
         let create = |error| (Step::Create, error);
-        // Large packets of one connection come at once, and go at once.
+        // Large packets of one connection come at once, and go at once, unless they go on as they are.
         let builder = DeviceBuilder::new().name(NAME).mtu(MTU).with(|options| {
-            options.offload(true);
+            options.offload(!plain);
         });
         let device = builder.build_sync().map_err(create)?;
         let name = device.name().map_err(create)?;

@@ -19,6 +19,9 @@ pub enum Ask {
         addresses: Vec<IpAddr>,
         /// Its routes.
         routes: Vec<IpNet>,
+        /// Whether packets come and go one by one as they are on a wire; otherwise in bursts, with a header. Only then is it said.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        plain: bool,
     },
     /// These routes instead of those before.
     Routes {
@@ -95,6 +98,7 @@ mod tests {
             version: VERSION,
             addresses: vec![route.addr(); 2],
             routes: vec![route; crate::check::ROUTES],
+            plain: false,
         };
         assert!(serde_json::to_vec(&ask).unwrap().len() < LINE_BYTES);
     }
@@ -106,6 +110,7 @@ mod tests {
             version: 1,
             addresses: vec!["100.127.0.1".parse().unwrap()],
             routes: vec!["192.168.0.0/24".parse().unwrap()],
+            plain: false,
         };
         assert_eq!(serde_json::from_str::<Ask>(line).unwrap(), ask);
         assert_eq!(serde_json::to_string(&ask).unwrap(), line);

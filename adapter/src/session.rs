@@ -32,13 +32,15 @@ pub(crate) fn serve(client: &UnixStream) -> Result<(), InboxFault> {
             (Ask::Create { version, .. }, None) if version != VERSION => {
                 send(client, &Answer::OtherVersion { version: VERSION }, None)?;
             }
-            (Ask::Create { addresses, routes, .. }, place @ None) => match create(&addresses, &routes) {
-                Ok((made, file)) => {
-                    send(client, &Answer::Created { name: made.name.clone() }, Some(file.as_fd()))?;
-                    *place = Some(made);
+            (Ask::Create { addresses, routes, plain, .. }, place @ None) => {
+                match create(&addresses, &routes, plain) {
+                    Ok((made, file)) => {
+                        send(client, &Answer::Created { name: made.name.clone() }, Some(file.as_fd()))?;
+                        *place = Some(made);
+                    }
+                    Err(answer) => send(client, &answer, None)?,
                 }
-                Err(answer) => send(client, &answer, None)?,
-            },
+            }
             (Ask::Routes { routes }, Some(adapter)) => {
                 let answer = change(adapter, &routes).map_or_else(|answer| answer, |()| Answer::Done);
                 send(client, &answer, None)?;
@@ -52,14 +54,14 @@ pub(crate) fn serve(client: &UnixStream) -> Result<(), InboxFault> {
 
 type Made = (Adapter, OwnedFd);
 
-fn create(addresses: &[IpAddr], routes: &[IpNet]) -> Result<Made, Answer> {
+fn create(addresses: &[IpAddr], routes: &[IpNet], plain: bool) -> Result<Made, Answer> {
     addresses.iter().try_for_each(|address| check::address(*address)).map_err(refused)?;
     let has_two = |v4| addresses.iter().filter(|address| address.is_ipv4() == v4).count() > 1;
     if has_two(true) || has_two(false) {
         return Err(Answer::Unexpected);
     }
     judge(routes, None)?;
-    let (mut adapter, file) = Adapter::create(addresses).map_err(failed)?;
+    let (mut adapter, file) = Adapter::create(addresses, plain).map_err(failed)?;
     adapter.route(routes).map_err(failed)?;
     Ok((adapter, file))
 }
@@ -119,6 +121,7 @@ mod tests {
             version: VERSION,
             addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
             routes: routes.iter().map(|net| net.parse().unwrap()).collect(),
+            plain: false,
         }
     }
 
@@ -145,7 +148,8 @@ mod tests {
     #[test]
     fn routes_without_an_adapter_and_other_versions_are_refused() {
         let routes = Ask::Routes { routes: vec!["10.255.7.0/24".parse().unwrap()] };
-        let newer = Ask::Create { version: VERSION + 1, addresses: Vec::new(), routes: Vec::new() };
+        let newer =
+            Ask::Create { version: VERSION + 1, addresses: Vec::new(), routes: Vec::new(), plain: false };
         assert_eq!(heard(&[routes, newer]), [Answer::Unexpected, Answer::OtherVersion { version: VERSION }]);
     }
 

@@ -167,6 +167,25 @@ impl DeviceLink {
         }
     }
 
+    /// Opens the way for packets in a VPN tunnel of this connection. The address of the flow is that of the client.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn packets(&self, tunnel: TunnelId) -> Result<Flow, DeviceError> {
+        let (send, recv) = self.dialled.connection.open_bi().await?;
+        let line = Some(self.datagrams.line(send.index()));
+        let (answer, send, recv) = ask(&Request::Packets { tunnel }, send, recv).await?;
+        match answer {
+            Answer::Packets { ip, .. } => Ok(Flow { ip: ip.into(), send, recv, line }),
+            answer @ (Answer::Welcome { .. }
+            | Answer::Services(_)
+            | Answer::Accepted { .. }
+            | Answer::Denied(_)
+            | Answer::Failed(_)
+            | Answer::Occupied { .. }
+            | Answer::Flow { .. }
+            | Answer::Discovery) => Err(refusal(&answer)),
+        }
+    }
+
     /// The address at which the device answered.
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.dialled.addr

@@ -77,11 +77,14 @@ pub(crate) struct AdapterArgs {
     /// Gives every network of machines other addresses on this computer, also where its own are free
     #[arg(long)]
     pub(crate) alias: bool,
+    /// Carries packets as they are, where the device is prepared for them; otherwise each connection is a flow of its own
+    #[arg(long)]
+    pub(crate) packets: bool,
     /// Shows the VPNs that are up, their flows and what was refused
-    #[arg(long, conflicts_with_all = ["device", "service", "view_only", "alias", "down"])]
+    #[arg(long, conflicts_with_all = ["device", "service", "view_only", "alias", "packets", "down"])]
     pub(crate) status: bool,
     /// Ends the VPN of a device
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["device", "service", "view_only", "alias"])]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["device", "service", "view_only", "alias", "packets"])]
     pub(crate) down: Option<DeviceRef>,
 }
 

@@ -11,12 +11,14 @@
 //! 7. It ends with Ctrl-C, `--down`, the device's word or the adapter's end: connections are reset, and the adapter vanishes with its
 //!    addresses and routes. That holds for `kill -9` as well: the kernel takes it away with its last file.
 //! 8. [`ledger`] and [`status`] say what it does.
+//! 9. With `--packets` steps 4 and 5 are the device's: packets go there as they are ([`carriers`]), and are counted ([`tally`]).
 //!
 //! Deliberately absent: names. Machines are reached by their addresses; a resolver of the site would be asked about
 //! everything that this computer does.
 
 mod alias;
 mod answer;
+mod carriers;
 mod flow;
 mod fragments;
 mod grip;
@@ -27,6 +29,8 @@ mod place;
 mod stack;
 mod status;
 mod table;
+mod tally;
+mod traffic;
 mod tun;
 mod virtio;
 
@@ -35,6 +39,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use postern_adapter::host::Host;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
@@ -46,13 +51,13 @@ use postern_protocol::policy::Mode;
 
 use self::alias::Plan;
 use self::flow::Ways;
-use self::fragments::Fragments;
 use self::grip::Grip;
 use self::lanes::{Event, Lanes};
 use self::ledger::Ledger;
 use self::place::Place;
 use self::status::{NETWORKS, NetworkReport, Server, Shown};
-use self::table::Table;
+use self::tally::Tally;
+use self::traffic::Traffic;
 use self::tun::Tun;
 use super::gateway::Gateway;
 use super::session::{Reached, Session};
@@ -75,7 +80,7 @@ pub(crate) async fn run(args: &AdapterArgs, profile: &Profile, screen: &Screen) 
         Session::start_all(&vpn, profile, screen).await?;
     let hubs = profile.membership()?.map(|membership| membership.hubs).unwrap_or_default();
     needed.extend(hubs.iter().map(|hub| hub.ip()));
-    let wanted = Wanted { gateways, device, always: args.alias, needed };
+    let wanted = Wanted { gateways, device, always: args.alias, packets: args.packets, needed };
     let opened = Running::open(wanted, &session, (grip, &place)).await;
     let screen = *screen;
     // On the heap: it is large, and lies beside what dials again.
@@ -88,6 +93,8 @@ struct Wanted {
     device: DeviceId,
     /// Whether all networks get aliases.
     always: bool,
+    /// Whether packets go as they are.
+    packets: bool,
     /// Hosts that are reached without the adapter: the device itself, and the hub.
     needed: Vec<IpAddr>,
 }
@@ -97,7 +104,8 @@ struct Running {
     grip: Grip,
     lanes: Lanes,
     events: mpsc::Receiver<Event>,
-    table: Table,
+    traffic: Traffic,
+    problems: mpsc::Receiver<Problem>,
     tun: Arc<Tun>,
     shown: Arc<Shown>,
     needed: Vec<IpAddr>,
@@ -112,31 +120,46 @@ impl Running {
         session: &Session<'_>,
         (mut grip, place): (Grip, &Place),
     ) -> Result<Self, Problem> {
-        let (lanes, events) = Lanes::watch(wanted.gateways).await;
-        let empty = Plan::new(*wanted.device.as_bytes(), wanted.always);
-        let needed = wanted.needed;
-        let mut made = make(&empty, &lanes, &needed, &mut grip).await;
+        let Wanted { gateways, device, always, packets, needed } = wanted;
+        let (lanes, events) = Lanes::watch(gateways.clone()).await;
+        let empty = Plan::new(*device.as_bytes(), always);
+        let mut made = make(&empty, &lanes, (&needed, packets), &mut grip).await;
         if made.is_err() {
             // Another VPN may have come up at the same time.
-            made = make(&empty, &lanes, &needed, &mut grip).await;
+            made = make(&empty, &lanes, (&needed, packets), &mut grip).await;
         }
         let Made { plan, interface, file } = made?;
-        let tun = Arc::new(Tun::new(file).map_err(|_| Problem::adapter_gone())?);
+        let tun = Arc::new(Tun::new(file, packets).map_err(|_| Problem::adapter_gone())?);
+        let tally = packets.then(Arc::<Tally>::default);
         let ledger = Arc::new(Ledger::default());
         let networks = NetworkReport::of(&plan, &lanes);
         let shown = Arc::new(Shown {
             device: session.device.clone(),
             interface,
             ledger: Arc::clone(&ledger),
+            tally: tally.clone(),
             lanes: lanes.clone(),
             networks: Mutex::new(networks),
             since: Instant::now(),
             down: Notify::new(),
         });
         let server = Server::start(place, Arc::clone(&shown))?;
-        let table = Table::new(Ways { tun: Arc::clone(&tun), ledger }, lanes.clone(), plan);
+        let ways = Ways { tun: Arc::clone(&tun), ledger };
+        let (traffic, problems) = Traffic::begin((gateways, lanes.clone()), plan, ways, tally);
         let (mode, recorded) = (session.mode, session.recorded);
-        Ok(Self { grip, lanes, events, table, tun, shown, needed, mode, recorded, _server: server })
+        Ok(Self {
+            grip,
+            lanes,
+            events,
+            traffic,
+            problems,
+            tun,
+            shown,
+            needed,
+            mode,
+            recorded,
+            _server: server,
+        })
     }
 
     async fn serve(mut self, screen: &Screen) -> Result<Exit, Problem> {
@@ -145,7 +168,6 @@ impl Running {
         self.announce(screen);
         let mut buffer = vec![0; LARGEST];
         let mut tasks = JoinSet::new();
-        let mut fragments = Fragments::default();
         let mut glances = tokio::time::interval(GLANCE);
         glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (tun, shown) = (Arc::clone(&self.tun), Arc::clone(&self.shown));
@@ -153,18 +175,14 @@ impl Running {
             tokio::select! {
                 ready = tun.ready() => {
                     let read = ready.and_then(|ready| {
-                        ready.read(&mut buffer, |said, packet| {
-                            let mut whole = Vec::new();
-                            if let Some(packet) = fragments.take(packet, &mut whole) {
-                                self.table.pass(said, packet, &mut tasks);
-                            }
-                        })
+                        ready.read(&mut buffer, |said, packet| self.traffic.pass(said, packet, &mut tasks))
                     });
                     read.map_err(|_| Problem::adapter_gone())?;
                     // Flows have their turn before the next burst.
                     tokio::task::yield_now().await;
                 }
-                Some(ended) = tasks.join_next() => self.table.forget(ended.ok()),
+                Some(ended) = tasks.join_next() => self.traffic.forget(ended.ok()),
+                Some(problem) = self.problems.recv() => return Err(problem),
                 Some(event) = self.events.recv() => self.take(event, screen).await?,
                 _time = glances.tick() => self.replan(screen).await?,
                 problem = self.grip.gone() => {
@@ -177,6 +195,11 @@ impl Running {
         }
     }
 
+    /// Whether packets go as they are.
+    const fn is_plain(&self) -> bool {
+        matches!(self.traffic, Traffic::Packets(_))
+    }
+
     fn announce(&self, screen: &Screen) {
         let networks = self.shown.networks.lock().unwrap_or_else(PoisonError::into_inner);
         screen.answer(&VpnAnswer {
@@ -185,7 +208,8 @@ impl Running {
             mode: self.mode,
             recorded: self.recorded,
             interface: &self.shown.interface,
-            addresses: &addresses(self.table.plan()),
+            addresses: &addresses(&self.traffic.plan(), self.is_plain()),
+            packets: self.is_plain(),
             networks: &networks,
         });
         screen.list(&NETWORKS, &networks.iter().map(NetworkReport::columns).collect::<Vec<_>>());
@@ -208,12 +232,13 @@ impl Running {
     /// Follows where services lead, and what networks this computer has joined or left.
     async fn replan(&mut self, screen: &Screen) -> Result<(), Problem> {
         let host = host(Some(&self.shown.interface), &self.needed)?;
-        let plan = self.table.plan().revised(&self.lanes.networks(), &host);
-        if plan.routes() != self.table.plan().routes() && !self.grip.route(plan.routes()).await? {
+        let before = self.traffic.plan();
+        let plan = before.revised(&networks(&self.lanes, self.is_plain()), &host);
+        if plan.routes() != before.routes() && !self.grip.route(plan.routes()).await? {
             return Ok(());
         }
         let networks = NetworkReport::of(&plan, &self.lanes);
-        self.table.replan(plan);
+        self.traffic.replan(plan);
         let mut shown = self.shown.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if *shown != networks {
             screen.note(&format!("{}: machines are reached elsewhere now", self.shown.device));
@@ -231,14 +256,19 @@ struct Made {
     file: OwnedFd,
 }
 
-async fn make(empty: &Plan, lanes: &Lanes, needed: &[IpAddr], grip: &mut Grip) -> Result<Made, Problem> {
-    let plan = empty.revised(&lanes.networks(), &host(None, needed)?);
+async fn make(
+    empty: &Plan,
+    lanes: &Lanes,
+    (needed, plain): (&[IpAddr], bool),
+    grip: &mut Grip,
+) -> Result<Made, Problem> {
+    let plan = empty.revised(&networks(lanes, plain), &host(None, needed)?);
     if plan.routes().is_empty() {
         let networks = NetworkReport::of(&plan, lanes);
         let words: Vec<&str> = networks.iter().filter_map(|network| network.why.as_deref()).collect();
         return Err(Problem::no_network_here(&words.join(", ")));
     }
-    let (interface, file) = grip.create(addresses(&plan), plan.routes()).await?;
+    let (interface, file) = grip.create(addresses(&plan, plain), plan.routes(), plain).await?;
     Ok(Made { plan, interface, file })
 }
 
@@ -249,9 +279,15 @@ fn host(without: Option<&str>, needed: &[IpAddr]) -> Result<Host, Problem> {
     Ok(host)
 }
 
-/// The adapter's own address of each family.
-fn addresses(plan: &Plan) -> Vec<IpAddr> {
-    [true, false].map(|v4| plan.own_address(v4)).to_vec()
+/// Networks to which services lead. Packets are IPv4 alone.
+fn networks(lanes: &Lanes, plain: bool) -> Vec<IpNet> {
+    lanes.networks().into_iter().filter(|net| !plain || net.addr().is_ipv4()).collect()
+}
+
+/// The adapter's own address of each family that is carried.
+fn addresses(plan: &Plan, plain: bool) -> Vec<IpAddr> {
+    let families: &[bool] = if plain { &[true] } else { &[true, false] };
+    families.iter().map(|v4| plan.own_address(*v4)).collect()
 }
 
 #[derive(Serialize)]
@@ -262,6 +298,7 @@ struct VpnAnswer<'a> {
     recorded: bool,
     interface: &'a str,
     addresses: &'a [IpAddr],
+    packets: bool,
     networks: &'a [NetworkReport],
 }
 

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use postern_protocol::id::TunnelId;
 use postern_protocol::policy::{Destination, Kind, Mode};
 use postern_protocol::time::UnixTime;
-use postern_protocol::wire::flow::{FlowTarget, VpnNews};
+use postern_protocol::wire::flow::{FlowTarget, PacketDrops, VpnNews};
 use postern_protocol::wire::registry::CloseCode;
 use postern_protocol::wire::tunnel::ANSWER_BYTES;
 use postern_transport::framed::{FrameFault, read_frame};
@@ -40,6 +40,8 @@ pub(super) struct Vpn {
 #[derive(Clone, Debug)]
 struct News {
     destinations: Vec<Destination>,
+    /// Packets that the device has dropped.
+    drops: Vec<PacketDrops>,
     /// Why it ended; none while it is open.
     over: Option<Over>,
 }
@@ -67,7 +69,7 @@ impl Vpn {
         else {
             return Err(DeviceError::Unexpected);
         };
-        let (said, news) = watch::channel(News { destinations, over: None });
+        let (said, news) = watch::channel(News { destinations, drops: Vec::new(), over: None });
         let watcher = tokio::spawn(watch_over(send, recv, said)).abort_handle();
         Ok(Self { link, id, mode, until, recorded, news, watcher, alive: None })
     }
@@ -92,6 +94,25 @@ impl Vpn {
     /// What the device said.
     pub(super) async fn discover(&self, scan: bool) -> Result<Discovered, DeviceError> {
         self.link.discover(self.id, scan).await
+    }
+
+    #[cfg(target_os = "linux")]
+    /// Opens the way for packets.
+    ///
+    /// # Errors
+    /// What the device said.
+    pub(super) async fn packets(&self) -> Result<Flow, DeviceError> {
+        self.link.packets(self.id).await
+    }
+
+    #[cfg(target_os = "linux")]
+    /// Tells what packets the device has dropped so far, now and whenever there are more. Ends with the tunnel.
+    pub(super) async fn dropped(&self, mut told: impl FnMut(Vec<PacketDrops>)) {
+        let mut news = self.news.clone();
+        while news.changed().await.is_ok() {
+            let drops = news.borrow_and_update().drops.clone();
+            told(drops);
+        }
     }
 
     /// Its number in the device's audit.
@@ -156,8 +177,7 @@ async fn watch_over(send: SendStream, mut recv: RecvStream, said: watch::Sender<
                 Ok(VpnNews::Destinations(destinations)) => {
                     said.send_modify(|news| news.destinations = destinations);
                 }
-                // Packets are not sent over this.
-                Ok(VpnNews::Drops(_)) => {}
+                Ok(VpnNews::Drops(drops)) => said.send_modify(|news| news.drops = drops),
                 Err(fault) => return fault,
             }
         }

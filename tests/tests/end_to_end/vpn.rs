@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use postern_tests::programs::Program;
 use postern_tests::world::site::{MACHINE_ADDRESS, NETWORK, Site};
-use postern_tests::world::{DEVICE, Ending, Fleet, Mishap, Running, Stream, World};
+use postern_tests::world::{Call, DEVICE, Ending, Fleet, Mishap, Running, Stream, World};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
@@ -54,14 +54,19 @@ while True:
     datagrams.sendto(data, where)
 ";
 
-fn fleet(destinations: &[&str]) -> Fleet {
+pub(crate) fn fleet(destinations: &[&str]) -> Fleet {
     Fleet::new().vpn("cell", destinations).allow("anna", &["cell"])
 }
 
 /// The address of the machine on this computer.
 pub(crate) async fn up(world: &World) -> Result<(Running, Ipv4Addr), Mishap> {
     let person = world.person("anna").await?;
-    let running = person.call(["vpn", DEVICE, "--json"]).start(Program::Client.name())?;
+    up_with(person.call(["vpn", DEVICE, "--json"])).await
+}
+
+/// The same with a command that was chosen.
+pub(crate) async fn up_with(call: Call) -> Result<(Running, Ipv4Addr), Mishap> {
+    let running = call.start(Program::Client.name())?;
     let line = running.line("the networks", |line| line.stream == Stream::Out).await?;
     let said: Value = serde_json::from_str(&line.text).unwrap();
     let network = &said["networks"][0];
@@ -70,13 +75,13 @@ pub(crate) async fn up(world: &World) -> Result<(Running, Ipv4Addr), Mishap> {
     Ok((running, Ipv4Addr::from_bits(alias.network().to_bits() | 10)))
 }
 
-async fn connect(ip: Ipv4Addr, port: u16) -> Result<TcpStream, ErrorKind> {
+pub(crate) async fn connect(ip: Ipv4Addr, port: u16) -> Result<TcpStream, ErrorKind> {
     let connecting = TcpStream::connect(SocketAddr::new(IpAddr::V4(ip), port));
     tokio::time::timeout(GENEROUS, connecting).await.unwrap().map_err(|error| error.kind())
 }
 
 /// Interfaces and routes.
-fn shape() -> String {
+pub(crate) fn shape() -> String {
     let say = |args: &[&str]| Command::new("ip").args(args).output().unwrap().stdout;
     String::from_utf8([say(&["-brief", "address"]), say(&["route"]), say(&["-6", "route"])].concat()).unwrap()
 }

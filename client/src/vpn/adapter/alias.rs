@@ -80,6 +80,15 @@ impl Plan {
         })
     }
 
+    /// Where a machine is on this computer.
+    pub(super) fn here(&self, real: IpAddr) -> Option<IpAddr> {
+        self.rows.iter().find_map(|row| match &row.way {
+            Way::Own(nets) => nets.iter().any(|net| net.contains(&real)).then_some(real),
+            Way::Alias(alias) => moved(real, row.real, *alias),
+            Way::Nothing(_) => None,
+        })
+    }
+
     /// The routes that lead to the adapter.
     pub(super) fn routes(&self) -> Vec<IpNet> {
         self.rows.iter().flat_map(|row| row.way.routes()).collect()
@@ -367,6 +376,7 @@ mod tests {
                 if let Way::Alias(alias) = row.way {
                     for (here, real) in [(alias.network(), row.real.network()), (alias.broadcast(), row.real.broadcast())] {
                         prop_assert_eq!(plan.real(here), Some(real));
+                        prop_assert_eq!(plan.here(real), Some(here));
                         prop_assert!(wanted.iter().any(|net| net.contains(&real)));
                     }
                 }

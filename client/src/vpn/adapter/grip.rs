@@ -75,8 +75,9 @@ impl Grip {
         &mut self,
         addresses: Vec<IpAddr>,
         routes: Vec<IpNet>,
+        plain: bool,
     ) -> Result<(String, OwnedFd), Problem> {
-        let ask = Ask::Create { version: VERSION, addresses, routes };
+        let ask = Ask::Create { version: VERSION, addresses, routes, plain };
         match (self.ask(&ask).await?, self.inbox.take_passed()) {
             (Answer::Created { name }, Some(file)) => Ok((name, file)),
             (answer, _) => Err(Problem::adapter(&answer)),

@@ -72,6 +72,11 @@ impl Lanes {
         Some(Arc::clone(&lane.gateway))
     }
 
+    /// Whether a service is open.
+    pub(super) fn has(&self, gateway: &Arc<Gateway>) -> bool {
+        self.lock().iter().any(|lane| lane.is_open && Arc::ptr_eq(&lane.gateway, gateway))
+    }
+
     /// All networks to which services lead.
     pub(super) fn networks(&self) -> Vec<IpNet> {
         let lanes = self.lock();

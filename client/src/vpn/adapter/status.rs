@@ -21,6 +21,7 @@ use super::alias::{Plan, Row, Way};
 use super::lanes::Lanes;
 use super::ledger::{Account, FlowAccount, Ledger, Refusal};
 use super::place::Place;
+use super::tally::{DropReport, PacketReport, Tally};
 use crate::args::DeviceRef;
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -41,7 +42,10 @@ pub(super) struct Report {
     pub(super) secs: u64,
     /// What leads where.
     pub(super) networks: Vec<NetworkReport>,
-    /// What was done.
+    /// What became of packets, where they go as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) packets: Option<PacketReport>,
+    /// What was done with flows.
     #[serde(flatten)]
     pub(super) account: Account,
 }
@@ -96,6 +100,8 @@ pub(super) struct Shown {
     pub(super) interface: String,
     /// Flows and refusals.
     pub(super) ledger: Arc<Ledger>,
+    /// Packets; none where there are flows.
+    pub(super) tally: Option<Arc<Tally>>,
     /// Services.
     pub(super) lanes: Lanes,
     /// What leads where.
@@ -115,6 +121,7 @@ impl Shown {
             pid: std::process::id(),
             secs: self.since.elapsed().as_secs(),
             networks: self.networks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            packets: self.tally.as_ref().map(|tally| tally.report()),
             account: self.ledger.account(),
         }
     }
@@ -250,9 +257,12 @@ fn is_own(socket: &UnixStream) -> io::Result<bool> {
 }
 
 fn tell(report: &Report, screen: &Screen) {
-    let Report { device, services, interface, secs, networks, account, .. } = report;
+    let Report { device, services, interface, secs, networks, packets, account, .. } = report;
     let (sent, received) = (bytes(account.sent), bytes(account.received));
     screen.say(&format!("{device}/{} on {interface} for {secs} s", services.join("+")));
+    if let Some(packets) = packets {
+        return tell_packets(packets, networks, screen);
+    }
     screen.say(&format!(
         "{} flows open, {} opened, {} refused; {sent} sent, {received} received",
         account.flows.len(),
@@ -270,6 +280,18 @@ fn tell(report: &Report, screen: &Screen) {
         vec![place, refusal.times.to_string(), format!("{}; {}", refusal.reason, refusal.next)]
     };
     screen.list(&REFUSALS, &account.refusals.iter().map(refusal).collect::<Vec<_>>());
+}
+
+fn tell_packets(report: &PacketReport, networks: &[NetworkReport], screen: &Screen) {
+    let PacketReport { sent, sent_bytes, received, received_bytes, dropped } = report;
+    let (sent_bytes, received_bytes) = (bytes(*sent_bytes), bytes(*received_bytes));
+    screen.say(&format!("packets: {sent} sent ({sent_bytes}), {received} received ({received_bytes})"));
+    screen.list(&NETWORKS, &networks.iter().map(NetworkReport::columns).collect::<Vec<_>>());
+    let row = |row: &DropReport| {
+        let place = row.service.clone().unwrap_or_else(|| "here".to_owned());
+        vec![place, row.times.to_string(), format!("{}; {}", row.reason, row.next)]
+    };
+    screen.list(&DROPS, &dropped.iter().map(row).collect::<Vec<_>>());
 }
 
 fn place(protocol: &str, ip: std::net::IpAddr, port: u16) -> String {
@@ -295,6 +317,7 @@ fn bytes(count: u64) -> String {
 
 const FLOWS: [&str; 5] = ["FLOW", "SERVICE", "OPEN FOR", "SENT", "RECEIVED"];
 const REFUSALS: [&str; 3] = ["REFUSED", "TIMES", "WHY"];
+const DROPS: [&str; 3] = ["DROPPED", "TIMES", "WHY"];
 const STATUS: &str = "status";
 const DOWN: &str = "down";
 const WORD_BYTES: u64 = 16;

@@ -10,20 +10,25 @@ use super::virtio::{self, HEADER, Said};
 
 /// The adapter, which ends with the last copy of its file.
 #[derive(Debug)]
-pub(super) struct Tun(AsyncFd<OwnedFd>);
+pub(super) struct Tun {
+    file: AsyncFd<OwnedFd>,
+    /// Whether packets have no header before them.
+    plain: bool,
+}
 
 impl Tun {
     /// Takes what the program that makes adapters has handed over.
     ///
     /// # Errors
     /// When it is no file to wait for.
-    pub(super) fn new(file: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(file: OwnedFd, plain: bool) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&file, true)?;
         #[expect(
             deprecated,
             reason = "its successor is unsafe for types that could give another file every time; an `OwnedFd` cannot"
         )]
-        Ok(Self(AsyncFd::new(file)?))
+        let file = AsyncFd::new(file)?;
+        Ok(Self { file, plain })
     }
 
     /// Waits for packets. Safe to cancel.
@@ -31,17 +36,21 @@ impl Tun {
     /// # Errors
     /// When the adapter was taken away.
     pub(super) async fn ready(&self) -> io::Result<Ready<'_>> {
-        Ok(Ready { tun: self, guard: self.0.readable().await? })
+        Ok(Ready { tun: self, guard: self.file.readable().await? })
     }
 
     /// Gives a program a packet. One that the kernel does not take is lost, as on any wire.
     pub(super) fn write(&self, packet: &[u8]) {
-        self.write_with_header(&[&[0; HEADER], packet].concat());
+        if self.plain {
+            let _lost = rustix::io::write(&self.file, packet);
+        } else {
+            self.write_with_header(&[&[0; HEADER], packet].concat());
+        }
     }
 
     /// The same with the header before it.
     pub(super) fn write_with_header(&self, bytes: &[u8]) {
-        let _lost = rustix::io::write(&self.0, bytes);
+        let _lost = rustix::io::write(&self.file, bytes);
     }
 }
 
@@ -58,9 +67,12 @@ impl Ready<'_> {
     /// When the adapter was taken away.
     pub(super) fn read(mut self, buffer: &mut [u8], mut take: impl FnMut(Said, &[u8])) -> io::Result<()> {
         for _ in 0..BURST {
-            match rustix::io::read(&self.tun.0, &mut *buffer) {
+            match rustix::io::read(&self.tun.file, &mut *buffer) {
                 Ok(count) => {
-                    if let Some((said, packet)) = virtio::split(buffer.get(..count).unwrap_or_default()) {
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    let split =
+                        if self.tun.plain { Some((Said::NOTHING, bytes)) } else { virtio::split(bytes) };
+                    if let Some((said, packet)) = split {
                         take(said, packet);
                     }
                 }

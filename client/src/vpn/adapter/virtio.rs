@@ -17,6 +17,11 @@ pub(super) struct Said {
     pub(super) datagrams_of: Option<u16>,
 }
 
+impl Said {
+    /// Of a packet as it is on a wire.
+    pub(super) const NOTHING: Self = Self { datagrams_of: None };
+}
+
 /// Splits what came into header and packet.
 pub(super) fn split(bytes: &[u8]) -> Option<(Said, &[u8])> {
     let (head, packet) = bytes.split_first_chunk::<HEADER>()?;

@@ -20,8 +20,9 @@ pub fn clamp_mss(bytes: &mut [u8], packet: &Packet) {
     adjust(bytes, TCP_CHECKSUM_AT, &[(before, after)]);
 }
 
-/// Gives a packet another sender and receiver; in an error about another packet that one has them exchanged.
-pub fn readdress(bytes: &mut [u8], packet: &Packet, from: Ipv4Addr, to: Ipv4Addr) {
+/// Gives a packet the addresses that stand for its own, and so the packet that an error is about.
+pub fn readdress(bytes: &mut [u8], packet: &Packet, other: impl Fn(Ipv4Addr) -> Ipv4Addr) {
+    let (from, to) = (other(packet.from), other(packet.to));
     let changes = [words(packet.from, from), words(packet.to, to)].concat();
     place(bytes, 0, from, to);
     adjust(bytes, IP_CHECKSUM_AT, &changes);
@@ -38,9 +39,10 @@ pub fn readdress(bytes: &mut [u8], packet: &Packet, from: Ipv4Addr, to: Ipv4Addr
         // No address is in their checksum.
         Content::EchoRequest { .. } | Content::EchoReply { .. } => {}
         Content::Error(quoted) => {
-            // What is quoted went the other way. The error's checksum stays: it is over a header that sums up to the same.
-            let quoted_changes = [words(quoted.from, to), words(quoted.to, from)].concat();
-            place(bytes, QUOTED_AT, to, from);
+            // The error's checksum stays: it is over a header that sums up to the same.
+            let (from, to) = (other(quoted.from), other(quoted.to));
+            let quoted_changes = [words(quoted.from, from), words(quoted.to, to)].concat();
+            place(bytes, QUOTED_AT, from, to);
             adjust(bytes, QUOTED_AT + IP_CHECKSUM_AT, &quoted_changes);
         }
     }

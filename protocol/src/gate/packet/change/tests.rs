@@ -8,6 +8,15 @@ const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 10);
 const HERE: Ipv4Addr = Ipv4Addr::new(100, 127, 3, 4);
 const ALIAS: Ipv4Addr = Ipv4Addr::new(100, 66, 195, 10);
 
+/// What stands for the client and the machine; others stay.
+fn other(ip: Ipv4Addr) -> Ipv4Addr {
+    match ip {
+        CLIENT => HERE,
+        MACHINE => ALIAS,
+        ip => ip,
+    }
+}
+
 fn between(from: Ipv4Addr, to: Ipv4Addr) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
     PacketBuilder::ipv4(from.octets(), to.octets(), 64)
 }
@@ -71,7 +80,7 @@ fn a_packet_with_other_addresses_is_the_packet_that_would_have_been_built_with_t
         for data in [&b""[..], b"a", b"abcd", &[0xff; 1200]] {
             let mut bytes = build(CLIENT, MACHINE, kind, data);
             let packet = read(&bytes).unwrap();
-            readdress(&mut bytes, &packet, HERE, ALIAS);
+            readdress(&mut bytes, &packet, other);
             assert_eq!(bytes, build(HERE, ALIAS, kind, data), "{kind}");
         }
     }
@@ -83,7 +92,7 @@ fn a_datagram_without_a_checksum_gets_none() {
     between(CLIENT, MACHINE).udp(40_000, 161).write(&mut bytes, b"abc").unwrap();
     bytes[UDP_CHECKSUM_AT..UDP_CHECKSUM_AT + 2].fill(0);
     let packet = read(&bytes).unwrap();
-    readdress(&mut bytes, &packet, HERE, ALIAS);
+    readdress(&mut bytes, &packet, other);
     assert_eq!(bytes[UDP_CHECKSUM_AT..UDP_CHECKSUM_AT + 2], [0, 0]);
 }
 
@@ -98,11 +107,15 @@ fn an_error_is_about_the_packet_with_the_other_addresses() {
     };
     let mut about = Vec::new();
     between(CLIENT, MACHINE).udp(40_000, 33_434).write(&mut about, b"abcdefgh").unwrap();
-    let mut bytes = error(MACHINE, CLIENT, &about);
-    let packet = read(&bytes).unwrap();
-    readdress(&mut bytes, &packet, ALIAS, HERE);
-    assert_sums(&bytes);
-    let Ok(Packet { content: Content::Error(quoted), from, to }) = read(&bytes) else { panic!() };
-    assert_eq!((from, to, quoted.from, quoted.to), (ALIAS, HERE, HERE, ALIAS));
-    assert_eq!(checksum(&[&bytes[QUOTED_AT..QUOTED_AT + HEADER]]), 0);
+    // From the machine, and from a router before it.
+    let router = Ipv4Addr::new(192, 168, 0, 1);
+    for (sender, seen) in [(MACHINE, ALIAS), (router, router)] {
+        let mut bytes = error(sender, CLIENT, &about);
+        let packet = read(&bytes).unwrap();
+        readdress(&mut bytes, &packet, other);
+        assert_sums(&bytes);
+        let Ok(Packet { content: Content::Error(quoted), from, to }) = read(&bytes) else { panic!() };
+        assert_eq!((from, to, quoted.from, quoted.to), (seen, HERE, HERE, ALIAS));
+        assert_eq!(checksum(&[&bytes[QUOTED_AT..QUOTED_AT + HEADER]]), 0);
+    }
 }
