@@ -445,6 +445,60 @@ async fn what_was_prepared_is_taken_back_without_a_trace_also_after_crashes() {
 }
 
 #[tokio::test]
+async fn kill_9_at_any_step_of_preparing_leaves_what_is_taken_back() {
+    let Some(site) = Site::enter("kill_9_at_any_step_of_preparing") else { return };
+    let before = site.shape();
+    let world = world().await;
+    let prepared = site.shape();
+    let room = tempfile::tempdir().unwrap();
+    let nft = say("sh", &["-c", "command -v nft"]);
+    let count = room.path().join("count");
+    let script = format!(
+        "#!/bin/sh\necho >> {0}\n[ $(wc -l < {0}) -ne $KILL_AT ] || kill -9 $PPID\nexec {1} \"$@\"\n",
+        count.display(),
+        nft.trim()
+    );
+    let program = room.path().join("nft");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let state = world.agent.dir().join("packets");
+    let path = format!("PATH={}:{}", room.path().display(), std::env::var("PATH").unwrap());
+    // It speaks to the firewall before, between and behind the other steps; then it lives.
+    let mut killed = 0;
+    for step in 1..=5 {
+        for then in ["up", "down"] {
+            std::fs::write(&count, "").unwrap();
+            let options = [path.clone(), format!("KILL_AT={step}")];
+            let args = ["packet-vpn", "up", "--state", state.to_str().unwrap()];
+            let ended = world.agent.under("env", &options, &args).status().await.unwrap();
+            killed += u32::from(ended.code().is_none());
+            assert_eq!(prepare(&world, then).await.code, 0, "{step}");
+            assert_eq!(site.shape(), if then == "up" { prepared.clone() } else { before.clone() }, "{step}");
+        }
+    }
+    assert_eq!(killed, 8);
+}
+
+#[tokio::test]
+async fn who_only_looks_may_ping_and_nothing_else_goes_as_packets() {
+    let Some(site) = Site::enter("who_only_looks_may_ping") else { return };
+    let _seen = site.serve();
+    let world = world().await;
+    let client = world.client().await;
+    let vpn = client.vpn("live", true).await;
+    let stream = client.packets(vpn.id).await;
+    let Answer::Packets { ip, .. } = stream.answer else { panic!("{:?}", stream.answer) };
+    let mut way = Way { client, vpn, stream, ip };
+    way.send(&way.ping(PLC));
+    assert_eq!(way.next().await[20], 0, "the answer to an echo");
+    let arrived = site.arrived();
+    way.send_framed(&way.udp(PLC, 161, b"x")).await;
+    way.send_framed(&way.syn(PLC, 102)).await;
+    way.dropped(&[(PacketFault::Looking, 2)]).await;
+    assert_eq!(site.arrived(), arrived);
+}
+
+#[tokio::test]
 async fn an_agent_without_any_right_opens_what_was_made_for_its_user_and_nothing_else() {
     let Some(site) = Site::enter("an_agent_without_any_right") else { return };
     let _seen = site.serve();

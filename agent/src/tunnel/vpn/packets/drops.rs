@@ -23,11 +23,11 @@ impl Drops {
 
     pub(super) fn count(&self, fault: PacketFault) {
         // Numbers begin with one.
-        let place = usize::from(fault.number()).checked_sub(1);
-        if let Some(count) = place.and_then(|place| self.counts().get_mut(place).map(|count| *count += 1)) {
-            let () = count;
-            self.counted.notify_one();
+        let place = usize::from(fault.number()).saturating_sub(1);
+        if let Some(count) = self.counts().get_mut(place) {
+            *count = count.saturating_add(1);
         }
+        self.counted.notify_one();
     }
 
     /// Waits until packets were dropped, and for a second after the news before. Safe to cancel.
@@ -76,11 +76,11 @@ mod tests {
         assert_eq!(drops.news(Some(told)).await, said(1, 3));
         assert!(told.elapsed() >= EACH);
         let nothing = std::pin::pin!(drops.news(None));
-        assert!(futures_poll(nothing).is_pending());
+        assert!(polled_once(nothing).is_pending());
     }
 
     /// Asks a future once.
-    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    fn polled_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
         future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 }
