@@ -235,8 +235,9 @@ impl Bench<'_> {
                         gates::measure(&self.link, &self.site, self.dir, self.effort(), &mut self.report)?
                     }
                     Part::Vpn => {
-                        let rounds = self.rounds();
-                        vpn::measure(&self.link, &self.site, self.dir, rounds, &mut self.report)?;
+                        let (agents, rounds) = (self.agents(), self.rounds());
+                        let place = (&self.link, &self.site, self.dir);
+                        vpn::measure(place, &agents, rounds, &mut self.report)?;
                     }
                     Part::Scale => {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };
@@ -288,10 +289,7 @@ impl Bench<'_> {
 
     fn memory(&mut self) -> Result<(), Mishap> {
         let mut grid = memory::grid();
-        let native = self.site.shelf().path(crate::programs::Program::Agent);
-        let small = self.args.small_agent.clone();
-        let builds = std::iter::once(("this", native)).chain(small.map(|path| ("small", path)));
-        for (label, executable) in builds {
+        for (label, executable) in self.agents() {
             let build = (label, executable.as_path());
             memory::measure(&self.link, &self.site, self.dir, build, self.rounds(), &mut grid)?;
             for (column, what, bound) in [
@@ -352,6 +350,13 @@ impl Bench<'_> {
         self.report.judge("P17", "64 bytes beside an upload, p50 ms", seen, Bound::AtMost(110.0));
         self.report.grids.push(grid);
         Ok(())
+    }
+
+    /// Builds of the agent whose memory is measured.
+    fn agents(&self) -> Vec<(&'static str, PathBuf)> {
+        let native = self.site.shelf().path(crate::programs::Program::Agent);
+        let small = self.args.small_agent.clone();
+        std::iter::once(("this", native)).chain(small.map(|path| ("small", path))).collect()
     }
 
     fn rounds(&self) -> u32 {

@@ -79,7 +79,11 @@ impl Site {
         self.bring_up(name, state, &self.shelf.path(Name::Agent), content)
     }
 
-    fn bring_up(
+    /// As [`device`](Self::device), with another build of the agent and under another policy.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn bring_up(
         &self,
         name: &str,
         state: &Path,
@@ -137,17 +141,28 @@ impl Site {
         Ok((program, near))
     }
 
-    /// Runs `postern vpn` to one of a device's services and waits until its adapter is up.
+    /// Runs `postern vpn` to one of a device's services, with options, and waits until its adapter is up.
     ///
     /// # Errors
     /// When it does not come up, with what was printed instead.
-    pub fn vpn(&self, device: &str, service: &str) -> Result<Program, Mishap> {
+    pub fn vpn(&self, device: &str, service: &str, options: &[&str]) -> Result<Program, Mishap> {
         let mut command = self.client();
         // Its sockets lie with its files, whoever runs this.
         command.env_remove("XDG_RUNTIME_DIR").args(["vpn", device, "--service", service, "--json"]);
+        command.args(options);
         let program = Program::start("postern vpn", command)?;
         program.line("\"interface\"")?;
         Ok(program)
+    }
+
+    /// Whether `postern vpn` has an option.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn vpn_has(&self, option: &str) -> Result<bool, Mishap> {
+        let mut command = self.client();
+        command.args(["vpn", "--help"]);
+        Ok(finish(command, "")?.contains(option))
     }
 
     /// Runs `postern proxy` to one of a device's VPNs and yields its local listener.
@@ -178,6 +193,22 @@ impl Site {
 }
 
 impl Device {
+    /// Prepares it to carry packets to what is behind `interface`, and starts its agent again.
+    ///
+    /// # Errors
+    /// When a step fails, with what was printed.
+    pub fn prepare_for_packets(&mut self, interface: &str) -> Result<(), Mishap> {
+        self.stop()?;
+        let mut config = fs::read_to_string(&self.config)?;
+        config.push_str(&format!("\n[packet_vpn]\ntun = \"packets0\"\ninterface = \"{interface}\"\n"));
+        fs::write(&self.config, config)?;
+        let note = self.config.with_file_name("packets");
+        let mut command = self.command(&["packet-vpn", "--state"]);
+        command.arg(note).arg("up");
+        finish(command, "")?;
+        self.start().map(drop)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -3,7 +3,8 @@
 //! 1. [`plant`] is the machine behind the device, [`peers`] are the ways to it.
 //! 2. Every round measures every peer, each time beginning with another: TCP with one stream and with four, datagrams, and round trips
 //!    of a connection and of an echo ([`datagrams`]). Both wires behave alike.
-//! 3. The same over a narrow, long and lossy path, for those that UDP carries.
+//! 3. The same over a narrow and long path, without losses and with some, for those that UDP carries. Transfers there are long: what a
+//!    connection does before its first loss says nothing of the path.
 //! 4. [`memory`] is what many engineers and many flows take.
 //!
 //! Everybody has the packet size of its own kind: 1280 Postern, 1420 WireGuard, 1500 OpenVPN and `ssh`. Processor time is that of the processes
@@ -11,7 +12,7 @@
 //! TCP to the kernel, which is everybody but Postern.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::peers::{BORINGTUN, Ground, OPENVPN, POSTERN, Peers, WIREGUARD_GO};
@@ -35,11 +36,16 @@ mod plant;
 pub(super) use self::memory::keep_all;
 pub(super) use self::plant::NETWORK;
 
-/// Measures and judges.
+/// Measures and judges. `agents` are builds of the agent whose memory is looked at, each with a name.
 ///
 /// # Errors
 /// When a peer does not come up or breaks, with its name.
-pub fn measure(link: &Link, site: &Site, dir: &Path, rounds: u32, report: &mut Report) -> Result<(), Mishap> {
+pub fn measure(
+    (link, site, dir): (&Link, &Site, &Path),
+    agents: &[(&str, PathBuf)],
+    rounds: u32,
+    report: &mut Report,
+) -> Result<(), Mishap> {
     if !link.is_namespaced() {
         eprintln!("NOTE: not root, so no VPN is measured: it takes namespaces and adapters.");
         return Ok(());
@@ -49,17 +55,21 @@ pub fn measure(link: &Link, site: &Site, dir: &Path, rounds: u32, report: &mut R
     let peers = Peers::open(ground)?;
     for model in link.models() {
         plant.switch(*model)?;
-        let (bulk, small) = compare(link, &peers.all, *model, 2 * rounds)?;
+        let (bulk, small) = compare(link, &peers.all, *model, rounds + rounds / 2)?;
         judge(report, model.word(), &bulk, &small);
         report.grids.extend([bulk, small]);
     }
     drop(peers);
-    let lossy = Conditions { loss: 0.005, ..Conditions::NARROW };
-    let dir_of_narrow = dir.join("narrow");
-    let peers = Peers::open(Ground { dir: &dir_of_narrow, path: Some(lossy), ..ground })?;
-    report.grids.push(far_away(link, &peers.all, rounds.min(3))?);
-    drop(peers);
-    report.grids.push(memory::measure(link, site, dir, plant.at(0))?);
+    for (name, loss) in [("narrow", 0.0), ("lossy", LOSS)] {
+        let (dir, path) = (dir.join(name), Some(Conditions { loss, ..Conditions::NARROW }));
+        let peers = Peers::open(Ground { dir: &dir, path, ..ground })?;
+        report.grids.push(far_away(link, &peers.all, name, rounds.min(2))?);
+    }
+    let mut grid = memory::grid();
+    for (label, agent) in agents {
+        memory::measure((link, site, dir), (label, agent), plant.at(0), &mut grid)?;
+    }
+    report.grids.push(grid);
     Ok(())
 }
 
@@ -136,11 +146,12 @@ fn carried(
 }
 
 /// All peers at the same time, each over a path of its own, which is what limits it.
-fn far_away(link: &Link, peers: &[Peer], rounds: u32) -> Result<Grid, Mishap> {
-    let title = "VPNs over 10 Mbit/s, 60 ms, queue of 250 kB, 0.5 % of the packets lost each way";
-    let mut grid = Grid::new("vpn_narrow", title, None, &NARROW);
+fn far_away(link: &Link, peers: &[Peer], name: &str, rounds: u32) -> Result<Grid, Mishap> {
+    let losses = if name == "lossy" { "0.5 % of the packets lost each way" } else { "no losses" };
+    let title = format!("VPNs over 10 Mbit/s, 60 ms, queue of 250 kB, {losses}");
+    let mut grid = Grid::new(&format!("vpn_{name}"), title, None, &NARROW);
     for round in 0..rounds {
-        eprintln!("  narrow: round {} of {rounds}", round + 1);
+        eprintln!("  {name}: round {} of {rounds}", round + 1);
         let measured: Vec<Result<_, Mishap>> = std::thread::scope(|scope| {
             let ways = peers.iter().map(|peer| peer.at);
             let threads: Vec<_> = ways.map(|at| scope.spawn(move || distant(link, at))).collect();
@@ -217,7 +228,9 @@ const WARM_UP: Duration = Duration::from_millis(400);
 const CALM: Duration = Duration::from_millis(60);
 /// One transfer of a round.
 const SPAN: Duration = Duration::from_millis(300);
-/// The same where a tenth of a second is a round trip.
-const FAR_SPAN: Duration = Duration::from_secs(4);
+/// The same where a round trip takes 60 ms.
+const FAR_SPAN: Duration = Duration::from_secs(10);
+/// The share of packets that the lossy path loses.
+const LOSS: f64 = 0.005;
 const PINGS: usize = 500;
 const ECHOES: u16 = 300;

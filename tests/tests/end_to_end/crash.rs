@@ -245,7 +245,7 @@ async fn a_killed_agent_leaves_nothing_behind_and_machines_hear_the_end_at_once(
         let kill = async |_vpn: &mut Running| {
             Call::new("kill").args(["-KILL", &agent]).finish().await?.expect_code(0)?;
             // The kernel closes what the agent had open, and nobody waits for anything.
-            until(SOON, || Ok(open_at(&plant.echo))).await
+            until(AT_ONCE, || Ok(open_at(&plant.echo))).await
         };
         in_the_middle(&plant, &office, (moment, share, took), kill).await?;
         until(SOON, || Ok(changed(&here, office.shape()?))).await?;
@@ -264,6 +264,8 @@ async fn a_killed_agent_leaves_nothing_behind_and_machines_hear_the_end_at_once(
     Ok(())
 }
 
+/// Time for the kernel, and for the machine to hear of it on a busy computer.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// Time for the kernel and for programs that end in order.
 const SOON: Duration = Duration::from_secs(15);
 /// A connection that is silent for so long is lost (45 s), and then some.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::peers::POSTERN;
 use super::plant::address;
 use crate::bench::child::Program;
 use crate::bench::link::{Link, Side};
@@ -23,25 +22,35 @@ use crate::bench::product::Site;
 use crate::bench::report::{Column, Grid};
 use crate::world::Mishap;
 
-/// Measures once: thousands of connections are not noise.
-pub(super) fn measure(link: &Link, site: &Site, dir: &Path, machine: SocketAddr) -> Result<Grid, Mishap> {
+/// An empty table for [`measure`].
+pub(super) fn grid() -> Grid {
     let title = format!("Resident memory, {ENGINEERS} engineers, {} flows", ENGINEERS * EACH);
-    let mut grid = Grid::new("vpn_memory", title, None, &COLUMNS);
+    Grid::new("vpn_memory", title, None, &COLUMNS)
+}
+
+/// Measures one build of the agent once: thousands of connections are not noise.
+pub(super) fn measure(
+    (link, site, dir): (&Link, &Site, &Path),
+    (label, executable): (&str, &Path),
+    machine: SocketAddr,
+    grid: &mut Grid,
+) -> Result<(), Mishap> {
+    eprintln!("  memory of the agent: {label} build");
     allow_many_files()?;
     let (_machine, at) = serve(link, machine)?;
     let content = Content { plant: Some(address(0)), ..site.content() };
-    let mut device = site.device_under("vpn-memory", dir, content)?;
+    let mut device = site.bring_up(&format!("vpn-memory-{label}"), dir, executable, content)?;
     // Started again: enrolment and the first policy are not what an idle agent has behind it.
     device.stop()?;
     device.start()?;
     site.hub.settled(device.name())?;
     let agent = device.pid()?;
-    let mut add = |column, kib: f64| grid.add(POSTERN, column, kib / 1024.0);
+    let mut add = |column, kib: f64| grid.add(label, column, kib / 1024.0);
     let idle = resident(agent)?;
     add("idle", idle);
 
     // One VPN through an adapter, for the other end of many flows.
-    let client = site.vpn(device.name(), PLANT)?;
+    let client = site.vpn(device.name(), PLANT, &[])?;
     let before = resident(client.pid())?;
     add("client", before);
     let flows =
@@ -66,11 +75,11 @@ pub(super) fn measure(link: &Link, site: &Site, dir: &Path, machine: SocketAddr)
     add("flows", full);
     let engineer = engineers.first().map(|(program, _)| resident(program.pid())).transpose()?;
     add("engineer", engineer.unwrap_or_default());
-    grid.add(POSTERN, "each_vpn", (connected - idle) / f64::from(ENGINEERS));
-    grid.add(POSTERN, "each_flow", (full - connected) / flows.len() as f64);
-    grid.add(POSTERN, "each_of_client", (with - before) / f64::from(IN_ONE));
+    grid.add(label, "each_vpn", (connected - idle) / f64::from(ENGINEERS));
+    grid.add(label, "each_flow", (full - connected) / flows.len() as f64);
+    grid.add(label, "each_of_client", (with - before) / f64::from(IN_ONE));
     drop((flows, engineers));
-    Ok(grid)
+    Ok(())
 }
 
 /// A machine that echoes the first byte of each connection and keeps it; one thread for all of them, in a process of its own for

@@ -1,6 +1,6 @@
 //! The VPNs that are compared: each leads to an address of the machine of its own, over a network adapter at the engineer's side.
 //!
-//! 1. Postern as it is used: an agent, and `postern vpn`.
+//! 1. Postern as it is used: an agent, and `postern vpn`; once more with `--packets`, where this build has that.
 //! 2. WireGuard in user space ([`wireguard`]), OpenVPN ([`openvpn`]) and `ssh -w` between adapters at both sides, with keys of their own and
 //!    nothing of this computer's configuration.
 //! 3. The device forwarding packets, which is the limit.
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::plant::{Plant, address};
+use super::plant::{LAN, Plant, address};
 use crate::bench::child::{Program, is_installed};
 use crate::bench::link::{Link, Side};
 use crate::bench::load;
@@ -66,7 +66,10 @@ impl Peers {
             let name = name.to_owned();
             move |fault| Mishap::unexpected(name, fault, "a VPN that is up")
         };
-        peers.postern(ground, 0).map_err(named(POSTERN))?;
+        peers.postern(ground, 0, POSTERN).map_err(named(POSTERN))?;
+        if ground.site.vpn_has("--packets")? {
+            peers.postern(ground, 6, PACKETS).map_err(named(PACKETS))?;
+        }
         for (number, peer) in (1..).zip(wireguard::PEERS) {
             if is_missing(peer.program) || is_missing("wg") {
                 continue;
@@ -115,18 +118,26 @@ impl Peers {
         self.all.push(Peer { name, at: ground.plant.at(number), pids, programs });
     }
 
-    fn postern(&mut self, ground: Ground<'_>, number: u8) -> Result<(), Mishap> {
+    fn postern(&mut self, ground: Ground<'_>, number: u8, peer: &'static str) -> Result<(), Mishap> {
         let Ground { site, dir, .. } = ground;
-        let name = if ground.path.is_some() { "vpn-narrow" } else { "vpn" };
+        // A device's name is one in the whole fleet.
+        let place = dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let name = format!("vpn-{number}-{place}");
         let content = Content { plant: Some(address(number)), ..site.content() };
-        let device = site.device_under(name, dir, content)?;
+        let mut device = site.device_under(&name, dir, content)?;
+        let mut options = [].as_slice();
+        if peer == PACKETS {
+            device.prepare_for_packets(LAN)?;
+            site.hub.settled(&name)?;
+            options = &["--packets"];
+        }
         if ground.path.is_some() {
             let at = self.by_way(ground, device.listen())?;
-            site.hub.detour(name, Some(at))?;
+            site.hub.detour(&name, Some(at))?;
         }
-        let client = site.vpn(name, PLANT)?;
+        let client = site.vpn(&name, PLANT, options)?;
         let pids = vec![device.pid()?, client.pid()];
-        self.add(ground, POSTERN, number, pids, vec![client]);
+        self.add(ground, peer, number, pids, vec![client]);
         self._devices.push(device);
         Ok(())
     }
@@ -210,6 +221,8 @@ fn free_port(link: &Link, side: Side) -> Result<SocketAddr, Mishap> {
 
 /// The product.
 pub(super) const POSTERN: &str = "postern";
+/// The product, with packets as they are.
+const PACKETS: &str = "postern, packets";
 /// WireGuard in Go.
 pub(super) const WIREGUARD_GO: &str = "wireguard-go";
 /// WireGuard in Rust.

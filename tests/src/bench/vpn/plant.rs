@@ -75,6 +75,6 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 /// The device forwards, and everybody may send echoes, as systemd has it.
 const SETTINGS: [&str; 2] = ["net.ipv4.ip_forward=1", "net.ipv4.ping_group_range=0 2147483647"];
 /// The interface on both sides.
-const LAN: &str = "lan";
+pub(super) const LAN: &str = "lan";
 /// One for each peer that there may be.
 const ADDRESSES: u8 = 8;
