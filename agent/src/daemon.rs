@@ -32,6 +32,7 @@ use crate::control::Listener;
 use crate::gate::Gate;
 use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
+use crate::meeting::Meetings;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
@@ -99,6 +100,7 @@ async fn serve(
     let context = Arc::new(core.context(config, &boot.enrollment.hubs));
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
+    let guard = Guard::new(config, &boot.enrollment.hubs);
     let uplink = Uplink {
         keys: Arc::clone(&core.keys),
         boots: boot.boots,
@@ -106,6 +108,7 @@ async fn serve(
         key_wanted: None,
         addresses: advertised(config, listening),
         port: listening.port(),
+        meetings: Meetings::new(endpoint.clone(), guard, config.caps.connections),
         activator,
         status: Arc::clone(&core.link),
     };

@@ -28,6 +28,7 @@ mod exit;
 mod gate;
 mod identity;
 mod logging;
+mod meeting;
 mod packet_vpn;
 mod recordings;
 mod registry;

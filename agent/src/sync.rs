@@ -29,6 +29,7 @@ use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
+use crate::meeting::Meetings;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 use crate::store::{Enrollment, Store};
@@ -52,6 +53,8 @@ pub(crate) struct Uplink {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The port on which clients are served.
     pub(crate) port: u16,
+    /// Where somebody waits for this device.
+    pub(crate) meetings: Meetings,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
     /// What people see of the link.

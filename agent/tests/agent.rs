@@ -49,6 +49,9 @@ mod locks;
 #[path = "agent/machine.rs"]
 mod machine;
 #[cfg(test)]
+#[path = "agent/meetings.rs"]
+mod meetings;
+#[cfg(test)]
 #[path = "agent/memory.rs"]
 mod memory;
 #[cfg(test)]

@@ -48,9 +48,11 @@ pub(crate) use self::web::Refused;
 
 use crate::args::ConnectArgs;
 use crate::device::{DeviceError, DeviceLink, Opened, Wanted};
+use crate::dial::DialError;
 use crate::directory::{self, Known};
 use crate::exit::Exit;
 use crate::interrupt::unless_interrupted;
+use crate::meeting;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
@@ -64,6 +66,7 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     let subject = format!("{}/{}", known.entry.name, args.service);
     let about = |error: DeviceError| Problem::from(error).about(&subject);
     let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
+    say_way(&link, &known, screen);
     let link = Arc::new(link);
     let names = (known.entry.name.clone(), args.service.clone());
     let wanted = Wanted { service: args.service.clone(), view_only: args.view_only, flows: false };
@@ -133,7 +136,15 @@ pub(crate) async fn open(
     }
 }
 
-/// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now.
+/// Says that a device is reached through a relay, where it is.
+pub(crate) fn say_way(link: &DeviceLink, known: &Known, screen: &Screen) {
+    if link.is_relayed() {
+        let (name, relay) = (&known.entry.name, link.addr());
+        screen.note(&format!("{name} is reached through the relay at {relay}, which reads nothing"));
+    }
+}
+
+/// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now, and at a relay.
 pub(crate) async fn reach(
     known: &Known,
     identity: &Identity,
@@ -144,17 +155,45 @@ pub(crate) async fn reach(
         let again = directory::look_again(known, identity, profile).await?;
         Some(dial(again, identity, profile).await)
     };
-    match tokio::time::timeout(PATIENCE, &mut here).await {
+    let relayed = async {
+        let met = meeting::ask(identity, known.entry.device).await?;
+        let link = DeviceLink::meet(identity, &known.entry, &known.addresses(), &met).await;
+        Some(link.map(|link| (link, known.clone())))
+    };
+    let missed = match tokio::time::timeout(HEAD_START, &mut here).await {
         // What is kept may be older than a move or a new enrolment of the device.
-        Ok(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => {
-            elsewhere.await.unwrap_or(Err(error))
+        Ok(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => Some(error),
+        Ok(answered) => return answered,
+        Err(_) => None,
+    };
+    let (mut elsewhere, mut relayed) = (pin!(elsewhere), pin!(relayed));
+    let (mut is_here, mut is_elsewhere, mut is_relayed) = (missed.is_none(), true, true);
+    let mut last = missed;
+    // The first that leads there; when none does, why the nearest one did not.
+    while is_here || is_elsewhere || is_relayed {
+        let answered = tokio::select! {
+            answered = &mut here, if is_here => {
+                is_here = false;
+                Some(answered)
+            }
+            answered = &mut elsewhere, if is_elsewhere => {
+                is_elsewhere = false;
+                answered
+            }
+            answered = &mut relayed, if is_relayed => {
+                is_relayed = false;
+                answered
+            }
+        };
+        match answered {
+            Some(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => {
+                last = last.or(Some(error));
+            }
+            Some(answered) => return answered,
+            None => {}
         }
-        Ok(answered) => answered,
-        Err(_) => tokio::select! {
-            answered = &mut here => answered,
-            Some(answered) = elsewhere => answered,
-        },
     }
+    Err(last.unwrap_or(DeviceError::Dial(DialError::NoAddress)))
 }
 
 async fn dial(
@@ -405,8 +444,8 @@ pub(crate) async fn interrupted() {
 /// What everybody is told whose session is recorded.
 pub(crate) const RECORDED: &str = "this session is recorded for the company that runs the device";
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
-/// How long a device may be silent before the hub is asked whether it has moved.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a device may be silent before the hub is asked where it is, and for a meeting at a relay.
+const HEAD_START: Duration = Duration::from_millis(300);
 /// Local connections at the same time; further ones wait in the listener's queue.
 const CONNECTIONS: usize = 128;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -34,6 +34,7 @@ pub(crate) use self::news::News;
 
 use crate::dial::{Call, DialError, Dialled, dial};
 use crate::ending::Ending;
+use crate::meeting::{self, Met};
 use crate::profile::Identity;
 
 /// An authenticated connection to a device.
@@ -51,13 +52,20 @@ impl DeviceLink {
         entry: &DeviceEntry,
         addresses: &[SocketAddr],
     ) -> Result<Self, DeviceError> {
-        let call = Call {
-            key: identity.key.clone(),
-            expected: entry.key,
-            alpns: ALPNS_TUNNEL,
-            settings: Settings::session(),
-        };
-        let dialled = dial(&call, addresses).await?;
+        Self::over(dial(&call(identity, entry), addresses).await?, identity, entry).await
+    }
+
+    /// Meets a device at a relay and authenticates. `addresses` are tried meanwhile: a connection that can go straight moves there.
+    pub(crate) async fn meet(
+        identity: &Identity,
+        entry: &DeviceEntry,
+        addresses: &[SocketAddr],
+        met: &Met,
+    ) -> Result<Self, DeviceError> {
+        Self::over(meeting::dial(&call(identity, entry), met, addresses).await?, identity, entry).await
+    }
+
+    async fn over(dialled: Dialled, identity: &Identity, entry: &DeviceEntry) -> Result<Self, DeviceError> {
         let datagrams = Datagrams::of(dialled.connection.clone());
         let link = Self { dialled, datagrams, device: entry.device };
         link.authenticate(identity).await?;
@@ -186,9 +194,14 @@ impl DeviceLink {
         }
     }
 
-    /// The address at which the device answered.
+    /// The address at which the device answered, or the relay's.
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.dialled.addr
+    }
+
+    /// Whether the device was reached through a relay.
+    pub(crate) const fn is_relayed(&self) -> bool {
+        self.dialled.is_relayed()
     }
 
     /// Waits until the connection is over.
@@ -205,6 +218,11 @@ impl DeviceLink {
         let (send, recv) = self.dialled.connection.open_bi().await?;
         ask(request, send, recv).await
     }
+}
+
+fn call(identity: &Identity, entry: &DeviceEntry) -> Call {
+    let (key, expected) = (identity.key.clone(), entry.key);
+    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session() }
 }
 
 async fn ask(

@@ -19,12 +19,29 @@ use postern_transport::quic::{BindError, ConnectError, Connection, ConnectionEnd
 pub(crate) struct Dialled {
     /// The connection.
     pub(crate) connection: Connection,
-    /// The address that answered.
+    /// The address that answered: the relay's, where it goes through one.
     pub(crate) addr: SocketAddr,
     endpoint: Endpoint,
+    /// Looks for a better way for as long as the connection lasts.
+    climb: Option<JoinSet<()>>,
 }
 
 impl Dialled {
+    /// A connection through a relay at `addr`; `climb` looks for a better way.
+    pub(crate) const fn relayed(
+        connection: Connection,
+        addr: SocketAddr,
+        endpoint: Endpoint,
+        climb: JoinSet<()>,
+    ) -> Self {
+        Self { connection, addr, endpoint, climb: Some(climb) }
+    }
+
+    /// Whether it was made through a relay.
+    pub(crate) const fn is_relayed(&self) -> bool {
+        self.climb.is_some()
+    }
+
     /// Says goodbye and gives it a moment to leave. A goodbye that is lost costs the peer its idle timeout.
     pub(crate) async fn close(&self, code: u32) {
         self.endpoint.close(code, b"");
@@ -70,12 +87,17 @@ pub(crate) async fn dial(call: &Call, addresses: &[SocketAddr]) -> Result<Dialle
 }
 
 async fn attempt(call: &Call, addr: SocketAddr) -> Result<Dialled, AttemptError> {
-    // Of the same family: a computer without IPv6 cannot open a socket for both.
-    let any =
-        if addr.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let endpoint = Endpoint::bind(SocketAddr::new(any, 0), &call.key, Role::Client, &call.settings)?;
+    let endpoint = Endpoint::bind(any(addr.ip()), &call.key, Role::Client, &call.settings)?;
     let connection = endpoint.connect(addr, call.expected, call.alpns, &call.settings).await?;
-    Ok(Dialled { connection, addr, endpoint })
+    Ok(Dialled { connection, addr, endpoint, climb: None })
+}
+
+/// Where a socket is bound that shall reach `towards`. Of the same family: a computer without IPv6 cannot open a socket for both.
+pub(crate) const fn any(towards: IpAddr) -> SocketAddr {
+    match towards {
+        IpAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        IpAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
 }
 
 /// Why none of the addresses led to the expected peer.
@@ -113,7 +135,7 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
-    fn from_failures(mut failures: Vec<(SocketAddr, AttemptError)>) -> Self {
+    pub(crate) fn from_failures(mut failures: Vec<(SocketAddr, AttemptError)>) -> Self {
         let others = failures.len().saturating_sub(1);
         for (addr, failure) in &failures {
             match failure {

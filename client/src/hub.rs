@@ -46,8 +46,14 @@ impl HubLink {
             | HubAnswer::LoggedIn { .. }
             | HubAnswer::Otp { .. }
             | HubAnswer::Devices(_)
-            | HubAnswer::Done) => Ok(answer),
+            | HubAnswer::Done
+            | HubAnswer::Meeting(_)) => Ok(answer),
         }
+    }
+
+    /// The address at which it answered.
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.dialled.addr
     }
 
     /// Says goodbye.

@@ -56,7 +56,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Otp { .. }
         | HubAnswer::Devices(_)
         | HubAnswer::Refused(_)
-        | HubAnswer::Failed(_) => Err(HubError::Unexpected),
+        | HubAnswer::Failed(_)
+        | HubAnswer::Meeting(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -441,6 +441,9 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::NoOneTimeCodes => {
             (Exit::SignInRefused, "no_one_time_codes", "set them up with `postern login --setup-otp`")
         }
+        Refusal::NoMeeting => {
+            (Exit::DeviceUnreachable, "no_meeting", "see with `postern devices` whether it is online")
+        }
         Refusal::Narrowing => (
             Exit::SignInRefused,
             "bad_narrowing",

@@ -149,9 +149,40 @@ pub(crate) enum Command {
         /// Listens here instead of where `init` said.
         #[arg(long)]
         listen: Option<SocketAddr>,
+        #[command(flatten)]
+        relay: ServedRelay,
+    },
+    /// Relays packets for a hub that runs elsewhere, and does nothing else.
+    Relay {
+        /// Where it listens for UDP.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where it listens for TLS over TCP. Without it only UDP is relayed.
+        #[arg(long)]
+        tls: Option<SocketAddr>,
+        /// The hub's `relay.key`, in a file that nobody else may read.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
     },
     /// Shows the installation as a whole.
     Status,
+}
+
+/// The relay in a hub, where users and devices meet that cannot reach each other. It reads nothing of what it passes on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServedRelay {
+    /// Where the relay listens for UDP. The port after the hub's unless said otherwise.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) relay: Option<SocketAddr>,
+    /// Where it listens for TLS over TCP, also for the hub itself. The hub's own port unless said otherwise.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_relay")]
+    pub(crate) tls: Option<SocketAddr>,
+    /// A relay that runs elsewhere with this hub's `relay.key`, for UDP and TLS on one port; before the hub's own.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) relay_at: Vec<SocketAddr>,
+    /// Runs none here.
+    #[arg(long, conflicts_with = "relay")]
+    pub(crate) no_relay: bool,
 }
 
 #[derive(Debug, Subcommand)]

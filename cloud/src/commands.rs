@@ -17,6 +17,7 @@ mod init;
 mod lock;
 mod plan;
 mod progress;
+mod relay;
 mod remedy;
 mod review;
 mod roles;
@@ -127,6 +128,8 @@ pub(crate) enum CommandError {
     Io { what: &'static str, error: std::io::Error },
     #[error(transparent)]
     Bind(#[from] postern_transport::quic::BindError),
+    #[error(transparent)]
+    Relay(crate::relay::RelayError),
     #[error("the time span cannot be negative")]
     NegativeSpan,
     #[error("device `{0}` is not enrolled, so it has no key; `postern-cloud device add {0}` begins that")]
@@ -209,7 +212,8 @@ impl CommandError {
             | Self::Unwritable(_)
             | Self::Exists(_)
             | Self::Io { .. }
-            | Self::Bind(_) => 1,
+            | Self::Bind(_)
+            | Self::Relay(_) => 1,
         }
     }
 
@@ -294,7 +298,8 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::User(UserCommand::SignOut { name }) => user::sign_out(state, &name),
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
         Command::Root(command) => root::run(state, command),
-        Command::Serve { listen } => serve::run(state, listen, args.json),
+        Command::Serve { listen, relay } => serve::run(state, listen, &relay, args.json),
+        Command::Relay { listen, tls, key } => relay::run(listen, tls, &key, args.json),
         Command::Status => status::run(state),
     }
 }

@@ -14,12 +14,13 @@ mod enroll;
 mod greet;
 mod link;
 mod links;
+mod meeting;
 mod notary;
 mod nudge;
 mod sealing;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -37,6 +38,7 @@ use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendSt
 
 use self::attempts::Attempts;
 use self::links::Links;
+use self::meeting::Asked;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
@@ -44,6 +46,7 @@ use crate::signer::{Authority, Signer};
 use crate::store::{Standing, Store, StoreError};
 use crate::visibility::visible_devices;
 
+pub use self::meeting::Relays;
 pub use self::nudge::{Watcher, is_running, notify};
 
 /// Everything that a running hub shares between its tasks.
@@ -54,6 +57,8 @@ pub struct Hub {
     login: Arc<Login>,
     links: Links,
     attempts: Attempts,
+    asked: Asked,
+    relays: OnceLock<Relays>,
     news: News,
     clock: fn() -> UnixTime,
 }
@@ -81,7 +86,8 @@ impl Hub {
         news: News,
         clock: fn() -> UnixTime,
     ) -> Self {
-        Self { store, publisher, login, links: Links::default(), attempts: Attempts::new(), news, clock }
+        let (links, attempts, asked) = (Links::default(), Attempts::new(), Asked::new());
+        Self { store, publisher, login, links, attempts, asked, relays: OnceLock::new(), news, clock }
     }
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
@@ -188,6 +194,7 @@ impl Hub {
             | HubRequest::ListDevices
             | HubRequest::Logout
             | HubRequest::LogoutEverywhere
+            | HubRequest::Meet { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -217,6 +224,10 @@ impl Hub {
             HubRequest::ListDevices => {
                 let hub = Arc::clone(self);
                 settle("listing", blocking(move || hub.list_devices(&key, now)).await)
+            }
+            HubRequest::Meet { device } => {
+                let hub = Arc::clone(self);
+                settle("meeting", blocking(move || hub.meet(&key, device, now)).await)
             }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,

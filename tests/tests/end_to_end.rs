@@ -29,6 +29,7 @@ mod end_to_end {
     pub(crate) mod peers;
     pub(crate) mod plant;
     pub(crate) mod prompts;
+    pub(crate) mod relay;
     pub(crate) mod revocation;
     pub(crate) mod roots;
     pub(crate) mod secrets;

@@ -94,7 +94,11 @@ pub(crate) async fn enroll(
         HubAnswer::Enrolled { device, roots, snapshot } => (device, roots, snapshot),
         HubAnswer::Refused(refusal) => return Err(EnrollError::Refused(refusal)),
         HubAnswer::Failed(failure) => return Err(EnrollError::Failed(failure)),
-        HubAnswer::LoggedIn { .. } | HubAnswer::Otp { .. } | HubAnswer::Devices(_) | HubAnswer::Done => {
+        HubAnswer::LoggedIn { .. }
+        | HubAnswer::Otp { .. }
+        | HubAnswer::Devices(_)
+        | HubAnswer::Done
+        | HubAnswer::Meeting(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

@@ -135,7 +135,7 @@ async fn converse(
                     uplink.status.up(dialled.hub);
                     tracing::info!(hub = %dialled.hub, "the link to the hub is up");
                 }
-                talk.take(message, uplink).await?;
+                talk.take(message, uplink, dialled.hub).await?;
             }
             told = uplink.activator.told() => talk.answer(uplink.activator.handle_told(told)),
             // A hub that does not know this device hears nothing of its next key.
@@ -166,7 +166,12 @@ struct Talk {
 }
 
 impl Talk {
-    async fn take(&mut self, message: HubMessage, uplink: &mut Uplink) -> Result<(), LinkError> {
+    async fn take(
+        &mut self,
+        message: HubMessage,
+        uplink: &mut Uplink,
+        hub: SocketAddr,
+    ) -> Result<(), LinkError> {
         if matches!(message, HubMessage::Chunk { .. }) {
             self.clock.progress();
         }
@@ -184,6 +189,7 @@ impl Talk {
                 }
             }
             Some(Event::Root(bytes)) => self.sync.handle_root_outcome(uplink.activator.take_root(bytes)),
+            Some(Event::Meet(meeting)) => uplink.meetings.attend(meeting, hub.ip()),
             Some(Event::UpToDate) | None => {}
         }
         Ok(())

@@ -135,7 +135,7 @@ impl Guard {
     }
 
     /// Whether an address may be dialled at all, whatever the policy says.
-    pub(super) fn allows(&self, target: SocketAddr) -> bool {
+    pub(crate) fn allows(&self, target: SocketAddr) -> bool {
         let ip = target.ip().to_canonical();
         let exact =
             self.networks.iter().any(|net| net.prefix_len() == net.max_prefix_len() && net.addr() == ip);

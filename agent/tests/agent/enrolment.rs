@@ -70,7 +70,7 @@ async fn a_snapshot_for_another_device_or_by_another_key_is_refused_and_the_old_
     epoch.snapshot.epoch = 2;
     world.hub.publish(epoch.seal(6));
     assert_eq!(world.hub.refused().await.1, NackCode::Epoch);
-    let trail = world.agent.trail().await;
+    let trail = world.agent.trail_with("policy_refused", 3).await;
     let refused: Vec<&str> = trail
         .iter()
         .filter(|(event, _)| event == "policy_refused")

@@ -378,6 +378,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::ListDevices
         | HubRequest::Logout
         | HubRequest::LogoutEverywhere
+        | HubRequest::Meet { .. }
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

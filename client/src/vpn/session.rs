@@ -68,6 +68,7 @@ impl<'a> Session<'a> {
         let device = known.entry.name.to_string();
         let about = |error: DeviceError| Problem::from(error).about(&device);
         let (link, known) = connect::reach(&known, &identity, profile).await.map_err(about)?;
+        connect::say_way(&link, &known, screen);
         let link = Arc::new(link);
         let begun = Self::begin(args, places, (&link, known, identity), profile, screen).await;
         if begun.is_err() {
@@ -116,6 +117,7 @@ impl<'a> Session<'a> {
         let device = known.entry.name.to_string();
         let about = |error: DeviceError| Problem::from(error).about(&device);
         let (link, known) = connect::reach(&known, &identity, profile).await.map_err(about)?;
+        connect::say_way(&link, &known, screen);
         let link = Arc::new(link);
         let begun = Self::begin_all(args, (&link, known, identity), profile, screen).await;
         if begun.is_err() {

@@ -148,6 +148,7 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             state.stepped_from.push(pass);
             answer
         }
+        HubRequest::Meet { .. } => HubAnswer::Refused(Refusal::NoMeeting),
         HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }

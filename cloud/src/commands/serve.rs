@@ -18,12 +18,25 @@ use tracing::Level;
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Role, Settings};
 
-use super::{Answer, CommandError, open};
+use super::{Answer, CommandError, open, relay};
+use crate::args::ServedRelay;
 use crate::clock;
 use crate::hub;
 use crate::signer::Signer;
 
-pub(super) fn run(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
+pub(super) fn run(
+    state: &Path,
+    listen: Option<SocketAddr>,
+    relay: &ServedRelay,
+    json: bool,
+) -> Result<Answer, CommandError> {
+    log_to_stderr();
+    let _lock = lock(state)?;
+    runtime()?.block_on(serve(state, listen, relay, json))
+}
+
+/// Logs to standard error, as `POSTERN_LOG` says.
+pub(super) fn log_to_stderr() {
     let level = std::env::var("POSTERN_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
@@ -33,12 +46,14 @@ pub(super) fn run(state: &Path, listen: Option<SocketAddr>, json: bool) -> Resul
         .finish();
     // A program that embeds this one may have its own.
     let _installed_before = tracing::subscriber::set_global_default(subscriber);
-    let _lock = lock(state)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+}
+
+/// All threads of a server.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CommandError::Io { what: "the runtime", error })?;
-    runtime.block_on(serve(state, listen, json))
+        .map_err(|error| CommandError::Io { what: "the runtime", error })
 }
 
 /// Held until the process ends; the system lets go of it then, however it ends.
@@ -55,7 +70,12 @@ fn lock(state: &Path) -> Result<File, CommandError> {
     }
 }
 
-async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<Answer, CommandError> {
+async fn serve(
+    state: &Path,
+    listen: Option<SocketAddr>,
+    relay: &ServedRelay,
+    json: bool,
+) -> Result<Answer, CommandError> {
     let io = |what| move |error| CommandError::Io { what, error };
     let store = Arc::new(open(state)?);
     let (installation, signer) =
@@ -73,6 +93,7 @@ async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<A
         tx.all_links_down()
     })?;
     let hub = hub::open(&store, signer, clock::now);
+    let relaying = relay::open_for(&hub, relay, bound, &endpoint, state).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
     let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state)
@@ -85,6 +106,7 @@ async fn serve(state: &Path, listen: Option<SocketAddr>, json: bool) -> Result<A
         _ = interrupt.recv() => {}
     }
     watching.abort();
+    drop(relaying);
     let shutdown = CloseCode::Failed(Failure::Shutdown);
     endpoint.close(shutdown.number(), shutdown.word().as_bytes());
     endpoint.wait_idle().await;

@@ -28,6 +28,7 @@ use postern_protocol::trust::{NextKey, PublicKey};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_protocol::wire::relay::Meeting;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
@@ -36,6 +37,8 @@ use super::{Failed, Hub, Visit, blocking, close, notary};
 use crate::chance;
 use crate::publish::Affected;
 use crate::store::{AlarmKind, StoreError, Tx};
+
+type Meetings = tokio::sync::mpsc::Receiver<Meeting>;
 
 /// Why a link is over.
 enum LinkEnd {
@@ -66,7 +69,7 @@ pub(super) async fn run(
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
     };
-    let Greeted { device, id, newest, lock, roots } = match greeted {
+    let Greeted { device, id, newest, lock, roots, meetings } = match greeted {
         Ok(Some(greeted)) => greeted,
         Ok(None) => return close(&connection, ProtocolFault::Unknown),
         Err(error) => {
@@ -94,7 +97,7 @@ pub(super) async fn run(
         asked: None,
         confirmed: None,
     };
-    let (end, confirmed) = link.drive(recv).await;
+    let (end, confirmed) = link.drive(recv, meetings).await;
     match end {
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
@@ -138,12 +141,12 @@ struct Link {
 
 impl Link {
     /// Runs until the end; returns it, and when the device last heard that it holds what is newest.
-    async fn drive(mut self, recv: RecvStream) -> (LinkEnd, Option<UnixTime>) {
-        let end = self.converse(recv).await;
+    async fn drive(mut self, recv: RecvStream, meetings: Meetings) -> (LinkEnd, Option<UnixTime>) {
+        let end = self.converse(recv, meetings).await;
         (end, self.confirmed)
     }
 
-    async fn converse(&mut self, recv: RecvStream) -> LinkEnd {
+    async fn converse(&mut self, recv: RecvStream, mut meetings: Meetings) -> LinkEnd {
         let mut news = self.hub.news.listen();
         // What was published between the greeting and now would otherwise be heard of only with the next one.
         news.mark_changed();
@@ -168,6 +171,10 @@ impl Link {
                     Ok(()) => self.look().await,
                     Err(_) => Err(LinkEnd::Gone),
                 },
+                Some(meeting) = meetings.recv() => {
+                    self.sync.handle_meeting(meeting);
+                    Ok(())
+                }
                 () = wait_until(answer_by) => Err(LinkEnd::Fault(ProtocolFault::TimedOut)),
             };
             if let Err(end) = outcome {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use postern_protocol::name::Name;
 use postern_protocol::wire::registry::ProtocolFault;
+use postern_protocol::wire::relay::Meeting;
 use postern_transport::quic::Connection;
 
 use crate::publish::Publication;
@@ -23,17 +24,32 @@ struct Up {
     connection: Connection,
     /// The highest version that the device holds or has answered to.
     answered: watch::Sender<u64>,
+    /// Tells it of meetings.
+    meetings: mpsc::Sender<Meeting>,
 }
 
 impl Links {
-    /// Gives a device's link to a connection. An earlier one is closed: a device that lost its network comes back
+    /// Gives a device's link to a connection, and yields what it is to be told of. An earlier one is closed: a device that lost its network comes back
     /// long before its old connection times out, and two agents with one key must be noticed.
-    pub(super) fn take_over(&self, device: &Name, connection: &Connection, in_force: u64) {
-        let up = Up { connection: connection.clone(), answered: watch::Sender::new(in_force) };
+    pub(super) fn take_over(
+        &self,
+        device: &Name,
+        connection: &Connection,
+        in_force: u64,
+    ) -> mpsc::Receiver<Meeting> {
+        let (meetings, inbox) = mpsc::channel(MEETINGS);
+        let answered = watch::Sender::new(in_force);
+        let up = Up { connection: connection.clone(), answered, meetings };
         let earlier = self.lock().insert(device.clone(), up);
         if let Some(earlier) = earlier.filter(|earlier| earlier.connection.id() != connection.id()) {
             super::close(&earlier.connection, ProtocolFault::Superseded);
         }
+        inbox
+    }
+
+    /// Tells a device of a meeting; false when it has no link, or is told too many.
+    pub(super) fn meet(&self, device: &Name, meeting: Meeting) -> bool {
+        self.lock().get(device).is_some_and(|link| link.meetings.try_send(meeting).is_ok())
     }
 
     /// Notes that a device has applied or refused a version.
@@ -87,3 +103,6 @@ impl Links {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Meetings that may wait until a device is told.
+const MEETINGS: usize = 8;

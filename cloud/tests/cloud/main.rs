@@ -24,6 +24,7 @@ mod gate;
 mod hub;
 mod includes;
 mod locks;
+mod meetings;
 mod models;
 mod narrative;
 mod peers;

@@ -23,6 +23,7 @@ use postern_protocol::wire::control::{AlarmKind, Held, Hello, Life, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::ALPNS_HUB;
+use postern_protocol::wire::relay::Meeting;
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<Store>,
     pub(crate) state: PathBuf,
     pub(crate) address: SocketAddr,
+    pub(crate) hub: Arc<Hub>,
     hub_key: PublicKey,
     endpoint: Endpoint,
     _directory: tempfile::TempDir,
@@ -76,8 +78,8 @@ impl World {
         let address = endpoint.local_addr().unwrap();
         let hub: Arc<Hub> = hub::open(&store, signer, now);
         tokio::spawn(Watcher::bind(Arc::clone(&hub), endpoint.clone(), &state).unwrap().run());
-        tokio::spawn(hub.serve(endpoint.clone()));
-        Self { store, state, address, hub_key, endpoint, _directory: directory }
+        tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
+        Self { store, state, address, hub, hub_key, endpoint, _directory: directory }
     }
 
     /// Applies a fleet file as another process does: through the state directory and a nudge.
@@ -308,7 +310,8 @@ impl Link {
                 }
                 Some(Event::Root(_)) => panic!("a root came"),
                 Some(Event::UpToDate) => return None,
-                Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. }) | None => {}
+                Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. } | Event::Meet(_))
+                | None => {}
             }
         }
     }
@@ -329,6 +332,16 @@ impl Link {
         }
     }
 
+    /// The next meeting.
+    pub(crate) async fn told_to_meet(&mut self) -> Meeting {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if let Some(Event::Meet(meeting)) = self.sync.handle_message(message).unwrap() {
+                return meeting;
+            }
+        }
+    }
+
     /// The next timestamp, as `agent` opens it with a nonce of this byte; what is pushed before it is kept.
     pub(crate) async fn timestamp(&mut self, agent: &Agent, nonce: u8) -> Timestamp {
         loop {
@@ -339,7 +352,7 @@ impl Link {
                     let nonce = Nonce::new([nonce; 16]);
                     return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();
                 }
-                Some(Event::UpToDate | Event::KeyWanted | Event::Lock { .. }) | None => {}
+                Some(Event::UpToDate | Event::KeyWanted | Event::Lock { .. } | Event::Meet(_)) | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),
             }
         }

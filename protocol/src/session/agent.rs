@@ -9,6 +9,7 @@ use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
+use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
 
 /// The agent's state of one link.
@@ -50,6 +51,8 @@ pub enum Event {
         /// The sealed lock.
         bytes: Vec<u8>,
     },
+    /// Somebody waits at a relay.
+    Meet(Meeting),
     /// A later root: verify it, put it in force, then report with [`AgentSync::handle_root_outcome`].
     Root(Vec<u8>),
 }
@@ -118,6 +121,7 @@ impl AgentSync {
             HubMessage::RotateKey => Ok(Some(Event::KeyWanted)),
             HubMessage::Lock { bytes } => Ok(Some(Event::Lock { bytes })),
             HubMessage::Root { bytes } => self.take_root(bytes),
+            HubMessage::Meet(meeting) => Ok(Some(Event::Meet(meeting))),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
+use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
 
 /// The hub's state of one link to one agent.
@@ -39,6 +40,8 @@ pub struct HubSync {
     /// A sealed lock that must go out before the next push.
     lock: Option<Vec<u8>>,
     roots: Roots,
+    /// Meetings that the agent is to be told of.
+    meetings: VecDeque<Meeting>,
 }
 
 /// Whether the agent is asked for a new key; once on each link is enough.
@@ -191,6 +194,7 @@ impl HubSync {
                 sent: 0,
                 is_refused: false,
             },
+            meetings: VecDeque::new(),
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -349,6 +353,10 @@ impl HubSync {
         if let Some(bytes) = self.lock.take() {
             return Some(HubMessage::Lock { bytes });
         }
+        // Somebody waits; a chunk more or less of a snapshot does not matter.
+        if let Some(meeting) = self.meetings.pop_front() {
+            return Some(HubMessage::Meet(meeting));
+        }
         self.begin_push();
         let greeted = std::mem::replace(&mut self.greeted, true);
         if let Some(message) = self.poll_push() {
@@ -368,6 +376,14 @@ impl HubSync {
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         !self.roots.is_asked && self.roots.sent >= ROOT_CHAIN && !self.roots.waiting.is_empty()
+    }
+
+    /// Tells the agent of a meeting. Of many that wait, the oldest are forgotten: whoever waited there has given up.
+    pub fn handle_meeting(&mut self, meeting: Meeting) {
+        while self.meetings.len() >= MEETINGS {
+            self.meetings.pop_front();
+        }
+        self.meetings.push_back(meeting);
     }
 
     /// The version of the newest root that the agent has, or will have when this link has sent what it knows.
@@ -458,6 +474,9 @@ impl Push {
 const fn order(held: &Held) -> (u32, u64) {
     (held.epoch, held.version)
 }
+
+/// Meetings that wait until the agent is told.
+const MEETINGS: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -44,12 +44,14 @@ impl Leg {
         Self { right, stamp: 0, bound: None, due: now, patience: FIRST, asked: None }
     }
 
-    /// The notice that is to be sent now, if one is.
-    pub fn poll_bind(&mut self, now: BootTime) -> Option<Vec<u8>> {
+    /// The notice that is to be sent now, if one is. `stamp` is the highest that was used with this right, by this leg or by
+    /// another one, and is raised.
+    pub fn poll_bind(&mut self, now: BootTime, stamp: &mut u64) -> Option<Vec<u8>> {
         if now < self.due {
             return None;
         }
-        self.stamp = self.stamp.saturating_add(1);
+        *stamp = stamp.saturating_add(1);
+        self.stamp = *stamp;
         self.asked = Some(now);
         self.due = now.after(self.patience);
         self.patience = self.patience.saturating_mul(2).min(LONGEST);
@@ -133,9 +135,14 @@ mod tests {
         Notice::unbound(Handle::new([handle; 8]).unwrap())[8..].to_vec()
     }
 
+    fn bind(leg: &mut Leg, now: u64) -> Option<Vec<u8>> {
+        let mut stamp = leg.stamp;
+        leg.poll_bind(BootTime::from_millis(now), &mut stamp)
+    }
+
     /// The times in milliseconds at which it binds, when each millisecond is looked at and nobody answers.
     fn binds(leg: &mut Leg, from: u64, to: u64) -> Vec<u64> {
-        (from..to).filter(|now| leg.poll_bind(BootTime::from_millis(*now)).is_some()).collect()
+        (from..to).filter(|now| bind(leg, *now).is_some()).collect()
     }
 
     #[test]
@@ -172,7 +179,7 @@ mod tests {
         for now in 10_000..12_000 {
             let at = BootTime::from_millis(now);
             assert_eq!(leg.handle_notice(&unbound(3), at), Ok(false));
-            if leg.poll_bind(at).is_some() {
+            if bind(&mut leg, now).is_some() {
                 bound_at.push(now);
             }
         }
@@ -183,9 +190,9 @@ mod tests {
     fn what_it_binds_with_never_repeats_a_stamp() {
         let mut leg = Leg::new(right(), BootTime::ZERO);
         let key = RelayKey::new([1; 32]);
-        let mut stamps = Vec::new();
+        let (mut stamp, mut stamps) = (4, Vec::new());
         for now in 0..5000 {
-            if let Some(packet) = leg.poll_bind(BootTime::from_millis(now)) {
+            if let Some(packet) = leg.poll_bind(BootTime::from_millis(now), &mut stamp) {
                 match Notice::read(&packet[8..], |ticket| key.leg_key(ticket.unwrap())) {
                     Ok(Notice::Bind { ticket, stamp }) => {
                         assert_eq!(ticket, right().ticket);
@@ -195,6 +202,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(stamps, [1, 2, 3, 4, 5]);
+        assert_eq!(stamps, [5, 6, 7, 8, 9]);
     }
 }

@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::relay::Meeting;
 use super::text::Text;
 use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
@@ -109,6 +110,9 @@ pub enum HubMessage {
         /// Sealed; at most [`limits::ROOT_BYTES`](crate::limits::ROOT_BYTES) of payload.
         bytes: Vec<u8>,
     },
+    /// Somebody waits for the device at a relay. It says nothing of who that is, and grants nothing: the agent admits whoever comes
+    /// there as it admits everybody.
+    Meet(Meeting),
 }
 
 /// From agent to hub.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::control::Hello;
 use super::registry::Failure;
+use super::relay::Meeting;
 use super::text::Text;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
@@ -79,6 +80,11 @@ pub enum HubRequest {
     /// Removes the key of this handshake from its user and makes every pass of that user worthless that was signed
     /// until now, on every computer and device.
     LogoutEverywhere,
+    /// Asks for a meeting with a device at a relay. The device is told at once.
+    Meet {
+        /// The device; one of [`HubRequest::ListDevices`].
+        device: DeviceId,
+    },
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -129,6 +135,8 @@ pub enum HubAnswer {
     Refused(Refusal),
     /// It could not be done.
     Failed(Failure),
+    /// The own end of a meeting.
+    Meeting(Meeting),
 }
 
 /// A password or one-time code on its way; prints `redacted` and is wiped.
@@ -207,6 +215,9 @@ pub enum Refusal {
     /// The pass cannot be narrowed to that; said only after the caller proved who they are.
     #[error("a sign-in can be narrowed to at most 16 services and 16 devices that you may use")]
     Narrowing,
+    /// A device that is none of the caller's, has no link to the hub, or could not be told; or no relay is set up.
+    #[error("the device cannot be met at a relay: it is offline, or it is not one of yours")]
+    NoMeeting,
 }
 
 /// One device in a listing.

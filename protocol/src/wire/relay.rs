@@ -19,10 +19,14 @@
 mod key;
 mod notice;
 
-pub use self::key::{Leg, LegKey, RelayKey, Ticket};
-pub use self::notice::{Notice, NoticeFault};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::trust::Digest;
+
+pub use self::key::{Leg, LegKey, RelayKey, Ticket};
+pub use self::notice::{Notice, NoticeFault};
 
 /// Names one meeting of two ends; random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +39,29 @@ pub enum End {
     Agent,
     /// The engineer's computer: it dials.
     Client,
+}
+
+/// What the hub tells each end of a meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meeting {
+    /// The own leg.
+    pub leg: Leg,
+    /// Where relays are, best first, at most [`limits::ADDRESSES`](crate::limits::ADDRESSES); both ends are told the same ones.
+    #[serde(with = "super::bounded::addresses")]
+    pub relays: Vec<Place>,
+}
+
+/// Where a relay is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its address; none for the one at which the hub was reached.
+    pub ip: Option<IpAddr>,
+    /// Its port for UDP.
+    pub udp: Option<u16>,
+    /// Its port for TLS.
+    pub tls: Option<u16>,
+    /// SHA-256 of its certificate: who sees another one there has a box in between that reads TLS.
+    pub certificate: Option<Digest>,
 }
 
 /// Names one leg at the relay; eight bytes that are not all zero.

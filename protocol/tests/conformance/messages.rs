@@ -13,9 +13,11 @@ use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, 
 use postern_protocol::wire::flow::{FlowTarget, Host, PacketDrops, VpnNews};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure, PacketFault};
+use postern_protocol::wire::relay::End;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
+use crate::relay;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,6 +56,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Logout => "Logout", "";
     HubRequest::StepUp { .. } => "StepUp", "pass: bytes; otp: password";
     HubRequest::LogoutEverywhere => "LogoutEverywhere", "";
+    HubRequest::Meet { .. } => "Meet", "device: id";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -63,6 +66,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Done => "Done", "";
     HubAnswer::Refused(_) => "Refused", "refusal";
     HubAnswer::Failed(_) => "Failed", "failure: u8";
+    HubAnswer::Meeting(_) => "Meeting", "meeting";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -72,6 +76,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::RotateKey => "RotateKey", "";
     HubMessage::Lock { .. } => "Lock", "bytes: bytes, a sealed lock";
     HubMessage::Root { .. } => "Root", "bytes: bytes";
+    HubMessage::Meet(_) => "Meet", "meeting";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -359,6 +364,7 @@ pub(crate) fn hub() -> Vec<Sample> {
         ask("enroll-otp", "Sets up one-time codes.", otp),
         ask("list-devices", "Lists devices.", HubRequest::ListDevices),
         ask("logout", "Removes this key.", HubRequest::Logout),
+        ask("meet", "A device that cannot be dialled.", HubRequest::Meet { device: DEVICE }),
         ask("logout-everywhere", "And makes every pass worthless.", HubRequest::LogoutEverywhere),
         ask(
             "step-up",
@@ -421,6 +427,7 @@ fn hub_answers() -> Vec<Sample> {
         tell("done", "Done.", HubAnswer::Done),
         tell("refused", "Wrong name, password or code.", HubAnswer::Refused(Refusal::Login)),
         tell("hub-failed", "The hub is at its capacity.", HubAnswer::Failed(Failure::Busy)),
+        tell("meeting", "The client's end.", HubAnswer::Meeting(relay::meeting(End::Client))),
     ]
 }
 
@@ -474,6 +481,7 @@ pub(crate) fn sync() -> Vec<Sample> {
             AgentMessage::NextKey(NextKey::announce(DEVICE, &key(10), &key(11))),
         ),
         down("lock", "All that is locked: lock-envelope.", HubMessage::Lock { bytes: sealed_lock() }),
+        down("told-to-meet", "The agent's end.", HubMessage::Meet(relay::meeting(End::Agent))),
         up("lock-taken", "In force.", AgentMessage::LockTaken { sequence: 2, cut: 1 }),
         up(
             "lock-refused",

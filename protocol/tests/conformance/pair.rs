@@ -205,7 +205,8 @@ impl Pair {
                     agent::Event::UpToDate
                     | agent::Event::Timestamp { .. }
                     | agent::Event::KeyWanted
-                    | agent::Event::Lock { .. },
+                    | agent::Event::Lock { .. }
+                    | agent::Event::Meet(_),
                 ),
             ) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {

@@ -1,9 +1,18 @@
 //! Golden bytes of what a relay and an end tell each other. The relay's secret is 32 times `41`, the meeting 16 times `4d`, the run's
 //! salt 16 times `53`.
 
-use postern_protocol::wire::relay::{End, MeetingId, Notice, RelayKey, Ticket};
+use postern_protocol::trust::Digest;
+use postern_protocol::wire::relay::{End, Meeting, MeetingId, Notice, Place, RelayKey, Ticket};
 
 use crate::samples::{ISSUED, Sample};
+
+/// One end of a meeting, at the hub's own relay or at another one.
+pub(crate) fn meeting(end: End) -> Meeting {
+    let ticket = Ticket { meeting: MeetingId([0x4d; 16]), end, until: ISSUED };
+    let own = Place { ip: None, udp: Some(4434), tls: Some(443), certificate: Some(Digest::new([0x43; 32])) };
+    let other = Place { ip: Some([203, 0, 113, 9].into()), udp: Some(443), tls: None, certificate: None };
+    Meeting { leg: RelayKey::new([0x41; 32]).leg(ticket), relays: vec![own, other] }
+}
 
 pub(crate) fn notices() -> Vec<Sample> {
     let relay = RelayKey::new([0x41; 32]);

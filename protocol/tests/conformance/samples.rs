@@ -163,6 +163,7 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::NoOneTimeCodes => "NoOneTimeCodes", "the user has set up no one-time codes";
     Refusal::SealingKey => "SealingKey", "the sealing key of a new device is not signed by its device key";
     Refusal::Narrowing => "Narrowing", "the pass cannot be narrowed to that";
+    Refusal::NoMeeting => "NoMeeting", "the device cannot be met: offline, not the caller's, or no relay";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -711,6 +712,7 @@ fn enumerations() -> Vec<Sample> {
         (Refusal::NoOneTimeCodes, "refusal-no-one-time-codes"),
         (Refusal::SealingKey, "refusal-sealing-key"),
         (Refusal::Narrowing, "refusal-narrowing"),
+        (Refusal::NoMeeting, "refusal-no-meeting"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),

@@ -149,7 +149,8 @@ pub fn sync_agent(bytes: &[u8]) {
                     agent::Event::UpToDate
                     | agent::Event::Timestamp { .. }
                     | agent::Event::KeyWanted
-                    | agent::Event::Lock { .. },
+                    | agent::Event::Lock { .. }
+                    | agent::Event::Meet(_),
                 )
                 | None,
             ) => {

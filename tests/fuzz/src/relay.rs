@@ -30,7 +30,7 @@ pub fn relay(bytes: &[u8]) {
         Err(_) => {}
     }
     let mut leg = Leg::new(own, BootTime::ZERO);
-    let asked = leg.poll_bind(BootTime::ZERO).is_some();
+    let asked = leg.poll_bind(BootTime::ZERO, &mut 0).is_some();
     let bound = leg.handle_notice(notice, BootTime::ZERO);
     assert!(asked && bound.is_ok_and(|bound| bound) == leg.bound().is_some());
 }

@@ -206,7 +206,8 @@ impl Shared {
             HubRequest::Sync(_)
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
-            | HubRequest::StepUp { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::StepUp { .. }
+            | HubRequest::Meet { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

@@ -119,6 +119,12 @@ impl Connection {
         self.inner.rtt()
     }
 
+    /// Packets of UDP that were sent until now.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.inner.stats().udp_tx.datagrams
+    }
+
     /// A number that no other connection of this process has while this one exists.
     #[must_use]
     pub fn id(&self) -> usize {

@@ -358,3 +358,19 @@ fn an_answer_to_no_root_or_about_another_is_a_fault() {
     assert_eq!(drain(&mut hub), [root(2)]);
     assert_eq!(hub.handle_message(taken(3)), unexpected);
 }
+
+#[test]
+fn an_agent_is_told_of_a_meeting_between_two_chunks_and_of_the_newest_eight() {
+    use crate::time::UnixTime;
+    use crate::wire::relay::{End, Meeting, MeetingId, RelayKey, Ticket};
+    let meeting = |number: u8| {
+        let ticket =
+            Ticket { meeting: MeetingId([number; 16]), end: End::Agent, until: UnixTime::from_secs(9) };
+        Meeting { leg: RelayKey::new([1; 32]).leg(ticket), relays: Vec::new() }
+    };
+    let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
+    assert_eq!(hub.poll_transmit(), Some(push(1, 5, 3)));
+    (0..9).for_each(|number| hub.handle_meeting(meeting(number)));
+    let told: Vec<_> = (1..9).map(|number| HubMessage::Meet(meeting(number))).collect();
+    assert_eq!(drain(&mut hub), [told, vec![chunk(1, 0, 3)]].concat());
+}

@@ -85,6 +85,8 @@ struct State {
     legs: HashMap<(SocketAddr, Handle), WayId>,
     ways_made: u32,
     peers_made: u32,
+    /// That of the newest notice to a relay: two ways may have one right.
+    stamp: u64,
 }
 
 #[derive(Debug)]
@@ -178,12 +180,13 @@ impl Ways {
     pub(in super::super) fn poll_bind(&self, id: WayId) -> Option<Binding> {
         let now = self.now();
         let mut state = self.lock();
-        let (errand, leg) = match &mut state.ways.get_mut(&id)?.means {
+        let State { ways, stamp, .. } = &mut *state;
+        let (errand, leg) = match &mut ways.get_mut(&id)?.means {
             Means::Direct(_) | Means::Stream(_, None) => return None,
             Means::Relayed(relay, leg) => (Errand::Datagram(*relay), leg),
             Means::Stream(outbox, Some(leg)) => (Errand::Frame(Arc::clone(outbox)), leg),
         };
-        let notice = leg.poll_bind(now).map(|notice| (errand, notice));
+        let notice = leg.poll_bind(now, stamp).map(|notice| (errand, notice));
         Some(Binding { notice, wait: leg.timeout().since(now) })
     }
 

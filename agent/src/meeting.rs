@@ -1,0 +1,118 @@
+//! Meetings at relays: the hub says that somebody waits there, and this device comes.
+//!
+//! 1. The leg is bound over UDP at the first relay. Where no answer comes within two seconds, it is tried over TLS, and then at the
+//!    next relay.
+//! 2. Whoever waits there dials through it, and is admitted as everybody is: nothing here knows or decides who that is.
+//! 3. A way of which nothing is heard is given up: half a minute after it was bound, or a minute after the last packet.
+//!
+//! Bounds: ways at once. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use postern_protocol::wire::relay::{Meeting, Place};
+use postern_transport::OuterStream;
+use postern_transport::quic::{Endpoint, Way};
+
+use crate::tunnel::Guard;
+
+/// The meetings of this device.
+#[derive(Debug)]
+pub(crate) struct Meetings {
+    endpoint: Endpoint,
+    guard: Guard,
+    places: Arc<Semaphore>,
+    attended: JoinSet<()>,
+}
+
+impl Meetings {
+    /// None yet; clients come to `endpoint`.
+    pub(crate) fn new(endpoint: Endpoint, guard: Guard, at_once: u16) -> Self {
+        let places = Arc::new(Semaphore::new(usize::from(at_once)));
+        Self { endpoint, guard, places, attended: JoinSet::new() }
+    }
+
+    /// Goes to a meeting that a hub at `hub` has named.
+    pub(crate) fn attend(&mut self, mut meeting: Meeting, hub: IpAddr) {
+        while self.attended.try_join_next().is_some() {}
+        // A stolen hub could have the device speak to machines otherwise.
+        meeting.relays.retain(|place| !self.is_machine(place));
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return tracing::warn!("a meeting at a relay is not attended: there are as many as there may be");
+        };
+        let endpoint = self.endpoint.clone();
+        self.attended.spawn(async move {
+            match reach(&endpoint, &meeting, hub).await {
+                Some(way) => linger(&way).await,
+                None => tracing::info!("no relay of a meeting answers"),
+            }
+            drop(place);
+        });
+    }
+
+    fn is_machine(&self, place: &Place) -> bool {
+        let mut ports = [place.udp, place.tls].into_iter().flatten();
+        place.ip.is_some_and(|ip| ports.any(|port| self.guard.allows((ip, port).into())))
+    }
+}
+
+/// Binds the leg at the first relay that answers.
+async fn reach(endpoint: &Endpoint, meeting: &Meeting, hub: IpAddr) -> Option<Way> {
+    for Place { ip, udp, tls, .. } in &meeting.relays {
+        let ip = ip.unwrap_or(hub);
+        if let Some(port) = udp {
+            let way = endpoint.relayed_way(endpoint.new_peer(), (ip, *port).into(), meeting.leg.clone());
+            if bound(&way).await {
+                return Some(way);
+            }
+        }
+        if let Some(port) = tls
+            && let Some(way) = over_tls(endpoint, meeting, (ip, *port).into()).await
+            && bound(&way).await
+        {
+            return Some(way);
+        }
+    }
+    None
+}
+
+async fn bound(way: &Way) -> bool {
+    matches!(tokio::time::timeout(ANSWER, way.bound()).await, Ok(Some(_)))
+}
+
+async fn over_tls(endpoint: &Endpoint, meeting: &Meeting, relay: SocketAddr) -> Option<Way> {
+    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(relay)).await;
+    let stream = connecting.ok()?.ok()?;
+    let _slower = stream.set_nodelay(true);
+    let stream = OuterStream::connect(stream, relay, CONNECT).await.ok()?;
+    Some(endpoint.stream_way(endpoint.new_peer(), stream, Some(meeting.leg.clone())))
+}
+
+/// Keeps a way for as long as somebody comes by it.
+async fn linger(way: &Way) {
+    tokio::select! {
+        () = tokio::time::sleep(UNUSED) => {}
+        () = way.ended() => return,
+    }
+    while let Some(left) = way.silence().and_then(|silence| SILENCE.checked_sub(silence)) {
+        tokio::select! {
+            () = tokio::time::sleep(left + GLANCE) => {}
+            () = way.ended() => return,
+        }
+    }
+}
+
+/// For a relay's first answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// For TCP, and then for TLS.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Until somebody must have come.
+const UNUSED: Duration = Duration::from_secs(30);
+/// A connection that is silent for longer is over.
+const SILENCE: Duration = Duration::from_secs(60);
+const GLANCE: Duration = Duration::from_millis(100);

@@ -1,0 +1,88 @@
+//! Meetings: tells a user and a device where they find each other when neither can dial the other.
+//!
+//! 1. The user is whoever has the key of the connection; the device is one of those that a listing shows them.
+//! 2. Both get a leg of one meeting, valid for a day, and the same relays. The device is told over its link.
+//! 3. How often a user may ask is bounded: each meeting has a router open a leg.
+//!
+//! A meeting is no access: the device asks for key and pass as always.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use postern_protocol::id::DeviceId;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::hub::{HubAnswer, Refusal};
+use postern_protocol::wire::relay::{End, Meeting, MeetingId, Place, RelayKey, Ticket};
+
+use super::{Failed, Hub};
+use crate::buckets::{Buckets, Size};
+use crate::chance;
+use crate::visibility::visible_devices;
+
+/// The relays of this hub.
+#[derive(Debug)]
+pub struct Relays {
+    /// What it shares with them.
+    pub key: RelayKey,
+    /// Where they are, best first.
+    pub places: Vec<Place>,
+}
+
+/// How often users have asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    began: Instant,
+    users: Mutex<Buckets<[u8; 32]>>,
+}
+
+impl Asked {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), users: Mutex::default() }
+    }
+
+    fn admit(&self, key: &PublicKey) -> bool {
+        let at = self.began.elapsed();
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).take(key.as_bytes(), at, EACH)
+    }
+}
+
+impl Hub {
+    /// Has users and devices meet at these relays from now on; the first call counts.
+    pub fn offer(&self, relays: Relays) {
+        let _first = self.relays.set(relays);
+    }
+
+    pub(super) fn meet(&self, key: &PublicKey, device: DeviceId, now: UnixTime) -> Result<HubAnswer, Failed> {
+        let name = self.store.read(|tx| {
+            let person =
+                tx.person_of_key(key)?.filter(|person| !person.disabled).ok_or(Refusal::UnknownKey)?;
+            let model = tx.model()?;
+            for name in visible_devices(&model, &person.name, now) {
+                if tx.device(&name)?.is_some_and(|state| state.id == device) {
+                    return Ok(name);
+                }
+            }
+            Err(Failed::from(Refusal::NoMeeting))
+        })?;
+        if !self.asked.admit(key) {
+            return Err(Refusal::TooMany.into());
+        }
+        let relays = self.relays.get().ok_or(Refusal::NoMeeting)?;
+        let (meeting, until) = (MeetingId(chance::bytes()), now.saturating_add(VALID_S));
+        let end = |end| Meeting {
+            leg: relays.key.leg(Ticket { meeting, end, until }),
+            relays: relays.places.clone(),
+        };
+        if self.links.meet(&name, end(End::Agent)) {
+            Ok(HubAnswer::Meeting(end(End::Client)))
+        } else {
+            Err(Refusal::NoMeeting.into())
+        }
+    }
+}
+
+/// A leg may be bound with its ticket for this long: a connection that lasts longer asks for another meeting.
+const VALID_S: u64 = 24 * 3600;
+/// Meetings of one user.
+const EACH: Size = Size { attempts: 30, period: std::time::Duration::from_secs(60) };
