@@ -66,11 +66,12 @@ pub fn measure(
         report.grids.push(far_away(link, &peers.all, name, rounds.min(2))?);
     }
     let mut grid = memory::grid();
-    for (label, agent) in agents {
-        memory::measure((link, site, dir), (label, agent), plant.at(0), &mut grid)?;
-    }
+    let outcome = agents.iter().try_for_each(|(label, agent)| {
+        memory::measure((link, site, dir), (label, agent), plant.at(0), &mut grid)
+    });
+    // A build that does not start takes nothing from the one before.
     report.grids.push(grid);
-    Ok(())
+    outcome
 }
 
 /// All peers in rounds over one model of the wires: what bulk transfers come to, and what small things do.
