@@ -7,16 +7,15 @@
 //!
 //! Bounds: ways at once. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use postern_protocol::wire::relay::{Meeting, Place};
-use postern_transport::OuterStream;
+use postern_transport::ladder;
 use postern_transport::quic::{Endpoint, Way};
 
 use crate::tunnel::Guard;
@@ -72,7 +71,8 @@ async fn reach(endpoint: &Endpoint, meeting: &Meeting, hub: IpAddr) -> Option<Wa
             }
         }
         if let Some(port) = tls
-            && let Some(way) = over_tls(endpoint, meeting, (ip, *port).into()).await
+            && let Some(way) =
+                ladder::relayed_over_tls(endpoint, (ip, *port).into(), meeting.leg.clone()).await
             && bound(&way).await
         {
             return Some(way);
@@ -83,14 +83,6 @@ async fn reach(endpoint: &Endpoint, meeting: &Meeting, hub: IpAddr) -> Option<Wa
 
 async fn bound(way: &Way) -> bool {
     matches!(tokio::time::timeout(ANSWER, way.bound()).await, Ok(Some(_)))
-}
-
-async fn over_tls(endpoint: &Endpoint, meeting: &Meeting, relay: SocketAddr) -> Option<Way> {
-    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(relay)).await;
-    let stream = connecting.ok()?.ok()?;
-    let _slower = stream.set_nodelay(true);
-    let stream = OuterStream::connect(stream, relay, CONNECT).await.ok()?;
-    Some(endpoint.stream_way(endpoint.new_peer(), stream, Some(meeting.leg.clone())))
 }
 
 /// Keeps a way for as long as somebody comes by it.
@@ -109,8 +101,6 @@ async fn linger(way: &Way) {
 
 /// For a relay's first answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// For TCP, and then for TLS.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Until somebody must have come.
 const UNUSED: Duration = Duration::from_secs(30);
 /// A connection that is silent for longer is over.

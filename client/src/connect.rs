@@ -155,18 +155,19 @@ pub(crate) async fn reach(
         let again = directory::look_again(known, identity, profile).await?;
         Some(dial(again, identity, profile).await)
     };
-    let relayed = async {
+    // Not on the stack of everybody who reaches a device straight.
+    let relayed = Box::pin(async {
         let met = meeting::ask(identity, known.entry.device).await?;
         let link = DeviceLink::meet(identity, &known.entry, &known.addresses(), &met).await;
         Some(link.map(|link| (link, known.clone())))
-    };
+    });
     let missed = match tokio::time::timeout(HEAD_START, &mut here).await {
         // What is kept may be older than a move or a new enrolment of the device.
         Ok(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => Some(error),
         Ok(answered) => return answered,
         Err(_) => None,
     };
-    let (mut elsewhere, mut relayed) = (pin!(elsewhere), pin!(relayed));
+    let (mut elsewhere, mut relayed) = (pin!(elsewhere), relayed);
     let (mut is_here, mut is_elsewhere, mut is_relayed) = (missed.is_none(), true, true);
     let mut last = missed;
     // The first that leads there; when none does, why the nearest one did not.

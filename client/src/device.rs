@@ -222,7 +222,7 @@ impl DeviceLink {
 
 fn call(identity: &Identity, entry: &DeviceEntry) -> Call {
     let (key, expected) = (identity.key.clone(), entry.key);
-    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session() }
+    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session(), over_tls: false }
 }
 
 async fn ask(

@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_transport::TlsFault;
-use postern_transport::quic::{BindError, ConnectError, Connection, ConnectionEnd, Endpoint, Role, Settings};
+use postern_transport::ladder::{self, Climbed};
+use postern_transport::quic::{
+    BindError, ConnectError, Connection, ConnectionEnd, Endpoint, Goal, Role, Settings,
+};
 
 /// A connection with the socket under it.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) alpns: &'static [&'static [u8]],
     /// How the connection behaves.
     pub(crate) settings: Settings,
+    /// Whether TLS leads there as well: to a hub it does.
+    pub(crate) over_tls: bool,
 }
 
 /// Dials `addresses`, best first.
@@ -88,7 +93,13 @@ pub(crate) async fn dial(call: &Call, addresses: &[SocketAddr]) -> Result<Dialle
 
 async fn attempt(call: &Call, addr: SocketAddr) -> Result<Dialled, AttemptError> {
     let endpoint = Endpoint::bind(any(addr.ip()), &call.key, Role::Client, &call.settings)?;
-    let connection = endpoint.connect(addr, call.expected, call.alpns, &call.settings).await?;
+    let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
+    if call.over_tls {
+        let goal = Goal { addresses: vec![addr], expected, alpns, settings };
+        let Climbed { connection, climb } = ladder::to_hub(&endpoint, goal).await?;
+        return Ok(Dialled { connection, addr, endpoint, climb });
+    }
+    let connection = endpoint.connect(addr, expected, alpns, &settings).await?;
     Ok(Dialled { connection, addr, endpoint, climb: None })
 }
 

@@ -28,7 +28,7 @@ impl HubLink {
         within: Duration,
     ) -> Result<Self, HubError> {
         let settings = Settings { handshake: within, ..Settings::control() };
-        let call = Call { key: key.clone(), expected: hub_key, alpns: ALPNS_HUB, settings };
+        let call = Call { key: key.clone(), expected: hub_key, alpns: ALPNS_HUB, settings, over_tls: true };
         Ok(Self { dialled: dial(&call, hubs).await? })
     }
 

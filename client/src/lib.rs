@@ -88,7 +88,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Status => status::run(&profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,
-        Command::Connect(connect) => Box::pin(connect::run(&connect, &profile()?, screen)).await,
+        Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,
         Command::Proxy(args) => vpn::proxy::run(&args, &profile()?, screen).await,
         Command::Discover(args) => vpn::discover::run(&args, &profile()?, screen).await,

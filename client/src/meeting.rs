@@ -3,20 +3,18 @@
 //! 1. [`ask`] asks the hub for a meeting; the hub tells the device as well.
 //! 2. [`dial`] binds a leg at the first relay that answers, over UDP or, where no answer comes, over TLS, and dials the device through it.
 //!    Its key is pinned as always: a relay can only fail.
-//! 3. While the connection lasts, the device's own addresses are tried, ever more rarely. When it answers at one, with its key, the
-//!    connection moves there; when nothing comes from there any more, it moves back.
+//! 3. While the connection lasts, it moves to an address of the device's own when that answers, and back ([`Endpoint::climb`]).
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::relay::{Meeting, Place};
-use postern_transport::OuterStream;
-use postern_transport::quic::{Connection, Endpoint, Role, Settings, Way};
+use postern_transport::ladder;
+use postern_transport::quic::{Endpoint, Goal, Role, Way};
 
 use crate::dial::{AttemptError, Call, DialError, Dialled, any};
 use crate::hub::{GLANCE_WITHIN, HubLink};
@@ -61,7 +59,9 @@ pub(crate) async fn dial(call: &Call, met: &Met, addresses: &[SocketAddr]) -> Re
         let connected = endpoint.connect(way.peer(), call.expected, call.alpns, &call.settings).await;
         let connection = connected.map_err(|error| DialError::from_one(addr, error.into()))?;
         let mut climb = JoinSet::new();
-        climb.spawn(Climb::new(call, &endpoint, &connection, addresses).run(way));
+        let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
+        let goal = Goal { addresses: addresses.to_vec(), expected, alpns, settings };
+        climb.spawn(endpoint.clone().climb(connection.clone(), way, goal));
         return Ok(Dialled::relayed(connection, addr, endpoint, climb));
     }
     Err(DialError::NoAddress)
@@ -77,76 +77,12 @@ async fn over_udp(endpoint: &Endpoint, met: &Met, relay: SocketAddr) -> Option<(
 }
 
 async fn over_tls(endpoint: &Endpoint, met: &Met, relay: SocketAddr) -> Option<(Way, SocketAddr)> {
-    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(relay)).await;
-    let stream = connecting.ok()?.ok()?;
-    let _slower = stream.set_nodelay(true);
-    let stream = OuterStream::connect(stream, relay, CONNECT).await.ok()?;
-    let way = endpoint.stream_way(endpoint.new_peer(), stream, Some(met.meeting.leg.clone()));
-    bound(way, relay).await
+    bound(ladder::relayed_over_tls(endpoint, relay, met.meeting.leg.clone()).await?, relay).await
 }
 
 async fn bound(way: Way, relay: SocketAddr) -> Option<(Way, SocketAddr)> {
     let bound = tokio::time::timeout(ANSWER, way.bound()).await;
     matches!(bound, Ok(Some(_))).then_some((way, relay))
-}
-
-/// Looks for a straight way while a connection goes through a relay.
-struct Climb {
-    call: Call,
-    endpoint: Endpoint,
-    connection: Connection,
-    addresses: Vec<SocketAddr>,
-}
-
-impl Climb {
-    fn new(call: &Call, endpoint: &Endpoint, connection: &Connection, addresses: &[SocketAddr]) -> Self {
-        let (call, endpoint, connection) = (call.clone(), endpoint.clone(), connection.clone());
-        Self { call, endpoint, connection, addresses: addresses.to_vec() }
-    }
-
-    async fn run(self, relayed: Way) {
-        let mut pause = SOON;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RARELY);
-            for addr in &self.addresses {
-                if self.answers(*addr).await {
-                    let way = self.endpoint.direct_way(relayed.peer(), *addr);
-                    if self.endpoint.take(&way) {
-                        let taken = Instant::now();
-                        self.watch(&way).await;
-                        self.endpoint.take(&relayed);
-                        if taken.elapsed() > RELIABLE {
-                            pause = SOON;
-                        }
-                    }
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Whether the device is there: it proves its key.
-    async fn answers(&self, addr: SocketAddr) -> bool {
-        let settings = Settings { handshake: ANSWER, ..self.call.settings.clone() };
-        let tried = self.endpoint.connect(addr, self.call.expected, self.call.alpns, &settings).await;
-        tried.inspect(|tried| tried.close(0, b"")).is_ok()
-    }
-
-    /// Waits until packets go out and none come back.
-    async fn watch(&self, way: &Way) {
-        let (mut sent, taken) = (self.connection.sent(), Instant::now());
-        loop {
-            tokio::time::sleep(GLANCE).await;
-            // The device follows with its next packet.
-            let silence = way.silence().unwrap_or_else(|| taken.elapsed());
-            if silence < GLANCE * 2 {
-                sent = self.connection.sent();
-            } else if silence >= LOST && self.connection.sent() > sent {
-                return;
-            }
-        }
-    }
 }
 
 impl DialError {
@@ -155,14 +91,5 @@ impl DialError {
     }
 }
 
-/// For a relay's first answer, and for a device's at its own address.
+/// For a relay's first answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// For TCP, and then for TLS.
-const CONNECT: Duration = Duration::from_secs(5);
-const SOON: Duration = Duration::from_secs(1);
-const RARELY: Duration = Duration::from_secs(600);
-/// A straight way that lasted for so long is tried again soon.
-const RELIABLE: Duration = Duration::from_secs(30);
-const GLANCE: Duration = Duration::from_millis(500);
-/// Silence after packets of the own after which a straight way is given up.
-const LOST: Duration = Duration::from_secs(3);

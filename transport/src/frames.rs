@@ -4,7 +4,7 @@
 //! frame   length: u16, big endian | handle of a relay, if there is one | QUIC packet
 //! ```
 //!
-//! 1. An [`Outbox`] gathers frames; [`write`] sends what has gathered, as one piece. What finds no room is dropped: a queue that
+//! 1. An [`Outbox`] gathers frames; [`write()`] sends what has gathered, as one piece. What finds no room is dropped: a queue that
 //!    grows is worse for a tunnel than a lost packet, of which QUIC knows what to make.
 //! 2. [`read`] calls back for each frame that has come, where it lies.
 

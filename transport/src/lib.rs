@@ -4,10 +4,11 @@
 //! 2. It dials a peer whose key is known in advance, or admits peers and reports the key that each has proved.
 //! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them.
 //! 4. [`frames`] carries QUIC packets where UDP does not pass.
-//! 5. [`splice`] copies between a local socket and a stream, both ways.
-//! 6. [`backoff`] says how long to wait before the next attempt.
-//! 7. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
-//! 8. [`OuterStream`] is TLS around frames, for firewalls that let nothing else pass.
+//! 5. [`ladder`] leads to a hub over whatever passes.
+//! 6. [`splice`] copies between a local socket and a stream, both ways.
+//! 7. [`backoff`] says how long to wait before the next attempt.
+//! 8. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
+//! 9. [`OuterStream`] is TLS around frames, for firewalls that let nothing else pass.
 //!
 //! Deliberately absent: who may connect and what they may do (the callers decide that from the proved key),
 //! reconnecting (the callers own the loop), session resumption and 0-RTT, and, between peers, X.509 and TLS 1.2.
@@ -15,6 +16,7 @@
 pub mod backoff;
 pub mod framed;
 pub mod frames;
+pub mod ladder;
 pub mod quic;
 pub mod splice;
 mod tls;

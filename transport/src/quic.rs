@@ -14,6 +14,7 @@
 //! except in sessions), 0-RTT and resumption, and any opinion about who the peer is.
 
 mod batch;
+mod climb;
 mod congestion;
 mod connection;
 mod end;
@@ -26,6 +27,7 @@ mod stream;
 mod way;
 
 pub use self::batch::{Batch, BatchSocket, Mark, Message};
+pub use self::climb::Goal;
 pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::registry::ALPNS_HUB;
-use postern_transport::quic::{BindError, ConnectError, Connection, Endpoint, Role, Settings};
+use postern_transport::ladder::{self, Climbed};
+use postern_transport::quic::{BindError, ConnectError, Connection, Endpoint, Goal, Role, Settings};
+use tokio::task::JoinSet;
 
 use super::link::LinkError;
 
@@ -13,6 +15,8 @@ pub(super) struct Dialled {
     pub(super) endpoint: Endpoint,
     pub(super) connection: Connection,
     pub(super) hub: SocketAddr,
+    /// Looks for UDP where the connection was made over TLS.
+    _climb: Option<JoinSet<()>>,
 }
 
 /// Connects to the first hub that answers with a key of a genuine hub.
@@ -27,7 +31,9 @@ pub(super) async fn dial(
         // One socket per attempt and family: a wildcard socket picks the interface that leads to this hub.
         let endpoint = bind(*hub, key, &settings)?;
         match connect(&endpoint, *hub, hub_keys, &settings).await {
-            Ok(connection) => return Ok(Dialled { endpoint, connection, hub: *hub }),
+            Ok(Climbed { connection, climb }) => {
+                return Ok(Dialled { endpoint, connection, hub: *hub, _climb: climb });
+            }
             Err(error) => {
                 tracing::debug!(%hub, %error, "a hub cannot be reached");
                 last = LinkError::Connect { hub: *hub, error };
@@ -43,12 +49,14 @@ async fn connect(
     hub: SocketAddr,
     hub_keys: &[PublicKey],
     settings: &Settings,
-) -> Result<Connection, ConnectError> {
+) -> Result<Climbed, ConnectError> {
+    let to = |expected| {
+        let (addresses, settings) = (vec![hub], settings.clone());
+        ladder::to_hub(endpoint, Goal { addresses, expected, alpns: ALPNS_HUB, settings })
+    };
     let Some(first) = hub_keys.first() else { return Err(ConnectError::NoProtocol) };
-    match endpoint.connect(hub, *first, ALPNS_HUB, settings).await {
-        Err(ConnectError::UnexpectedKey { found, .. }) if hub_keys.contains(&found) => {
-            endpoint.connect(hub, found, ALPNS_HUB, settings).await
-        }
+    match to(*first).await {
+        Err(ConnectError::UnexpectedKey { found, .. }) if hub_keys.contains(&found) => to(found).await,
         connected => connected,
     }
 }

@@ -67,7 +67,7 @@ async fn attend(
     let mut first = tokio::time::timeout_at(by, first_frame(&mut stream)).await.map_err(late)??;
     if first == Notice::hub() {
         let Some(hub) = hub else { return Ok(()) };
-        let way = hub.stream_way(hub.new_peer(), stream, None);
+        let way = hub.stream_way(hub.new_peer(), from, stream, None);
         way.ended().await;
         return Ok(());
     }

@@ -2,14 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_cloud::relay::{Listen, Relay};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::relay::{End, Leg, MeetingId, Notice, RelayKey, Ticket};
 use postern_transport::OuterStream;
-use postern_transport::quic::{Connection, Endpoint, Role, Settings, Way};
+use postern_transport::ladder::{self, Climbed};
+use postern_transport::quic::{ConnectError, Connection, Endpoint, Goal, Role, Settings, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -60,7 +61,7 @@ impl Open {
     async fn way(&self, endpoint: &Endpoint, meeting: u8, end: End, over_tls: bool) -> Way {
         let (peer, right) = (endpoint.new_peer(), right(meeting, end));
         let way = if over_tls {
-            endpoint.stream_way(peer, self.tls().await, Some(right))
+            endpoint.stream_way(peer, self.tcp, self.tls().await, Some(right))
         } else {
             endpoint.relayed_way(peer, self.udp, right)
         };
@@ -147,7 +148,7 @@ async fn a_hub_is_reached_over_tls_and_a_relay_alone_has_none() {
         stream.write_u16(u16::try_from(notice.len()).unwrap()).await.unwrap();
         stream.write_all(&notice).await.unwrap();
         if reaches {
-            let way = client.stream_way(client.new_peer(), stream, None);
+            let way = client.stream_way(client.new_peer(), open.tcp, stream, None);
             let (near, far) = meet(&client, &server, way.peer()).await;
             exchange(&near, &far).await;
         } else {
@@ -156,6 +157,85 @@ async fn a_hub_is_reached_over_tls_and_a_relay_alone_has_none() {
             assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_udp_does_not_reach_is_reached_over_tls_and_the_connection_moves_to_udp_when_it_passes() {
+    let (server, client) = (server(), client());
+    let open = open(Some(server.clone())).await;
+    let goal = |seed: u8| Goal {
+        addresses: vec![open.tcp],
+        expected: secret(seed).public(),
+        alpns: &[ALPN],
+        settings: Settings::control(),
+    };
+    let admit = async { server.accept().await.unwrap().handshake(GENEROUS).await };
+    let began = Instant::now();
+    let (near, far) = tokio::join!(ladder::to_hub(&client, goal(1)), admit);
+    let (Climbed { connection, climb }, far) = (near.unwrap(), far.unwrap());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(climb.is_some());
+    // Known by where it comes from, not by the address that stands for it.
+    assert_eq!((connection.remote_addr(), far.remote_addr().ip()), (open.tcp, open.tcp.ip()));
+    exchange(&connection, &far).await;
+    // Now UDP passes to where TLS leads.
+    let (outside, inside) = (UdpSocket::bind(open.tcp).await.unwrap(), UdpSocket::bind(HERE).await.unwrap());
+    inside.connect(server.local_addr().unwrap()).await.unwrap();
+    let passed = std::sync::atomic::AtomicU64::new(0);
+    let path = async {
+        let (mut near, mut there, mut back) = (HERE, [0; 2048], [0; 2048]);
+        loop {
+            tokio::select! {
+                read = outside.recv_from(&mut there) => {
+                    let (length, from) = read.unwrap();
+                    near = from;
+                    inside.send(&there[..length]).await.unwrap();
+                    passed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                read = inside.recv(&mut back) => drop(outside.send_to(&back[..read.unwrap()], near).await),
+            }
+        }
+    };
+    // The hub goes on to admit, also those who only look whether it is there.
+    let admitting = async {
+        while let Some(incoming) = server.accept().await {
+            drop(incoming.handshake(GENEROUS).await);
+        }
+    };
+    let moved = async {
+        loop {
+            let before = passed.load(std::sync::atomic::Ordering::Relaxed);
+            exchange(&connection, &far).await;
+            // A megabyte each way is some hundred packets.
+            if passed.load(std::sync::atomic::Ordering::Relaxed) > before + 300 {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = moved => {}
+        () = path => {}
+        () = admitting => {}
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the connection stays with TLS"),
+    }
+    connection.close(0, b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_answers_over_tls_with_another_key_is_no_hub() {
+    let (server, client) = (server(), client());
+    let open = open(Some(server.clone())).await;
+    let (addresses, settings) = (vec![open.tcp], Settings::control());
+    let goal = Goal { addresses, expected: secret(9).public(), alpns: &[ALPN], settings };
+    let admit = async {
+        let admitted = server.accept().await.unwrap().handshake(GENEROUS).await;
+        drop(admitted);
+    };
+    let (reached, ()) = tokio::join!(ladder::to_hub(&client, goal), admit);
+    assert!(
+        matches!(reached, Err(ConnectError::UnexpectedKey { found, .. }) if found == secret(1).public()),
+        "{reached:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! The filter of the packet VPN: what of a client's packets a permit lets through, and which packets of machines belong to it. Pure.
 //!
-//! 1. [`read`] takes a packet apart, strictly: IPv4 without options and whole, TCP, UDP and ICMP echoes. Anything else is dropped.
+//! 1. [`read()`] takes a packet apart, strictly: IPv4 without options and whole, TCP, UDP and ICMP echoes. Anything else is dropped.
 //! 2. [`Filter::handle_outbound`] compares it with the flows that are open. One that begins a flow is decided like a flow of any VPN: the
 //!    caller makes a [`FlowPermit`](crate::policy::FlowPermit) of it, which the flow holds from then on.
 //! 3. [`Filter::handle_inbound`] lets through what answers an open flow, and errors about one. Machines begin nothing.

@@ -78,9 +78,9 @@ impl Hub {
     /// When it ends, or is silent for too long.
     pub async fn serve(&mut self) -> Result<(), Mishap> {
         self.retire();
-        // Ports of its own: those after and beside the hub's may be somebody else's.
+        // The port after the hub's may be somebody else's.
         let near = SocketAddr::new(self.address.ip(), 0).to_string();
-        let running = self.call(["serve", "--relay", &near, "--tls", &near]).start("hub")?;
+        let running = self.call(["serve", "--relay", &near]).start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
         self.running = Some(running);
         ready.map(drop)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use postern_protocol::trust::keys::PublicKey;
 
 use super::end::ConnectionEnd;
 use super::settings::Settings;
+use super::socket::Ways;
 use super::stream::{RecvStream, SendStream};
 
 /// A connection. Clones share it; it closes with code 0 when the last clone and stream are dropped.
@@ -19,11 +21,12 @@ use super::stream::{RecvStream, SendStream};
 pub struct Connection {
     inner: quinn::Connection,
     peer: PublicKey,
+    ways: Arc<Ways>,
 }
 
 impl Connection {
-    pub(super) const fn new(inner: quinn::Connection, peer: PublicKey) -> Self {
-        Self { inner, peer }
+    pub(super) const fn new(inner: quinn::Connection, peer: PublicKey, ways: Arc<Ways>) -> Self {
+        Self { inner, peer, ways }
     }
 
     /// Opens a stream, once the peer's limit allows one more. The peer learns of it with the first byte.
@@ -106,10 +109,10 @@ impl Connection {
         }
     }
 
-    /// Where the peer is now; it may move to another address.
+    /// Where the peer is now, or the relay that leads to it; both may change.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
-        let addr = self.inner.remote_address();
+        let addr = self.ways.origin(self.inner.remote_address());
         SocketAddr::new(addr.ip().to_canonical(), addr.port())
     }
 

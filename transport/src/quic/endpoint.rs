@@ -132,7 +132,7 @@ impl Endpoint {
             return Err(ConnectError::TimedOut { within });
         };
         match (connected, pin.refused()) {
-            (Ok(connection), _) => Ok(Connection::new(connection, expected)),
+            (Ok(connection), _) => Ok(Connection::new(connection, expected, Arc::clone(&self.ways))),
             (Err(_), Some(found)) => Err(ConnectError::UnexpectedKey { expected, found }),
             (Err(error), None) => Err(ConnectError::Ended(error.into())),
         }
@@ -155,7 +155,7 @@ impl Endpoint {
                 let _retried = incoming.retry();
                 continue;
             }
-            return Some(Incoming::new(incoming, permit));
+            return Some(Incoming::new(incoming, permit, Arc::clone(&self.ways)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! hang runs into the limit and not into memory.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,23 +13,25 @@ use crate::tls;
 
 use super::connection::Connection;
 use super::end::ConnectionEnd;
+use super::socket::Ways;
 
 /// An attempt whose handshake has not begun. Dropping it refuses the peer.
 #[derive(Debug)]
 pub struct Incoming {
     inner: quinn::Incoming,
     permit: OwnedSemaphorePermit,
+    ways: Arc<Ways>,
 }
 
 impl Incoming {
-    pub(super) const fn new(inner: quinn::Incoming, permit: OwnedSemaphorePermit) -> Self {
-        Self { inner, permit }
+    pub(super) const fn new(inner: quinn::Incoming, permit: OwnedSemaphorePermit, ways: Arc<Ways>) -> Self {
+        Self { inner, permit, ways }
     }
 
     /// Where the attempt comes from. It may be spoofed as long as the handshake is not finished.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
-        let addr = self.inner.remote_address();
+        let addr = self.ways.origin(self.inner.remote_address());
         SocketAddr::new(addr.ip().to_canonical(), addr.port())
     }
 
@@ -37,7 +40,7 @@ impl Incoming {
     /// # Errors
     /// Why there is no connection; whatever had been built up for it is gone.
     pub async fn handshake(self, within: Duration) -> Result<Connection, HandshakeFault> {
-        let Self { inner, permit } = self;
+        let Self { inner, permit, ways } = self;
         let connecting = inner.accept().map_err(ConnectionEnd::from)?;
         let connected = tokio::time::timeout(within, connecting).await;
         drop(permit);
@@ -45,7 +48,7 @@ impl Incoming {
             connected.map_err(|_| HandshakeFault::TimedOut { within })?.map_err(ConnectionEnd::from)?;
         let peer = connection.peer_identity().and_then(|identity| tls::proved_key(identity.as_ref()));
         match peer {
-            Some(peer) => Ok(Connection::new(connection, peer)),
+            Some(peer) => Ok(Connection::new(connection, peer, ways)),
             // Not reachable while the verifier demands a key; without it a stranger would have no name.
             None => Err(HandshakeFault::NoKey),
         }

@@ -3,9 +3,9 @@
 //! 1. quinn knows each peer by one address. Where packets for it go, and where they come from, is a matter of its
 //!    [way](ways): straight over UDP, through a relay over UDP, or as frames of a TLS connection.
 //! 2. Without any way this is quinn's batching socket and nothing else: packets are received into its buffers.
-//! 3. With ways, or where memory is scarce, packets are received into a [room](room) of its own and handed on from there, what a
+//! 3. With ways, or where memory is scarce, packets are received into a [room] of its own and handed on from there, what a
 //!    relay put before them taken off.
-//! 4. What came over TLS waits in an [inbox](inbox), and what goes there in an [outbox](crate::frames::Outbox); both drop when they are full.
+//! 4. What came over TLS waits in an [inbox], and what goes there in an [outbox](crate::frames::Outbox); both drop when they are full.
 
 mod inbox;
 mod room;

@@ -62,15 +62,16 @@ impl Endpoint {
         })
     }
 
-    /// A way over a connection that carries frames: to a relay, with a leg there, or to the peer itself.
+    /// A way over a connection with `at` that carries frames: to a relay, with a leg there, or to the peer itself.
     #[must_use]
-    pub fn stream_way<S>(&self, peer: SocketAddr, stream: S, right: Option<relay::Leg>) -> Way
+    pub fn stream_way<S>(&self, peer: SocketAddr, at: SocketAddr, stream: S, right: Option<relay::Leg>) -> Way
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let outbox = Arc::new(Outbox::default());
         let has_leg = right.is_some();
-        let means = Means::Stream(Arc::clone(&outbox), right.map(|right| Leg::new(right, BootTime::ZERO)));
+        let means =
+            Means::Stream(Arc::clone(&outbox), at, right.map(|right| Leg::new(right, BootTime::ZERO)));
         self.way(peer, means, |tasks, id, bound| {
             let (reader, writer) = tokio::io::split(stream);
             let ways = self.ways();

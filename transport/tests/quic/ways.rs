@@ -184,8 +184,8 @@ async fn frames_over_a_connection_carry_a_connection_and_what_is_lost_of_them_is
         let (server_endpoint, addr) = server(&settings);
         let client_endpoint = bind(CLIENT, Role::Client, &settings);
         let (one, other) = tokio::io::duplex(16 * 1024);
-        let far = server_endpoint.stream_way(server_endpoint.new_peer(), one, None);
-        let near = client_endpoint.stream_way(client_endpoint.new_peer(), other, None);
+        let far = server_endpoint.stream_way(server_endpoint.new_peer(), addr, one, None);
+        let near = client_endpoint.stream_way(client_endpoint.new_peer(), addr, other, None);
         let pair = meet(client_endpoint, server_endpoint, near.peer(), &settings).await;
         exchange(&pair, 30, || async {}).await;
         // The connection breaks, and another way is there.
@@ -207,7 +207,7 @@ async fn frames_that_end_in_the_middle_or_are_too_long_end_the_way_and_nothing_e
     let endpoint = bind(CLIENT, Role::Client, &Settings::session());
     for bytes in [&b"\x00"[..], b"\x00\x05abc", &[0xff; 40_000]] {
         let (one, mut other) = tokio::io::duplex(64 * 1024);
-        let way = endpoint.stream_way(endpoint.new_peer(), one, None);
+        let way = endpoint.stream_way(endpoint.new_peer(), endpoint.local_addr().unwrap(), one, None);
         other.write_all(bytes).await.unwrap();
         drop(other);
         tokio::time::timeout(GENEROUS, way.ended()).await.unwrap();

@@ -46,8 +46,8 @@ pub(in super::super) enum Means {
     Direct(SocketAddr),
     /// Over UDP to a relay, with a leg there.
     Relayed(SocketAddr, Leg),
-    /// As frames over a connection: with a leg at the relay that is at its other end, or to the peer itself.
-    Stream(Arc<Outbox>, Option<Leg>),
+    /// As frames over a connection with this address: with a leg at the relay that is at its other end, or to the peer itself.
+    Stream(Arc<Outbox>, SocketAddr, Option<Leg>),
 }
 
 /// Where a packet goes.
@@ -124,7 +124,7 @@ impl Ways {
         let means = match means {
             Means::Direct(addr) => Means::Direct(self.outer(addr)),
             Means::Relayed(relay, leg) => Means::Relayed(self.outer(relay), leg),
-            Means::Stream(outbox, leg) => Means::Stream(outbox, leg),
+            same @ Means::Stream(..) => same,
         };
         let mut state = self.lock();
         let id = WayId(state.ways_made);
@@ -161,7 +161,7 @@ impl Ways {
                 }
                 state.relays.retain(|_, count| *count > 0);
             }
-            Means::Stream(outbox, _) => outbox.close(),
+            Means::Stream(outbox, ..) => outbox.close(),
         }
         state.legs.retain(|_, leg| *leg != id);
         if state.routes.get(&way.peer) == Some(&id) {
@@ -182,9 +182,9 @@ impl Ways {
         let mut state = self.lock();
         let State { ways, stamp, .. } = &mut *state;
         let (errand, leg) = match &mut ways.get_mut(&id)?.means {
-            Means::Direct(_) | Means::Stream(_, None) => return None,
+            Means::Direct(_) | Means::Stream(_, _, None) => return None,
             Means::Relayed(relay, leg) => (Errand::Datagram(*relay), leg),
-            Means::Stream(outbox, Some(leg)) => (Errand::Frame(Arc::clone(outbox)), leg),
+            Means::Stream(outbox, _, Some(leg)) => (Errand::Frame(Arc::clone(outbox)), leg),
         };
         let notice = leg.poll_bind(now, stamp).map(|notice| (errand, notice));
         Some(Binding { notice, wait: leg.timeout().since(now) })
@@ -194,10 +194,19 @@ impl Ways {
     pub(in super::super) fn rebind(&self, id: WayId) {
         let now = self.now();
         if let Some(way) = self.lock().ways.get_mut(&id)
-            && let Means::Relayed(_, leg) | Means::Stream(_, Some(leg)) = &mut way.means
+            && let Means::Relayed(_, leg) | Means::Stream(_, _, Some(leg)) = &mut way.means
         {
             leg.rebind(now);
             way.bound.send_modify(|_same| {});
+        }
+    }
+
+    /// The address to which packets for a peer go now: its own, a relay's, or that of a connection.
+    pub(in super::super) fn origin(&self, peer: SocketAddr) -> SocketAddr {
+        let state = self.lock();
+        match state.routes.get(&peer).and_then(|id| state.ways.get(id)).map(|way| &way.means) {
+            Some(Means::Direct(addr) | Means::Relayed(addr, _) | Means::Stream(_, addr, _)) => *addr,
+            None => peer,
         }
     }
 
@@ -214,13 +223,13 @@ impl Ways {
         let Some(way) = state.ways.get_mut(&id) else { return };
         let peer = way.peer;
         let packet = match (&mut way.means, split(frame)) {
-            (Means::Stream(_, None), _) => frame,
-            (Means::Stream(_, Some(leg)), Some(Packet::Data(handle, packet)))
+            (Means::Stream(_, _, None), _) => frame,
+            (Means::Stream(_, _, Some(leg)), Some(Packet::Data(handle, packet)))
                 if leg.handle() == Some(handle) =>
             {
                 packet
             }
-            (Means::Stream(_, Some(leg)), Some(Packet::Notice(notice))) => {
+            (Means::Stream(_, _, Some(leg)), Some(Packet::Notice(notice))) => {
                 if leg.handle_notice(notice, now).is_ok() {
                     let bound = leg.bound();
                     way.bound.send_replace(bound);
@@ -257,8 +266,8 @@ impl Ways {
             Means::Relayed(relay, leg) => {
                 leg.handle().map_or(Passage::Nowhere, |handle| Passage::Relayed(*relay, handle))
             }
-            Means::Stream(outbox, None) => Passage::Stream(Arc::clone(outbox), None),
-            Means::Stream(outbox, Some(leg)) => leg
+            Means::Stream(outbox, _, None) => Passage::Stream(Arc::clone(outbox), None),
+            Means::Stream(outbox, _, Some(leg)) => leg
                 .handle()
                 .map_or(Passage::Nowhere, |handle| Passage::Stream(Arc::clone(outbox), Some(handle))),
         })
@@ -388,6 +397,7 @@ mod tests {
         let (ways, relay) = (Ways::new(false), addr("192.0.2.9:443"));
         let peer = ways.new_peer();
         let (id, bound) = ways.add(peer, Means::Relayed(relay, leg(3)));
+        assert_eq!((ways.origin(peer), ways.origin(relay)), (relay, relay));
         assert!(matches!(ways.passage(peer), Some(Passage::Nowhere)));
         bind(&ways, id, 3, relay);
         assert_eq!(bound.borrow().unwrap().seen, addr("192.0.2.7:9"));
@@ -426,7 +436,7 @@ mod tests {
     fn frames_of_a_connection_are_packets_of_its_peer_and_notices_bind_its_leg() {
         let ways = Ways::new(false);
         let (peer, outbox) = (ways.new_peer(), Arc::new(Outbox::default()));
-        let (id, bound) = ways.add(peer, Means::Stream(outbox, Some(leg(3))));
+        let (id, bound) = ways.add(peer, Means::Stream(outbox, addr("192.0.2.9:443"), Some(leg(3))));
         assert!(ways.poll_bind(id).unwrap().notice.is_some());
         ways.take_frame(id, &[&[3; 8][..], b"early"].concat());
         assert_eq!(ways.silence(id), None);
