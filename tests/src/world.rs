@@ -98,6 +98,8 @@ impl World {
             let shim = Shim::before(host, world.device.listen(), conditions)?;
             world.device.say_at(shim.at)?;
             world.path = Some(shim);
+            // Past the path there is no other way, or it would be taken.
+            world.hub.relay_nothing();
         }
         world.serving(fleet).await
     }

@@ -17,6 +17,7 @@ pub struct Hub {
     program: PathBuf,
     state: PathBuf,
     address: SocketAddr,
+    relays: bool,
     running: Option<Running>,
     past: String,
 }
@@ -24,8 +25,14 @@ pub struct Hub {
 impl Hub {
     /// Makes keys and an empty model.
     pub(super) async fn init(shelf: &Shelf, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
-        let hub =
-            Self { program: shelf.path(Program::Cloud), state, address, running: None, past: String::new() };
+        let hub = Self {
+            program: shelf.path(Program::Cloud),
+            state,
+            address,
+            relays: true,
+            running: None,
+            past: String::new(),
+        };
         let at = address.to_string();
         hub.call(["init", "--listen", &at, "--advertise", &at]).finish().await?.expect_code(0)?;
         Ok(hub)
@@ -43,6 +50,11 @@ impl Hub {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.state
+    }
+
+    /// Relays nothing, from its next start on: people reach the device straight, or not at all.
+    pub(super) const fn relay_nothing(&mut self) {
+        self.relays = false;
     }
 
     /// Where it listens.
@@ -80,7 +92,8 @@ impl Hub {
         self.retire();
         // The port after the hub's may be somebody else's.
         let near = SocketAddr::new(self.address.ip(), 0).to_string();
-        let running = self.call(["serve", "--relay", &near]).start("hub")?;
+        let relay = if self.relays { vec!["serve", "--relay", &near] } else { vec!["serve", "--no-relay"] };
+        let running = self.call(relay).start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
         self.running = Some(running);
         ready.map(drop)

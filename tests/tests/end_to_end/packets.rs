@@ -222,12 +222,9 @@ async fn a_device_that_is_not_prepared_says_what_to_do() -> Outcome {
     let world = World::beside(LAB, &fleet(&all.each_ref().map(String::as_str)), NETWORK).await?;
     let anna = world.person("anna").await?;
     let mut running = anna.call(["vpn", DEVICE, "--packets"]).start("postern")?;
+    let said = running.line("why not", |line| line.text.contains("this device carries no packets")).await?;
+    assert!(said.text.contains("without `--packets`"), "{}", said.text);
     assert_ne!(running.ended().await?, Ending::Code(0));
-    let said = running.log();
-    assert!(
-        said.contains("this device carries no packets") && said.contains("without `--packets`"),
-        "{said}"
-    );
     Ok(())
 }
 
