@@ -171,7 +171,7 @@ pub(crate) enum Command {
 /// The relay in a hub, where users and devices meet that cannot reach each other. It reads nothing of what it passes on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServedRelay {
-    /// Where the relay listens for UDP. The port after the hub's unless said otherwise.
+    /// Where the relay listens for UDP. Two ports after the hub's (7442) unless said otherwise.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) relay: Option<SocketAddr>,
     /// Where it listens for TLS over TCP, also for the hub itself. The hub's own port unless said otherwise.

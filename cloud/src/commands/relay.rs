@@ -1,7 +1,7 @@
 //! The relay: of a hub, in the same process, or alone.
 //!
 //! 1. The key that hub and relays share is made with the hub's first start: `relay.key` in the state directory.
-//! 2. A hub's own relay listens on the port after the hub's (UDP) and on the hub's own (TLS over TCP), unless told otherwise. A port that
+//! 2. A hub's own relay listens two ports after the hub's (UDP; the one between is the agent's where both are tried on one machine) and on the hub's own (TLS over TCP), unless told otherwise. A port that
 //!    was not asked for and is taken is a warning: the hub serves without it.
 //! 3. A relay alone needs an address and the key, and has no other state.
 
@@ -76,7 +76,7 @@ pub(super) async fn open_for(
     let mut places: Vec<Place> = elsewhere.collect();
     if !wanted.no_relay {
         let near = |port: u16| SocketAddr::new(bound.ip(), port);
-        let udp = wanted.relay.unwrap_or_else(|| near(bound.port().wrapping_add(1)));
+        let udp = wanted.relay.unwrap_or_else(|| near(bound.port().wrapping_add(BEHIND)));
         let tcp = wanted.tls.unwrap_or_else(|| near(bound.port()));
         match Relay::bind(&self::places(udp, Some(tcp)), key.clone(), Some(endpoint.clone())).await {
             Ok(relay) => {
@@ -120,6 +120,8 @@ impl From<RelayError> for CommandError {
     }
 }
 
+/// How far the relay's port is from the hub's.
+const BEHIND: u16 = 2;
 /// Two ends each; a table of as many takes some 30 MB.
 const MEETINGS: usize = 65_536;
 const CONNECTIONS: usize = 16_384;

@@ -90,7 +90,7 @@ impl Hub {
     /// When it ends, or is silent for too long.
     pub async fn serve(&mut self) -> Result<(), Mishap> {
         self.retire();
-        // The port after the hub's may be somebody else's.
+        // The port that it would take may be somebody else's.
         let near = SocketAddr::new(self.address.ip(), 0).to_string();
         let relay = if self.relays { vec!["serve", "--relay", &near] } else { vec!["serve", "--no-relay"] };
         let running = self.call(relay).start("hub")?;
