@@ -183,7 +183,14 @@ pub(crate) async fn reach(
             }
             answered = &mut relayed, if is_relayed => {
                 is_relayed = false;
-                answered
+                match answered {
+                    // A relay can fail in the middle; a straight way that is still tried may not.
+                    Some(Err(error @ DeviceError::Ended(_))) if is_here || is_elsewhere => {
+                        last = last.or(Some(error));
+                        None
+                    }
+                    answered => answered,
+                }
             }
         };
         match answered {

@@ -14,7 +14,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::relay::{Meeting, Place};
 use postern_transport::ladder;
-use postern_transport::quic::{Endpoint, Goal, Role, Way};
+use postern_transport::quic::{Endpoint, Goal, Role, Settings, Way};
 
 use crate::dial::{AttemptError, Call, DialError, Dialled, any};
 use crate::hub::{GLANCE_WITHIN, HubLink};
@@ -43,6 +43,7 @@ pub(crate) async fn ask(identity: &Identity, device: DeviceId) -> Option<Met> {
 
 /// Dials a device through the first relay that answers.
 pub(crate) async fn dial(call: &Call, met: &Met, addresses: &[SocketAddr]) -> Result<Dialled, DialError> {
+    let mut missed = DialError::NoAddress;
     for Place { ip, udp, tls, .. } in &met.meeting.relays {
         let ip = ip.unwrap_or(met.hub);
         let relay = |port: u16| SocketAddr::new(ip, port);
@@ -56,15 +57,22 @@ pub(crate) async fn dial(call: &Call, met: &Met, addresses: &[SocketAddr]) -> Re
             (way, _) => way,
         };
         let Some((way, addr)) = way else { continue };
-        let connected = endpoint.connect(way.peer(), call.expected, call.alpns, &call.settings).await;
-        let connection = connected.map_err(|error| DialError::from_one(addr, error.into()))?;
+        let settings = Settings { handshake: COMING, ..call.settings.clone() };
+        let connection = match endpoint.connect(way.peer(), call.expected, call.alpns, &settings).await {
+            Ok(connection) => connection,
+            // It may wait at the next one, because this one does not answer it.
+            Err(error) => {
+                missed = DialError::from_one(addr, error.into());
+                continue;
+            }
+        };
         let mut climb = JoinSet::new();
         let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
         let goal = Goal { addresses: addresses.to_vec(), expected, alpns, settings };
         climb.spawn(endpoint.clone().climb(connection.clone(), way, goal));
         return Ok(Dialled::relayed(connection, addr, endpoint, climb));
     }
-    Err(DialError::NoAddress)
+    Err(missed)
 }
 
 fn bind(call: &Call, towards: IpAddr) -> Result<Endpoint, AttemptError> {
@@ -91,5 +99,7 @@ impl DialError {
     }
 }
 
+/// For a device to come to a relay, which may have to try UDP and TLS.
+const COMING: Duration = Duration::from_secs(8);
 /// For a relay's first answer.
 const ANSWER: Duration = Duration::from_secs(2);
