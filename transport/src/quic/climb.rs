@@ -42,7 +42,10 @@ impl Endpoint {
                 let way = self.direct_way(base.peer(), *addr);
                 if self.take(&way) {
                     let taken = Instant::now();
-                    lost(&connection, &way).await;
+                    tokio::select! {
+                        () = lost(&connection, &way) => {}
+                        never = self.keep(&base) => match never {},
+                    }
                     self.take(&base);
                     if taken.elapsed() > RELIABLE {
                         pause = SOON;
@@ -50,6 +53,14 @@ impl Endpoint {
                 }
                 break;
             }
+        }
+    }
+
+    /// Keeps the way back open.
+    async fn keep(&self, base: &Way) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(KEEP).await;
+            self.nudge(base);
         }
     }
 
@@ -82,6 +93,8 @@ const SOON: Duration = Duration::from_secs(1);
 const RARELY: Duration = Duration::from_secs(600);
 /// A straight way that lasted for so long is tried again soon.
 const RELIABLE: Duration = Duration::from_secs(30);
+/// A device gives up a way of which it has heard nothing for a minute.
+const KEEP: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(500);
 /// Silence after packets of the own after which a straight way is given up.
 const LOST: Duration = Duration::from_secs(3);

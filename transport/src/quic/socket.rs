@@ -74,6 +74,32 @@ impl PathSocket {
             src_ip: None,
         })
     }
+
+    /// Shows the peer that a way is still used which is not the route: one byte, which is no packet of QUIC.
+    pub(super) fn nudge(&self, id: WayId, peer: SocketAddr) {
+        let (ecn, segment_size, src_ip) = (None, None, None);
+        let nudge = Transmit { destination: peer, ecn, contents: &[0], segment_size, src_ip };
+        // The next one follows soon.
+        let _lost = self.send_by(self.ways.passage_by(id), &nudge);
+    }
+
+    fn send_by(&self, passage: Passage, transmit: &Transmit<'_>) -> io::Result<()> {
+        match passage {
+            Passage::Direct(destination) => {
+                let Transmit { ecn, contents, segment_size, .. } = *transmit;
+                self.inner.try_send(&Transmit { destination, ecn, contents, segment_size, src_ip: None })
+            }
+            Passage::Relayed(relay, handle) => self.send_relayed(transmit, relay, handle.as_bytes()),
+            Passage::Stream(outbox, handle) => {
+                let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+                let handle = handle.as_ref().map_or(&[][..], |handle| &handle.as_bytes()[..]);
+                let _lost = outbox.put(handle, transmit.contents.chunks(size));
+                Ok(())
+            }
+            // Nobody is there yet, or no more: as if it were lost.
+            Passage::Nowhere => Ok(()),
+        }
+    }
 }
 
 impl AsyncUdpSocket for PathSocket {
@@ -84,19 +110,7 @@ impl AsyncUdpSocket for PathSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         match self.ways.passage(transmit.destination) {
             None => self.inner.try_send(transmit),
-            Some(Passage::Direct(destination)) => {
-                let Transmit { ecn, contents, segment_size, .. } = *transmit;
-                self.inner.try_send(&Transmit { destination, ecn, contents, segment_size, src_ip: None })
-            }
-            Some(Passage::Relayed(relay, handle)) => self.send_relayed(transmit, relay, handle.as_bytes()),
-            Some(Passage::Stream(outbox, handle)) => {
-                let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-                let handle = handle.as_ref().map_or(&[][..], |handle| &handle.as_bytes()[..]);
-                let _lost = outbox.put(handle, transmit.contents.chunks(size));
-                Ok(())
-            }
-            // Nobody is there yet, or no more: as if it were lost.
-            Some(Passage::Nowhere) => Ok(()),
+            Some(passage) => self.send_by(passage, transmit),
         }
     }
 

@@ -106,6 +106,11 @@ impl Endpoint {
         true
     }
 
+    /// Keeps a way alive that is not the route: the other end sees that it is still wanted.
+    pub fn nudge(&self, way: &Way) {
+        self.socket().nudge(way.id, way.peer);
+    }
+
     fn way(
         &self,
         peer: SocketAddr,

@@ -69,7 +69,7 @@ struct Relayed {
     relay: Relay,
     pair: Pair,
     near: Way,
-    _far: Way,
+    far: Way,
 }
 
 impl Relayed {
@@ -82,7 +82,7 @@ impl Relayed {
         assert_eq!(far.bound().await, Some(addr));
         assert_eq!(near.bound().await, Some(client_endpoint.local_addr().unwrap()));
         let pair = meet(client_endpoint, server_endpoint, near.peer(), settings).await;
-        Self { relay, pair, near, _far: far }
+        Self { relay, pair, near, far }
     }
 }
 
@@ -167,8 +167,31 @@ async fn a_connection_moves_from_the_relay_to_a_direct_way_and_back_under_load()
 }
 
 #[tokio::test]
+async fn a_way_that_is_not_the_route_is_heard_of_when_it_is_nudged_and_not_otherwise() {
+    for settings in kinds() {
+        let relayed = Relayed::open(&settings).await;
+        let client = &relayed.pair.client_endpoint;
+        let addr = relayed.pair.server_endpoint.local_addr().unwrap();
+        let direct = client.direct_way(relayed.near.peer(), addr);
+        assert!(client.take(&direct));
+        exchange(&relayed.pair, 3, || async {}).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(relayed.far.silence().unwrap() >= Duration::from_millis(500));
+        client.nudge(&relayed.near);
+        let heard = async {
+            while relayed.far.silence().unwrap() >= Duration::from_millis(500) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(GENEROUS, heard).await.unwrap();
+        // It is no packet, and harms none.
+        exchange(&relayed.pair, 3, || async {}).await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_whose_relay_is_gone_goes_on_over_another_way() {
-    let Relayed { relay, pair, near, _far } = Relayed::open(&Settings::session()).await;
+    let Relayed { relay, pair, near, far: _far } = Relayed::open(&Settings::session()).await;
     let direct = pair.client_endpoint.direct_way(near.peer(), pair.server_endpoint.local_addr().unwrap());
     exchange(&pair, 30, || async {
         drop(relay);

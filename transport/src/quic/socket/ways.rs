@@ -261,16 +261,12 @@ impl Ways {
         let Some(way) = state.routes.get(&peer).and_then(|id| state.ways.get(id)) else {
             return is_made_up(peer).then_some(Passage::Nowhere);
         };
-        Some(match &way.means {
-            Means::Direct(addr) => Passage::Direct(*addr),
-            Means::Relayed(relay, leg) => {
-                leg.handle().map_or(Passage::Nowhere, |handle| Passage::Relayed(*relay, handle))
-            }
-            Means::Stream(outbox, _, None) => Passage::Stream(Arc::clone(outbox), None),
-            Means::Stream(outbox, _, Some(leg)) => leg
-                .handle()
-                .map_or(Passage::Nowhere, |handle| Passage::Stream(Arc::clone(outbox), Some(handle))),
-        })
+        Some(way.passage())
+    }
+
+    /// Where a packet goes that is sent by this way, route or not.
+    pub(super) fn passage_by(&self, id: WayId) -> Passage {
+        self.lock().ways.get(&id).map_or(Passage::Nowhere, Way::passage)
     }
 
     /// Whether an address is that of a relay.
@@ -334,6 +330,21 @@ impl Ways {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    fn passage(&self) -> Passage {
+        match &self.means {
+            Means::Direct(addr) => Passage::Direct(*addr),
+            Means::Relayed(relay, leg) => {
+                leg.handle().map_or(Passage::Nowhere, |handle| Passage::Relayed(*relay, handle))
+            }
+            Means::Stream(outbox, _, None) => Passage::Stream(Arc::clone(outbox), None),
+            Means::Stream(outbox, _, Some(leg)) => leg
+                .handle()
+                .map_or(Passage::Nowhere, |handle| Passage::Stream(Arc::clone(outbox), Some(handle))),
+        }
     }
 }
 
