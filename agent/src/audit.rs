@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use postern_protocol::audit::Event;
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
+use postern_protocol::path::{Path, Peer};
 use postern_protocol::policy::{Origin, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::text::Text;
@@ -52,8 +53,8 @@ pub(crate) struct DeniedRequest {
     pub(crate) fault: Option<&'static str>,
     /// The grant that came furthest.
     pub(crate) origin: Option<Origin>,
-    /// Where the caller came from.
-    pub(crate) peer: SocketAddr,
+    /// Where the caller was.
+    pub(crate) peer: Peer,
 }
 
 /// Denials of the present minute, and of the present hour those that are told apart no more; pure.
@@ -163,7 +164,7 @@ impl Denials {
                 request.user = None;
                 request.fault = None;
                 request.origin = None;
-                request.peer = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+                request.peer = MANY;
                 return first(self.hour.rest.entry(request.reason), request);
             }
         }
@@ -232,10 +233,12 @@ fn key(request: &DeniedRequest) -> Key {
         service: request.service.clone(),
         reason: request.reason,
         fault: request.fault,
-        from: request.peer.ip(),
+        from: request.peer.addr.ip(),
     }
 }
 
+/// Stands for the many callers of denials that are not told apart.
+const MANY: Peer = Peer { addr: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0), path: Path::Direct };
 const MINUTE_S: u64 = 60;
 /// Kinds of denial that are told apart in one minute.
 const KINDS: usize = 64;
@@ -260,7 +263,7 @@ mod tests {
             reason: Reason::NoGrant,
             fault: None,
             origin: None,
-            peer: SocketAddr::from(([192, 0, 2, from], 4242)),
+            peer: Peer { addr: ([192, 0, 2, from], 4242).into(), path: Path::Direct },
         }
     }
 

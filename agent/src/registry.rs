@@ -25,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use postern_protocol::audit::Event;
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
+use postern_protocol::path::Peer;
 use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason, VpnRules};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
@@ -78,7 +79,7 @@ struct Entry {
     /// The key to which it is recorded, if it is.
     recording: Option<SealingKey>,
     mode: Mode,
-    peer: SocketAddr,
+    whereabouts: Whereabouts,
     since: UnixTime,
     until: UnixTime,
     leash: Arc<Leash>,
@@ -87,15 +88,19 @@ struct Entry {
 }
 
 /// Who asks, over which connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Caller<'a> {
     /// The newest pass of the connection.
     pub(crate) subject: &'a Arc<Subject>,
     /// The connection's number, which no other living one has.
     pub(crate) connection: usize,
-    /// Where it comes from.
-    pub(crate) peer: SocketAddr,
+    /// Where they are.
+    pub(crate) whereabouts: Whereabouts,
 }
+
+/// Says where a caller is now: a connection moves between paths.
+#[derive(Clone)]
+pub(crate) struct Whereabouts(pub(crate) Arc<dyn Fn() -> Peer + Send + Sync>);
 
 /// How a tunnel is wished for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +162,7 @@ pub(crate) struct Session {
     /// What it speaks.
     pub(crate) kind: Kind,
     /// Where the caller is.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     /// What it may do.
     pub(crate) mode: Mode,
     /// When it was admitted.
@@ -225,7 +230,7 @@ impl Registry {
                 target: target_of(&permit, wish),
                 recording: permit.recording(),
                 mode: permit.mode(),
-                peer: caller.peer,
+                whereabouts: caller.whereabouts.clone(),
                 since: gate.clock().now(),
                 until: permit.until(),
                 leash: Arc::clone(&leash),
@@ -452,12 +457,18 @@ impl Entry {
             service: self.service.clone(),
             kind: self.kind,
             mode: self.mode,
-            peer: self.peer,
+            peer: (self.whereabouts.0)(),
             since: self.since,
             until: self.until,
             to_machine: self.meter.received(),
             to_client: self.meter.sent(),
         }
+    }
+}
+
+impl fmt::Debug for Whereabouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Whereabouts").field(&(self.0)()).finish()
     }
 }
 

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
+use postern_protocol::path::{Path, Peer};
 use postern_protocol::policy::explain::{Chain, Veto};
 use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Pattern, Reach, Reason};
 use postern_protocol::time::UnixTime;
@@ -49,6 +50,9 @@ pub(crate) struct StatusReport {
     pub(crate) locks: Vec<LockTarget>,
     /// The hub to which the link is up.
     pub(crate) hub: Option<SocketAddr>,
+    /// The path to it.
+    #[serde(default)]
+    pub(crate) hub_path: Option<Path>,
     /// Why it is not.
     pub(crate) link_error: Option<String>,
     /// Secrets that services need and that cannot be used.
@@ -222,8 +226,10 @@ pub(crate) struct SessionReport {
     pub(crate) kind: Kind,
     /// What it may do.
     pub(crate) mode: Mode,
-    /// Where the caller is.
+    /// Where the caller is, or the relay that leads to them.
     pub(crate) peer: SocketAddr,
+    /// By which path.
+    pub(crate) path: Path,
     /// When it was opened.
     pub(crate) since: UnixTime,
     /// When it is decided again.
@@ -361,7 +367,8 @@ impl From<Session> for SessionReport {
     fn from(session: Session) -> Self {
         let Session { id, user, service, kind, mode, peer, since, until, to_machine, to_client } = session;
         let service = service.to_string();
-        Self { tunnel: id, user, service, kind, mode, peer, since, until, to_machine, to_client }
+        let Peer { addr: peer, path } = peer;
+        Self { tunnel: id, user, service, kind, mode, peer, path, since, until, to_machine, to_client }
     }
 }
 

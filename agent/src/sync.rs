@@ -21,9 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use postern_protocol::id::DeviceId;
+use postern_protocol::path::Peer;
 use postern_protocol::policy::Floor;
 use postern_protocol::wire::control::Life;
 use postern_transport::backoff::Backoff;
+use postern_transport::quic::Connection;
 
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
@@ -88,13 +90,19 @@ pub(crate) struct Parts {
 
 /// The state of the link, for people.
 #[derive(Debug, Default)]
-pub(crate) struct LinkStatus(Mutex<LinkState>);
+pub(crate) struct LinkStatus(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    link: Option<Connection>,
+    error: Option<String>,
+}
 
 /// One moment of the link.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct LinkState {
-    /// The hub to which the link is up.
-    pub(crate) hub: Option<SocketAddr>,
+    /// The hub to which the link is up, and the path to it.
+    pub(crate) hub: Option<Peer>,
     /// Why the last link ended or could not be made.
     pub(crate) error: Option<String>,
 }
@@ -102,16 +110,18 @@ pub(crate) struct LinkState {
 impl LinkStatus {
     /// The present state.
     pub(crate) fn now(&self) -> LinkState {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        LinkState { hub: state.link.as_ref().map(Connection::peer), error: state.error.clone() }
     }
 
-    fn up(&self, hub: SocketAddr) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = LinkState { hub: Some(hub), error: None };
+    fn up(&self, link: &Connection) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            State { link: Some(link.clone()), error: None };
     }
 
     fn down(&self, error: &LinkError) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            LinkState { hub: None, error: Some(error.to_string()) };
+            State { link: None, error: Some(error.to_string()) };
     }
 }
 

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod path;
 pub mod policy;
 pub mod recording;
 pub mod session;

@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId};
+use postern_protocol::path::Path;
 use postern_protocol::policy::{
     Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Reach, Rules, Service,
     Snapshot, Target, User, VncRules, verify,
@@ -189,7 +190,8 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
 
 /// Somebody on the connection of this number.
 fn calling(subject: &Arc<Subject>, connection: usize) -> Caller<'_> {
-    Caller { subject, connection, peer: "192.0.2.1:1".parse().unwrap() }
+    let peer = Peer { addr: ([192, 0, 2, 1], 1).into(), path: Path::Direct };
+    Caller { subject, connection, whereabouts: Whereabouts(Arc::new(move || peer)) }
 }
 
 fn caller(subject: &Arc<Subject>) -> Caller<'_> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use postern_protocol::audit::{Event, FlowFate, GateCounts, Row};
 use postern_protocol::id::{TunnelId, UserId};
+use postern_protocol::path::Path;
 use postern_protocol::policy::{Kind, Mode, Origin};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::registry::CloseCode;
@@ -48,9 +49,12 @@ pub(crate) struct AuditLine {
     /// Where the grant comes from that was used or came furthest, or the prohibition that refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<String>,
-    /// Where the caller came from.
+    /// Where the caller was, or the relay that led to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<SocketAddr>,
+    /// By which path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<Path>,
     /// Version of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u64>,
@@ -130,7 +134,8 @@ impl From<Row> for AuditLine {
                 mode: Some(mode),
                 origin: origin.as_ref().map(Origin::to_string),
                 version: Some(version),
-                peer: Some(peer),
+                peer: Some(peer.addr),
+                path: Some(peer.path),
                 recorded: recorded.then_some(true),
                 ..line
             },
@@ -139,7 +144,8 @@ impl From<Row> for AuditLine {
                 service: service.map(|name| name.to_string()),
                 reason: Some(reason.word().to_owned()),
                 origin: origin.as_ref().map(Origin::to_string),
-                peer: Some(peer),
+                peer: Some(peer.addr),
+                path: Some(peer.path),
                 count: Some(count),
                 detail: fault.map(|fault| fault.to_string()),
                 ..line
@@ -147,12 +153,14 @@ impl From<Row> for AuditLine {
             Event::Failed { tunnel, failure } => {
                 Self { tunnel: Some(tunnel), reason: Some(failure.word().to_owned()), ..line }
             }
-            Event::Closed { tunnel, code, to_machine, to_client, seconds, gate } => Self {
+            Event::Closed { tunnel, code, to_machine, to_client, seconds, peer, gate } => Self {
                 tunnel: Some(tunnel),
                 reason: Some(CloseCode::from_number(code).word().to_owned()),
                 to_machine: Some(to_machine),
                 to_client: Some(to_client),
                 seconds: Some(seconds),
+                peer: Some(peer.addr),
+                path: Some(peer.path),
                 gate,
                 ..line
             },

@@ -1,5 +1,6 @@
 //! Reports as text: aligned columns without frames, so that they read well and can be cut by other programs.
 
+use postern_protocol::path::Peer;
 use postern_protocol::policy::Mode;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
@@ -27,8 +28,8 @@ impl Shown for StatusReport {
         };
         let locked: Vec<String> = self.locks.iter().map(lock).collect();
         let locks = if locked.is_empty() { "none".to_owned() } else { locked.join(", ") };
-        let link = match (&self.hub, &self.link_error) {
-            (Some(hub), _) => format!("up, hub {hub}"),
+        let link = match (self.hub.zip(self.hub_path), &self.link_error) {
+            (Some((addr, path)), _) => format!("up, hub {}", Peer { addr, path }),
             (None, Some(error)) => format!("down: {error}"),
             (None, None) => "down: not tried yet".to_owned(),
         };
@@ -137,7 +138,7 @@ impl Shown for Vec<SessionReport> {
                 session.service.clone(),
                 session.kind.word().to_owned(),
                 session.mode.to_string(),
-                session.peer.to_string(),
+                Peer { addr: session.peer, path: session.path }.to_string(),
                 time(session.since),
                 time(session.until),
                 session.to_machine.to_string(),
@@ -295,7 +296,7 @@ fn details(line: &AuditLine) -> String {
         line.flow.clone(),
         mode(line),
         line.version.map(|version| format!("version {version}")),
-        line.peer.map(|peer| format!("from {peer}")),
+        line.peer.zip(line.path).map(|(addr, path)| format!("from {}", Peer { addr, path })),
         line.origin.clone(),
         line.count.map(|count| format!("count {count}")),
         line.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),

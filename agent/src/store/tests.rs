@@ -1,5 +1,6 @@
 use postern_protocol::audit::Event;
 use postern_protocol::id::{DeviceId, TunnelId, UserId};
+use postern_protocol::path::Peer;
 use postern_protocol::policy::{Kind, Mode, Target};
 use postern_protocol::session::freshness::Note;
 use postern_protocol::trust::{Digest, SecretKey};
@@ -48,7 +49,7 @@ fn permitted() -> Event {
         mode: Mode::Full { clipboard: false },
         origin: None,
         version: 1,
-        peer: "192.0.2.2:1".parse().unwrap(),
+        peer: Peer { addr: ([192, 0, 2, 2], 1).into(), path: postern_protocol::path::Path::Direct },
         recorded: false,
     }
 }
@@ -349,7 +350,7 @@ async fn strangers_cannot_bring_the_trail_to_the_mark_that_shuts_the_gate() {
         reason: postern_protocol::policy::Reason::BadPass,
         fault: None,
         origin: None,
-        peer: "192.0.2.2:1".parse().unwrap(),
+        peer: Peer { addr: ([192, 0, 2, 2], 1).into(), path: postern_protocol::path::Path::Direct },
         count: 1,
     };
     let mut rows = 0;

@@ -132,7 +132,7 @@ async fn converse(
                 if !std::mem::replace(&mut answered, true) {
                     // Only a hub that knows this device gets this far.
                     backoff.reset();
-                    uplink.status.up(dialled.hub);
+                    uplink.status.up(&dialled.connection);
                     tracing::info!(hub = %dialled.hub, "the link to the hub is up");
                 }
                 talk.take(message, uplink, dialled.hub).await?;

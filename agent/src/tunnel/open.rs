@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use postern_protocol::audit::{Event, GateCounts};
 use postern_protocol::id::TunnelId;
 use postern_protocol::name::Name;
+use postern_protocol::path::Peer;
 use postern_protocol::policy::{
     Denial, FlowEnd, FlowPermit, Kind, Permit, Protocol, Reason, Rules, Target, VpnRules,
 };
@@ -25,7 +26,7 @@ use super::session::Session;
 use super::{PATIENCE, http, vnc, vpn, websocket};
 use crate::audit::DeniedRequest;
 use crate::recordings::is_recordable;
-use crate::registry::{Admitted, Caller, Refused, Ruling, Wish};
+use crate::registry::{Admitted, Refused, Ruling, Wish};
 
 pub(super) use super::session::reply;
 
@@ -63,7 +64,7 @@ pub(super) async fn run(
                 }
             };
             reply(&mut send, &mut recv, &answer).await;
-            return record(session, closed(&tunnel, code, None)).await;
+            return record(session, closed(session, &tunnel, code, None)).await;
         }
     };
     let fulfilled = match context.recordings.fulfil(permit, &tunnel).await {
@@ -81,7 +82,7 @@ pub(super) async fn run(
     if !matches!(told, Ok(Ok(()))) {
         drop(machine);
         tunnel.leave();
-        return record(session, closed(&tunnel, CloseCode::Failed(Failure::Broken), None)).await;
+        return record(session, closed(session, &tunnel, CloseCode::Failed(Failure::Broken), None)).await;
     }
     let (user, version) = (permit.user(), permit.floor().version);
     if let Some(suppressed) = context.traffic.admit() {
@@ -108,7 +109,7 @@ pub(super) async fn run(
                     if let Some(own) = upgraded.tunnel.take() {
                         // From here the stream belongs to the tunnel that was permitted for it.
                         tunnel.leave();
-                        record(session, closed(&tunnel, CloseCode::Done, Some(counts))).await;
+                        record(session, closed(session, &tunnel, CloseCode::Done, Some(counts))).await;
                         tunnel = own;
                     }
                     websocket::carry(*upgraded, &tunnel, (&mut send, &mut recv)).await
@@ -125,7 +126,7 @@ pub(super) async fn run(
         let reason = code.word();
         tracing::info!(tunnel = %tunnel.id, %user, %service, reason, suppressed, "a tunnel was closed");
     }
-    record(session, closed(&tunnel, code, gate)).await;
+    record(session, closed(session, &tunnel, code, gate)).await;
 }
 
 /// Decides and registers, once more if a word of the cloud was under way. A denial is recorded.
@@ -139,8 +140,7 @@ pub(super) async fn admit(
     wish: Wish,
 ) -> Result<(Admitted, Arc<Permit>), Answer> {
     let context = &session.context;
-    let peer = session.connection.remote_addr();
-    let caller = Caller { subject, connection: session.connection.id(), peer };
+    let caller = session.caller(subject);
     let mut admitted = context.registry.admit(&context.gate, &caller, service, wish);
     if matches!(&admitted, Err(Refused::Denied(denial)) if denial.reason() == Reason::PolicyStale)
         && context.gate.settled().await
@@ -167,7 +167,7 @@ pub(super) async fn recorded(
     tunnel: Admitted,
     permit: Arc<Permit>,
 ) -> Result<(Admitted, Arc<Permit>), Failure> {
-    let peer = session.connection.remote_addr();
+    let peer = session.connection.peer();
     if tunnel.recording.is_some() && !is_recordable(permit.service().kind()) {
         // Without a recording there is no tunnel.
         tunnel.leave();
@@ -265,7 +265,7 @@ async fn connect(
 
 /// Records a denial.
 pub(super) async fn deny(session: &Session, subject: &Subject, service: Name, denial: &Denial) {
-    let (context, peer) = (&session.context, session.connection.remote_addr());
+    let (context, peer) = (&session.context, session.connection.peer());
     if let Some(suppressed) = context.noise.admit() {
         let (user, reason) = (subject.user(), denial.reason());
         tracing::info!(%user, %service, %reason, suppressed, "a tunnel was refused");
@@ -291,7 +291,7 @@ pub(super) fn accepted(tunnel: TunnelId, permit: &Permit, recorded: bool) -> Ans
     Answer::Accepted { tunnel, kind, mode, until, start, recorded }
 }
 
-fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> Event {
+fn permitted(tunnel: &Admitted, permit: &Permit, peer: Peer) -> Event {
     let service = permit.service();
     Event::Permitted {
         tunnel: tunnel.id,
@@ -307,13 +307,19 @@ fn permitted(tunnel: &Admitted, permit: &Permit, peer: std::net::SocketAddr) -> 
     }
 }
 
-pub(super) fn closed(tunnel: &Admitted, code: CloseCode, gate: Option<GateCounts>) -> Event {
+pub(super) fn closed(
+    session: &Session,
+    tunnel: &Admitted,
+    code: CloseCode,
+    gate: Option<GateCounts>,
+) -> Event {
     Event::Closed {
         tunnel: tunnel.id,
         code: code.number(),
         to_machine: tunnel.meter.received(),
         to_client: tunnel.meter.sent(),
         seconds: tunnel.meter.elapsed().as_secs(),
+        peer: session.connection.peer(),
         gate,
     }
 }

@@ -32,7 +32,7 @@ use super::http::Nonces;
 use super::vpn::{self, Lines, Vpns};
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
-use crate::registry::{Admitted, Caller, Refused, Wish};
+use crate::registry::{Admitted, Caller, Refused, Whereabouts, Wish};
 
 /// What the streams of one connection share.
 pub(super) struct Session {
@@ -187,9 +187,15 @@ impl Session {
     /// Decides and registers a tunnel of the caller, by the newest pass.
     pub(super) fn admit(&self, service: &Name, view_only: bool) -> Result<(Admitted, Arc<Permit>), Refused> {
         let subject = self.subject().ok_or_else(|| Refused::Denied(Denial::bad_pass()))?;
-        let (connection, peer) = (self.connection.id(), self.connection.remote_addr());
-        let caller = Caller { subject: &subject, connection, peer };
+        let caller = self.caller(&subject);
         self.context.registry.admit(&self.context.gate, &caller, service, Wish { view_only, flows: false })
+    }
+
+    /// Who asks.
+    pub(super) fn caller<'a>(&self, subject: &'a Arc<Subject>) -> Caller<'a> {
+        let connection = self.connection.clone();
+        let whereabouts = Whereabouts(Arc::new(move || connection.peer()));
+        Caller { subject, connection: self.connection.id(), whereabouts }
     }
 
     /// Lets the client have this many streams open, if that is more than before.
@@ -326,7 +332,7 @@ impl Session {
     }
 
     async fn denied(&self, service: Option<postern_protocol::name::Name>, fault: Option<&'static str>) {
-        let (reason, peer) = (Reason::BadPass, self.connection.remote_addr());
+        let (reason, peer) = (Reason::BadPass, self.connection.peer());
         let request = DeniedRequest { user: None, service, reason, fault, origin: None, peer };
         self.context.auditor.denied(request).await;
     }

@@ -123,7 +123,7 @@ pub(super) async fn run(
         tracing::info!(tunnel = %tunnel.id, user = %subject.user(), %service, reason, suppressed, "a VPN was closed");
     }
     vpn.write_rows(session).await;
-    record(session, open::closed(&tunnel, code, Some(vpn.counts()))).await;
+    record(session, open::closed(session, &tunnel, code, Some(vpn.counts()))).await;
 }
 
 /// Lasts as long as the tunnel; returns why it ended.

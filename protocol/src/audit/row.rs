@@ -1,12 +1,11 @@
 //! What an audit row says.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::gate::rfb::Tally;
 use crate::id::{DeviceId, TunnelId, UserId};
 use crate::name::Name;
+use crate::path::Peer;
 use crate::policy::{FlowEnd, Kind, Mode, Origin, Reason, Target};
 use crate::time::UnixTime;
 use crate::trust::{Digest, PublicKey};
@@ -70,8 +69,8 @@ pub enum Event {
         origin: Option<Origin>,
         /// The snapshot that permitted it.
         version: u64,
-        /// Where the caller came from.
-        peer: SocketAddr,
+        /// Where the caller was.
+        peer: Peer,
         /// Whether it may only go on while it is recorded.
         recorded: bool,
     },
@@ -87,8 +86,8 @@ pub enum Event {
         fault: Option<Text>,
         /// The grant that came furthest.
         origin: Option<Origin>,
-        /// Where the caller came from.
-        peer: SocketAddr,
+        /// Where the caller was.
+        peer: Peer,
         /// Identical denials in the last minute that this row stands for, itself included.
         count: u32,
     },
@@ -111,6 +110,8 @@ pub enum Event {
         to_client: u64,
         /// Seconds it was open.
         seconds: u64,
+        /// Where the caller was last: a connection moves between paths, and a caller between networks.
+        peer: Peer,
         /// What a gate that understands the service saw in it; none of a plain tunnel, or one that never carried a byte.
         gate: Option<GateCounts>,
     },

@@ -5,6 +5,7 @@ use postern_protocol::audit::{Event, FlowFate, GateCounts};
 use postern_protocol::gate::rfb::Tally;
 use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
+use postern_protocol::path::{Path, Peer};
 use postern_protocol::policy::{Destination, FlowEnd, FreshnessState, Kind, Mode, Protocol, Reason, Target};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
@@ -126,10 +127,10 @@ table!(EVENT, event, Event {
     Event::Stopped => "stopped", "";
     Event::PolicyApplied { .. } => "policy_applied", "held: held; cut: u32";
     Event::PolicyRefused { .. } => "policy_refused", "held: held; code: nack code";
-    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: option of target; mode: mode; origin: option of origin; version: u64; peer: socket address; recorded: bool";
-    Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: socket address; count: u32";
+    Event::Permitted { .. } => "permitted", "tunnel: id; user: id; service: name; kind: kind; target: option of target; mode: mode; origin: option of origin; version: u64; peer: peer; recorded: bool";
+    Event::Denied { .. } => "denied", "user: option of id; service: option of name; reason: u8; fault: option of text; origin: option of origin; peer: peer; count: u32";
     Event::Failed { .. } => "failed", "tunnel: id; failure: u8";
-    Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; gate: option of gate counts";
+    Event::Closed { .. } => "closed", "tunnel: id; code: u32; to_machine: u64; to_client: u64; seconds: u64; peer: peer; gate: option of gate counts";
     Event::Control { .. } => "control", "uid: u32; command: text";
     Event::Alarm { .. } => "alarm", "kind: alarm kind; detail: text";
     Event::Enrolled { .. } => "enrolled", "device: id; key: key";
@@ -503,7 +504,9 @@ pub(crate) fn audit() -> Vec<Sample> {
         sample.of(&EVENT, variant, Some("row"))
     };
     let target = Target { ip: [192, 168, 0, 10].into(), port: 5900 };
-    let peer = addresses()[0];
+    let [near, far] = [addresses()[0], addresses()[1]];
+    let peer = Peer { addr: near, path: Path::Direct };
+    let relayed = Peer { addr: far, path: Path::Relayed };
     let permitted = Event::Permitted {
         tunnel: TUNNEL,
         user: ALICE,
@@ -531,7 +534,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         reason: Reason::BadPass,
         fault: Some(text("other_session")),
         origin: None,
-        peer: addresses()[1],
+        peer: Peer { addr: far, path: Path::RelayedTls },
         count: 1,
     };
     let closed = Event::Closed {
@@ -540,6 +543,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 1_000,
         to_client: 5_000_000_000,
         seconds: 90,
+        peer: relayed,
         gate: None,
     };
     let looked_on = Event::Closed {
@@ -548,6 +552,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 42_000,
         to_client: 900_000,
         seconds: 600,
+        peer,
         gate: Some(GateCounts::Vnc {
             began: Mode::Full { clipboard: false },
             ended: Mode::ViewOnly,
@@ -563,6 +568,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 9_000,
         to_client: 700_000,
         seconds: 30,
+        peer: relayed,
         gate: Some(GateCounts::Http(Tally { forwarded: 41, dropped: 2 })),
     };
     let plc = FlowEnd { protocol: Protocol::Tcp, ip: [192, 168, 0, 11].into(), port: 102 };
@@ -575,6 +581,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 4_000,
         to_client: 90_000,
         seconds: 700,
+        peer,
         gate: Some(GateCounts::Flows { opened: 12, denied: 254, failed: 3 }),
     };
     let watched = Event::Closed {
@@ -583,6 +590,7 @@ pub(crate) fn audit() -> Vec<Sample> {
         to_machine: 300,
         to_client: 80_000,
         seconds: 3_600,
+        peer: relayed,
         gate: Some(GateCounts::Websocket {
             to_machine: Tally { forwarded: 3, dropped: 1 },
             to_client: 3_600,

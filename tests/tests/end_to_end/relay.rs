@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use postern_tests::world::probe::http_page;
 use postern_tests::world::{Mishap, World};
+use serde_json::Value;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::gate::DENIED;
+use super::gate::{DENIED, has};
 use super::stage::{LAB, Outcome, Plant};
 
 /// A world whose device tells clients an address at which nobody answers. The socket holds that address.
@@ -38,6 +39,12 @@ async fn a_device_that_cannot_be_dialled_is_reached_through_the_relay_and_still_
     assert_eq!(http_page(&session, "/machine-info").await?.status, 200);
     let refused = bert.refused("web").await?.expect_code(DENIED)?;
     assert!(refused.err.contains("nothing grants you this service"), "{}", refused.err);
+    // The trail says by which path both came.
+    let relayed = |row: &Value, event: &str| has(row, event) && row["path"] == "relayed";
+    let both = |rows: &[Value]| {
+        ["permitted", "denied"].iter().all(|event| rows.iter().any(|row| relayed(row, event)))
+    };
+    world.device.audit_until("both by the relay", both).await?;
     Ok(())
 }
 
@@ -60,6 +67,12 @@ async fn a_connection_moves_to_the_device_when_it_can_be_dialled_and_back_when_i
         assert!(began.elapsed() < Duration::from_secs(90), "the connection stays at the relay");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // A tunnel that opened before the move ends where the connection is then.
+    let moved = |rows: &[Value]| {
+        let of = |event: &str, path: &str| rows.iter().any(|row| has(row, event) && row["path"] == path);
+        of("permitted", "relayed") && of("closed", "direct")
+    };
+    world.device.audit_until("a tunnel by the relay, and one straight", moved).await?;
     path.close().await;
     let began = Instant::now();
     assert_eq!(http_page(&session, "/machine-info").await?.status, 200);

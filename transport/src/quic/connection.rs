@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 
+use postern_protocol::path::Peer;
 use postern_protocol::trust::keys::PublicKey;
 
 use super::end::ConnectionEnd;
@@ -114,6 +115,13 @@ impl Connection {
     pub fn remote_addr(&self) -> SocketAddr {
         let addr = self.ways.origin(self.inner.remote_address());
         SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    }
+
+    /// Where the peer is now and by which path; both may change.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        let path = self.ways.path(self.inner.remote_address());
+        Peer { addr: self.remote_addr(), path }
     }
 
     /// The present estimate of the round trip.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use postern_protocol::path::Path;
 use postern_protocol::session::leg::{Bound, Leg};
 use postern_protocol::time::BootTime;
 use postern_protocol::wire::relay::{Handle, Packet, split};
@@ -207,6 +208,17 @@ impl Ways {
         match state.routes.get(&peer).and_then(|id| state.ways.get(id)).map(|way| &way.means) {
             Some(Means::Direct(addr) | Means::Relayed(addr, _) | Means::Stream(_, addr, _)) => *addr,
             None => peer,
+        }
+    }
+
+    /// By which path packets for a peer go now.
+    pub(in super::super) fn path(&self, peer: SocketAddr) -> Path {
+        let state = self.lock();
+        match state.routes.get(&peer).and_then(|id| state.ways.get(id)).map(|way| &way.means) {
+            None | Some(Means::Direct(_)) => Path::Direct,
+            Some(Means::Stream(_, _, None)) => Path::Tls,
+            Some(Means::Relayed(..)) => Path::Relayed,
+            Some(Means::Stream(_, _, Some(_))) => Path::RelayedTls,
         }
     }
 
