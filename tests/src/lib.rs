@@ -1,5 +1,6 @@
 //! Laboratory, end-to-end suites and benchmarks of Postern.
 
+pub mod bad_relay;
 pub mod bench;
 pub mod lab;
 pub mod machine;

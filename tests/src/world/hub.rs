@@ -17,9 +17,17 @@ pub struct Hub {
     program: PathBuf,
     state: PathBuf,
     address: SocketAddr,
-    relays: bool,
+    relays: Relays,
     running: Option<Running>,
     past: String,
+}
+
+/// Who relays for a hub.
+#[derive(Clone, Copy, Debug)]
+enum Relays {
+    Itself,
+    Nothing,
+    At(SocketAddr),
 }
 
 impl Hub {
@@ -29,7 +37,7 @@ impl Hub {
             program: shelf.path(Program::Cloud),
             state,
             address,
-            relays: true,
+            relays: Relays::Itself,
             running: None,
             past: String::new(),
         };
@@ -54,7 +62,12 @@ impl Hub {
 
     /// Relays nothing, from its next start on: people reach the device straight, or not at all.
     pub(super) const fn relay_nothing(&mut self) {
-        self.relays = false;
+        self.relays = Relays::Nothing;
+    }
+
+    /// Has a relay elsewhere relay for it, from its next start on.
+    pub const fn relay_at(&mut self, relay: SocketAddr) {
+        self.relays = Relays::At(relay);
     }
 
     /// Where it listens.
@@ -91,9 +104,13 @@ impl Hub {
     pub async fn serve(&mut self) -> Result<(), Mishap> {
         self.retire();
         // The port that it would take may be somebody else's.
-        let near = SocketAddr::new(self.address.ip(), 0).to_string();
-        let relay = if self.relays { vec!["serve", "--relay", &near] } else { vec!["serve", "--no-relay"] };
-        let running = self.call(relay).start("hub")?;
+        let near = SocketAddr::new(self.address.ip(), 0);
+        let serve = match self.relays {
+            Relays::Itself => self.call(["serve", "--relay"]).arg(near.to_string()),
+            Relays::Nothing => self.call(["serve", "--no-relay"]),
+            Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
+        };
+        let running = serve.start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
         self.running = Some(running);
         ready.map(drop)
