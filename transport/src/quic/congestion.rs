@@ -7,10 +7,11 @@
 //! 2. More than [`MOST_QUEUE`] above it: the window shrinks to what carries the same rate with that much queue.
 //! 3. Less than half of that: the bound grows by a quarter, so that a faster link is found within a second.
 //! 4. When the queue has not been short for [`STALE`], the shortest round trip may be one of another place or another
-//!    radio cell: half the window for four round trips shows what it is now.
+//!    radio cell: half the window for four round trips shows what it is now. A window that losses have made small builds no queue, and
+//!    half of it could be less than a packet: then nothing would be sent, nothing acknowledged, and the look would never end.
 //! 5. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
 //!
-//! The bound never falls below [`LEAST_WINDOW`]: beside transfers that fill the buffer whatever we do, a share of
+//! The bound never falls below [`LEAST_WINDOW`], for a look below half of it: beside transfers that fill the buffer whatever we do, a share of
 //! the link remains. Deliberately absent: pacing and loss recovery, which are quinn's.
 
 use std::any::Any;
@@ -84,7 +85,7 @@ impl ShortQueue {
         } else if now.saturating_duration_since(self.confirmed) >= STALE {
             let window = self.window();
             self.look = Some(Look { until: now + present * 4, shortest: present, resume: window });
-            self.bound = window / 2;
+            self.bound = (window / 2).max(LEAST_WINDOW / 2);
         } else if queue > MOST_QUEUE {
             self.bound = scaled(self.window(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
         }
@@ -225,6 +226,20 @@ mod tests {
             least = least.min(short.window());
         }
         assert_eq!((least, short.window()), (LEAST_WINDOW / 2, 400_000));
+    }
+
+    #[test]
+    fn a_look_leaves_room_for_packets_where_losses_have_made_the_window_small() {
+        let mut now = Instant::now();
+        let mut short = controller(now, 2400);
+        let mut least = u64::MAX;
+        for _ in 0..400 {
+            // Packets that overtake one another keep the round trip from being short for as long as anybody looks.
+            short.reconsider(now, SHORTEST + MOST_QUEUE, SHORTEST);
+            least = least.min(short.window());
+            now += Duration::from_millis(100);
+        }
+        assert_eq!(least, 2400);
     }
 
     #[test]
