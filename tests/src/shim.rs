@@ -5,7 +5,7 @@
 //! 2. One that comes while the queue is full is dropped, as a modem does; of the others the dice take some.
 //! 3. It leaves when everything before it has left at the path's rate, and arrives after the delay; some come later than those
 //!    behind them.
-//! 4. The dialling side is whoever sent last; the other side is fixed.
+//! 4. Each who dials is seen by the far side from a port of its own, and gets what comes back there.
 //!
 //! The dice are a function of the seed and of how many packets came before, for each direction by itself. Packets are datagrams with their
 //! headers, and come one by one: what the kernel would hand over in one piece it takes apart for a socket that did not ask for it.
@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -62,111 +62,209 @@ impl Conditions {
 pub struct Shim {
     /// Where to dial instead of the far side.
     pub at: SocketAddr,
-    is_over: Arc<AtomicBool>,
-    dropped: Arc<AtomicU64>,
+    path: Arc<Path>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What the threads of a path share.
+#[derive(Debug)]
+struct Path {
+    near: IpAddr,
+    far: SocketAddr,
+    front: UdpSocket,
+    there: Mutex<Lane>,
+    back: Mutex<Lane>,
+    /// The far side's view of each who has dialled, the one that was heard last at the end.
+    diallers: Mutex<Vec<(SocketAddr, Arc<UdpSocket>)>>,
+    is_over: AtomicBool,
+    dropped: AtomicU64,
+}
+
 impl Shim {
-    /// Puts a path before `far`. Its two sockets are at `near`, in the network namespace of the calling thread.
+    /// Puts a path before `far`. Its sockets are at `near`, in the network namespace of the calling thread.
     ///
     /// # Errors
     /// When a socket cannot be opened.
     pub fn before(near: IpAddr, far: SocketAddr, conditions: Conditions) -> io::Result<Self> {
-        let (front, back) = (UdpSocket::bind((near, 0))?, UdpSocket::bind((near, 0))?);
-        back.connect(far)?;
-        for socket in [&front, &back] {
-            // So that the end of the path is noticed.
-            socket.set_read_timeout(Some(GLANCE))?;
-            // The path's own queue decides what is lost.
-            socket2::SockRef::from(socket).set_recv_buffer_size(SOCKET_BUFFER)?;
-        }
+        let front = socket(near)?;
         let at = front.local_addr()?;
-        let (is_over, dropped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let dialler = Arc::new(Mutex::new(None));
-        let known = Arc::clone(&dialler);
-        let (up_in, up_out) = (front.try_clone()?, back.try_clone()?);
-        let way = |salt| Way {
-            lane: Lane::new(conditions, salt),
-            is_over: Arc::clone(&is_over),
-            dropped: Arc::clone(&dropped),
-        };
-        let up = way(0).run(
-            move |block| {
-                let (len, from) = up_in.recv_from(block)?;
-                *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
-                Ok(len)
-            },
-            move |packet| up_out.send(packet).map(drop),
-        );
-        let down = way(1).run(
-            move |block| back.recv(block),
-            move |packet| {
-                let to = *dialler.lock().unwrap_or_else(PoisonError::into_inner);
-                to.map_or(Ok(()), |to| front.send_to(packet, to).map(drop))
-            },
-        );
-        Ok(Self { at, is_over, dropped, threads: up.into_iter().chain(down).collect() })
+        let path = Arc::new(Path {
+            near,
+            far,
+            front,
+            there: Mutex::new(Lane::new(conditions, 0)),
+            back: Mutex::new(Lane::new(conditions, 1)),
+            diallers: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        });
+        let (up, down) = (channel(), channel());
+        let reading = Arc::clone(&path);
+        // New sockets belong to the namespace of the thread that opens them, which is the calling one's.
+        let threads = vec![
+            std::thread::spawn(move || reading.go_there(&up.0, &down.0)),
+            std::thread::spawn(move || deliver(&up.1)),
+            std::thread::spawn(move || deliver(&down.1)),
+        ];
+        Ok(Self { at, path, threads })
     }
 
     /// Packets that did not arrive so far, for whatever reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.path.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Does something else to packets from now on, in both directions. What is under way arrives as it would have.
+    pub fn change(&self, conditions: Conditions) {
+        for lane in [&self.path.there, &self.path.back] {
+            lock(lane).conditions = conditions;
+        }
+    }
+
+    /// Forgets who has dialled, as a router does that was started anew: whoever goes on comes to the far side from another port, and
+    /// what still goes to the former one arrives nowhere.
+    pub fn forget(&self) {
+        lock(&self.path.diallers).clear();
     }
 }
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.path.is_over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let _ended = thread.join();
         }
     }
 }
 
-/// One direction under way: a thread that reads and decides, and one that waits and sends.
-struct Way {
-    lane: Lane,
-    is_over: Arc<AtomicBool>,
-    dropped: Arc<AtomicU64>,
-}
+impl Path {
+    /// Takes what diallers send, until the path is over and everybody who reads answers has ended.
+    fn go_there(self: Arc<Self>, there: &Sender<Due>, back: &Sender<Due>) {
+        let (mut block, mut answers) = ([0; 2048], Vec::new());
+        while !self.is_over.load(Ordering::Relaxed) {
+            // A refused datagram of a peer that is gone shows here and concerns nobody.
+            let Ok((len, from)) = self.front.recv_from(&mut block) else { continue };
+            let Some(view) = self.view(from, back, &mut answers) else { continue };
+            self.admit(&self.there, there, block.get(..len).unwrap_or_default(), Exit::There(view));
+        }
+        for answer in answers {
+            let _ended = answer.join();
+        }
+    }
 
-impl Way {
-    fn run(
-        mut self,
-        mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + Send + 'static,
-        send: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
-    ) -> [JoinHandle<()>; 2] {
-        let (sender, receiver): (Sender<Due>, Receiver<Due>) = channel();
-        let reading = std::thread::spawn(move || {
-            let mut block = [0; 2048];
-            while !self.is_over.load(Ordering::Relaxed) {
-                // A refused datagram of a peer that is gone shows here and concerns nobody.
-                let Ok(len) = read(&mut block) else { continue };
-                let Some(due) = self.lane.admit(Instant::now(), len) else {
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                };
-                let packet = block.get(..len).unwrap_or_default().to_vec();
-                if sender.send(Due { at: due, number: self.lane.count, packet }).is_err() {
-                    return;
-                }
+    /// The far side's view of a dialler, which begins with its first packet.
+    fn view(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        back: &Sender<Due>,
+        answers: &mut Vec<JoinHandle<()>>,
+    ) -> Option<Arc<UdpSocket>> {
+        let mut diallers = lock(&self.diallers);
+        if let Some(known) = diallers.iter().position(|(dialler, _)| *dialler == from) {
+            diallers.get_mut(known..)?.rotate_left(1);
+        } else {
+            let view = socket(self.near).and_then(|view| view.connect(self.far).map(|()| Arc::new(view)));
+            let view = view.ok()?;
+            if diallers.len() == DIALLERS {
+                diallers.remove(0);
             }
-        });
-        [reading, std::thread::spawn(move || deliver(&receiver, send))]
+            diallers.push((from, Arc::clone(&view)));
+            let (path, back) = (Arc::clone(self), back.clone());
+            answers.push(std::thread::spawn(move || path.come_back(&view, from, &back)));
+        }
+        diallers.last().map(|(_, view)| Arc::clone(view))
+    }
+
+    /// Takes what comes for a dialler, for as long as it is known.
+    fn come_back(self: &Arc<Self>, view: &Arc<UdpSocket>, to: SocketAddr, back: &Sender<Due>) {
+        let mut block = [0; 2048];
+        let is_known = || lock(&self.diallers).iter().any(|(_, known)| Arc::ptr_eq(known, view));
+        while !self.is_over.load(Ordering::Relaxed) {
+            let Ok(len) = view.recv(&mut block) else {
+                if is_known() {
+                    continue;
+                }
+                return;
+            };
+            if is_known() {
+                self.admit(&self.back, back, block.get(..len).unwrap_or_default(), Exit::Back(to));
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, lane: &Mutex<Lane>, queue: &Sender<Due>, packet: &[u8], exit: Exit) {
+        let mut lane = lock(lane);
+        match lane.admit(Instant::now(), packet.len()) {
+            Some(at) => {
+                let (number, packet) = (lane.count, packet.to_vec());
+                let _over = queue.send(Due { at, number, packet, exit, path: Arc::clone(self) });
+            }
+            None => drop(self.dropped.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 }
 
+fn socket(near: IpAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((near, 0))?;
+    // So that the end of the path is noticed.
+    socket.set_read_timeout(Some(GLANCE))?;
+    // The path's own queue decides what is lost.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER)?;
+    Ok(socket)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A packet and when it arrives; among those of the same moment the one that came first.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Instant,
     number: u64,
     packet: Vec<u8>,
+    exit: Exit,
+    path: Arc<Path>,
 }
 
-fn deliver(receiver: &Receiver<Due>, mut send: impl FnMut(&[u8]) -> io::Result<()>) {
+/// Where a packet leaves the path.
+enum Exit {
+    /// To the far side, as the one who has sent it is seen there.
+    There(Arc<UdpSocket>),
+    /// To one who has dialled.
+    Back(SocketAddr),
+}
+
+impl Due {
+    fn send(&self) -> io::Result<usize> {
+        match &self.exit {
+            Exit::There(view) => view.send(&self.packet),
+            Exit::Back(to) => self.path.front.send_to(&self.packet, to),
+        }
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+fn deliver(receiver: &Receiver<Due>) {
     let mut waiting = BinaryHeap::new();
     loop {
         let left = waiting
@@ -175,7 +273,7 @@ fn deliver(receiver: &Receiver<Due>, mut send: impl FnMut(&[u8]) -> io::Result<(
         match left {
             Some(Duration::ZERO) => {
                 if let Some(Reverse(due)) = waiting.pop() {
-                    let _lost = send(&due.packet);
+                    let _lost = due.send();
                 }
             }
             left => match receiver.recv_timeout(left.unwrap_or(GLANCE)) {
@@ -251,6 +349,8 @@ const HEADERS: usize = 28;
 /// How often is looked whether the path is over.
 const GLANCE: Duration = Duration::from_millis(50);
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// Who dials at the same time; for more, those who were silent longest are forgotten.
+const DIALLERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -313,6 +413,38 @@ mod tests {
         let late = first.iter().flatten().filter(|due| **due > early).count();
         assert!((800..1100).contains(&late), "{late} of 10,000 came late");
         assert!(first.iter().flatten().all(|due| (early..early + conditions.late_by).contains(due)));
+    }
+
+    #[test]
+    fn each_who_dials_gets_its_own_answers_and_comes_from_elsewhere_when_it_is_forgotten() {
+        let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let far = echo.local_addr().unwrap();
+        let shim = Shim::before(far.ip(), far, Conditions::CLEAR).unwrap();
+        let dial = |text: &[u8]| {
+            let dialler = UdpSocket::bind("127.0.0.1:0").unwrap();
+            dialler.send_to(text, shim.at).unwrap();
+            let mut block = [0; 16];
+            let (len, from) = echo.recv_from(&mut block).unwrap();
+            assert_eq!(&block[..len], text);
+            (dialler, from)
+        };
+        let ((one, one_at), (other, other_at)) = (dial(b"one"), dial(b"other"));
+        assert_ne!(one_at, other_at);
+        let mut block = [0; 16];
+        for (dialler, at, text) in [(&one, one_at, b"for one"), (&other, other_at, b"for two")] {
+            echo.send_to(text, at).unwrap();
+            let (len, _) = dialler.recv_from(&mut block).unwrap();
+            assert_eq!(&block[..len], text);
+        }
+        shim.forget();
+        one.send_to(b"again", shim.at).unwrap();
+        let (_, again_at) = echo.recv_from(&mut block).unwrap();
+        assert_ne!(again_at, one_at);
+        shim.change(Conditions { loss: 1.0, ..Conditions::CLEAR });
+        one.send_to(b"lost", shim.at).unwrap();
+        while shim.dropped() == 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

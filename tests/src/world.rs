@@ -98,8 +98,8 @@ impl World {
             let shim = Shim::before(host, world.device.listen(), conditions)?;
             world.device.say_at(shim.at)?;
             world.path = Some(shim);
-            // Past the path there is no other way, or it would be taken.
-            world.hub.relay_nothing();
+            // The way round is no better than the straight one.
+            world.hub.relay_behind(free_port(host)?, conditions)?;
         }
         world.serving(fleet).await
     }

@@ -10,6 +10,7 @@ use super::file_in;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Running};
 use crate::programs::{Program, Shelf};
+use crate::shim::{Conditions, Shim};
 
 /// A hub, running or not.
 #[derive(Debug)]
@@ -23,10 +24,13 @@ pub struct Hub {
 }
 
 /// Who relays for a hub.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Relays {
+    /// Itself.
     Itself,
-    Nothing,
+    /// Itself, behind a path; where it is.
+    Behind(SocketAddr, Shim),
+    /// Somebody elsewhere.
     At(SocketAddr),
 }
 
@@ -60,13 +64,15 @@ impl Hub {
         &self.state
     }
 
-    /// Relays nothing, from its next start on: people reach the device straight, or not at all.
-    pub(super) const fn relay_nothing(&mut self) {
-        self.relays = Relays::Nothing;
+    /// Puts a path before its relay, from its next start on.
+    pub(super) fn relay_behind(&mut self, relay: SocketAddr, conditions: Conditions) -> Result<(), Mishap> {
+        let shim = Shim::before(relay.ip(), relay, conditions).map_err(Mishap::io("opening a path"))?;
+        self.relays = Relays::Behind(relay, shim);
+        Ok(())
     }
 
     /// Has a relay elsewhere relay for it, from its next start on.
-    pub const fn relay_at(&mut self, relay: SocketAddr) {
+    pub fn relay_at(&mut self, relay: SocketAddr) {
         self.relays = Relays::At(relay);
     }
 
@@ -105,9 +111,13 @@ impl Hub {
         self.retire();
         // The port that it would take may be somebody else's.
         let near = SocketAddr::new(self.address.ip(), 0);
-        let serve = match self.relays {
+        let serve = match &self.relays {
             Relays::Itself => self.call(["serve", "--relay"]).arg(near.to_string()),
-            Relays::Nothing => self.call(["serve", "--no-relay"]),
+            Relays::Behind(relay, path) => self
+                .call(["serve", "--relay"])
+                .arg(relay.to_string())
+                .arg("--relay-at")
+                .arg(path.at.to_string()),
             Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
         };
         let running = serve.start("hub")?;
