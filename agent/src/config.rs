@@ -5,11 +5,16 @@
 //!
 //! Deliberately absent: policy. Nothing in this file permits anything; it can only narrow what a snapshot grants.
 
+mod proxy;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use postern_transport::proxy::{Proxies, ProxyUrlFault};
 use serde::Deserialize;
+
+pub use self::proxy::{ProxyConfig, ProxyError};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -49,6 +54,8 @@ pub struct Config {
     pub recordings: Recordings,
     /// Packets of VPNs as they are, beside flows. Absent: none.
     pub packet_vpn: Option<PacketVpn>,
+    /// A proxy in front of hub and relays. Absent: what the environment names.
+    pub proxy: Option<ProxyConfig>,
 }
 
 /// The local control socket.
@@ -167,7 +174,18 @@ impl Config {
             key,
             expected,
         })?;
+        if let Some(Err(fault)) = config.proxy.as_ref().map(ProxyConfig::proxy) {
+            return Err(ConfigError::Proxy { path: path.to_owned(), line: line_of(text, "url"), fault });
+        }
         Ok(config)
+    }
+
+    /// The proxies by which hub and relays may be reached.
+    ///
+    /// # Errors
+    /// A [`ProxyError`].
+    pub(crate) fn proxies(&self) -> Result<Proxies, ProxyError> {
+        proxy::proxies(self.proxy.as_ref(), |name| std::env::var(name).ok())
     }
 
     /// Where clients are served: each is tried until one can be bound.
@@ -229,7 +247,9 @@ impl Config {
                 "the name of a network interface",
             ),
         ];
-        rules.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, key, expected)| Err((key, expected)))
+        let broken = rules.into_iter().find(|(holds, ..)| !holds);
+        broken.map_or(Ok(()), |(_, key, expected)| Err((key, expected)))?;
+        self.proxy.as_ref().map_or(Ok(()), ProxyConfig::check)
     }
 }
 
@@ -256,6 +276,7 @@ impl Default for Config {
             audit: Audit::default(),
             recordings: Recordings::default(),
             packet_vpn: None,
+            proxy: None,
         }
     }
 }
@@ -337,6 +358,17 @@ pub enum ConfigError {
         /// What was expected.
         expected: &'static str,
     },
+    /// The URL names no proxy.
+    #[error("the configuration `{}` is wrong: line {line}: `url` of the proxy: {fault}", path.display())]
+    Proxy {
+        /// The file.
+        path: PathBuf,
+        /// The line of the key.
+        line: usize,
+        /// What is wrong.
+        #[source]
+        fault: ProxyUrlFault,
+    },
 }
 
 /// A name that goes into the rules of a firewall as it is.
@@ -382,7 +414,8 @@ mod tests {
              machine_networks = [\"127.0.0.1/32\"]\nmachines_on_uplink = true\nmachine_interface = \"eth1\"\ndial_timeout_s = 3\ndatagram_idle_s = 5\ngso = \"off\"\n\
              log = \"debug\"\n[control]\nsocket = \"/tmp/c\"\nmode = 0o600\n[caps]\nconnections = 1\nstrangers = 2\n\
              tunnels = 3\nflows = 4\n[audit]\nsize_kib = 256\n[recordings]\nsize_mib = 1\neach_mib = 2\nkeep_days = 0\n\
-             [packet_vpn]\ntun = \"tun-p\"\ninterface = \"eth2\"\nrange = \"10.9.0.0/24\"\n",
+             [packet_vpn]\ntun = \"tun-p\"\ninterface = \"eth2\"\nrange = \"10.9.0.0/24\"\n\
+             [proxy]\nurl = \"http://proxy:3128\"\nuser = \"press-7\"\npassword_file = \"/etc/p\"\n",
         )
         .unwrap();
         assert_eq!(config.caps, Caps { connections: 1, strangers: 2, tunnels: 3, flows: 4 });
@@ -394,6 +427,9 @@ mod tests {
             (config.packet_vpn.as_ref().unwrap().tun.as_str(), config.packet_interface()),
             ("tun-p", Some("eth2"))
         );
+        let (user, password_file) = (Some("press-7".to_owned()), Some("/etc/p".into()));
+        let proxy = ProxyConfig { url: "http://proxy:3128".to_owned(), user, password_file };
+        assert_eq!(config.proxy, Some(proxy));
     }
 
     #[test]
@@ -438,6 +474,22 @@ mod tests {
             (
                 "[packet_vpn]\ntun = \"t\"\ninterface = \"e\"\nrange = \"192.0.2.0/24\"",
                 "line 4: `range` must be a private network from /16 to /29",
+            ),
+            (
+                "\n[proxy]\nurl = \"https://proxy:1\"",
+                "line 3: `url` of the proxy: TLS to the proxy itself (`https://`) is not spoken; expected is `http://`, which carries TLS all the same",
+            ),
+            (
+                "[proxy]\nurl = \"http://a:b@proxy:1\"",
+                "line 2: `url` must be without a login, which `user` and `password_file` are for",
+            ),
+            (
+                "[proxy]\nurl = \"proxy:1\"\nuser = \"a\"",
+                "line 1: `proxy` must be told both `user` and `password_file`, or neither",
+            ),
+            (
+                "[proxy]\nurl = \"proxy:1\"\nuser = \"a\"\npassword_file = \"b\"",
+                "line 4: `password_file` must be an absolute path",
             ),
         ];
         for (text, expected) in cases {

@@ -22,6 +22,7 @@ use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
+use postern_transport::ladder::Ladder;
 use postern_transport::quic::{BindError, Endpoint, Role, Settings};
 
 use crate::anchor::Anchor;
@@ -37,6 +38,7 @@ use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
 use crate::store::{self, Boot, Store};
+use crate::surroundings;
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::systemd;
 use crate::trouble::Trouble;
@@ -50,11 +52,12 @@ pub(crate) use self::state_dir::StateDir;
 /// # Errors
 /// Why it could not start.
 pub(crate) fn run(config: &Config, json: bool) -> Result<(), Trouble> {
+    let proxies = config.proxies()?;
     let state = StateDir::lock(&config.state_dir)?;
     let keys = DeviceKeys::new(state.path().to_owned(), Keys::load(state.path())?);
     let (databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
     let store = store::start(databases);
-    runtime()?.block_on(serve(config, json, keys, boot, store))
+    runtime()?.block_on(serve(config, json, keys, (boot, surroundings::ladder(proxies)), store))
 }
 
 /// The one event loop of the process, on this thread.
@@ -87,7 +90,7 @@ async fn serve(
     config: &Config,
     json: bool,
     keys: DeviceKeys,
-    mut boot: Boot,
+    (mut boot, ladder): (Boot, Ladder),
     store: Store,
 ) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
@@ -108,8 +111,9 @@ async fn serve(
         key_wanted: None,
         addresses: advertised(config, listening),
         port: listening.port(),
-        meetings: Meetings::new(endpoint.clone(), guard, config.caps.connections),
+        meetings: Meetings::new(endpoint.clone(), ladder.clone(), guard, config.caps.connections),
         activator,
+        ladder,
         status: Arc::clone(&core.link),
     };
     // The snapshot of the start is of the past with the next one.

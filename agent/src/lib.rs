@@ -35,6 +35,7 @@ mod registry;
 mod report;
 mod secrets;
 mod store;
+mod surroundings;
 mod sync;
 mod systemd;
 mod trouble;

@@ -1,13 +1,12 @@
 //! Meetings at relays: the hub says that somebody waits there, and this device comes.
 //!
-//! 1. The leg is bound over UDP at the first relay. Where no answer comes within two seconds, it is tried over TLS, and then at the
-//!    next relay.
+//! 1. The leg is bound at the first relay that answers, by whatever [rung](postern_transport::ladder) leads there.
 //! 2. Whoever waits there dials through it, and is admitted as everybody is: nothing here knows or decides who that is.
 //! 3. A way of which nothing is heard is given up: half a minute after it was bound, or a minute after the last packet.
 //!
 //! Bounds: ways at once. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use postern_protocol::wire::relay::{Meeting, Place};
-use postern_transport::ladder;
+use postern_transport::ladder::{Ladder, Spot};
 use postern_transport::quic::{Endpoint, Way};
 
 use crate::tunnel::Guard;
@@ -24,6 +23,7 @@ use crate::tunnel::Guard;
 #[derive(Debug)]
 pub(crate) struct Meetings {
     endpoint: Endpoint,
+    ladder: Ladder,
     guard: Guard,
     places: Arc<Semaphore>,
     attended: JoinSet<()>,
@@ -31,9 +31,9 @@ pub(crate) struct Meetings {
 
 impl Meetings {
     /// None yet; clients come to `endpoint`.
-    pub(crate) fn new(endpoint: Endpoint, guard: Guard, at_once: u16) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, ladder: Ladder, guard: Guard, at_once: u16) -> Self {
         let places = Arc::new(Semaphore::new(usize::from(at_once)));
-        Self { endpoint, guard, places, attended: JoinSet::new() }
+        Self { endpoint, ladder, guard, places, attended: JoinSet::new() }
     }
 
     /// Goes to a meeting that a hub at `hub` has named.
@@ -44,9 +44,9 @@ impl Meetings {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return tracing::warn!("a meeting at a relay is not attended: there are as many as there may be");
         };
-        let endpoint = self.endpoint.clone();
+        let (endpoint, ladder) = (self.endpoint.clone(), self.ladder.clone());
         self.attended.spawn(async move {
-            match reach(&endpoint, &meeting, hub).await {
+            match reach(&endpoint, &ladder, &meeting, hub).await {
                 Some(way) => linger(&way).await,
                 None => tracing::info!("no relay of a meeting answers"),
             }
@@ -61,28 +61,16 @@ impl Meetings {
 }
 
 /// Binds the leg at the first relay that answers.
-async fn reach(endpoint: &Endpoint, meeting: &Meeting, hub: IpAddr) -> Option<Way> {
+async fn reach(endpoint: &Endpoint, ladder: &Ladder, meeting: &Meeting, hub: IpAddr) -> Option<Way> {
     for Place { ip, udp, tls, .. } in &meeting.relays {
-        let ip = ip.unwrap_or(hub);
-        if let Some(port) = udp {
-            let way = endpoint.relayed_way(endpoint.new_peer(), (ip, *port).into(), meeting.leg.clone());
-            if bound(&way).await {
-                return Some(way);
-            }
-        }
-        if let Some(port) = tls
-            && let Some(way) =
-                ladder::relayed_over_tls(endpoint, (ip, *port).into(), meeting.leg.clone()).await
-            && bound(&way).await
-        {
-            return Some(way);
+        let at = |port: &u16| SocketAddr::new(ip.unwrap_or(hub), *port);
+        let spot = Spot { udp: udp.as_ref().map(at), tls: tls.as_ref().map(at), leg: meeting.leg.clone() };
+        match ladder.to_relay(endpoint, endpoint.new_peer(), &spot).await {
+            Ok(bound) => return Some(bound.way),
+            Err(error) => tracing::debug!(%error, "a relay cannot be reached"),
         }
     }
     None
-}
-
-async fn bound(way: &Way) -> bool {
-    matches!(tokio::time::timeout(ANSWER, way.bound()).await, Ok(Some(_)))
 }
 
 /// Keeps a way for as long as somebody comes by it.
@@ -99,8 +87,6 @@ async fn linger(way: &Way) {
     }
 }
 
-/// For a relay's first answer.
-const ANSWER: Duration = Duration::from_secs(2);
 /// Until somebody must have come.
 const UNUSED: Duration = Duration::from_secs(30);
 /// A connection that is silent for longer is over.

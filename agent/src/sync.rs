@@ -25,6 +25,7 @@ use postern_protocol::path::Peer;
 use postern_protocol::policy::Floor;
 use postern_protocol::wire::control::Life;
 use postern_transport::backoff::Backoff;
+use postern_transport::ladder::Ladder;
 use postern_transport::quic::Connection;
 
 use crate::anchor::Anchor;
@@ -59,6 +60,8 @@ pub(crate) struct Uplink {
     pub(crate) meetings: Meetings,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
+    /// Leads to the hub.
+    pub(crate) ladder: Ladder,
     /// What people see of the link.
     pub(crate) status: Arc<LinkStatus>,
 }

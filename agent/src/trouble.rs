@@ -14,7 +14,7 @@ use postern_transport::MachineTlsFault;
 use postern_transport::quic::BindError;
 
 use crate::command::PromptError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ProxyError};
 use crate::control::{AskError, ControlError};
 use crate::exit::Exit;
 use crate::identity::KeyError;
@@ -30,6 +30,9 @@ pub(crate) enum Trouble {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The proxy, or its password.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The enrolment code.
     #[error("{0}; `postern-cloud device add NAME` prints the code of a device")]
     Code(#[from] InvitationFault),
@@ -154,6 +157,7 @@ impl Trouble {
         match self {
             Self::Unconfirmed { .. }
             | Self::Config(_)
+            | Self::Proxy(ProxyError::Environment(_) | ProxyError::Login { .. } | ProxyError::Read { .. })
             | Self::Code(_)
             | Self::PacketVpn(PacketVpnError::NotConfigured)
             | Self::Prompt(PromptError::NoTerminal) => Exit::Usage,
@@ -176,6 +180,7 @@ impl Trouble {
             | Self::Sealing(_)
             | Self::Root(_)
             | Self::Snapshot(_)
+            | Self::Proxy(ProxyError::Exposed { .. })
             | Self::StateMode { .. }
             | Self::StateOwner { .. } => Exit::Unsafe,
             Self::Key(KeyError::Random | KeyError::Io { .. })

@@ -13,6 +13,7 @@ use clap_complete::Shell;
 
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::trust::PublicKey;
+use postern_transport::proxy::{EnvironmentFault, Proxies, Proxy, ProxyUrlFault};
 
 pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 
@@ -28,9 +29,38 @@ pub(crate) struct Args {
     /// Prints JSON for programs, also for errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Reaches the hub and relays through this proxy where nothing else leads there: http://[USER:PASSWORD@]HOST:PORT,
+    /// socks5://.., or `none` [default: what HTTPS_PROXY or ALL_PROXY say]
+    #[arg(long, global = true, value_name = "URL", env = "POSTERN_PROXY", hide_env_values = true)]
+    pub(crate) via_proxy: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// The proxies by which hub and relays may be reached.
+    ///
+    /// # Errors
+    /// What names no proxy.
+    pub(crate) fn proxies(&self) -> Result<Proxies, ProxyError> {
+        match self.via_proxy.as_deref().filter(|url| !url.is_empty()) {
+            Some("none") => Ok(Proxies::none()),
+            Some(url) => Ok(Proxies::always(Proxy::parse(url)?)),
+            None => Ok(Proxies::from_environment(|name| std::env::var(name).ok())?),
+        }
+    }
+}
+
+/// Why there is no proxy although one is named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProxyError {
+    /// The command line, or the program's own variable.
+    #[error("`--via-proxy` names no proxy: {0}")]
+    Argument(#[from] ProxyUrlFault),
+    /// The variables that every program reads.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentFault),
 }
 
 /// What to do.

@@ -62,7 +62,12 @@ impl DeviceLink {
         addresses: &[SocketAddr],
         met: &Met,
     ) -> Result<Self, DeviceError> {
-        Self::over(meeting::dial(&call(identity, entry), met, addresses).await?, identity, entry).await
+        Self::over(
+            meeting::dial(&call(identity, entry), met, addresses, &identity.ladder).await?,
+            identity,
+            entry,
+        )
+        .await
     }
 
     async fn over(dialled: Dialled, identity: &Identity, entry: &DeviceEntry) -> Result<Self, DeviceError> {
@@ -222,7 +227,7 @@ impl DeviceLink {
 
 fn call(identity: &Identity, entry: &DeviceEntry) -> Call {
     let (key, expected) = (identity.key.clone(), entry.key);
-    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session(), over_tls: false }
+    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session(), ladder: None }
 }
 
 async fn ask(

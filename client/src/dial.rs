@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_transport::TlsFault;
-use postern_transport::ladder::{self, Climbed};
+use postern_transport::ladder::{Climbed, Fallen, Ladder};
 use postern_transport::quic::{
     BindError, ConnectError, Connection, ConnectionEnd, Endpoint, Goal, Role, Settings,
 };
@@ -25,8 +25,9 @@ pub(crate) struct Dialled {
     /// The address that answered: the relay's, where it goes through one.
     pub(crate) addr: SocketAddr,
     endpoint: Endpoint,
+    is_relayed: bool,
     /// Looks for a better way for as long as the connection lasts.
-    climb: Option<JoinSet<()>>,
+    _climb: Option<JoinSet<()>>,
 }
 
 impl Dialled {
@@ -37,12 +38,12 @@ impl Dialled {
         endpoint: Endpoint,
         climb: JoinSet<()>,
     ) -> Self {
-        Self { connection, addr, endpoint, climb: Some(climb) }
+        Self { connection, addr, endpoint, is_relayed: true, _climb: Some(climb) }
     }
 
     /// Whether it was made through a relay.
     pub(crate) const fn is_relayed(&self) -> bool {
-        self.climb.is_some()
+        self.is_relayed
     }
 
     /// Says goodbye and gives it a moment to leave. A goodbye that is lost costs the peer its idle timeout.
@@ -63,8 +64,8 @@ pub(crate) struct Call {
     pub(crate) alpns: &'static [&'static [u8]],
     /// How the connection behaves.
     pub(crate) settings: Settings,
-    /// Whether TLS leads there as well: to a hub it does.
-    pub(crate) over_tls: bool,
+    /// Leads there where UDP does not, if it is a hub.
+    pub(crate) ladder: Option<Ladder>,
 }
 
 /// Dials `addresses`, best first.
@@ -94,13 +95,13 @@ pub(crate) async fn dial(call: &Call, addresses: &[SocketAddr]) -> Result<Dialle
 async fn attempt(call: &Call, addr: SocketAddr) -> Result<Dialled, AttemptError> {
     let endpoint = Endpoint::bind(any(addr.ip()), &call.key, Role::Client, &call.settings)?;
     let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
-    if call.over_tls {
+    if let Some(ladder) = &call.ladder {
         let goal = Goal { addresses: vec![addr], expected, alpns, settings };
-        let Climbed { connection, climb } = ladder::to_hub(&endpoint, goal).await?;
-        return Ok(Dialled { connection, addr, endpoint, climb });
+        let Climbed { connection, climb, .. } = ladder.to_hub(&endpoint, goal).await?;
+        return Ok(Dialled { connection, addr, endpoint, is_relayed: false, _climb: Some(climb) });
     }
     let connection = endpoint.connect(addr, expected, alpns, &settings).await?;
-    Ok(Dialled { connection, addr, endpoint, climb: None })
+    Ok(Dialled { connection, addr, endpoint, is_relayed: false, _climb: None })
 }
 
 /// Where a socket is bound that shall reach `towards`. Of the same family: a computer without IPv6 cannot open a socket for both.
@@ -149,17 +150,22 @@ impl DialError {
     pub(crate) fn from_failures(mut failures: Vec<(SocketAddr, AttemptError)>) -> Self {
         let others = failures.len().saturating_sub(1);
         for (addr, failure) in &failures {
-            match failure {
-                AttemptError::Connect(ConnectError::UnexpectedKey { expected, found }) => {
-                    let (found, expected) =
-                        (found.fingerprint().to_string(), expected.fingerprint().to_string());
-                    return Self::WrongKey { addr: *addr, found, expected };
+            for error in failure.connect_errors() {
+                match error {
+                    ConnectError::UnexpectedKey { expected, found } => {
+                        let (found, expected) =
+                            (found.fingerprint().to_string(), expected.fingerprint().to_string());
+                        return Self::WrongKey { addr: *addr, found, expected };
+                    }
+                    ConnectError::Ended(ConnectionEnd::Tls { fault: TlsFault::NoCommonProtocol, .. }) => {
+                        return Self::NoCommonVersion { addr: *addr };
+                    }
+                    ConnectError::NoProtocol
+                    | ConnectError::BadAddress(_)
+                    | ConnectError::EndpointClosed
+                    | ConnectError::TimedOut { .. }
+                    | ConnectError::Ended(_) => {}
                 }
-                AttemptError::Connect(ConnectError::Ended(ConnectionEnd::Tls {
-                    fault: TlsFault::NoCommonProtocol,
-                    ..
-                })) => return Self::NoCommonVersion { addr: *addr },
-                AttemptError::Connect(_) | AttemptError::Bind(_) => {}
             }
         }
         match failures.pop() {
@@ -178,6 +184,20 @@ pub(crate) enum AttemptError {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No connection by any way.
+    #[error(transparent)]
+    Fallen(#[from] Fallen),
+}
+
+impl AttemptError {
+    /// What QUIC said on each way.
+    fn connect_errors(&self) -> Vec<&ConnectError> {
+        match self {
+            Self::Bind(_) => Vec::new(),
+            Self::Connect(error) => vec![error],
+            Self::Fallen(fallen) => fallen.connect_errors().collect(),
+        }
+    }
 }
 
 fn more(others: usize) -> String {

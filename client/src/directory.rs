@@ -168,7 +168,8 @@ pub(crate) async fn fetch(
     within: Duration,
 ) -> Result<Listing, HubError> {
     let membership = &identity.membership;
-    let hub = HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, within).await?;
+    let hub =
+        HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, within, &identity.ladder).await?;
     let answer = hub.ask(&HubRequest::ListDevices).await;
     hub.close().await;
     let HubAnswer::Devices(entries) = answer? else { return Err(HubError::Unexpected) };

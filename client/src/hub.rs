@@ -8,6 +8,7 @@ use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::registry::{ALPNS_HUB, Failure};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::ladder::Ladder;
 use postern_transport::quic::{ConnectionEnd, Settings, StreamFault};
 
 use crate::dial::{Call, DialError, Dialled, dial};
@@ -26,9 +27,16 @@ impl HubLink {
         hub_key: PublicKey,
         hubs: &[SocketAddr],
         within: Duration,
+        ladder: &Ladder,
     ) -> Result<Self, HubError> {
         let settings = Settings { handshake: within, ..Settings::control() };
-        let call = Call { key: key.clone(), expected: hub_key, alpns: ALPNS_HUB, settings, over_tls: true };
+        let call = Call {
+            key: key.clone(),
+            expected: hub_key,
+            alpns: ALPNS_HUB,
+            settings,
+            ladder: Some(ladder.clone()),
+        };
         Ok(Self { dialled: dial(&call, hubs).await? })
     }
 

@@ -80,7 +80,8 @@ fn run(args: Args, screen: &Screen) -> Result<Exit, Problem> {
 }
 
 async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
-    let profile = || Profile::locate(args.home.as_deref());
+    let (home, proxies) = (args.home.clone(), args.proxies());
+    let profile = || Ok::<_, Problem>(Profile::locate(home.as_deref(), proxies.clone()?)?);
     match args.command {
         Command::Login(login) => unless_interrupted(login::run(login, &profile()?, screen)).await,
         Command::StepUp(args) => unless_interrupted(step_up::run(&args, &profile()?, screen)).await,

@@ -17,6 +17,7 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::text::Text;
+use postern_transport::ladder::Ladder;
 
 use crate::args::LoginArgs;
 use crate::clock;
@@ -79,7 +80,7 @@ async fn accept(
     screen: &Screen,
 ) -> Result<Exit, Problem> {
     let request = HubRequest::AcceptInvitation { secret: invitation.secret, password };
-    let answer = ask(key, invitation.hub_key, &invitation.hubs, &request).await?;
+    let answer = ask(key, invitation.hub_key, &invitation.hubs, &request, profile.ladder()).await?;
     keep(
         answer,
         Place { hubs: invitation.hubs.clone(), hub_key: invitation.hub_key, second_factor: false },
@@ -109,7 +110,7 @@ async fn log_in(
 ) -> Result<Exit, Problem> {
     let Membership { hubs, hub_key, account, user, second_factor, .. } = membership;
     let request = HubRequest::Login { account, user, password, otp, only };
-    let answer = ask(key, hub_key, &hubs, &request).await?;
+    let answer = ask(key, hub_key, &hubs, &request, profile.ladder()).await?;
     keep(answer, Place { hubs, hub_key, second_factor }, profile, screen)
 }
 
@@ -123,7 +124,8 @@ async fn set_up_otp(
 ) -> Result<Exit, Problem> {
     let (account, user) = (membership.account.clone(), membership.user.clone());
     let request = HubRequest::EnrollOtp { account, user, password, otp };
-    let HubAnswer::Otp { uri } = ask(key, membership.hub_key, &membership.hubs, &request).await? else {
+    let answer = ask(key, membership.hub_key, &membership.hubs, &request, profile.ladder()).await?;
+    let HubAnswer::Otp { uri } = answer else {
         return Err(HubError::Unexpected.into());
     };
     membership.second_factor = true;
@@ -142,8 +144,9 @@ pub(crate) async fn ask(
     hub_key: PublicKey,
     hubs: &[SocketAddr],
     request: &HubRequest,
+    ladder: &Ladder,
 ) -> Result<HubAnswer, HubError> {
-    let hub = HubLink::dial(key, hub_key, hubs, DIAL_WITHIN).await?;
+    let hub = HubLink::dial(key, hub_key, hubs, DIAL_WITHIN, ladder).await?;
     let answer = hub.ask(request).await;
     hub.close().await;
     answer

@@ -45,7 +45,9 @@ pub(crate) async fn run(everywhere: bool, profile: &Profile, screen: &Screen) ->
 
 async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError> {
     let membership = &identity.membership;
-    let hub = HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, DIAL_WITHIN).await?;
+    let hub =
+        HubLink::dial(&identity.key, membership.hub_key, &membership.hubs, DIAL_WITHIN, &identity.ladder)
+            .await?;
     let request = if everywhere { HubRequest::LogoutEverywhere } else { HubRequest::Logout };
     let answer = hub.ask(&request).await;
     hub.close().await;

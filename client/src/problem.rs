@@ -21,6 +21,7 @@ use postern_protocol::wire::invitation::InvitationFault;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::Holder;
 
+use crate::args::ProxyError;
 use crate::clock;
 use crate::connect::Refused;
 use crate::device::DeviceError;
@@ -300,6 +301,13 @@ fn file_advice(fault: &FileFault) -> (Exit, &'static str, String) {
         FileFault::Io { .. } => {
             (Exit::Failure, "file", "check the disk and the permissions of the directory".to_owned())
         }
+    }
+}
+
+impl From<ProxyError> for Problem {
+    fn from(error: ProxyError) -> Self {
+        let next = "write it as `http://HOST:PORT` or `socks5://HOST:PORT`, or `--via-proxy none` for none";
+        Self::new(Exit::Usage, "bad_proxy", error, next)
     }
 }
 

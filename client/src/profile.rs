@@ -5,11 +5,13 @@
 //! | `key` | the seed of the user's key, 64 hexadecimal digits | `login`, before the hub is dialled |
 //! | `hub.json` | where and who the hub is, account and user | `login` |
 //! | `pass` | the sealed pass | `login`, `step-up` |
+//! | `networks.json` | what networks let pass, of which none is named | connecting to the hub |
 //! | `devices.json` | the last listing, so that connecting works while the hub is away | `devices`, `connect` |
 //!
 //! `logout` leaves `hub.json`, which holds no secret and spares the next `login` its arguments.
 //! Deliberately absent: the password, and any file that others could read.
 
+mod networks;
 mod private;
 
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::trust::{KeyFault, PublicKey, SecretKey};
 use postern_protocol::wire::text::Text;
+use postern_transport::ladder::Ladder;
+use postern_transport::proxy::Proxies;
 
 use crate::directory::Listing;
 
@@ -34,11 +38,12 @@ pub(crate) use self::private::FileFault;
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     dir: PathBuf,
+    ladder: Ladder,
 }
 
 impl Profile {
     /// Names the directory: `home` where given, otherwise the platform's. Nothing is created.
-    pub(crate) fn locate(home: Option<&Path>) -> Result<Self, ProfileError> {
+    pub(crate) fn locate(home: Option<&Path>, proxies: Proxies) -> Result<Self, ProfileError> {
         // An empty POSTERN_HOME means the same as none: otherwise the key would land in the current directory.
         let dir = match home.filter(|home| !home.as_os_str().is_empty()) {
             Some(home) => home.to_owned(),
@@ -46,7 +51,13 @@ impl Profile {
                 .map(|dirs| dirs.data_local_dir().to_owned())
                 .ok_or(ProfileError::NoHome)?,
         };
-        Ok(Self { dir })
+        let ladder = networks::ladder(&dir, proxies);
+        Ok(Self { dir, ladder })
+    }
+
+    /// Leads to the hub and to relays.
+    pub(crate) const fn ladder(&self) -> &Ladder {
+        &self.ladder
     }
 
     /// The directory.
@@ -73,7 +84,7 @@ impl Profile {
         let key = self.read_key()?.ok_or(ProfileError::SignedOut)?;
         let membership = self.membership()?.ok_or(ProfileError::SignedOut)?;
         let pass = self.pass()?.ok_or(ProfileError::SignedOut)?;
-        Ok(Identity { key, membership, pass })
+        Ok(Identity { key, membership, pass, ladder: self.ladder.clone() })
     }
 
     /// The sign-in of this moment, which may be newer than `before`.
@@ -166,6 +177,8 @@ pub(crate) struct Identity {
     pub(crate) membership: Membership,
     /// The sealed pass.
     pub(crate) pass: Vec<u8>,
+    /// Leads to the hub and to relays.
+    pub(crate) ladder: Ladder,
 }
 
 /// Where the hub is, which key is genuine, and who the user is there.
@@ -226,7 +239,7 @@ mod tests {
 
     fn profile() -> (tempfile::TempDir, Profile) {
         let base = tempfile::tempdir().unwrap();
-        let profile = Profile::locate(Some(&base.path().join("home"))).unwrap();
+        let profile = Profile::locate(Some(&base.path().join("home")), Proxies::none()).unwrap();
         (base, profile)
     }
 
@@ -299,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_empty_home_is_no_home() {
-        let named = Profile::locate(Some(Path::new(""))).unwrap();
+        let named = Profile::locate(Some(Path::new("")), Proxies::none()).unwrap();
         assert_ne!(named.dir, Path::new(""));
     }
 

@@ -42,7 +42,8 @@ pub(crate) async fn prove(before: &Identity, otp: Password, profile: &Profile) -
     let identity = profile.renewed(before)?;
     let Membership { hub_key, hubs, user_id, .. } = &identity.membership;
     let request = HubRequest::StepUp { pass: identity.pass.clone(), otp };
-    let HubAnswer::LoggedIn { user, pass, .. } = ask(&identity.key, *hub_key, hubs, &request).await? else {
+    let answer = ask(&identity.key, *hub_key, hubs, &request, &identity.ladder).await?;
+    let HubAnswer::LoggedIn { user, pass, .. } = answer else {
         return Err(HubError::Unexpected.into());
     };
     if user_id.is_some_and(|expected| expected != user) {
@@ -50,7 +51,7 @@ pub(crate) async fn prove(before: &Identity, otp: Password, profile: &Profile) -
     }
     let membership = Membership { second_factor: true, ..identity.membership.clone() };
     profile.sign_in(&membership, &pass)?;
-    Ok(Identity { key: identity.key, membership, pass })
+    Ok(Identity { membership, pass, ..identity })
 }
 
 #[derive(Serialize)]

@@ -1,99 +1,521 @@
-//! The ladder to a hub: UDP, and TLS over TCP where UDP does not pass.
+//! The ladder to a hub or relay: UDP, TLS over TCP where UDP does not pass, and TLS through a proxy where nothing else leads out.
 //!
-//! 1. UDP is tried at once; TLS at the same address 300 ms later, or as soon as UDP is refused. The first that leads to the hub's key wins.
-//! 2. Over TLS a notice says that packets for the hub itself follow; then it is QUIC as always, with the same keys and checks.
-//! 3. A connection that was made over TLS moves to UDP when that passes, and back ([`Endpoint::climb`]).
+//! 1. What led out of this network last is tried at once, and UDP with it. Each further [`Rung`] follows 300 ms later, or as soon as
+//!    one has failed. The first that leads to the right key wins; when none does, each says why ([`Fallen`]).
+//! 2. Over TLS a notice says that packets for the hub itself follow, or a leg is bound at a relay; then it is QUIC as always, with the
+//!    same keys and checks.
+//! 3. A connection over TLS moves to UDP when that passes. One over UDP of which nothing more comes within three seconds moves to TLS,
+//!    with all that it carries ([`Endpoint::keep`]): a firewall may look at the packets behind a handshake and not like them. UDP is
+//!    not relied on then for ten minutes.
+//! 4. What a network let pass is remembered ([`Memory`]), in as many networks as [`Surroundings`] tells from each other.
 
-use std::net::SocketAddr;
-use std::pin::pin;
+mod memory;
+mod rung;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::Digest;
 use postern_protocol::wire::relay::{self, Notice};
 
 use crate::OuterStream;
-use crate::quic::{ConnectError, Connection, Endpoint, Goal, Way};
+use crate::proxy::{Proxies, ProxyFault};
+use crate::quic::{ConnectError, Connection, Descend, Endpoint, Goal, Way};
+
+pub use self::memory::{Memory, Network};
+pub use self::rung::{Attempt, Fallen, Rung, RungFault};
+
+/// Leads out of this network. Clones share what it learns.
+#[derive(Clone)]
+pub struct Ladder(Arc<Shared>);
+
+struct Shared {
+    proxies: Proxies,
+    surroundings: Box<dyn Surroundings>,
+    memory: Mutex<Memory>,
+}
+
+/// Where a program is and what it keeps.
+pub trait Surroundings: Send + Sync {
+    /// The time of day, or what stands for it.
+    fn now(&self) -> UnixTime;
+    /// The network by which `towards` is reached.
+    fn network(&self, towards: SocketAddr) -> Network;
+    /// Keeps what was learned for the next start, if anything is kept.
+    fn keep(&self, memory: &Memory);
+}
 
 /// A connection to a hub.
 #[derive(Debug)]
 pub struct Climbed {
     /// The connection.
     pub connection: Connection,
-    /// Looks for UDP, where it was made over TLS; dropped with the connection.
-    pub climb: Option<JoinSet<()>>,
+    /// How it was made.
+    pub rung: Rung,
+    /// SHA-256 of the certificate that TLS has shown.
+    pub certificate: Option<Digest>,
+    /// Moves it between UDP and TLS; dropped with the connection.
+    pub climb: JoinSet<()>,
 }
 
-/// Connects to the hub at the first of `goal`'s addresses.
-///
-/// # Errors
-/// Why UDP does not lead there, unless TLS leads to somebody else.
-pub async fn to_hub(endpoint: &Endpoint, goal: Goal) -> Result<Climbed, ConnectError> {
-    let Some(addr) = goal.addresses.first().copied() else { return Err(ConnectError::EndpointClosed) };
-    let mut straight = pin!(endpoint.connect(addr, goal.expected, goal.alpns, &goal.settings));
-    let refused = match tokio::time::timeout(HEAD_START, &mut straight).await {
-        Ok(Ok(connection)) => return Ok(Climbed { connection, climb: None }),
-        Ok(Err(error @ ConnectError::UnexpectedKey { .. })) => return Err(error),
-        Ok(Err(error)) => Some(error),
-        Err(_elapsed) => None,
-    };
-    let mut over_tls = pin!(over_tls(endpoint, addr, &goal));
-    let (mut refused, mut is_shut) = (refused, false);
-    loop {
-        tokio::select! {
-            connected = &mut straight, if refused.is_none() => match connected {
-                Ok(connection) => return Ok(Climbed { connection, climb: None }),
-                Err(error) => refused = Some(error),
-            },
-            connected = &mut over_tls, if !is_shut => match connected {
-                Some(Ok((connection, way))) => {
-                    let mut climb = JoinSet::new();
-                    climb.spawn(endpoint.clone().climb(connection.clone(), way, goal.clone()));
-                    return Ok(Climbed { connection, climb: Some(climb) });
-                }
-                Some(Err(error @ ConnectError::UnexpectedKey { .. })) => return Err(error),
-                Some(Err(_)) | None => is_shut = true,
-            },
+/// A connection to a hub by one rung, and its way.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub connection: Connection,
+    /// The way under it.
+    pub way: Way,
+    /// SHA-256 of the certificate that TLS has shown.
+    pub certificate: Option<Digest>,
+}
+
+/// A relay, and the right to be there.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    /// Where it is over UDP.
+    pub udp: Option<SocketAddr>,
+    /// Where it is over TLS.
+    pub tls: Option<SocketAddr>,
+    /// The own leg.
+    pub leg: relay::Leg,
+}
+
+/// A way through a relay, whose leg is bound.
+#[derive(Debug)]
+pub struct Bound {
+    /// The way.
+    pub way: Way,
+    /// How the relay is reached.
+    pub rung: Rung,
+    /// Where.
+    pub addr: SocketAddr,
+    /// SHA-256 of the certificate that TLS has shown.
+    pub certificate: Option<Digest>,
+}
+
+impl Ladder {
+    /// A ladder with these proxies, which remembers what is in `memory`.
+    #[must_use]
+    pub fn new(proxies: Proxies, memory: Memory, surroundings: impl Surroundings + 'static) -> Self {
+        let (surroundings, memory) = (Box::new(surroundings), Mutex::new(memory));
+        Self(Arc::new(Shared { proxies, surroundings, memory }))
+    }
+
+    /// The rungs that there are towards `addr`, best first.
+    #[must_use]
+    pub fn rungs(&self, addr: SocketAddr) -> Vec<Rung> {
+        let proxy = self.0.proxies.towards(addr).map(|_| Rung::Proxy);
+        [Rung::Udp, Rung::Tls].into_iter().chain(proxy).collect()
+    }
+
+    /// Connects to the hub at the first of `goal`'s addresses.
+    ///
+    /// # Errors
+    /// Why no rung leads there, or that one leads to somebody else.
+    pub async fn to_hub(&self, endpoint: &Endpoint, goal: Goal) -> Result<Climbed, Fallen> {
+        let Some(addr) = goal.addresses.first().copied() else { return Err(Fallen::default()) };
+        let by = |rung| {
+            let (ladder, endpoint, goal) = (self.clone(), endpoint.clone(), goal.clone());
+            async move { ladder.try_rung(rung, &endpoint, &goal).await }
+        };
+        let (rung, Reached { connection, way, certificate }) =
+            race(self.order(addr, self.rungs(addr)), by).await?;
+        self.reached(addr, rung);
+        let descend = ToHub { ladder: self.clone(), endpoint: endpoint.clone(), addr };
+        let mut climb = JoinSet::new();
+        climb.spawn(endpoint.clone().keep(connection.clone(), (way, rung == Rung::Udp), goal, descend));
+        Ok(Climbed { connection, rung, certificate, climb })
+    }
+
+    /// Connects to the hub at the first of `goal`'s addresses by one rung, and stays there.
+    ///
+    /// # Errors
+    /// [`RungFault`].
+    pub async fn try_rung(&self, rung: Rung, endpoint: &Endpoint, goal: &Goal) -> Result<Reached, RungFault> {
+        let addr = goal.addresses.first().copied().ok_or(ConnectError::EndpointClosed)?;
+        let peer = endpoint.new_peer();
+        let (way, certificate) = match rung {
+            Rung::Udp => (endpoint.direct_way(peer, addr), None),
+            Rung::Tls | Rung::Proxy => self.hub_way(rung, endpoint, peer, addr).await?,
+        };
+        let connecting = endpoint.connect(way.peer(), goal.expected, goal.alpns, &goal.settings);
+        let connection = tokio::select! {
+            connected = connecting => connected,
+            error = refusal(addr), if rung == Rung::Udp => return Err(RungFault::Refused(error)),
+        };
+        if matches!(connection, Err(ConnectError::UnexpectedKey { .. })) {
+            // Somebody is there who should hear why it ends, by this way.
+            tokio::time::sleep(GOODBYE).await;
         }
-        if let Some(error) = refused.take_if(|_| is_shut) {
-            return Err(error);
+        let connection = connection?;
+        Ok(Reached { connection, way, certificate })
+    }
+
+    /// Binds a leg at a relay, as a way to `peer`.
+    ///
+    /// # Errors
+    /// Why no rung leads there.
+    pub async fn to_relay(
+        &self,
+        endpoint: &Endpoint,
+        peer: SocketAddr,
+        spot: &Spot,
+    ) -> Result<Bound, Fallen> {
+        let udp = spot.udp.map(|_| Rung::Udp);
+        let tls = spot.tls.map(|addr| self.rungs(addr)).unwrap_or_default();
+        let rungs: Vec<Rung> =
+            udp.into_iter().chain(tls.into_iter().filter(|rung| *rung != Rung::Udp)).collect();
+        let Some(near) = spot.udp.or(spot.tls) else { return Err(Fallen::default()) };
+        self.bind(endpoint, peer, spot, self.order(near, rungs)).await
+    }
+
+    /// A connection with TLS by one of the rungs that have it.
+    ///
+    /// # Errors
+    /// [`RungFault`].
+    pub async fn outer(&self, rung: Rung, addr: SocketAddr) -> Result<OuterStream<TcpStream>, RungFault> {
+        let stream = match self.0.proxies.towards(addr) {
+            Some(proxy) if rung == Rung::Proxy => {
+                let fault = |fault: ProxyFault| RungFault::Proxy { name: proxy.name().clone(), fault };
+                proxy.connect(addr).await.map_err(fault)?
+            }
+            None if rung == Rung::Proxy => return Err(RungFault::NoProxy),
+            Some(_) | None => {
+                let connecting = tokio::time::timeout(WITHIN, TcpStream::connect(addr)).await;
+                let late = |_late| RungFault::TimedOut { within: WITHIN };
+                connecting.map_err(late)?.map_err(|error| RungFault::Refused(error.kind()))?
+            }
+        };
+        // Packets are small, and each is waited for.
+        let _slower = stream.set_nodelay(true);
+        Ok(OuterStream::connect(stream, addr, WITHIN).await?)
+    }
+
+    async fn bind(
+        &self,
+        endpoint: &Endpoint,
+        peer: SocketAddr,
+        spot: &Spot,
+        order: Order,
+    ) -> Result<Bound, Fallen> {
+        let by = |rung| {
+            let (ladder, endpoint, spot) = (self.clone(), endpoint.clone(), spot.clone());
+            async move { ladder.leg(rung, &endpoint, peer, spot).await }
+        };
+        let (_, bound) = race(order, by).await?;
+        // Another one may have bound the leg later than this one, and may have been the route.
+        endpoint.take(&bound.way);
+        bound.way.rebind();
+        Ok(bound)
+    }
+
+    async fn leg(
+        &self,
+        rung: Rung,
+        endpoint: &Endpoint,
+        peer: SocketAddr,
+        spot: Spot,
+    ) -> Result<Bound, RungFault> {
+        let addr = if rung == Rung::Udp { spot.udp } else { spot.tls };
+        let addr = addr.ok_or(RungFault::Unbound)?;
+        let (way, certificate) = if rung == Rung::Udp {
+            (endpoint.relayed_way(peer, addr, spot.leg), None)
+        } else {
+            let stream = self.outer(rung, addr).await?;
+            let certificate = stream.certificate();
+            (endpoint.stream_way(peer, addr, stream, Some(spot.leg)), certificate)
+        };
+        tokio::select! {
+            bound = tokio::time::timeout(ANSWER, way.bound()) => match bound {
+                Ok(Some(_seen)) => {}
+                Ok(None) | Err(_) => return Err(RungFault::Unbound),
+            },
+            error = refusal(addr), if rung == Rung::Udp => return Err(RungFault::Refused(error)),
+        }
+        Ok(Bound { way, rung, addr, certificate })
+    }
+
+    /// A way over TLS to the hub itself.
+    async fn hub_way(
+        &self,
+        rung: Rung,
+        endpoint: &Endpoint,
+        peer: SocketAddr,
+        addr: SocketAddr,
+    ) -> Result<(Way, Option<Digest>), RungFault> {
+        let mut stream = self.outer(rung, addr).await?;
+        let certificate = stream.certificate();
+        let notice = Notice::hub();
+        let length = u16::try_from(notice.len()).unwrap_or_default();
+        let frame = [&length.to_be_bytes()[..], &notice].concat();
+        stream.write_all(&frame).await.map_err(|error| RungFault::Refused(error.kind()))?;
+        Ok((endpoint.stream_way(peer, addr, stream, None), certificate))
+    }
+
+    fn order(&self, addr: SocketAddr, rungs: Vec<Rung>) -> Order {
+        let network = self.0.surroundings.network(addr);
+        let memory = self.memory();
+        let is_deaf = memory.is_deaf(network, self.0.surroundings.now());
+        Order::new(rungs, memory.rung(network), is_deaf)
+    }
+
+    /// Remembers what led to a hub.
+    fn reached(&self, addr: SocketAddr, rung: Rung) {
+        let network = self.0.surroundings.network(addr);
+        let mut memory = self.memory();
+        if memory.reached(network, rung) {
+            self.0.surroundings.keep(&memory);
+        }
+    }
+
+    /// Remembers that UDP passed a handshake and no more, and what did pass.
+    fn deaf(&self, addr: SocketAddr, instead: Rung) {
+        let network = self.0.surroundings.network(addr);
+        let mut memory = self.memory();
+        memory.deaf(network, self.0.surroundings.now(), instead);
+        self.0.surroundings.keep(&memory);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ladder").field("proxies", &self.0.proxies).finish_non_exhaustive()
+    }
+}
+
+/// From UDP to the hub over TLS.
+struct ToHub {
+    ladder: Ladder,
+    endpoint: Endpoint,
+    addr: SocketAddr,
+}
+
+impl Descend for ToHub {
+    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+        let Self { ladder, endpoint, addr } = self;
+        let addr = *addr;
+        let rungs = ladder.rungs(addr).into_iter().filter(|rung| *rung != Rung::Udp).collect();
+        let by = |rung| {
+            let (ladder, endpoint) = (ladder.clone(), endpoint.clone());
+            async move { ladder.hub_way(rung, &endpoint, peer, addr).await }
+        };
+        let fallen = |fallen: &Fallen| tracing::debug!(%addr, error = %fallen, "no way over TLS to the hub");
+        let (rung, (way, _)) = race(ladder.order(addr, rungs), by).await.inspect_err(fallen).ok()?;
+        tracing::debug!(%addr, %rung, "packets over UDP are lost, the connection goes on over TLS");
+        ladder.deaf(addr, rung);
+        Some(way)
+    }
+}
+
+/// From UDP to a relay over TLS, with the same leg.
+#[derive(Debug)]
+pub struct ToRelay {
+    /// By which.
+    pub ladder: Ladder,
+    /// Whose way it is.
+    pub endpoint: Endpoint,
+    /// The relay.
+    pub spot: Spot,
+}
+
+impl Descend for ToRelay {
+    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+        let Self { ladder, endpoint, spot } = self;
+        let addr = spot.tls?;
+        let rungs = ladder.rungs(addr).into_iter().filter(|rung| *rung != Rung::Udp).collect();
+        let bound = ladder.bind(endpoint, peer, spot, ladder.order(addr, rungs)).await;
+        let fallen =
+            |fallen: &Fallen| tracing::debug!(%addr, error = %fallen, "no way over TLS to the relay");
+        Some(bound.inspect_err(fallen).ok()?.way)
+    }
+}
+
+/// What is tried when.
+#[derive(Debug, PartialEq, Eq)]
+struct Order {
+    at_once: Vec<Rung>,
+    waiting: VecDeque<Rung>,
+    /// When nothing else is left.
+    last: Option<Rung>,
+}
+
+impl Order {
+    /// Of these rungs, best first, `known` led there last; `is_deaf` says that UDP is not to be relied on.
+    fn new(rungs: Vec<Rung>, known: Option<Rung>, is_deaf: bool) -> Self {
+        let udp = rungs.first().copied().filter(|rung| *rung == Rung::Udp);
+        let (udp, last) = if is_deaf { (None, udp) } else { (udp, None) };
+        let known =
+            known.filter(|known| rungs.contains(known) && last != Some(*known) && udp != Some(*known));
+        let at_once: Vec<Rung> = udp.into_iter().chain(known).collect();
+        let waiting =
+            rungs.into_iter().filter(|rung| !at_once.contains(rung) && last != Some(*rung)).collect();
+        Self { at_once, waiting, last }
+    }
+}
+
+/// Tries rungs until one leads there.
+async fn race<T, F>(mut order: Order, by: impl Fn(Rung) -> F) -> Result<(Rung, T), Fallen>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, RungFault>> + Send + 'static,
+{
+    let (mut running, mut fallen) = (JoinSet::new(), Fallen::default());
+    let begin = |running: &mut JoinSet<_>, rung| {
+        let climbing = by(rung);
+        running.spawn(async move { (rung, climbing.await) });
+    };
+    order.at_once.iter().for_each(|rung| begin(&mut running, *rung));
+    loop {
+        if running.is_empty() {
+            let Some(next) = order.waiting.pop_front().or_else(|| order.last.take()) else {
+                return Err(fallen);
+            };
+            begin(&mut running, next);
+        }
+        let next = tokio::select! {
+            Some(ended) = running.join_next() => match ended {
+                Ok((rung, Ok(there))) => {
+                    // What they have begun is taken back before anybody builds on this one.
+                    running.shutdown().await;
+                    return Ok((rung, there));
+                }
+                Ok((rung, Err(fault))) => {
+                    let is_somebody_else = matches!(fault, RungFault::Quic(ConnectError::UnexpectedKey { .. }));
+                    fallen.attempts.push(Attempt { rung, fault });
+                    if is_somebody_else {
+                        return Err(fallen);
+                    }
+                    order.waiting.pop_front()
+                }
+                // Only a defect ends a task otherwise; the others may still succeed.
+                Err(_) => None,
+            },
+            () = tokio::time::sleep(HEAD_START), if !order.waiting.is_empty() => order.waiting.pop_front(),
+        };
+        if let Some(next) = next {
+            begin(&mut running, next);
         }
     }
 }
 
-async fn over_tls(
-    endpoint: &Endpoint,
-    addr: SocketAddr,
-    goal: &Goal,
-) -> Option<Result<(Connection, Way), ConnectError>> {
-    let mut stream = tls(addr, WITHIN).await?;
-    let notice = Notice::hub();
-    let frame = [&u16::try_from(notice.len()).ok()?.to_be_bytes()[..], &notice].concat();
-    stream.write_all(&frame).await.ok()?;
-    let way = endpoint.stream_way(endpoint.new_peer(), addr, stream, None);
-    Some(
-        endpoint.connect(way.peer(), goal.expected, goal.alpns, &goal.settings).await.map(|made| (made, way)),
-    )
+/// Waits for the network's word that datagrams do not get to `addr`, for ever where there is none. A socket that is not connected,
+/// as that of an endpoint, is not told.
+async fn refusal(addr: SocketAddr) -> io::ErrorKind {
+    let any = match addr.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let asked = async {
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(addr).await?;
+        // One byte, which is no packet of QUIC and no notice.
+        socket.send(&[0]).await?;
+        loop {
+            let _whatever = socket.recv(&mut [0]).await?;
+        }
+    };
+    let answered: Result<std::convert::Infallible, io::Error> = asked.await;
+    match answered {
+        Ok(never) => match never {},
+        Err(error) if REFUSALS.contains(&error.kind()) => error.kind(),
+        Err(_) => std::future::pending().await,
+    }
 }
 
-/// A way to a peer through the relay at `addr`, over TLS; none where there is no TLS.
-pub async fn relayed_over_tls(endpoint: &Endpoint, addr: SocketAddr, right: relay::Leg) -> Option<Way> {
-    let stream = tls(addr, WITHIN).await?;
-    Some(endpoint.stream_way(endpoint.new_peer(), addr, stream, Some(right)))
-}
-
-async fn tls(addr: SocketAddr, within: Duration) -> Option<OuterStream<TcpStream>> {
-    let connecting = tokio::time::timeout(within, TcpStream::connect(addr)).await;
-    let stream = connecting.ok()?.ok()?;
-    // Packets are small, and each is waited for.
-    let _slower = stream.set_nodelay(true);
-    let connected = OuterStream::connect(stream, addr, within).await;
-    connected.inspect_err(|error| tracing::debug!(%addr, %error, "no TLS")).ok()
-}
-
-/// What UDP is ahead of TLS.
+/// What says that datagrams do not get there, and not that this computer is short of something.
+const REFUSALS: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionRefused,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::NetworkUnreachable,
+    io::ErrorKind::PermissionDenied,
+];
+/// What each rung is ahead of the next.
 const HEAD_START: Duration = Duration::from_millis(300);
 /// For TCP, and then for TLS.
 const WITHIN: Duration = Duration::from_secs(5);
+/// For a last packet to leave.
+const GOODBYE: Duration = Duration::from_millis(20);
+/// For a relay's first answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(at_once: &[Rung], waiting: &[Rung], last: Option<Rung>) -> Order {
+        Order { at_once: at_once.to_vec(), waiting: waiting.iter().copied().collect(), last }
+    }
+
+    #[test]
+    fn what_led_there_last_begins_at_once_and_udp_with_it() {
+        use Rung::{Proxy, Tls, Udp};
+        let all = || vec![Udp, Tls, Proxy];
+        assert_eq!(Order::new(all(), None, false), order(&[Udp], &[Tls, Proxy], None));
+        assert_eq!(Order::new(all(), Some(Udp), false), order(&[Udp], &[Tls, Proxy], None));
+        assert_eq!(Order::new(all(), Some(Tls), false), order(&[Udp, Tls], &[Proxy], None));
+        assert_eq!(Order::new(all(), Some(Proxy), false), order(&[Udp, Proxy], &[Tls], None));
+        // What there is no more is not tried.
+        assert_eq!(Order::new(vec![Udp, Tls], Some(Proxy), false), order(&[Udp], &[Tls], None));
+    }
+
+    #[test]
+    fn udp_that_was_deaf_is_tried_when_nothing_else_is_left() {
+        use Rung::{Proxy, Tls, Udp};
+        let all = || vec![Udp, Tls, Proxy];
+        assert_eq!(Order::new(all(), Some(Tls), true), order(&[Tls], &[Proxy], Some(Udp)));
+        assert_eq!(Order::new(all(), Some(Udp), true), order(&[], &[Tls, Proxy], Some(Udp)));
+        assert_eq!(Order::new(vec![Tls, Proxy], Some(Tls), true), order(&[Tls], &[Proxy], None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_rung_has_a_head_start_over_the_next_and_a_failure_ends_it() {
+        let begun = tokio::time::Instant::now();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let by = |rung| {
+            let seen = Arc::clone(&seen);
+            async move {
+                seen.lock().unwrap().push((rung, begun.elapsed().as_millis()));
+                match rung {
+                    Rung::Udp => std::future::pending().await,
+                    Rung::Tls => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        Err(RungFault::Unbound)
+                    }
+                    Rung::Proxy => Ok(()),
+                }
+            }
+        };
+        let order = Order::new(vec![Rung::Udp, Rung::Tls, Rung::Proxy], None, false);
+        let (rung, ()) = race(order, by).await.unwrap();
+        assert_eq!(rung, Rung::Proxy);
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen, [(Rung::Udp, 0), (Rung::Tls, 300), (Rung::Proxy, 400)]);
+    }
+
+    #[tokio::test]
+    async fn somebody_else_ends_the_race_and_silence_of_all_names_each() {
+        let key = |seed| postern_protocol::trust::SecretKey::from_seed([seed; 32]).unwrap().public();
+        let (expected, found) = (key(1), key(2));
+        let other = move || ConnectError::UnexpectedKey { expected, found };
+        let order = || Order::new(vec![Rung::Udp, Rung::Tls], None, false);
+        let fallen = race::<(), _>(order(), |_| async move { Err(other().into()) }).await.unwrap_err();
+        assert_eq!(fallen.attempts.len(), 1);
+        assert_eq!(fallen.unexpected_key(), Some((expected, found)));
+        let fallen = race::<(), _>(order(), |_| async { Err(RungFault::Unbound) }).await.unwrap_err();
+        assert_eq!(fallen.to_string(), "UDP: the relay does not answer; TLS: the relay does not answer");
+        assert_eq!(fallen.unexpected_key(), None);
+    }
+}

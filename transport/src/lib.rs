@@ -4,7 +4,7 @@
 //! 2. It dials a peer whose key is known in advance, or admits peers and reports the key that each has proved.
 //! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them.
 //! 4. [`frames`] carries QUIC packets where UDP does not pass.
-//! 5. [`ladder`] leads to a hub over whatever passes.
+//! 5. [`ladder`] leads to hubs and relays over whatever passes, [`proxy`] through what stands before the internet.
 //! 6. [`splice`] copies between a local socket and a stream, both ways.
 //! 7. [`backoff`] says how long to wait before the next attempt.
 //! 8. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
@@ -17,6 +17,7 @@ pub mod backoff;
 pub mod framed;
 pub mod frames;
 pub mod ladder;
+pub mod proxy;
 pub mod quic;
 pub mod splice;
 mod tls;

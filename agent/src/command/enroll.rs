@@ -9,17 +9,18 @@ use crate::clock::Clock;
 use crate::daemon::{StateDir, runtime};
 use crate::exit::Exit;
 use crate::sync::EnrollError;
-use crate::{identity, logging, store, sync};
+use crate::{identity, logging, store, surroundings, sync};
 
 pub(super) fn run(view: &View<'_>, code: &str, label: &str, replace: bool) -> Result<Exit, Trouble> {
     logging::start(view.config.log);
     // A mistyped code is noticed before anything is made.
     let invitation = Invitation::parse(code, Invitee::Device)?;
+    let ladder = surroundings::ladder(view.config.proxies()?);
     let state = StateDir::lock(&view.config.state_dir)?;
     store::prepare_enrollment(state.path(), replace)?;
     let had_next = state.path().join(identity::NEXT).exists();
     let key = if replace { identity::create_next(state.path())? } else { identity::create(state.path())? };
-    let enrolling = sync::enroll(state.path(), &key, &invitation, label);
+    let enrolling = sync::enroll(state.path(), &key, &invitation, label, &ladder);
     let device = match runtime()?.block_on(enrolling) {
         Ok(device) => device,
         Err(error) => {

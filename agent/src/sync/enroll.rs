@@ -23,6 +23,7 @@ use postern_protocol::wire::invitation::Invitation;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::ladder::Ladder;
 use postern_transport::quic::{ConnectionEnd, StreamFault};
 
 use super::dial::{Dialled, dial};
@@ -80,8 +81,9 @@ pub(crate) async fn enroll(
     key: &SecretKey,
     invitation: &Invitation,
     label: &str,
+    ladder: &Ladder,
 ) -> Result<DeviceId, EnrollError> {
-    let dialled = dial(key, &[invitation.hub_key], &invitation.hubs).await?;
+    let dialled = dial(key, &[invitation.hub_key], &invitation.hubs, ladder).await?;
     let request = HubRequest::Enroll {
         secret: invitation.secret,
         label: Text::clean(label),

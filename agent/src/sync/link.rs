@@ -15,12 +15,14 @@ use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_transport::backoff::Backoff;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
-use postern_transport::quic::{BindError, ConnectError, ConnectionEnd, RecvStream, SendStream, StreamFault};
+use postern_transport::ladder::Fallen;
+use postern_transport::quic::{BindError, ConnectionEnd, RecvStream, SendStream, StreamFault};
 
 use super::Uplink;
 use super::activate::Answer;
-use super::dial::{Dialled, dial, source_towards};
+use super::dial::{Dialled, dial};
 use crate::clock::Clock;
+use crate::surroundings::source_towards;
 
 /// Why there is no link, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +38,8 @@ pub(crate) enum LinkError {
     Connect {
         /// Its address.
         hub: SocketAddr,
-        /// Why.
-        error: ConnectError,
+        /// What each way to it says.
+        error: Fallen,
     },
     /// The hub closed the link and said why.
     #[error("the hub closed the link: {}; {}", code.sentence(), code.next_step())]
@@ -76,7 +78,7 @@ impl From<FrameFault> for LinkError {
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
     let (hub_keys, hubs) = uplink.activator.hubs();
-    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs).await {
+    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs, &uplink.ladder).await {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };

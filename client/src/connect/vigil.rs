@@ -231,6 +231,7 @@ mod tests {
     use postern_protocol::id::UserId;
     use postern_protocol::trust::SecretKey;
     use postern_protocol::wire::text::Text;
+    use postern_transport::proxy::Proxies;
 
     use super::*;
     use crate::profile::Membership;
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn only_another_pass_of_the_same_user_and_key_is_taken() {
         let home = tempfile::tempdir().unwrap();
-        let profile = Profile::locate(Some(home.path())).unwrap();
+        let profile = Profile::locate(Some(home.path()), Proxies::none()).unwrap();
         profile.create_key().unwrap();
         let of = |user: u8| Membership {
             hubs: Vec::new(),

@@ -9,8 +9,9 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::relay::{End, Leg, MeetingId, Notice, RelayKey, Ticket};
 use postern_transport::OuterStream;
-use postern_transport::ladder::{self, Climbed};
-use postern_transport::quic::{ConnectError, Connection, Endpoint, Goal, Role, Settings, Way};
+use postern_transport::ladder::{Climbed, Ladder, Memory, Network, Rung, Surroundings};
+use postern_transport::proxy::Proxies;
+use postern_transport::quic::{Connection, Endpoint, Goal, Role, Settings, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -25,6 +26,25 @@ fn secret(seed: u8) -> SecretKey {
 
 fn right(meeting: u8, end: End) -> Leg {
     RelayKey::new([7; 32]).leg(Ticket { meeting: MeetingId([meeting; 16]), end, until: UnixTime::MAX })
+}
+
+/// A program that has been nowhere yet.
+struct Nowhere;
+
+impl Surroundings for Nowhere {
+    fn now(&self) -> UnixTime {
+        UnixTime::EPOCH
+    }
+
+    fn network(&self, _towards: SocketAddr) -> Network {
+        Network::of(None, "", "")
+    }
+
+    fn keep(&self, _memory: &Memory) {}
+}
+
+fn ladder() -> Ladder {
+    Ladder::new(Proxies::none(), Memory::default(), Nowhere)
 }
 
 struct Open {
@@ -171,10 +191,11 @@ async fn a_hub_that_udp_does_not_reach_is_reached_over_tls_and_the_connection_mo
     };
     let admit = async { server.accept().await.unwrap().handshake(GENEROUS).await };
     let began = Instant::now();
-    let (near, far) = tokio::join!(ladder::to_hub(&client, goal(1)), admit);
-    let (Climbed { connection, climb }, far) = (near.unwrap(), far.unwrap());
+    let ladder = ladder();
+    let (near, far) = tokio::join!(ladder.to_hub(&client, goal(1)), admit);
+    let (Climbed { connection, rung, climb: _climb, .. }, far) = (near.unwrap(), far.unwrap());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(climb.is_some());
+    assert_eq!(rung, Rung::Tls);
     // Known by where it comes from, not by the address that stands for it.
     assert_eq!((connection.remote_addr(), far.remote_addr().ip()), (open.tcp, open.tcp.ip()));
     exchange(&connection, &far).await;
@@ -231,11 +252,10 @@ async fn who_answers_over_tls_with_another_key_is_no_hub() {
         let admitted = server.accept().await.unwrap().handshake(GENEROUS).await;
         drop(admitted);
     };
-    let (reached, ()) = tokio::join!(ladder::to_hub(&client, goal), admit);
-    assert!(
-        matches!(reached, Err(ConnectError::UnexpectedKey { found, .. }) if found == secret(1).public()),
-        "{reached:?}"
-    );
+    let ladder = ladder();
+    let (reached, ()) = tokio::join!(ladder.to_hub(&client, goal), admit);
+    let fallen = reached.unwrap_err();
+    assert_eq!(fallen.unexpected_key(), Some((secret(9).public(), secret(1).public())), "{fallen}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

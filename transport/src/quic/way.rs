@@ -32,6 +32,7 @@ pub struct Way {
     peer: SocketAddr,
     ways: Arc<Ways>,
     bound: watch::Receiver<Option<Bound>>,
+    over_udp: bool,
     _tasks: JoinSet<()>,
 }
 
@@ -117,10 +118,11 @@ impl Endpoint {
         means: Means,
         start: impl FnOnce(&mut JoinSet<()>, WayId, &watch::Receiver<Option<Bound>>),
     ) -> Way {
+        let over_udp = !matches!(means, Means::Stream(..));
         let (id, bound) = self.ways().add(peer, means);
         let mut tasks = JoinSet::new();
         start(&mut tasks, id, &bound);
-        Way { id, peer, ways: Arc::clone(self.ways()), bound, _tasks: tasks }
+        Way { id, peer, ways: Arc::clone(self.ways()), bound, over_udp, _tasks: tasks }
     }
 }
 
@@ -137,6 +139,12 @@ impl Way {
         let mut bound = self.bound.clone();
         let seen = bound.wait_for(Option::is_some).await.ok()?;
         seen.map(|bound| bound.seen)
+    }
+
+    /// Whether its packets are datagrams between here and the next place.
+    #[must_use]
+    pub const fn is_over_udp(&self) -> bool {
+        self.over_udp
     }
 
     /// How long ago a packet came by it; none before the first.

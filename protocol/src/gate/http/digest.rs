@@ -51,6 +51,11 @@ pub struct Session {
     count: u32,
 }
 
+/// The schemes of all challenges of an answer, as they are written there.
+pub fn schemes<'a>(challenges: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    challenges.flat_map(challenge::all).map(|raw| raw.scheme)
+}
+
 impl Challenge {
     /// The strongest challenge of an answer that is spoken here; of equal ones the first.
     #[must_use]

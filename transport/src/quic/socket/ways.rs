@@ -155,7 +155,11 @@ impl Ways {
         let mut state = self.lock();
         let Some(way) = state.ways.remove(&id) else { return };
         match way.means {
-            Means::Direct(addr) => drop(state.direct.remove(&addr)),
+            // Another peer may have been found there since.
+            Means::Direct(addr) if state.direct.get(&addr) == Some(&way.peer) => {
+                state.direct.remove(&addr);
+            }
+            Means::Direct(_) => {}
             Means::Relayed(relay, _) => {
                 if let Some(count) = state.relays.get_mut(&relay) {
                     *count -= 1;
