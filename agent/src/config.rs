@@ -56,6 +56,8 @@ pub struct Config {
     pub packet_vpn: Option<PacketVpn>,
     /// A proxy in front of hub and relays. Absent: what the environment names.
     pub proxy: Option<ProxyConfig>,
+    /// How engineers on a machine network find this device there.
+    pub mdns: Mdns,
 }
 
 /// The local control socket.
@@ -117,6 +119,16 @@ pub struct PacketVpn {
     /// `100.96.0.0/24`.
     #[serde(default = "PacketVpn::default_range")]
     pub range: Ipv4Net,
+}
+
+/// How this device is found by whoever shares a network with it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mdns {
+    /// Whether it answers at all; otherwise nothing listens. Default true.
+    pub answer: bool,
+    /// Interfaces on which it answers beside those to machines, such as the one to the factory's offices; at most 8. Default: none.
+    pub also_on: Vec<String>,
 }
 
 /// UDP segmentation offload.
@@ -242,6 +254,11 @@ impl Config {
                 "told its `interface` to the machines, where there is no `machine_interface`",
             ),
             (
+                self.mdns.also_on.len() <= 8 && self.mdns.also_on.iter().all(|name| is_interface(name)),
+                "also_on",
+                "names of at most 8 network interfaces",
+            ),
+            (
                 self.machine_interface.as_ref().is_none_or(|name| (1..=15).contains(&name.len())),
                 "machine_interface",
                 "the name of a network interface",
@@ -277,7 +294,14 @@ impl Default for Config {
             recordings: Recordings::default(),
             packet_vpn: None,
             proxy: None,
+            mdns: Mdns::default(),
         }
+    }
+}
+
+impl Default for Mdns {
+    fn default() -> Self {
+        Self { answer: true, also_on: Vec::new() }
     }
 }
 

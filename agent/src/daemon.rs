@@ -34,6 +34,7 @@ use crate::gate::Gate;
 use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
 use crate::meeting::Meetings;
+use crate::nearby::{self, Nearby};
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
@@ -116,6 +117,12 @@ async fn serve(
         ladder,
         status: Arc::clone(&core.link),
     };
+    let nearby = Nearby {
+        keys: Arc::clone(&core.keys),
+        guard: Guard::new(config, &boot.enrollment.hubs),
+        config: config.mdns.clone(),
+        listening,
+    };
     // The snapshot of the start is of the past with the next one.
     drop(boot);
 
@@ -129,6 +136,9 @@ async fn serve(
     tasks.spawn(keep_time(core.clone()));
     tasks.spawn(core.auditor.clone().pay());
     tasks.spawn(sync::run(uplink));
+    if nearby.config.answer {
+        tasks.spawn(nearby::run(nearby));
+    }
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
     systemd::ready("the gate stands");
     tokio::select! {

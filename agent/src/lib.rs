@@ -3,6 +3,7 @@
 //! 1. [`main`] reads the command line and the [`config`], and runs one command.
 //! 2. `daemon` wires the long-running parts together and owns their lives: `sync` keeps the link to the hub,
 //!    `tunnel` serves clients, `control` serves the local socket.
+//!    `nearby` says on machine networks where the device is.
 //! 3. `gate` holds the policy in force and is the only caller of `decide`; `registry` holds the live tunnels and
 //!    has them decided again; `audit` records.
 //! 4. `packet_vpn` prepares the device for packets, as root and in a process of its own; the agent only opens what it made, with `tun`.
@@ -29,6 +30,7 @@ mod gate;
 mod identity;
 mod logging;
 mod meeting;
+mod nearby;
 mod packet_vpn;
 mod recordings;
 mod registry;

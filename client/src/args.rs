@@ -3,7 +3,7 @@
 mod vpn;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Devices,
     /// Lists the services of a device that you may use
     Services {
-        /// The device's name, or ACCOUNT/NAME when the name is not unique
+        /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
         device: DeviceRef,
     },
     /// Makes a service of a device reachable on this computer, until Ctrl-C
@@ -157,7 +157,7 @@ pub(crate) struct StepUpArgs {
 /// Arguments of `connect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
-    /// The device's name, or ACCOUNT/NAME when the name is not unique
+    /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
     pub(crate) device: DeviceRef,
     /// The service's name on the device
     pub(crate) service: Name,
@@ -272,18 +272,47 @@ pub(crate) struct DeviceRef {
     pub(crate) account: Option<String>,
     /// The name.
     pub(crate) name: Name,
+    /// Where it is, where that was said: it is looked for nowhere else.
+    pub(crate) at: Option<SocketAddr>,
+}
+
+/// A device that was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DeviceRefFault {
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] NameFault),
+    /// Where it is.
+    #[error(
+        "after `@` an IP address is expected, with or without a port, such as 192.168.0.1 or [fd00::1]:7441"
+    )]
+    Address,
 }
 
 impl FromStr for DeviceRef {
-    type Err = NameFault;
+    type Err = DeviceRefFault;
 
-    fn from_str(text: &str) -> Result<Self, NameFault> {
+    fn from_str(text: &str) -> Result<Self, DeviceRefFault> {
+        let (text, at) = match text.split_once('@') {
+            Some((text, at)) => (text, Some(place(at).ok_or(DeviceRefFault::Address)?)),
+            None => (text, None),
+        };
         match text.rsplit_once('/') {
-            Some((account, name)) => Ok(Self { account: Some(account.to_owned()), name: name.parse()? }),
-            None => Ok(Self { account: None, name: text.parse()? }),
+            Some((account, name)) => Ok(Self { account: Some(account.to_owned()), name: name.parse()?, at }),
+            None => Ok(Self { account: None, name: text.parse()?, at }),
         }
     }
 }
+
+/// An address, with the port of agents where none is named.
+fn place(text: &str) -> Option<SocketAddr> {
+    let alone =
+        || text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok();
+    text.parse().ok().or_else(|| alone().map(|ip: IpAddr| SocketAddr::new(ip, AGENT_PORT)))
+}
+
+/// Where agents serve clients that are not told otherwise.
+const AGENT_PORT: u16 = 7441;
 
 impl fmt::Display for DeviceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -308,11 +337,24 @@ mod tests {
     #[test]
     fn a_device_is_named_with_or_without_its_account() {
         let plain: DeviceRef = "press-7".parse().unwrap();
-        assert_eq!(plain, DeviceRef { account: None, name: "press-7".parse().unwrap() });
+        assert_eq!(plain, DeviceRef { account: None, name: "press-7".parse().unwrap(), at: None });
         let nested: DeviceRef = "acme/paris/press-7".parse().unwrap();
         assert_eq!(nested.account.as_deref(), Some("acme/paris"));
         assert_eq!(nested.to_string(), "acme/paris/press-7");
-        assert_eq!("acme/".parse::<DeviceRef>(), Err(NameFault::Empty));
+        assert_eq!("acme/".parse::<DeviceRef>(), Err(DeviceRefFault::Name(NameFault::Empty)));
+    }
+
+    #[test]
+    fn a_device_may_be_named_with_the_address_at_which_it_is() {
+        let at = |text: &str| text.parse::<DeviceRef>().map(|device| device.at.map(|at| at.to_string()));
+        assert_eq!(at("press-7@192.168.0.1"), Ok(Some("192.168.0.1:7441".to_owned())));
+        assert_eq!(at("acme/press-7@192.168.0.1:9"), Ok(Some("192.168.0.1:9".to_owned())));
+        for v6 in ["press-7@fd00::1", "press-7@[fd00::1]", "press-7@[fd00::1]:7441"] {
+            assert_eq!(at(v6), Ok(Some("[fd00::1]:7441".to_owned())));
+        }
+        for wrong in ["press-7@", "press-7@router", "press-7@1.2.3.4:x", "press-7@1.2.3.4@5.6.7.8"] {
+            assert_eq!(at(wrong), Err(DeviceRefFault::Address), "{wrong}");
+        }
     }
 
     #[test]

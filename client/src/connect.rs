@@ -136,20 +136,28 @@ pub(crate) async fn open(
     }
 }
 
-/// Says that a device is reached through a relay, where it is.
+/// Says that a device is reached through a relay, or was found on a network that this computer is on.
 pub(crate) fn say_way(link: &DeviceLink, known: &Known, screen: &Screen) {
+    if link.was_found() {
+        let (name, at) = (&known.entry.name, link.addr());
+        screen.note(&format!("{name} was found on a network of this computer, at {at}"));
+    }
     if link.is_relayed() {
         let (name, relay) = (&known.entry.name, link.addr());
         screen.note(&format!("{name} is reached through the relay at {relay}, which reads nothing"));
     }
 }
 
-/// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now, and at a relay.
+/// Reaches a device where it was last known to be; when that fails or takes long, where the hub says it is now, at a relay, and on the
+/// networks that this computer is on. Where a person has said at which address it is, only there.
 pub(crate) async fn reach(
     known: &Known,
     identity: &Identity,
     profile: &Profile,
 ) -> Result<(DeviceLink, Known), DeviceError> {
+    if known.at.is_some() {
+        return dial(known.clone(), identity, profile).await;
+    }
     let mut here = pin!(dial(known.clone(), identity, profile));
     let elsewhere = async {
         let again = directory::look_again(known, identity, profile).await?;
@@ -161,17 +169,25 @@ pub(crate) async fn reach(
         let link = DeviceLink::meet(identity, &known.entry, &known.addresses(), &met).await;
         Some(link.map(|link| (link, known.clone())))
     });
+    let found = Box::pin(async {
+        let link = DeviceLink::find(identity, &known.entry).await?;
+        Some(link.map(|link| {
+            directory::remember_address(profile, &known.entry, link.addr());
+            (link, known.clone())
+        }))
+    });
     let missed = match tokio::time::timeout(HEAD_START, &mut here).await {
         // What is kept may be older than a move or a new enrolment of the device.
         Ok(Err(error @ (DeviceError::Dial(_) | DeviceError::OtherDevice { .. }))) => Some(error),
         Ok(answered) => return answered,
         Err(_) => None,
     };
-    let (mut elsewhere, mut relayed) = (pin!(elsewhere), relayed);
+    let (mut elsewhere, mut relayed, mut found) = (pin!(elsewhere), relayed, found);
     let (mut is_here, mut is_elsewhere, mut is_relayed) = (missed.is_none(), true, true);
+    let mut is_found = true;
     let mut last = missed;
     // The first that leads there; when none does, why the nearest one did not.
-    while is_here || is_elsewhere || is_relayed {
+    while is_here || is_elsewhere || is_relayed || is_found {
         let answered = tokio::select! {
             answered = &mut here, if is_here => {
                 is_here = false;
@@ -181,11 +197,15 @@ pub(crate) async fn reach(
                 is_elsewhere = false;
                 answered
             }
+            answered = &mut found, if is_found => {
+                is_found = false;
+                answered
+            }
             answered = &mut relayed, if is_relayed => {
                 is_relayed = false;
                 match answered {
                     // A relay can fail in the middle; a straight way that is still tried may not.
-                    Some(Err(error @ DeviceError::Ended(_))) if is_here || is_elsewhere => {
+                    Some(Err(error @ DeviceError::Ended(_))) if is_here || is_elsewhere || is_found => {
                         last = last.or(Some(error));
                         None
                     }

@@ -35,6 +35,7 @@ pub(crate) use self::news::News;
 use crate::dial::{Call, DialError, Dialled, dial};
 use crate::ending::Ending;
 use crate::meeting::{self, Met};
+use crate::nearby;
 use crate::profile::Identity;
 
 /// An authenticated connection to a device.
@@ -43,6 +44,7 @@ pub(crate) struct DeviceLink {
     dialled: Dialled,
     datagrams: Datagrams,
     device: DeviceId,
+    was_found: bool,
 }
 
 impl DeviceLink {
@@ -70,9 +72,16 @@ impl DeviceLink {
         .await
     }
 
+    /// Looks for a device on the networks that this computer is on, and authenticates; none where nobody there proves its key.
+    pub(crate) async fn find(identity: &Identity, entry: &DeviceEntry) -> Option<Result<Self, DeviceError>> {
+        let dialled = nearby::find(&call(identity, entry)).await?;
+        let link = Self::over(dialled, identity, entry).await;
+        Some(link.map(|link| Self { was_found: true, ..link }))
+    }
+
     async fn over(dialled: Dialled, identity: &Identity, entry: &DeviceEntry) -> Result<Self, DeviceError> {
         let datagrams = Datagrams::of(dialled.connection.clone());
-        let link = Self { dialled, datagrams, device: entry.device };
+        let link = Self { dialled, datagrams, device: entry.device, was_found: false };
         link.authenticate(identity).await?;
         Ok(link)
     }
@@ -207,6 +216,11 @@ impl DeviceLink {
     /// Whether the device was reached through a relay.
     pub(crate) const fn is_relayed(&self) -> bool {
         self.dialled.is_relayed()
+    }
+
+    /// Whether it was found on a network that this computer is on.
+    pub(crate) const fn was_found(&self) -> bool {
+        self.was_found
     }
 
     /// Waits until the connection is over.

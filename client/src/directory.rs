@@ -39,11 +39,17 @@ pub(crate) struct Known {
     pub(crate) entry: DeviceEntry,
     /// The address at which it answered this computer; dialled first.
     pub(crate) last: Option<SocketAddr>,
+    /// Where a person said that it is.
+    #[serde(skip)]
+    pub(crate) at: Option<SocketAddr>,
 }
 
 impl Known {
-    /// Addresses, best first.
+    /// Addresses, best first; where a person has said one, that alone.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        if let Some(at) = self.at {
+            return vec![at];
+        }
         let others = self.entry.addresses.iter().copied().filter(|addr| Some(*addr) != self.last);
         self.last.into_iter().chain(others).collect()
     }
@@ -141,14 +147,15 @@ pub(crate) async fn look_up(
     identity: &Identity,
     profile: &Profile,
 ) -> Result<Known, Problem> {
+    let found = |known: &Known| Known { at: wanted.at, ..known.clone() };
     let kept = profile.listing();
     if let Some(Ok(known)) = kept.as_ref().map(|listing| listing.find(wanted)) {
-        return Ok(known.clone());
+        return Ok(found(known));
     }
     match (fetch(identity, profile, DIAL_WITHIN).await, kept) {
-        (Ok(listing), _) => Ok(listing.find(wanted)?.clone()),
+        (Ok(listing), _) => Ok(found(listing.find(wanted)?)),
         // The hub is away: what is kept is all there is to say.
-        (Err(HubError::Dial(_) | HubError::Ended(_)), Some(listing)) => Ok(listing.find(wanted)?.clone()),
+        (Err(HubError::Dial(_) | HubError::Ended(_)), Some(listing)) => Ok(found(listing.find(wanted)?)),
         (Err(error), _) => Err(error.into()),
     }
 }
@@ -178,7 +185,7 @@ pub(crate) async fn fetch(
         // An address under the old key of a device says nothing about the new one.
         let same = |known: &&Known| known.entry.device == entry.device && known.entry.key == entry.key;
         let last = before.iter().find(same).and_then(|known| known.last);
-        Known { entry, last }
+        Known { entry, last, at: None }
     });
     let listing = Listing { fetched: clock::now(), devices: devices.collect() };
     // The answer is of use even where it cannot be kept.
@@ -248,6 +255,7 @@ mod tests {
                 online: true,
             },
             last: None,
+            at: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod interrupt;
 mod login;
 mod logout;
 mod meeting;
+mod nearby;
 mod problem;
 mod profile;
 mod replay;

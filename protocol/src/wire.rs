@@ -8,7 +8,8 @@
 //! 6. [`hub`]: client and hub (login), agent and hub (enrolment).
 //! 7. [`control`]: agent and hub (synchronisation of policy).
 //! 8. [`relay`]: both ends of a meeting and a relay that reads nothing.
-//! 9. [`invitation`]: the code that an installer or an invited user pastes.
+//! 9. [`nearby`]: how a device is found on a network, over multicast DNS.
+//! 10. [`invitation`]: the code that an installer or an invited user pastes.
 
 mod bounded;
 pub mod codec;
@@ -17,6 +18,7 @@ pub mod discovery;
 pub mod flow;
 pub mod hub;
 pub mod invitation;
+pub mod nearby;
 pub mod registry;
 pub mod relay;
 pub mod text;

@@ -26,6 +26,8 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("hmac", &["protocol/src/trust/mac.rs"], CRATES),
     ("md5", &["protocol/src/gate/http/digest.rs"], CRATES),
     ("des", &["protocol/src/gate/rfb/password.rs"], CRATES),
+    ("domain", &["protocol/src/wire/nearby.rs"], CRATES),
+    ("if_addrs", &["agent/src/nearby/networks.rs", "client/src/nearby.rs"], CRATES),
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
     ("tokio_rustls", &["transport/src/tls"], CRATES),

@@ -148,13 +148,31 @@ impl Guard {
         exact || (self.networks.iter().any(|net| net.contains(&ip)) && !is_other())
     }
 
+    /// Whether an interface leads to machines: the configured one, or one with an address among them from which neither the hub nor
+    /// the internet is reached.
+    pub(crate) fn is_on_machines_side(&self, interface: &str, own: impl Iterator<Item = IpAddr>) -> bool {
+        if let Some(configured) = &self.interface {
+            return configured == interface;
+        }
+        let (mut is_among, mut is_uplink) = (false, false);
+        for ip in own {
+            is_among |= self.networks.iter().any(|net| net.contains(&ip)) && !is_special(ip);
+            is_uplink |= !self.on_uplink && self.is_uplink(ip);
+        }
+        is_among && !is_uplink
+    }
+
     /// Whether an address is reached as the hub is, or as the internet is.
     fn is_beyond_uplink(&self, target: SocketAddr) -> bool {
-        let Some(Ok(from)) = source(target) else { return false };
+        matches!(source(target), Some(Ok(from)) if self.is_uplink(from))
+    }
+
+    /// Whether the hub or the internet is reached from this address of the device.
+    fn is_uplink(&self, from: IpAddr) -> bool {
         // Addresses for documentation (RFC 5737, RFC 3849), for which no route but the default one is.
-        let internet: IpAddr = match target {
-            SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
-            SocketAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        let internet: IpAddr = match from {
+            IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+            IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
         };
         let mut uplinks = self.hubs.iter().copied().chain([internet]);
         uplinks.any(|ip| matches!(source((ip, 443).into()), Some(Ok(source)) if source == from))
@@ -288,6 +306,20 @@ mod tests {
         let target = "127.0.0.5:80".parse().unwrap();
         assert!(Guard { hubs, ..guard(&["127.0.0.0/8"]) }.is_beyond_uplink(target));
         assert!(!guard(&["127.0.0.0/8"]).is_beyond_uplink(target));
+    }
+
+    #[test]
+    fn an_interface_leads_to_machines_by_name_or_by_an_address_among_them_that_leads_not_to_the_hub() {
+        let leads = |guard: &Guard, name, ip: &str| {
+            guard.is_on_machines_side(name, [ip.parse().unwrap()].into_iter())
+        };
+        let hubs = vec![Ipv4Addr::LOCALHOST.into()];
+        let unnamed = Guard { hubs, on_uplink: false, ..guard(&["192.168.0.0/16", "127.0.0.0/8"]) };
+        assert!(leads(&unnamed, "eth1", "192.168.7.1"));
+        assert!(!leads(&unnamed, "eth1", "10.0.0.1"), "another network");
+        assert!(!leads(&unnamed, "eth0", "127.0.0.1"), "where the hub is");
+        let named = Guard { interface: Some("eth1".to_owned()), ..unnamed };
+        assert!(leads(&named, "eth1", "10.0.0.1") && !leads(&named, "eth2", "192.168.7.1"));
     }
 
     #[test]

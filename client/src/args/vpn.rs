@@ -65,7 +65,7 @@ impl DiscoverArgs {
 /// Arguments of `vpn`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AdapterArgs {
-    /// The device's name, or ACCOUNT/NAME when the name is not unique
+    /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
     #[arg(required_unless_present_any = ["status", "down"])]
     pub(crate) device: Option<DeviceRef>,
     /// The VPN service; without it, all that are open to you on the device
@@ -100,7 +100,7 @@ impl AdapterArgs {
 /// Which machine network.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct VpnArgs {
-    /// The device's name, or ACCOUNT/NAME when the name is not unique
+    /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
     pub(crate) device: DeviceRef,
     /// The VPN service, where the device has several that lead there
     #[arg(long, value_name = "SERVICE")]

@@ -16,7 +16,7 @@ use crate::probes::{FLEET, PROBES, fixed_root, recording_header};
 use crate::rfb;
 use crate::samples::{self, Sample};
 use crate::vectors::blessing;
-use crate::{modbus, packet, web};
+use crate::{modbus, nearby, packet, web};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus")
@@ -51,9 +51,8 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     for (name, bytes) in recordings() {
         seeds.insert(("recording", name.to_owned()), bytes);
     }
-    for (target, name, bytes) in
-        rfb::seeds().into_iter().chain(web::seeds()).chain(modbus::seeds()).chain(packet::seeds())
-    {
+    let gates = rfb::seeds().into_iter().chain(web::seeds()).chain(modbus::seeds()).chain(packet::seeds());
+    for (target, name, bytes) in gates.chain(nearby::seeds()) {
         seeds.insert((target, name.to_owned()), bytes);
     }
     for (name, text) in [

@@ -10,7 +10,8 @@ use postern_protocol::limits;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
 use postern_protocol::trust::sealed::SEALED_BYTES;
-use postern_protocol::trust::{Domain, Lock, Pass, Root, Signed, Timestamp};
+use postern_protocol::trust::{Domain, Lock, Pass, Root, SecretKey, Signed, Timestamp};
+use postern_protocol::wire::nearby::Sign;
 use postern_protocol::wire::registry::{
     ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, PacketFault, ProtocolFault,
 };
@@ -263,4 +264,12 @@ fn every_limit_is_listed() {
     let mut listed: Vec<&str> = LIMITS.iter().map(|(name, _, _)| *name).collect();
     listed.sort_unstable();
     assert_eq!(named, listed);
+}
+
+#[test]
+fn the_document_has_the_tag_of_its_device() {
+    let sign = Sign::of(&SecretKey::from_seed([10; 32]).unwrap().public()).to_string();
+    let tag = sign.split('.').next().unwrap();
+    let text = std::fs::read_to_string(path()).unwrap();
+    assert!(text.contains(&format!("The tag of the device of section 11 is `{tag}`")), "{tag}");
 }

@@ -15,6 +15,8 @@ mod messages;
 #[cfg(test)]
 mod modbus;
 #[cfg(test)]
+mod nearby;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod packet;

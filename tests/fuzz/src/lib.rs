@@ -41,12 +41,14 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub mod modbus;
+pub mod nearby;
 pub mod packet;
 pub mod relay;
 pub mod rfb;
 pub mod web;
 
 pub use modbus::modbus;
+pub use nearby::nearby;
 pub use packet::packet;
 pub use relay::relay;
 pub use rfb::{rfb_client, rfb_handshake};
@@ -82,6 +84,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("recording", recording),
     ("modbus", modbus),
     ("relay", relay),
+    ("nearby", nearby),
     ("packet", packet),
 ];
 

@@ -1,7 +1,7 @@
 //! The device: an agent with a state directory, a configuration and a control socket of its own.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub struct Device {
     said: Option<SocketAddr>,
     running: Option<Running>,
     past: String,
+    /// Whether it serves clients at all of its addresses, at the port of `listen`.
+    is_everywhere: bool,
 }
 
 impl Device {
@@ -36,8 +38,8 @@ impl Device {
         };
         let config = dir.join("agent.toml");
         let networks = "[\"127.0.0.1/32\"]".to_owned();
-        let device =
-            Self { command, dir, config, listen, networks, said: None, running: None, past: String::new() };
+        let (said, running, past, is_everywhere) = (None, None, String::new(), false);
+        let device = Self { command, dir, config, listen, networks, said, running, past, is_everywhere };
         device.configure("")?;
         Ok(device)
     }
@@ -49,10 +51,12 @@ impl Device {
     pub fn configure(&self, extra: &str) -> Result<(), Mishap> {
         let (state, socket) = (self.state_dir(), self.control_socket());
         let said = self.said.map(|said| format!("advertise = [\"{said}\"]\n")).unwrap_or_default();
+        let listen =
+            if self.is_everywhere { (Ipv6Addr::UNSPECIFIED, self.listen.port()).into() } else { self.listen };
         let text = format!(
             "state_dir = {state:?}\nlisten = \"{}\"\n{said}machine_networks = {}\n\
              dial_timeout_s = 2\n\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
-            self.listen, self.networks
+            listen, self.networks
         );
         std::fs::write(&self.config, text).map_err(Mishap::io("writing the configuration of the agent"))
     }
@@ -63,6 +67,15 @@ impl Device {
     /// As [`configure`](Self::configure).
     pub fn lead_to(&mut self, network: &str) -> Result<(), Mishap> {
         self.networks = format!("[\"{}\"]", network.replace(' ', "\", \""));
+        self.configure("")
+    }
+
+    /// Lets it serve clients at every address that it has, from its next start on.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn serve_everywhere(&mut self) -> Result<(), Mishap> {
+        self.is_everywhere = true;
         self.configure("")
     }
 

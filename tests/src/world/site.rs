@@ -89,6 +89,12 @@ impl Site {
         self.number
     }
 
+    /// The same command, on the machine's side.
+    #[must_use]
+    pub fn on_machines_side(&self, call: &Call) -> Call {
+        call.inside(&self.name(MACHINE))
+    }
+
     /// A command on the machine's side.
     #[must_use]
     pub fn machine(&self, program: impl AsRef<OsStr>) -> Call {
@@ -119,6 +125,14 @@ pub(super) fn make(name: &str) -> Result<(), Mishap> {
     ip(&["netns", "add", name])?;
     ip(&["netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0"])?;
     ip(&["-n", name, "link", "set", "lo", "up"]).map(drop)
+}
+
+/// Runs `ip` in the present network.
+///
+/// # Errors
+/// When it fails, with what it printed.
+pub fn run_ip(args: &[&str]) -> Result<(), Mishap> {
+    ip(args).map(drop)
 }
 
 pub(super) fn ip(args: &[&str]) -> Result<String, Mishap> {
