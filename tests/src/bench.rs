@@ -6,9 +6,10 @@
 //! 4. [`rounds`] compares throughput, processor time, latency and set-up; [`narrow`] a ping beside a bulk transfer.
 //! 5. [`gates`] compares the gates with plain bytes and with the proxies that people put before machines.
 //! 6. [`vpn`] compares the VPN through an adapter with those that people use.
-//! 7. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
-//! 8. [`scale`] measures the cloud alone, on 100,000 devices.
-//! 9. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 7. [`relays`] compares ways through somebody in between.
+//! 8. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
+//! 9. [`scale`] measures the cloud alone, on 100,000 devices.
+//! 10. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -37,6 +38,7 @@ pub mod policy_changes;
 pub mod proc;
 pub mod product;
 pub mod quinn_copy;
+pub mod relays;
 pub mod report;
 pub mod rounds;
 pub mod scale;
@@ -96,6 +98,8 @@ pub enum Part {
     Gates,
     /// The VPN through an adapter beside its peers.
     Vpn,
+    /// Relays in the middle, beside what people put there.
+    Relays,
     /// The cloud on a large fleet.
     Scale,
 }
@@ -111,6 +115,7 @@ impl Part {
             Self::Narrow => "a narrow link",
             Self::Gates => "the gates",
             Self::Vpn => "VPNs",
+            Self::Relays => "relays",
             Self::Scale => "a large fleet in the cloud",
         }
     }
@@ -137,6 +142,9 @@ enum Role {
     /// A machine that keeps many connections
     #[command(hide = true)]
     KeepAll { listen: SocketAddr },
+    /// Passes packets on between its first two callers, one by one
+    #[command(hide = true)]
+    Forward { listen: SocketAddr },
     /// A step of the measurement of a large fleet
     #[command(hide = true)]
     Scale { step: scale::Step, state: PathBuf, customers: u32, rounds: u32 },
@@ -182,6 +190,7 @@ impl Role {
             }
             Self::QuinnClient { server, defaults } => quinn_copy::dial(*server, flavour(*defaults)).await,
             Self::KeepAll { listen } => vpn::keep_all(*listen),
+            Self::Forward { listen } => relays::forward(*listen),
             Self::Scale { step, state, customers, rounds } => step.run(state, *customers, *rounds),
         }
     }
@@ -238,6 +247,10 @@ impl Bench<'_> {
                         let (agents, rounds) = (self.agents(), self.rounds());
                         let place = (&self.link, &self.site, self.dir);
                         vpn::measure(place, &agents, rounds, &mut self.report)?;
+                    }
+                    Part::Relays => {
+                        let place = (&self.link, &self.site, self.dir, self.machine);
+                        relays::measure(place, (self.effort(), self.args.quick), &mut self.report)?;
                     }
                     Part::Scale => {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };

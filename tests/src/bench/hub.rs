@@ -12,11 +12,13 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::policy::Snapshot;
 use postern_protocol::session::hub::{Event, HubSync, Published};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::{ALPN_HUB_V1, Failure};
+use postern_protocol::wire::relay::{End, Meeting, MeetingId, Place, RelayKey, Ticket};
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
@@ -53,6 +55,9 @@ struct Device {
     key: Option<PublicKey>,
     addresses: Vec<SocketAddr>,
     detour: Option<SocketAddr>,
+    relay: Option<(Place, RelayKey)>,
+    meetings: Vec<Meeting>,
+    met: u64,
     content: Content,
     version: u64,
     newest: Option<Published>,
@@ -96,6 +101,9 @@ impl Hub {
             key: None,
             addresses: Vec::new(),
             detour: None,
+            relay: None,
+            meetings: Vec::new(),
+            met: 0,
             content,
             version: 0,
             newest: None,
@@ -180,6 +188,15 @@ impl Hub {
         Ok(())
     }
 
+    /// Has people meet a device at a relay that runs with this key.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn relay(&self, name: &str, place: Place, key: RelayKey) -> Result<(), Mishap> {
+        self.shared.lock().device(name)?.relay = Some((place, key));
+        Ok(())
+    }
+
     fn code(&self, invitee: Invitee, secret: [u8; 16]) -> Result<String, Mishap> {
         let authority = &self.shared.authority;
         let root = authority.root_digest()?;
@@ -202,12 +219,12 @@ impl Shared {
             HubRequest::Enroll { secret, .. } => self.enroll(secret, peer),
             HubRequest::AcceptInvitation { .. } => self.accept(peer),
             HubRequest::ListDevices => self.list(),
+            HubRequest::Meet { device } => Ok(self.meet(device)),
             HubRequest::Logout | HubRequest::LogoutEverywhere => Ok(HubAnswer::Done),
             HubRequest::Sync(_)
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
-            | HubRequest::StepUp { .. }
-            | HubRequest::Meet { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::StepUp { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 
@@ -241,6 +258,32 @@ impl Shared {
             name: text("engineer")?,
             pass: self.authority.pass(peer)?,
         })
+    }
+
+    /// Both ends are told; everybody knows the engineer.
+    fn meet(&self, device: DeviceId) -> HubAnswer {
+        let mut state = self.lock();
+        let found = state.devices.values_mut().find(|known| known.id == device);
+        let Some((device, (place, key))) = found.and_then(|device| {
+            let relay = device.relay.clone()?;
+            Some((device, relay))
+        }) else {
+            return HubAnswer::Failed(Failure::Unsupported);
+        };
+        device.met += 1;
+        let mut meeting = [0; 16];
+        meeting
+            .iter_mut()
+            .zip(device.met.to_le_bytes().iter().chain(device.id.as_bytes()))
+            .for_each(|(to, from)| *to = *from);
+        let [client, agent] = [End::Client, End::Agent].map(|end| {
+            let ticket = Ticket { meeting: MeetingId(meeting), end, until: UnixTime::MAX };
+            Meeting { leg: key.leg(ticket), relays: vec![place.clone()] }
+        });
+        device.meetings.push(agent);
+        drop(state);
+        self.changed();
+        HubAnswer::Meeting(client)
     }
 
     fn list(&self) -> Result<HubAnswer, Mishap> {
@@ -380,6 +423,10 @@ async fn sync(
                 if let Some(newest) = shared.newest(peer) {
                     sync.handle_published(newest);
                 }
+                for meeting in shared.meetings(peer) {
+                    let meet = HubMessage::Meet(meeting);
+                    write_frame(send, &meet, limits::SYNC_FRAME_BYTES).await.map_err(broken)?;
+                }
             }
         }
     }
@@ -388,6 +435,12 @@ async fn sync(
 impl Shared {
     fn newest(&self, peer: PublicKey) -> Option<Published> {
         self.lock().devices.values().find(|device| device.key == Some(peer))?.newest.clone()
+    }
+
+    fn meetings(&self, peer: PublicKey) -> Vec<Meeting> {
+        let mut state = self.lock();
+        let device = state.devices.values_mut().find(|device| device.key == Some(peer));
+        device.map(|device| std::mem::take(&mut device.meetings)).unwrap_or_default()
     }
 
     fn applied(&self, peer: PublicKey, held: Held) {

@@ -33,6 +33,8 @@ pub enum Side {
     Device,
     /// The machine network behind the device, where a part of the benchmark has made one.
     Plant,
+    /// Where relays stand, with a wire to either end, where a part of the benchmark has made it.
+    Relay,
 }
 
 /// What the wire does with large writes.
@@ -64,6 +66,7 @@ impl Side {
             Self::Client => "client",
             Self::Device => "device",
             Self::Plant => "plant",
+            Self::Relay => "relay",
         }
     }
 }
@@ -138,10 +141,13 @@ impl Link {
     #[must_use]
     pub const fn address(&self, side: Side) -> IpAddr {
         match (self.is_namespaced, side) {
-            (false, Side::Client | Side::Device | Side::Plant) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            (false, Side::Client | Side::Device | Side::Plant | Side::Relay) => {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            }
             (true, Side::Client) => IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)),
             (true, Side::Device) => IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)),
             (true, Side::Plant) => IpAddr::V4(Ipv4Addr::new(192, 168, 77, 10)),
+            (true, Side::Relay) => IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1)),
         }
     }
 
@@ -190,7 +196,7 @@ impl Link {
 
     /// Removes what [`Link::make`] made under `tag`, with the processes in it. Does nothing where nothing is.
     pub fn remove(tag: &str) {
-        for side in [Side::Client, Side::Device, Side::Plant] {
+        for side in [Side::Client, Side::Device, Side::Plant, Side::Relay] {
             let name = format!("{tag}-{}", side.word());
             if let Ok(pids) = run("ip", &["netns", "pids", &name]) {
                 for pid in pids.split_whitespace() {

@@ -209,6 +209,14 @@ impl Device {
         self.start().map(drop)
     }
 
+    /// Runs a command of its program and yields what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it printed.
+    pub fn run(&self, args: &[&str]) -> Result<String, Mishap> {
+        finish(self.command(args), "")
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

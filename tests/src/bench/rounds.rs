@@ -51,11 +51,25 @@ pub fn compare(
     base: &str,
     effort: &Effort,
 ) -> Result<Vec<(Model, Grid)>, Mishap> {
+    compare_over(link, &|model| link.switch(model), peers, ("ways", "Ways to the machine", base), effort)
+}
+
+/// As [`compare`], over wires that `switch` gives a model, in tables with another id and title.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_over(
+    link: &Link,
+    switch: &dyn Fn(Model) -> Result<(), Mishap>,
+    peers: &[Peer],
+    (id, title, base): (&str, &str, &str),
+    effort: &Effort,
+) -> Result<Vec<(Model, Grid)>, Mishap> {
     let mut grids = Vec::new();
     for model in link.models() {
-        link.switch(*model)?;
-        let title = format!("Ways to the machine, link model: {}", model.word());
-        let mut grid = Grid::new(&format!("ways_{}", model.word()), title, Some(base), &COLUMNS);
+        switch(*model)?;
+        let title = format!("{title}, link model: {}", model.word());
+        let mut grid = Grid::new(&format!("{id}_{}", model.word()), title, Some(base), &COLUMNS);
         for peer in peers {
             // Fills congestion windows and finds the path's packet size before anything counts.
             bulk(link, peer, Direction::Up, 1, WARM_UP)?;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::child::{Program, is_installed};
@@ -30,6 +30,14 @@ impl Ssh {
     /// # Errors
     /// When the server does not come up.
     pub fn start(link: &Link, dir: &Path) -> Result<Self, Mishap> {
+        Self::start_at(link, dir, Side::Device, link.address(Side::Device))
+    }
+
+    /// As [`start`](Self::start), at another side.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_at(link: &Link, dir: &Path, side: Side, address: IpAddr) -> Result<Self, Mishap> {
         let missing = || Mishap::unexpected("the ssh server", "none", "an installed one");
         let sshd = sshd().ok_or_else(missing)?;
         let dir = dir.join("ssh");
@@ -39,8 +47,7 @@ impl Ssh {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path])?;
         }
         fs::copy(dir.join("user.pub"), dir.join("authorized"))?;
-        let address = link.address(Side::Device);
-        let port = link.within(Side::Device, || Ok(TcpListener::bind((address, 0))?.local_addr()?.port()))?;
+        let port = link.within(side, || Ok(TcpListener::bind((address, 0))?.local_addr()?.port()))?;
         let at = SocketAddr::new(address, port);
         let config = format!(
             "ListenAddress {at}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\n\
@@ -52,7 +59,7 @@ impl Ssh {
         if rustix::process::geteuid().is_root() {
             fs::create_dir_all("/run/sshd")?;
         }
-        let mut command = link.command(Side::Device, OsStr::new("setpriv"));
+        let mut command = link.command(side, OsStr::new("setpriv"));
         command.args(["--pdeathsig", "KILL"]).arg(sshd).args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
         let server = Program::start("sshd", command)?;
         server.line("listening on")?;
@@ -69,6 +76,29 @@ impl Ssh {
         Ok((self.client(link, cipher, &["-L", &forwarded])?, local))
     }
 
+    /// As [`forward`](Self::forward), by way of another server, which sees what it cannot read.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_over(
+        &self,
+        link: &Link,
+        jump: &Self,
+        cipher: &str,
+        machine: u16,
+    ) -> Result<(Program, SocketAddr), Mishap> {
+        let local = link.within(Side::Client, || Ok(TcpListener::bind(machine::local(0))?.local_addr()?))?;
+        let forwarded = format!("{local}:{}", machine::local(machine));
+        let options = OPTIONS.map(|option| format!("-o {option}")).join(" ");
+        let proxy = format!(
+            "ProxyCommand=ssh -F none -c {cipher} -i {}/user {options} -W %h:%p -p {} {}",
+            jump.dir.display(),
+            jump.at.port(),
+            jump.at.ip()
+        );
+        Ok((self.client(link, cipher, &["-o", &proxy, "-L", &forwarded])?, local))
+    }
+
     /// Starts a client that joins the adapters `tunUNIT` of both sides with `cipher`.
     ///
     /// # Errors
@@ -82,12 +112,7 @@ impl Ssh {
         let mut command = link.command(Side::Client, OsStr::new("setpriv"));
         command.args(["--pdeathsig", "KILL", "ssh", "-v", "-N", "-F", "none", "-c", cipher]);
         command.arg("-i").arg(self.dir.join("user"));
-        for option in [
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "IdentitiesOnly=yes",
-            "BatchMode=yes",
-        ] {
+        for option in OPTIONS {
             command.args(["-o", option]);
         }
         command.args(what).args(["-p", &self.at.port().to_string(), &self.at.ip().to_string()]);
@@ -102,6 +127,10 @@ impl Ssh {
         self.server.pid()
     }
 }
+
+/// Nothing of the user's own configuration counts.
+const OPTIONS: [&str; 4] =
+    ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "BatchMode=yes"];
 
 fn sshd() -> Option<&'static str> {
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists())
