@@ -10,6 +10,8 @@
 //! The dice are a function of the seed and of how many packets came before, for each direction by itself. Packets are datagrams with their
 //! headers, and come one by one: what the kernel would hand over in one piece it takes apart for a socket that did not ask for it.
 
+pub mod stream;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;

@@ -55,7 +55,8 @@ struct Device {
     key: Option<PublicKey>,
     addresses: Vec<SocketAddr>,
     detour: Option<SocketAddr>,
-    relay: Option<(Place, RelayKey)>,
+    /// Where people and where the device meet, and the relay's key.
+    relay: Option<([Place; 2], RelayKey)>,
     meetings: Vec<Meeting>,
     met: u64,
     content: Content,
@@ -188,12 +189,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Has people meet a device at a relay that runs with this key.
+    /// Has people, the first, and a device meet at these places of a relay that runs with this key.
     ///
     /// # Errors
     /// When there is no such device.
-    pub fn relay(&self, name: &str, place: Place, key: RelayKey) -> Result<(), Mishap> {
-        self.shared.lock().device(name)?.relay = Some((place, key));
+    pub fn relay(&self, name: &str, places: [Place; 2], key: RelayKey) -> Result<(), Mishap> {
+        self.shared.lock().device(name)?.relay = Some((places, key));
         Ok(())
     }
 
@@ -264,7 +265,7 @@ impl Shared {
     fn meet(&self, device: DeviceId) -> HubAnswer {
         let mut state = self.lock();
         let found = state.devices.values_mut().find(|known| known.id == device);
-        let Some((device, (place, key))) = found.and_then(|device| {
+        let Some((device, ([near, far], key))) = found.and_then(|device| {
             let relay = device.relay.clone()?;
             Some((device, relay))
         }) else {
@@ -276,9 +277,9 @@ impl Shared {
             .iter_mut()
             .zip(device.met.to_le_bytes().iter().chain(device.id.as_bytes()))
             .for_each(|(to, from)| *to = *from);
-        let [client, agent] = [End::Client, End::Agent].map(|end| {
+        let [client, agent] = [(End::Client, near), (End::Agent, far)].map(|(end, place)| {
             let ticket = Ticket { meeting: MeetingId(meeting), end, until: UnixTime::MAX };
-            Meeting { leg: key.leg(ticket), relays: vec![place.clone()] }
+            Meeting { leg: key.leg(ticket), relays: vec![place] }
         });
         device.meetings.push(agent);
         drop(state);

@@ -44,7 +44,8 @@ pub(super) fn moving(middle: &Middle, site: &Site, dir: &Path, rounds: u32) -> R
     let mut grid = Grid::new("moves", title, None, &[Column { id: "gap", title: "ms" }]);
     let relay = Relay::start(link, site, &dir.join("moving"))?;
     let device = site.device("moving", dir)?;
-    site.hub.relay("moving", relay.place(true), relay.key.clone())?;
+    let place = relay.place(true);
+    site.hub.relay("moving", [place.clone(), place], relay.key.clone())?;
     let wall = Wall::before(link, device.listen())?;
     for _ in 0..rounds {
         wall.close()?;

@@ -28,7 +28,8 @@ pub(super) struct Ways {
     /// The devices behind the product's own ways.
     pub(super) devices: Vec<(&'static str, Device)>,
     _ssh: Option<[Ssh; 2]>,
-    _relay: Relay,
+    /// The product's relay.
+    pub(super) relay: Relay,
 }
 
 /// The product's relay, and an address at which nobody answers.
@@ -56,7 +57,8 @@ impl Ways {
             let mut pids = vec![device.pid()?];
             if name != STRAIGHT {
                 site.hub.detour(label, Some(relay.nowhere.local_addr()?))?;
-                site.hub.relay(label, relay.place(name == RELAYED), relay.key.clone())?;
+                let place = relay.place(name == RELAYED);
+                site.hub.relay(label, [place.clone(), place], relay.key.clone())?;
                 pids.push(relay.program.pid());
                 between.push((name, relay.program.pid()));
             }
@@ -91,7 +93,7 @@ impl Ways {
             link.within(Side::Client, || load::ping(at, 1))
                 .map_err(|fault| Mishap::unexpected(peer.name, fault, "an answer"))?;
         }
-        Ok(Self { peers, between, devices, _ssh: ssh, _relay: relay })
+        Ok(Self { peers, between, devices, _ssh: ssh, relay })
     }
 }
 
@@ -121,10 +123,14 @@ impl Relay {
 
     /// Where it is, over UDP or over TLS alone.
     pub(super) fn place(&self, over_udp: bool) -> Place {
-        let port = self.at.port();
-        let (udp, tls) = if over_udp { (Some(port), None) } else { (None, Some(port)) };
-        Place { ip: Some(self.at.ip()), udp, tls, certificate: None }
+        place(self.at, over_udp)
     }
+}
+
+/// A relay at an address, over UDP or over TLS alone.
+pub(super) const fn place(at: SocketAddr, over_udp: bool) -> Place {
+    let (udp, tls) = if over_udp { (Some(at.port()), None) } else { (None, Some(at.port())) };
+    Place { ip: Some(at.ip()), udp, tls, certificate: None }
 }
 
 /// Its server is in between, and shows the machine's port to everybody there; what people use to get out of a network.
