@@ -114,7 +114,7 @@ async fn serve(
         port: listening.port(),
         meetings: Meetings::new(endpoint.clone(), ladder.clone(), guard, config.caps.connections),
         activator,
-        ladder,
+        ladder: ladder.clone(),
         status: Arc::clone(&core.link),
     };
     let nearby = Nearby {
@@ -130,7 +130,7 @@ async fn serve(
     let mut tasks = JoinSet::new();
     tasks.spawn(tunnel::serve(endpoint.clone(), context));
     tasks.spawn(control.serve(requests));
-    tasks.spawn(core.answers(listening).serve(inbox));
+    tasks.spawn(core.answers(listening, ladder).serve(inbox));
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
     tasks.spawn(housekeeping(core.clone()));
     tasks.spawn(keep_time(core.clone()));
@@ -224,7 +224,7 @@ impl Core {
         }
     }
 
-    fn answers(&self, listening: SocketAddr) -> Answers {
+    fn answers(&self, listening: SocketAddr, ladder: Ladder) -> Answers {
         Answers {
             device: self.device,
             keys: Arc::clone(&self.keys),
@@ -237,6 +237,7 @@ impl Core {
             auditor: self.auditor.clone(),
             store: self.store.clone(),
             link: Arc::clone(&self.link),
+            ladder,
             secrets: Arc::clone(&self.secrets),
             recordings: Arc::clone(&self.recordings),
             stop: Arc::clone(&self.stop),

@@ -62,9 +62,10 @@ impl Meetings {
 
 /// Binds the leg at the first relay that answers.
 async fn reach(endpoint: &Endpoint, ladder: &Ladder, meeting: &Meeting, hub: IpAddr) -> Option<Way> {
-    for Place { ip, udp, tls, .. } in &meeting.relays {
+    for Place { ip, udp, tls, certificate } in &meeting.relays {
         let at = |port: &u16| SocketAddr::new(ip.unwrap_or(hub), *port);
-        let spot = Spot { udp: udp.as_ref().map(at), tls: tls.as_ref().map(at), leg: meeting.leg.clone() };
+        let (udp, tls) = (udp.as_ref().map(at), tls.as_ref().map(at));
+        let spot = Spot { udp, tls, leg: meeting.leg.clone(), certificate: *certificate };
         match ladder.to_relay(endpoint, endpoint.new_peer(), &spot).await {
             Ok(bound) => return Some(bound.way),
             Err(error) => tracing::debug!(%error, "a relay cannot be reached"),

@@ -18,6 +18,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{LockTarget, Root};
 use postern_protocol::wire::control::AlarmKind;
 
+use postern_transport::ladder::Opened;
+
 use crate::registry::Session;
 use crate::secrets::Wanting;
 
@@ -55,6 +57,9 @@ pub(crate) struct StatusReport {
     pub(crate) hub_path: Option<Path>,
     /// Why it is not.
     pub(crate) link_error: Option<String>,
+    /// Where somebody in between opens TLS.
+    #[serde(default)]
+    pub(crate) tls_opened: Vec<Opened>,
     /// Secrets that services need and that cannot be used.
     #[serde(default)]
     pub(crate) wanting: Vec<Wanting>,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use postern_protocol::time::UnixTime;
-use postern_transport::ladder::{Ladder, Memory, Network, Surroundings};
+use postern_transport::ladder::{Ladder, Memory, Network, Opened, Surroundings};
 use postern_transport::proxy::Proxies;
 
 /// The ladder of this device.
@@ -27,6 +27,10 @@ impl Surroundings for Here {
     }
 
     fn keep(&self, _memory: &Memory) {}
+
+    fn opened(&self, opened: &Opened) {
+        tracing::warn!(error = %opened, "somebody opens TLS");
+    }
 }
 
 /// The local address from which `hub` is reached. Sends nothing.

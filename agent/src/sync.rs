@@ -10,6 +10,7 @@
 //! in the hub. It can withhold a snapshot; it can neither invent nor replay one.
 
 mod activate;
+mod certificate;
 mod chain;
 mod dial;
 mod enroll;

@@ -32,9 +32,9 @@ use self::datagrams::Datagrams;
 pub(crate) use self::datagrams::Line;
 pub(crate) use self::news::News;
 
-use crate::dial::{Call, DialError, Dialled, dial};
+use crate::dial::{Beyond, Call, DialError, Dialled, dial};
 use crate::ending::Ending;
-use crate::meeting::{self, Met};
+use crate::meeting::{self, Elsewhere, Met};
 use crate::nearby;
 use crate::profile::Identity;
 
@@ -241,7 +241,8 @@ impl DeviceLink {
 
 fn call(identity: &Identity, entry: &DeviceEntry) -> Call {
     let (key, expected) = (identity.key.clone(), entry.key);
-    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session(), ladder: None }
+    let beyond = Beyond::Device(Box::new(Elsewhere { identity: identity.clone(), device: entry.device }));
+    Call { key, expected, alpns: ALPNS_TUNNEL, settings: Settings::session(), beyond }
 }
 
 async fn ask(

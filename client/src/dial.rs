@@ -14,8 +14,10 @@ use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_transport::TlsFault;
 use postern_transport::ladder::{Climbed, Fallen, Ladder};
 use postern_transport::quic::{
-    BindError, ConnectError, Connection, ConnectionEnd, Endpoint, Goal, Role, Settings,
+    BindError, ConnectError, Connection, ConnectionEnd, Endpoint, First, Goal, Role, Settings,
 };
+
+use crate::meeting::{Elsewhere, ToMeeting};
 
 /// A connection with the socket under it.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct Dialled {
     endpoint: Endpoint,
     is_relayed: bool,
     /// Looks for a better way for as long as the connection lasts.
-    _climb: Option<JoinSet<()>>,
+    _climb: JoinSet<()>,
 }
 
 impl Dialled {
@@ -38,7 +40,7 @@ impl Dialled {
         endpoint: Endpoint,
         climb: JoinSet<()>,
     ) -> Self {
-        Self { connection, addr, endpoint, is_relayed: true, _climb: Some(climb) }
+        Self { connection, addr, endpoint, is_relayed: true, _climb: climb }
     }
 
     /// Whether it was made through a relay.
@@ -64,8 +66,17 @@ pub(crate) struct Call {
     pub(crate) alpns: &'static [&'static [u8]],
     /// How the connection behaves.
     pub(crate) settings: Settings,
-    /// Leads there where UDP does not, if it is a hub.
-    pub(crate) ladder: Option<Ladder>,
+    /// What leads there where UDP does not.
+    pub(crate) beyond: Beyond,
+}
+
+/// What leads to somebody where UDP does not.
+#[derive(Clone, Debug)]
+pub(crate) enum Beyond {
+    /// To a hub: TLS at the same address.
+    Hub(Ladder),
+    /// To a device: a meeting at a relay.
+    Device(Box<Elsewhere>),
 }
 
 /// Dials `addresses`, best first.
@@ -95,13 +106,22 @@ pub(crate) async fn dial(call: &Call, addresses: &[SocketAddr]) -> Result<Dialle
 async fn attempt(call: &Call, addr: SocketAddr) -> Result<Dialled, AttemptError> {
     let endpoint = Endpoint::bind(any(addr.ip()), &call.key, Role::Client, &call.settings)?;
     let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
-    if let Some(ladder) = &call.ladder {
-        let goal = Goal { addresses: vec![addr], expected, alpns, settings };
-        let Climbed { connection, climb, .. } = ladder.to_hub(&endpoint, goal).await?;
-        return Ok(Dialled { connection, addr, endpoint, is_relayed: false, _climb: Some(climb) });
-    }
-    let connection = endpoint.connect(addr, expected, alpns, &settings).await?;
-    Ok(Dialled { connection, addr, endpoint, is_relayed: false, _climb: None })
+    let goal = Goal { addresses: vec![addr], expected, alpns, settings };
+    let (connection, climb) = match &call.beyond {
+        Beyond::Hub(ladder) => {
+            let Climbed { connection, climb, .. } = ladder.to_hub(&endpoint, goal).await?;
+            (connection, climb)
+        }
+        Beyond::Device(elsewhere) => {
+            let connection = endpoint.connect(addr, expected, alpns, &goal.settings).await?;
+            let descend = ToMeeting { elsewhere: elsewhere.clone(), endpoint: endpoint.clone() };
+            let mut climb = JoinSet::new();
+            let keep = endpoint.clone().keep(connection.clone(), First::Straight(addr), goal, descend);
+            climb.spawn(keep);
+            (connection, climb)
+        }
+    };
+    Ok(Dialled { connection, addr, endpoint, is_relayed: false, _climb: climb })
 }
 
 /// Where a socket is bound that shall reach `towards`. Of the same family: a computer without IPv6 cannot open a socket for both.

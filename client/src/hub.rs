@@ -11,13 +11,14 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::ladder::Ladder;
 use postern_transport::quic::{ConnectionEnd, Settings, StreamFault};
 
-use crate::dial::{Call, DialError, Dialled, dial};
+use crate::dial::{Beyond, Call, DialError, Dialled, dial};
 use crate::ending::Ending;
 
 /// A connection to the hub.
 #[derive(Debug)]
 pub(crate) struct HubLink {
     dialled: Dialled,
+    ladder: Ladder,
 }
 
 impl HubLink {
@@ -35,13 +36,24 @@ impl HubLink {
             expected: hub_key,
             alpns: ALPNS_HUB,
             settings,
-            ladder: Some(ladder.clone()),
+            beyond: Beyond::Hub(ladder.clone()),
         };
-        Ok(Self { dialled: dial(&call, hubs).await? })
+        Ok(Self { dialled: dial(&call, hubs).await?, ladder: ladder.clone() })
     }
 
-    /// Asks, and yields any answer but a refusal or failure.
+    /// Asks, and yields any answer but a refusal or failure. Where TLS leads to the hub, it is asked for its certificate as well.
     pub(crate) async fn ask(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
+        let compare = async {
+            if self.ladder.shown(self.addr()).is_some()
+                && let Ok(HubAnswer::Certificate(Some(expected))) = self.put(&HubRequest::Certificate).await
+            {
+                self.ladder.compare(self.addr(), expected);
+            }
+        };
+        tokio::join!(self.put(request), compare).0
+    }
+
+    async fn put(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
         let (mut send, mut recv) = self.dialled.connection.open_bi().await?;
         write_frame(&mut send, request, limits::FRAME_BYTES).await?;
         // The hub may have answered and stopped the stream already.
@@ -55,7 +67,8 @@ impl HubLink {
             | HubAnswer::Otp { .. }
             | HubAnswer::Devices(_)
             | HubAnswer::Done
-            | HubAnswer::Meeting(_)) => Ok(answer),
+            | HubAnswer::Meeting(_)
+            | HubAnswer::Certificate(_)) => Ok(answer),
         }
     }
 

@@ -59,7 +59,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Devices(_)
         | HubAnswer::Refused(_)
         | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_) => Err(HubError::Unexpected),
+        | HubAnswer::Meeting(_)
+        | HubAnswer::Certificate(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -3,9 +3,11 @@
 //! 1. [`ask`] asks the hub for a meeting; the hub tells the device as well.
 //! 2. [`dial`] binds a leg at the first relay that answers, by whatever [rung](postern_transport::ladder) leads there, and dials the device
 //!    through it. Its key is pinned as always: a relay can only fail.
-//! 3. While the connection lasts, it moves to an address of the device's own when that answers, and back ([`Endpoint::keep`]).
+//! 3. A connection that was made without a relay comes to one when packets on its way are lost ([`ToMeeting`]).
+//! 4. While the connection lasts, it moves to an address of the device's own when that answers, and back ([`Endpoint::keep`]).
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -14,7 +16,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::relay::{Meeting, Place};
 use postern_transport::ladder::{Ladder, Spot, ToRelay};
-use postern_transport::quic::{Endpoint, Goal, Role, Settings};
+use postern_transport::quic::{Descend, Endpoint, First, Goal, Role, Settings, Way};
 
 use crate::dial::{AttemptError, Call, DialError, Dialled, any};
 use crate::hub::{GLANCE_WITHIN, HubLink};
@@ -25,6 +27,47 @@ use crate::profile::Identity;
 pub(crate) struct Met {
     meeting: Meeting,
     hub: IpAddr,
+}
+
+/// A device that may be met, and who would meet it.
+#[derive(Clone, Debug)]
+pub(crate) struct Elsewhere {
+    /// Who.
+    pub(crate) identity: Identity,
+    /// The device.
+    pub(crate) device: DeviceId,
+}
+
+/// From a straight way to a device to a relay.
+pub(crate) struct ToMeeting {
+    /// Who meets whom.
+    pub(crate) elsewhere: Box<Elsewhere>,
+    /// That of the connection.
+    pub(crate) endpoint: Endpoint,
+}
+
+impl Descend for ToMeeting {
+    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+        let Elsewhere { identity, device } = &*self.elsewhere;
+        let met = ask_anew(identity, *device).await?;
+        for spot in met.spots() {
+            if let Ok(bound) = identity.ladder.to_relay(&self.endpoint, peer, &spot).await {
+                return Some(bound.way);
+            }
+        }
+        None
+    }
+}
+
+impl Met {
+    /// Where it may take place, best first.
+    fn spots(&self) -> impl Iterator<Item = Spot> {
+        self.meeting.relays.iter().map(|Place { ip, udp, tls, certificate }| {
+            let at = |port: &u16| SocketAddr::new(ip.unwrap_or(self.hub), *port);
+            let (udp, tls) = (udp.as_ref().map(at), tls.as_ref().map(at));
+            Spot { udp, tls, leg: self.meeting.leg.clone(), certificate: *certificate }
+        })
+    }
 }
 
 /// Asks the hub for a meeting with a device; none where it has no relay, the device is not there, or the hub is away.
@@ -42,6 +85,11 @@ pub(crate) async fn ask(identity: &Identity, device: DeviceId) -> Option<Met> {
     }
 }
 
+/// The same for a connection that stands. A type of its own, because asking the hub takes a connection as well.
+fn ask_anew(identity: &Identity, device: DeviceId) -> Pin<Box<dyn Future<Output = Option<Met>> + Send + '_>> {
+    Box::pin(ask(identity, device))
+}
+
 /// Dials a device through the first relay that answers.
 pub(crate) async fn dial(
     call: &Call,
@@ -50,10 +98,7 @@ pub(crate) async fn dial(
     ladder: &Ladder,
 ) -> Result<Dialled, DialError> {
     let mut missed = DialError::NoAddress;
-    for Place { ip, udp, tls, .. } in &met.meeting.relays {
-        let at = |port: &u16| SocketAddr::new(ip.unwrap_or(met.hub), *port);
-        let spot =
-            Spot { udp: udp.as_ref().map(at), tls: tls.as_ref().map(at), leg: met.meeting.leg.clone() };
+    for spot in met.spots() {
         let Some(near) = spot.udp.or(spot.tls) else { continue };
         let endpoint = bind(call, near.ip()).map_err(|error| DialError::from_one(near, error))?;
         let bound = match ladder.to_relay(&endpoint, endpoint.new_peer(), &spot).await {
@@ -77,7 +122,7 @@ pub(crate) async fn dial(
         let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
         let goal = Goal { addresses: addresses.to_vec(), expected, alpns, settings };
         let descend = ToRelay { ladder: ladder.clone(), endpoint: endpoint.clone(), spot };
-        climb.spawn(endpoint.clone().keep(connection.clone(), (way, false), goal, descend));
+        climb.spawn(endpoint.clone().keep(connection.clone(), First::Other(way), goal, descend));
         return Ok(Dialled::relayed(connection, addr, endpoint, climb));
     }
     Err(missed)

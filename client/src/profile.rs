@@ -169,7 +169,7 @@ impl Profile {
 }
 
 /// A signed-in user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// The key that the pass is bound to.
     pub(crate) key: SecretKey,

@@ -195,6 +195,7 @@ impl Hub {
             | HubRequest::Logout
             | HubRequest::LogoutEverywhere
             | HubRequest::Meet { .. }
+            | HubRequest::Certificate
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -229,6 +230,7 @@ impl Hub {
                 let hub = Arc::clone(self);
                 settle("meeting", blocking(move || hub.meet(&key, device, now)).await)
             }
+            HubRequest::Certificate => HubAnswer::Certificate(self.certificate()),
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,
             HubRequest::StepUp { pass, otp } => {

@@ -121,7 +121,11 @@ impl World {
         Self::bare_at(own_address().into(), executable).await
     }
 
-    async fn bare_at(host: IpAddr, executable: impl AsRef<Path>) -> Result<Self, Mishap> {
+    /// The same with hub and device at `host`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn bare_at(host: IpAddr, executable: impl AsRef<Path>) -> Result<Self, Mishap> {
         let dir = tempfile::Builder::new()
             .prefix("postern-lab-")
             .tempdir()

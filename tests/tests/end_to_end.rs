@@ -4,7 +4,7 @@
 //! [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`sign_in`] (for less, and no more), [`step_up`] (with a second factor,
 //! again and again), [`secrets`] (sealed to the device), [`prompts`] (typed unseen), [`revocation`] (who is thrown out, and how fast), [`offline`] (without the hub), [`nearby`] (on the machine network itself), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
 //! input), [`audit`] (what is recorded), [`bad_relay`] (what a relay in bad hands can do), [`discovery`] (what is behind the device), [`vpn`] (the machine network over an adapter), [`packets`] (the same with packets as they are), [`paths`] (over bad ways,
-//! and two plants with the same addresses), [`crash`] (what a sudden end leaves behind), [`plant`] (what these two share), [`peers`] and [`gnutls`]
+//! and two plants with the same addresses), [`ladder`] (where UDP, or all but a proxy, is blocked), [`crash`] (what a sudden end leaves behind), [`plant`] (what these two share), [`peers`] and [`gnutls`]
 //! (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
 
@@ -24,6 +24,7 @@ mod end_to_end {
     pub(crate) mod gnutls;
     pub(crate) mod hostile;
     pub(crate) mod lab;
+    pub(crate) mod ladder;
     pub(crate) mod nearby;
     pub(crate) mod offline;
     pub(crate) mod packets;

@@ -7,8 +7,11 @@
 //! 3. A connection over TLS moves to UDP when that passes. One over UDP of which nothing more comes within three seconds moves to TLS,
 //!    with all that it carries ([`Endpoint::keep`]): a firewall may look at the packets behind a handshake and not like them. UDP is
 //!    not relied on then for ten minutes.
-//! 4. What a network let pass is remembered ([`Memory`]), in as many networks as [`Surroundings`] tells from each other.
+//! 4. A certificate of TLS proves nothing here. One that is not what the hub says it should be shows a box that opens TLS, which is
+//!    named ([`Opened`]).
+//! 5. What a network let pass is remembered ([`Memory`]), in as many networks as [`Surroundings`] tells from each other.
 
+mod certificates;
 mod memory;
 mod rung;
 
@@ -21,6 +24,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use postern_protocol::time::UnixTime;
@@ -29,8 +33,10 @@ use postern_protocol::wire::relay::{self, Notice};
 
 use crate::OuterStream;
 use crate::proxy::{Proxies, ProxyFault};
-use crate::quic::{ConnectError, Connection, Descend, Endpoint, Goal, Way};
+use crate::quic::{ConnectError, Connection, Descend, Endpoint, First, Goal, Way};
 
+use self::certificates::Certificates;
+pub use self::certificates::Opened;
 pub use self::memory::{Memory, Network};
 pub use self::rung::{Attempt, Fallen, Rung, RungFault};
 
@@ -42,6 +48,9 @@ struct Shared {
     proxies: Proxies,
     surroundings: Box<dyn Surroundings>,
     memory: Mutex<Memory>,
+    certificates: Mutex<Certificates>,
+    /// Counts connections over TLS.
+    shown: watch::Sender<u64>,
 }
 
 /// Where a program is and what it keeps.
@@ -52,6 +61,8 @@ pub trait Surroundings: Send + Sync {
     fn network(&self, towards: SocketAddr) -> Network;
     /// Keeps what was learned for the next start, if anything is kept.
     fn keep(&self, memory: &Memory);
+    /// Tells people that somebody opens TLS who did not before.
+    fn opened(&self, opened: &Opened);
 }
 
 /// A connection to a hub.
@@ -61,8 +72,6 @@ pub struct Climbed {
     pub connection: Connection,
     /// How it was made.
     pub rung: Rung,
-    /// SHA-256 of the certificate that TLS has shown.
-    pub certificate: Option<Digest>,
     /// Moves it between UDP and TLS; dropped with the connection.
     pub climb: JoinSet<()>,
 }
@@ -72,10 +81,8 @@ pub struct Climbed {
 pub struct Reached {
     /// The connection.
     pub connection: Connection,
-    /// The way under it.
-    pub way: Way,
-    /// SHA-256 of the certificate that TLS has shown.
-    pub certificate: Option<Digest>,
+    /// The way under it; none over UDP, which is the connection's own.
+    pub way: Option<Way>,
 }
 
 /// A relay, and the right to be there.
@@ -87,6 +94,8 @@ pub struct Spot {
     pub tls: Option<SocketAddr>,
     /// The own leg.
     pub leg: relay::Leg,
+    /// SHA-256 of the certificate that it shows, as the hub says.
+    pub certificate: Option<Digest>,
 }
 
 /// A way through a relay, whose leg is bound.
@@ -98,8 +107,6 @@ pub struct Bound {
     pub rung: Rung,
     /// Where.
     pub addr: SocketAddr,
-    /// SHA-256 of the certificate that TLS has shown.
-    pub certificate: Option<Digest>,
 }
 
 impl Ladder {
@@ -107,7 +114,8 @@ impl Ladder {
     #[must_use]
     pub fn new(proxies: Proxies, memory: Memory, surroundings: impl Surroundings + 'static) -> Self {
         let (surroundings, memory) = (Box::new(surroundings), Mutex::new(memory));
-        Self(Arc::new(Shared { proxies, surroundings, memory }))
+        let (certificates, shown) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Shared { proxies, surroundings, memory, certificates, shown }))
     }
 
     /// The rungs that there are towards `addr`, best first.
@@ -127,13 +135,13 @@ impl Ladder {
             let (ladder, endpoint, goal) = (self.clone(), endpoint.clone(), goal.clone());
             async move { ladder.try_rung(rung, &endpoint, &goal).await }
         };
-        let (rung, Reached { connection, way, certificate }) =
-            race(self.order(addr, self.rungs(addr)), by).await?;
+        let (rung, Reached { connection, way }) = race(self.order(addr, self.rungs(addr)), by).await?;
         self.reached(addr, rung);
         let descend = ToHub { ladder: self.clone(), endpoint: endpoint.clone(), addr };
+        let first = way.map_or(First::Straight(addr), First::Other);
         let mut climb = JoinSet::new();
-        climb.spawn(endpoint.clone().keep(connection.clone(), (way, rung == Rung::Udp), goal, descend));
-        Ok(Climbed { connection, rung, certificate, climb })
+        climb.spawn(endpoint.clone().keep(connection.clone(), first, goal, descend));
+        Ok(Climbed { connection, rung, climb })
     }
 
     /// Connects to the hub at the first of `goal`'s addresses by one rung, and stays there.
@@ -142,12 +150,12 @@ impl Ladder {
     /// [`RungFault`].
     pub async fn try_rung(&self, rung: Rung, endpoint: &Endpoint, goal: &Goal) -> Result<Reached, RungFault> {
         let addr = goal.addresses.first().copied().ok_or(ConnectError::EndpointClosed)?;
-        let peer = endpoint.new_peer();
-        let (way, certificate) = match rung {
-            Rung::Udp => (endpoint.direct_way(peer, addr), None),
-            Rung::Tls | Rung::Proxy => self.hub_way(rung, endpoint, peer, addr).await?,
+        let way = match rung {
+            Rung::Udp => None,
+            Rung::Tls | Rung::Proxy => Some(self.hub_way(rung, endpoint, endpoint.new_peer(), addr).await?),
         };
-        let connecting = endpoint.connect(way.peer(), goal.expected, goal.alpns, &goal.settings);
+        let peer = way.as_ref().map_or(addr, Way::peer);
+        let connecting = endpoint.connect(peer, goal.expected, goal.alpns, &goal.settings);
         let connection = tokio::select! {
             connected = connecting => connected,
             error = refusal(addr), if rung == Rung::Udp => return Err(RungFault::Refused(error)),
@@ -157,7 +165,7 @@ impl Ladder {
             tokio::time::sleep(GOODBYE).await;
         }
         let connection = connection?;
-        Ok(Reached { connection, way, certificate })
+        Ok(Reached { connection, way })
     }
 
     /// Binds a leg at a relay, as a way to `peer`.
@@ -197,7 +205,45 @@ impl Ladder {
         };
         // Packets are small, and each is waited for.
         let _slower = stream.set_nodelay(true);
-        Ok(OuterStream::connect(stream, addr, WITHIN).await?)
+        let stream = OuterStream::connect(stream, addr, WITHIN).await?;
+        if let Some(certificate) = stream.certificate() {
+            self.certificates().show(addr, rung, certificate);
+            self.0.shown.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        Ok(stream)
+    }
+
+    /// SHA-256 of the certificate that was shown at `addr` last, also by who has lost a race.
+    #[must_use]
+    pub fn shown(&self, addr: SocketAddr) -> Option<Digest> {
+        self.certificates().shown(addr)
+    }
+
+    /// Changes whenever a certificate was shown.
+    #[must_use]
+    pub fn shows(&self) -> watch::Receiver<u64> {
+        self.0.shown.subscribe()
+    }
+
+    /// Compares what was shown at `addr` with what should be shown there, as somebody says who is believed.
+    pub fn compare(&self, addr: SocketAddr, expected: Digest) {
+        let opened = self.certificates().compare(addr, expected);
+        let network = self.0.surroundings.network(addr);
+        let (rung, certificate) =
+            opened.as_ref().map_or((Rung::Tls, None), |opened| (opened.rung, Some(opened.certificate)));
+        let mut memory = self.memory();
+        let is_news = memory.opened(network, rung, certificate);
+        self.0.surroundings.keep(&memory);
+        drop(memory);
+        if let Some(opened) = opened.filter(|_| is_news) {
+            self.0.surroundings.opened(&opened);
+        }
+    }
+
+    /// Where TLS is opened by somebody in between, as far as is known.
+    #[must_use]
+    pub fn opened(&self) -> Vec<Opened> {
+        self.certificates().opened().to_vec()
     }
 
     async fn bind(
@@ -227,12 +273,10 @@ impl Ladder {
     ) -> Result<Bound, RungFault> {
         let addr = if rung == Rung::Udp { spot.udp } else { spot.tls };
         let addr = addr.ok_or(RungFault::Unbound)?;
-        let (way, certificate) = if rung == Rung::Udp {
-            (endpoint.relayed_way(peer, addr, spot.leg), None)
+        let way = if rung == Rung::Udp {
+            endpoint.relayed_way(peer, addr, spot.leg)
         } else {
-            let stream = self.outer(rung, addr).await?;
-            let certificate = stream.certificate();
-            (endpoint.stream_way(peer, addr, stream, Some(spot.leg)), certificate)
+            endpoint.stream_way(peer, addr, self.outer(rung, addr).await?, Some(spot.leg))
         };
         tokio::select! {
             bound = tokio::time::timeout(ANSWER, way.bound()) => match bound {
@@ -241,7 +285,10 @@ impl Ladder {
             },
             error = refusal(addr), if rung == Rung::Udp => return Err(RungFault::Refused(error)),
         }
-        Ok(Bound { way, rung, addr, certificate })
+        if let Some(expected) = spot.certificate.filter(|_| rung != Rung::Udp) {
+            self.compare(addr, expected);
+        }
+        Ok(Bound { way, rung, addr })
     }
 
     /// A way over TLS to the hub itself.
@@ -251,14 +298,13 @@ impl Ladder {
         endpoint: &Endpoint,
         peer: SocketAddr,
         addr: SocketAddr,
-    ) -> Result<(Way, Option<Digest>), RungFault> {
+    ) -> Result<Way, RungFault> {
         let mut stream = self.outer(rung, addr).await?;
-        let certificate = stream.certificate();
         let notice = Notice::hub();
         let length = u16::try_from(notice.len()).unwrap_or_default();
         let frame = [&length.to_be_bytes()[..], &notice].concat();
         stream.write_all(&frame).await.map_err(|error| RungFault::Refused(error.kind()))?;
-        Ok((endpoint.stream_way(peer, addr, stream, None), certificate))
+        Ok(endpoint.stream_way(peer, addr, stream, None))
     }
 
     fn order(&self, addr: SocketAddr, rungs: Vec<Rung>) -> Order {
@@ -283,6 +329,10 @@ impl Ladder {
         let mut memory = self.memory();
         memory.deaf(network, self.0.surroundings.now(), instead);
         self.0.surroundings.keep(&memory);
+    }
+
+    fn certificates(&self) -> MutexGuard<'_, Certificates> {
+        self.0.certificates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -313,14 +363,14 @@ impl Descend for ToHub {
             async move { ladder.hub_way(rung, &endpoint, peer, addr).await }
         };
         let fallen = |fallen: &Fallen| tracing::debug!(%addr, error = %fallen, "no way over TLS to the hub");
-        let (rung, (way, _)) = race(ladder.order(addr, rungs), by).await.inspect_err(fallen).ok()?;
+        let (rung, way) = race(ladder.order(addr, rungs), by).await.inspect_err(fallen).ok()?;
         tracing::debug!(%addr, %rung, "packets over UDP are lost, the connection goes on over TLS");
         ladder.deaf(addr, rung);
         Some(way)
     }
 }
 
-/// From UDP to a relay over TLS, with the same leg.
+/// From UDP to a relay over TLS, with the same leg, and back.
 #[derive(Debug)]
 pub struct ToRelay {
     /// By which.
@@ -340,6 +390,11 @@ impl Descend for ToRelay {
         let fallen =
             |fallen: &Fallen| tracing::debug!(%addr, error = %fallen, "no way over TLS to the relay");
         Some(bound.inspect_err(fallen).ok()?.way)
+    }
+
+    async fn ascend(&mut self, peer: SocketAddr) -> Option<Way> {
+        let Self { ladder, endpoint, spot } = self;
+        ladder.leg(Rung::Udp, endpoint, peer, spot.clone()).await.ok().map(|bound| bound.way)
     }
 }
 

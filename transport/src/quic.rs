@@ -27,7 +27,7 @@ mod stream;
 mod way;
 
 pub use self::batch::{Batch, BatchSocket, Mark, Message};
-pub use self::climb::{Descend, Goal, NoOther};
+pub use self::climb::{Descend, First, Goal, NoOther};
 pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};

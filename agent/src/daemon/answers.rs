@@ -14,6 +14,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
 use postern_protocol::trust::LockTarget;
 use postern_protocol::wire::text::Text;
+use postern_transport::ladder::Ladder;
 
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
@@ -41,6 +42,7 @@ pub(super) struct Answers {
     pub(super) auditor: Auditor,
     pub(super) store: Store,
     pub(super) link: Arc<LinkStatus>,
+    pub(super) ladder: Ladder,
     pub(super) secrets: Arc<Secrets>,
     pub(super) recordings: Arc<Recordings>,
     pub(super) stop: Arc<Notify>,
@@ -161,6 +163,7 @@ impl Answers {
             hub: link.hub.map(|hub| hub.addr),
             hub_path: link.hub.map(|hub| hub.path),
             link_error: link.error,
+            tls_opened: self.ladder.opened(),
             wanting: self.secrets.wanting(),
             tunnels: self.registry.sessions().len(),
             freshness: clock.freshness(),

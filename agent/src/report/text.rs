@@ -61,6 +61,9 @@ impl Shown for StatusReport {
             ("freshness", freshness(&self.freshness)),
             ("clock", clock),
         ]);
+        for opened in &self.tls_opened {
+            text.push_str(&format!("warning    {opened}\n"));
+        }
         for Wanting { name, services, problem } in &self.wanting {
             let services: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
             let services = services.join(", ");

@@ -100,7 +100,8 @@ pub(crate) async fn enroll(
         | HubAnswer::Otp { .. }
         | HubAnswer::Devices(_)
         | HubAnswer::Done
-        | HubAnswer::Meeting(_) => {
+        | HubAnswer::Meeting(_)
+        | HubAnswer::Certificate(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

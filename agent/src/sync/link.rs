@@ -20,6 +20,7 @@ use postern_transport::quic::{BindError, ConnectionEnd, RecvStream, SendStream, 
 
 use super::Uplink;
 use super::activate::Answer;
+use super::certificate::compare_certificates;
 use super::dial::{Dialled, dial};
 use crate::clock::Clock;
 use crate::surroundings::source_towards;
@@ -82,9 +83,13 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
-    let error = match converse(uplink, &dialled, backoff).await {
-        Ok(never) => match never {},
-        Err(error) => error,
+    let (ladder, connection) = (uplink.ladder.clone(), dialled.connection.clone());
+    let error = tokio::select! {
+        ended = converse(uplink, &dialled, backoff) => match ended {
+            Ok(never) => match never {},
+            Err(error) => error,
+        },
+        never = compare_certificates(&ladder, &connection, dialled.hub) => match never {},
     };
     let code = match &error {
         LinkError::Protocol(fault) => CloseCode::Fault(*fault),

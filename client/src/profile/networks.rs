@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use postern_protocol::time::UnixTime;
-use postern_transport::ladder::{Ladder, Memory, Network, Surroundings};
+use postern_transport::ladder::{Ladder, Memory, Network, Opened, Surroundings};
 use postern_transport::proxy::Proxies;
 
 use super::private;
 use crate::clock;
 use crate::dial::any;
+use crate::screen::Screen;
 
 /// The ladder of whoever has the profile in `dir`. A file that cannot be read counts as none: it is a matter of a second.
 pub(super) fn ladder(dir: &Path, proxies: Proxies) -> Ladder {
@@ -38,6 +39,10 @@ impl Surroundings for Here {
             // Before the first sign-in there is no directory, and nothing is lost without the file.
             let _unkept = private::write(&self.dir, NETWORKS, &text);
         }
+    }
+
+    fn opened(&self, opened: &Opened) {
+        Screen::new(false).note(&opened.to_string());
     }
 }
 

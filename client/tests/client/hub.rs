@@ -149,6 +149,7 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             answer
         }
         HubRequest::Meet { .. } => HubAnswer::Refused(Refusal::NoMeeting),
+        HubRequest::Certificate => HubAnswer::Certificate(None),
         HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }

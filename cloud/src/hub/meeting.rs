@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::PublicKey;
+use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::hub::{HubAnswer, Refusal};
 use postern_protocol::wire::relay::{End, Meeting, MeetingId, Place, RelayKey, Ticket};
 
@@ -51,6 +51,12 @@ impl Hub {
     /// Has users and devices meet at these relays from now on; the first call counts.
     pub fn offer(&self, relays: Relays) {
         let _first = self.relays.set(relays);
+    }
+
+    /// What is shown where this hub is reached over TLS: there its own relay is.
+    pub(super) fn certificate(&self) -> Option<Digest> {
+        let own = self.relays.get()?.places.iter().find(|place| place.ip.is_none())?;
+        own.tls.and(own.certificate)
     }
 
     pub(super) fn meet(&self, key: &PublicKey, device: DeviceId, now: UnixTime) -> Result<HubAnswer, Failed> {

@@ -9,7 +9,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::relay::{End, Leg, MeetingId, Notice, RelayKey, Ticket};
 use postern_transport::OuterStream;
-use postern_transport::ladder::{Climbed, Ladder, Memory, Network, Rung, Surroundings};
+use postern_transport::ladder::{Climbed, Ladder, Memory, Network, Opened, Rung, Surroundings};
 use postern_transport::proxy::Proxies;
 use postern_transport::quic::{Connection, Endpoint, Goal, Role, Settings, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,6 +41,8 @@ impl Surroundings for Nowhere {
     }
 
     fn keep(&self, _memory: &Memory) {}
+
+    fn opened(&self, _opened: &Opened) {}
 }
 
 fn ladder() -> Ladder {

@@ -17,8 +17,8 @@ use super::text::Text;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
-use crate::trust::PublicKey;
 use crate::trust::sealed::Announcement;
+use crate::trust::{Digest, PublicKey};
 
 /// What a device or a user asks of a hub; one frame of at most [`limits::FRAME_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,8 @@ pub enum HubRequest {
         /// The device; one of [`HubRequest::ListDevices`].
         device: DeviceId,
     },
+    /// Asks which certificate is shown where the hub is reached over TLS.
+    Certificate,
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -137,6 +139,9 @@ pub enum HubAnswer {
     Failed(Failure),
     /// The own end of a meeting.
     Meeting(Meeting),
+    /// SHA-256 of the certificate that is shown over TLS; none where the hub has no TLS. Who has seen another one has a box in between
+    /// that opens TLS.
+    Certificate(Option<Digest>),
 }
 
 /// A password or one-time code on its way; prints `redacted` and is wiped.

@@ -58,6 +58,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::StepUp { .. } => "StepUp", "pass: bytes; otp: password";
     HubRequest::LogoutEverywhere => "LogoutEverywhere", "";
     HubRequest::Meet { .. } => "Meet", "device: id";
+    HubRequest::Certificate => "Certificate", "none";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -68,6 +69,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Refused(_) => "Refused", "refusal";
     HubAnswer::Failed(_) => "Failed", "failure: u8";
     HubAnswer::Meeting(_) => "Meeting", "meeting";
+    HubAnswer::Certificate(_) => "Certificate", "certificate: option of digest";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -366,6 +368,7 @@ pub(crate) fn hub() -> Vec<Sample> {
         ask("list-devices", "Lists devices.", HubRequest::ListDevices),
         ask("logout", "Removes this key.", HubRequest::Logout),
         ask("meet", "A device that cannot be dialled.", HubRequest::Meet { device: DEVICE }),
+        ask("which-certificate", "What should be shown over TLS.", HubRequest::Certificate),
         ask("logout-everywhere", "And makes every pass worthless.", HubRequest::LogoutEverywhere),
         ask(
             "step-up",
@@ -429,6 +432,12 @@ fn hub_answers() -> Vec<Sample> {
         tell("refused", "Wrong name, password or code.", HubAnswer::Refused(Refusal::Login)),
         tell("hub-failed", "The hub is at its capacity.", HubAnswer::Failed(Failure::Busy)),
         tell("meeting", "The client's end.", HubAnswer::Meeting(relay::meeting(End::Client))),
+        tell(
+            "certificate",
+            "What should be shown.",
+            HubAnswer::Certificate(Some(Digest::of(&[b"certificate"]))),
+        ),
+        tell("no-certificate", "A hub without TLS.", HubAnswer::Certificate(None)),
     ]
 }
 

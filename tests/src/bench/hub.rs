@@ -225,7 +225,8 @@ impl Shared {
             HubRequest::Sync(_)
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
-            | HubRequest::StepUp { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::StepUp { .. }
+            | HubRequest::Certificate => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! 1. A [`Network`] is told from others by the own address there, and by the gateway's address and hardware address where the system
 //!    says them. It is a digest: what is kept names no network.
-//! 2. Of each the rung is remembered that led to a hub last, and until when UDP is not to be relied on, because it passed a
-//!    handshake and then nothing.
+//! 2. Of each the rung is remembered that led to a hub last, until when UDP is not to be relied on, because it passed a handshake and
+//!    then nothing, and which certificate of a box that opens TLS was named.
 //!
 //! Deliberately absent: trust. What is remembered decides what is tried first, and nothing else.
 
@@ -32,6 +32,14 @@ struct Known {
     rung: Rung,
     /// Until when UDP passes handshakes and nothing else.
     deaf_until: Option<UnixTime>,
+    /// The certificate of who opens TLS there.
+    opened: Option<Digest>,
+}
+
+impl Known {
+    const fn new(network: Network, rung: Rung) -> Self {
+        Self { network, rung, deaf_until: None, opened: None }
+    }
 }
 
 impl Network {
@@ -68,14 +76,21 @@ impl Memory {
     /// Remembers what led to a hub; says whether that is news.
     pub(super) fn reached(&mut self, network: Network, rung: Rung) -> bool {
         let before = self.known(network).copied();
-        let deaf_until = before.and_then(|known| known.deaf_until);
-        self.keep(Known { network, rung, deaf_until });
+        self.keep(Known { rung, ..before.unwrap_or(Known::new(network, rung)) });
         before.is_none_or(|known| known.rung != rung)
     }
 
     /// Remembers that UDP passed a handshake and nothing after it, and what did pass.
     pub(super) fn deaf(&mut self, network: Network, now: UnixTime, instead: Rung) {
-        self.keep(Known { network, rung: instead, deaf_until: Some(now.saturating_add(DEAF_S)) });
+        let before = self.known(network).copied().unwrap_or(Known::new(network, instead));
+        self.keep(Known { rung: instead, deaf_until: Some(now.saturating_add(DEAF_S)), ..before });
+    }
+
+    /// Remembers who opens TLS there, if anybody does; says whether somebody is there who was not before.
+    pub(super) fn opened(&mut self, network: Network, rung: Rung, certificate: Option<Digest>) -> bool {
+        let before = self.known(network).copied().unwrap_or(Known::new(network, rung));
+        self.keep(Known { opened: certificate, ..before });
+        certificate.is_some() && before.opened != certificate
     }
 
     fn known(&self, network: Network) -> Option<&Known> {
@@ -159,6 +174,21 @@ mod tests {
         assert!(memory.is_deaf(network, at(5000)) && memory.is_deaf(network, at(5599)));
         assert!(!memory.is_deaf(network, at(5600)) && !memory.is_deaf(network, at(1)));
         assert!(!memory.reached(network, Rung::Tls) && memory.is_deaf(network, at(5000)));
+    }
+
+    #[test]
+    fn who_opens_tls_is_news_once() {
+        let (mut memory, network) = (Memory::default(), Network::of(None, "", ""));
+        let box_of = |byte| Some(Digest::new([byte; 32]));
+        assert!(!memory.opened(network, Rung::Tls, None));
+        assert!(
+            memory.opened(network, Rung::Tls, box_of(1)) && !memory.opened(network, Rung::Tls, box_of(1))
+        );
+        memory.reached(network, Rung::Proxy);
+        assert!(
+            !memory.opened(network, Rung::Tls, box_of(1)) && memory.opened(network, Rung::Tls, box_of(2))
+        );
+        assert!(!memory.opened(network, Rung::Tls, None) && memory.opened(network, Rung::Tls, box_of(2)));
     }
 
     #[test]

@@ -152,7 +152,10 @@ mod tests {
         let name = Proxy::parse("http://anna:secret@proxy:3128").unwrap().name().clone();
         let attempts = vec![
             Attempt { rung: Rung::Tls, fault: RungFault::Refused(io::ErrorKind::ConnectionRefused) },
-            Attempt { rung: Rung::Proxy, fault: RungFault::Proxy { name, fault: ProxyFault::LoginRefused } },
+            Attempt {
+                rung: Rung::Proxy,
+                fault: RungFault::Proxy { name, fault: ProxyFault::LoginRefused(407) },
+            },
             Attempt {
                 rung: Rung::Udp,
                 fault: ConnectError::TimedOut { within: Duration::from_secs(10) }.into(),

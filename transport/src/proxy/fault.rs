@@ -38,8 +38,11 @@ pub enum ProxyFault {
     #[error("407: it takes only {0}; spoken are Basic and Digest with MD5 or SHA-256")]
     SchemeUnspoken(Schemes),
     /// It does not take the login.
-    #[error("407: it does not accept the user name and password")]
-    LoginRefused,
+    #[error("{0}: it does not accept the user name and password")]
+    LoginRefused(u16),
+    /// The user cannot stand in an answer to its challenge.
+    #[error("407: the user name cannot be sent to it as Digest: no quotes and no backslashes")]
+    LoginUnfit,
     /// It does not connect to that place.
     #[error("it answers {0} to CONNECT{hint}", hint = status_hint(*.0))]
     Refused(u16),

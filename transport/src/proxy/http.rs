@@ -25,7 +25,7 @@ pub(super) async fn connect(proxy: &Proxy, target: SocketAddr) -> Result<TcpStre
     let header = wanted.answer(login, target)?;
     match ask(proxy.dial().await?, target, Some(&header)).await? {
         Answer::Connected(stream) => Ok(stream),
-        Answer::Login(_) => Err(ProxyFault::LoginRefused),
+        Answer::Login(_) => Err(ProxyFault::LoginRefused(407)),
     }
 }
 
@@ -48,7 +48,7 @@ impl Wanted {
             getrandom::fill(&mut random).map_err(|_| ProxyFault::NoRandomness)?;
             let (login, request) = ((&**user, &***password), ("CONNECT", &*target.to_string()));
             let header = Session::new(challenge, random).authorization(login, request);
-            return header.map(Zeroizing::new).ok_or(ProxyFault::LoginRefused);
+            return header.map(Zeroizing::new).ok_or(ProxyFault::LoginUnfit);
         }
         if !self.schemes.basic {
             return Err(ProxyFault::SchemeUnspoken(self.schemes));
@@ -88,6 +88,8 @@ async fn ask(
             200..=299 if length < head.len() => Err(ProxyFault::NotHttp),
             200..=299 => Ok(Answer::Connected(stream)),
             407 => Ok(Answer::Login(wanted(answer.headers))),
+            // tinyproxy says so of a wrong password.
+            401 if login.is_some() => Err(ProxyFault::LoginRefused(401)),
             other => Err(ProxyFault::Refused(other)),
         };
     }

@@ -136,6 +136,12 @@ impl Connection {
         self.inner.stats().udp_tx.datagrams
     }
 
+    /// Packets of UDP that have come until now.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
+    }
+
     /// A number that no other connection of this process has while this one exists.
     #[must_use]
     pub fn id(&self) -> usize {

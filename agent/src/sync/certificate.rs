@@ -1,0 +1,55 @@
+//! Compares the certificate that TLS towards the hub has shown with the one that the hub says it shows.
+//!
+//! 1. Whenever a certificate was shown there, the hub is asked over the link, which proves its key and which nobody can change.
+//! 2. The [`Ladder`] names whoever shows another one.
+//!
+//! Nothing depends on it: the link is as safe with such a box as without.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use postern_protocol::limits;
+use postern_protocol::trust::Digest;
+use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::ladder::Ladder;
+use postern_transport::quic::{Connection, StreamFault};
+
+/// Compares for as long as the link lasts.
+pub(super) async fn compare_certificates(ladder: &Ladder, link: &Connection, hub: SocketAddr) -> Infallible {
+    let mut shows = ladder.shows();
+    loop {
+        shows.mark_unchanged();
+        if ladder.shown(hub).is_some() {
+            match ask(link).await {
+                Ok(Some(expected)) => ladder.compare(hub, expected),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "the hub does not say which certificate it shows"),
+            }
+        }
+        if shows.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
+    let (mut send, mut recv) = link.open_bi().await.map_err(StreamFault::from)?;
+    write_frame(&mut send, &HubRequest::Certificate, limits::FRAME_BYTES).await?;
+    // The hub may have answered and stopped the stream already.
+    let _stopped = send.finish();
+    match read_frame(&mut recv, limits::LIST_FRAME_BYTES, WITHIN).await? {
+        HubAnswer::Certificate(certificate) => Ok(certificate),
+        HubAnswer::Enrolled { .. }
+        | HubAnswer::LoggedIn { .. }
+        | HubAnswer::Otp { .. }
+        | HubAnswer::Devices(_)
+        | HubAnswer::Done
+        | HubAnswer::Refused(_)
+        | HubAnswer::Failed(_)
+        | HubAnswer::Meeting(_) => Ok(None),
+    }
+}
+
+const WITHIN: Duration = Duration::from_secs(20);
