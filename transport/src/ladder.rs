@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -421,35 +422,52 @@ impl Order {
     }
 }
 
-/// Tries rungs until one leads there.
-async fn race<T, F>(mut order: Order, by: impl Fn(Rung) -> F) -> Result<(Rung, T), Fallen>
+/// Tries rungs until one leads there, and yields where.
+async fn race<T, F>(order: Order, by: impl Fn(Rung) -> F + Sync) -> Result<(Rung, T), Fallen>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, RungFault>> + Send + 'static,
 {
-    let (mut running, mut fallen) = (JoinSet::new(), Fallen::default());
-    let begin = |running: &mut JoinSet<_>, rung| {
-        let climbing = by(rung);
-        running.spawn(async move { (rung, climbing.await) });
+    let first = Arc::new(Mutex::new(None));
+    let begin = |rung| -> Climbing {
+        let (climbing, first) = (by(rung), Arc::clone(&first));
+        Box::pin(async move {
+            let there = climbing.await.map_err(|fault| Attempt { rung, fault })?;
+            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((rung, there));
+            Ok(())
+        })
     };
-    order.at_once.iter().for_each(|rung| begin(&mut running, *rung));
+    run(order, &begin).await?;
+    let there = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+    there.ok_or_else(Fallen::default)
+}
+
+/// What is at the end of a rung is none of the race's business: one race for all of them is less code on the device.
+type Climbing = Pin<Box<dyn Future<Output = Result<(), Attempt>> + Send>>;
+
+async fn run(mut order: Order, begin: &(dyn Fn(Rung) -> Climbing + Sync)) -> Result<(), Fallen> {
+    let (mut running, mut fallen) = (JoinSet::new(), Fallen::default());
+    for rung in std::mem::take(&mut order.at_once) {
+        running.spawn(begin(rung));
+    }
     loop {
         if running.is_empty() {
             let Some(next) = order.waiting.pop_front().or_else(|| order.last.take()) else {
                 return Err(fallen);
             };
-            begin(&mut running, next);
+            running.spawn(begin(next));
         }
         let next = tokio::select! {
             Some(ended) = running.join_next() => match ended {
-                Ok((rung, Ok(there))) => {
+                Ok(Ok(())) => {
                     // What they have begun is taken back before anybody builds on this one.
                     running.shutdown().await;
-                    return Ok((rung, there));
+                    return Ok(());
                 }
-                Ok((rung, Err(fault))) => {
-                    let is_somebody_else = matches!(fault, RungFault::Quic(ConnectError::UnexpectedKey { .. }));
-                    fallen.attempts.push(Attempt { rung, fault });
+                Ok(Err(attempt)) => {
+                    let is_somebody_else =
+                        matches!(attempt.fault, RungFault::Quic(ConnectError::UnexpectedKey { .. }));
+                    fallen.attempts.push(attempt);
                     if is_somebody_else {
                         return Err(fallen);
                     }
@@ -461,7 +479,7 @@ where
             () = tokio::time::sleep(HEAD_START), if !order.waiting.is_empty() => order.waiting.pop_front(),
         };
         if let Some(next) = next {
-            begin(&mut running, next);
+            running.spawn(begin(next));
         }
     }
 }

@@ -64,6 +64,8 @@ impl Shown for CheckReport {
 }
 
 pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
+    // Only that it can be used: where it is, nobody is asked.
+    let _proxies = view.config.proxies()?;
     let dir = &view.config.state_dir;
     let mut keys = Keys::load(dir)?;
     let boot = store::peek(dir)?;
