@@ -59,6 +59,8 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Finds what stands between this device and its hub, and says what to ask of whom; also while the agent runs, and changes nothing.
+    Doctor,
     /// Shows the running agent: policy, link, tunnels, audit.
     Status,
     /// Says whether a user may open a service, and why.

@@ -6,6 +6,7 @@
 
 mod check;
 mod decommission;
+mod doctor;
 mod enroll;
 mod inspect;
 mod key;
@@ -71,6 +72,7 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         Command::Key { command: KeyCommand::Rotate } => key::rotate(&view),
         Command::Decommission { yes, with_audit } => decommission::run(&view, yes, with_audit),
         Command::Check => check::run(&view),
+        Command::Doctor => doctor::run(&view),
         Command::Verify { state, now, files } => {
             let config = match state {
                 Some(state_dir) => Config { state_dir, ..config.clone() },

@@ -23,11 +23,13 @@ pub(crate) enum Exit {
     Occupied,
     /// The hub cannot be reached, or refuses.
     Hub,
+    /// The hub is reached, and not by the best way.
+    Degraded,
 }
 
 impl Exit {
     /// Every code with its meaning, for `--help` and the documents.
-    pub(crate) const ALL: [(Self, &'static str); 9] = [
+    pub(crate) const ALL: [(Self, &'static str); 10] = [
         (Self::Ok, "done, or permitted"),
         (Self::Failure, "it could not be done"),
         (Self::Usage, "the command line or the configuration is wrong"),
@@ -37,6 +39,7 @@ impl Exit {
         (Self::Unsafe, "key or state are unsafe or corrupt"),
         (Self::Occupied, "another agent holds the state directory or the control socket"),
         (Self::Hub, "the hub cannot be reached, or refuses"),
+        (Self::Degraded, "the hub is reached, and not by the best way (`doctor`)"),
     ];
 
     /// The number that the shell sees.
@@ -51,6 +54,7 @@ impl Exit {
             Self::Unsafe => 6,
             Self::Occupied => 7,
             Self::Hub => 8,
+            Self::Degraded => 9,
         }
     }
 

@@ -146,6 +146,9 @@ pub(crate) enum Trouble {
     /// The packet VPN.
     #[error(transparent)]
     PacketVpn(#[from] PacketVpnError),
+    /// The enrolment names no hub.
+    #[error("no address of a hub is known; enrol this device anew")]
+    NoHub,
     /// No such tunnel is open.
     #[error("no such tunnel is open; `postern-agent sessions` lists them")]
     NoTunnel,
@@ -223,6 +226,7 @@ impl Trouble {
                 | PacketVpnError::File { .. }
                 | PacketVpnError::Tun { .. },
             )
+            | Self::NoHub
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,

@@ -80,6 +80,11 @@ pub(crate) enum Command {
     Status,
     /// Lists the devices on which you may use something
     Devices,
+    /// Finds what stands between this computer and the hub or a device, and says what to ask of whom
+    Doctor {
+        /// The device; without it, the way to the hub alone
+        device: Option<DeviceRef>,
+    },
     /// Lists the services of a device that you may use
     Services {
         /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else

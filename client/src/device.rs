@@ -25,7 +25,7 @@ use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
 use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
-use postern_transport::quic::{ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
+use postern_transport::quic::{Connection, ConnectionEnd, RecvStream, SendStream, Settings, StreamFault};
 
 use self::datagrams::Datagrams;
 
@@ -88,23 +88,7 @@ impl DeviceLink {
 
     /// Presents a pass; on a connection that has one, a later pass of the same user.
     pub(crate) async fn authenticate(&self, identity: &Identity) -> Result<(), DeviceError> {
-        let exporter = self.dialled.connection.export_keying_material(EXPORTER_LABEL, &[])?;
-        let proof = Proof::sign(&identity.key, &exporter, self.device, &identity.pass);
-        let request = Request::Authenticate { pass: identity.pass.clone(), proof };
-        match self.ask(&request).await?.0 {
-            Answer::Welcome { device, .. } if device == self.device => Ok(()),
-            Answer::Welcome { device, .. } => {
-                Err(DeviceError::OtherDevice { found: device, expected: self.device })
-            }
-            answer @ (Answer::Services(_)
-            | Answer::Accepted { .. }
-            | Answer::Denied(_)
-            | Answer::Failed(_)
-            | Answer::Occupied { .. }
-            | Answer::Flow { .. }
-            | Answer::Discovery
-            | Answer::Packets { .. }) => Err(refusal(&answer)),
-        }
+        authenticate(&self.dialled.connection, identity, self.device).await.map(drop)
     }
 
     /// The services that the user may use, in the device's words.
@@ -236,6 +220,33 @@ impl DeviceLink {
     async fn ask(&self, request: &Request) -> Result<(Answer, SendStream, RecvStream), DeviceError> {
         let (send, recv) = self.dialled.connection.open_bi().await?;
         ask(request, send, recv).await
+    }
+}
+
+/// Presents a pass, and yields the agent's version.
+///
+/// # Errors
+/// What the device says, or why it says nothing.
+pub(crate) async fn authenticate(
+    connection: &Connection,
+    identity: &Identity,
+    expected: DeviceId,
+) -> Result<Text, DeviceError> {
+    let exporter = connection.export_keying_material(EXPORTER_LABEL, &[])?;
+    let proof = Proof::sign(&identity.key, &exporter, expected, &identity.pass);
+    let request = Request::Authenticate { pass: identity.pass.clone(), proof };
+    let (send, recv) = connection.open_bi().await?;
+    match ask(&request, send, recv).await?.0 {
+        Answer::Welcome { device, agent, .. } if device == expected => Ok(agent),
+        Answer::Welcome { device, .. } => Err(DeviceError::OtherDevice { found: device, expected }),
+        answer @ (Answer::Services(_)
+        | Answer::Accepted { .. }
+        | Answer::Denied(_)
+        | Answer::Failed(_)
+        | Answer::Occupied { .. }
+        | Answer::Flow { .. }
+        | Answer::Discovery
+        | Answer::Packets { .. }) => Err(refusal(&answer)),
     }
 }
 

@@ -49,6 +49,8 @@ exits! {
     SignInRefused = 10, "the hub refused the code, password or one-time code";
     /// A device that is not in the list.
     NoSuchDevice = 11, "no such device among yours, or several of that name";
+    /// What `doctor` looked at is there.
+    Degraded = 12, "reached, and not by the best way (`doctor`)";
 }
 
 impl From<Exit> for ExitCode {
@@ -65,6 +67,6 @@ mod tests {
     fn every_code_is_in_the_help() {
         assert!(HELP.contains("\n  0  done\n"), "{HELP}");
         assert!(HELP.contains("\n  11  no such device"), "{HELP}");
-        assert_eq!(HELP.lines().count(), 13);
+        assert_eq!(HELP.lines().count(), 14);
     }
 }

@@ -68,7 +68,8 @@ impl HubLink {
             | HubAnswer::Devices(_)
             | HubAnswer::Done
             | HubAnswer::Meeting(_)
-            | HubAnswer::Certificate(_)) => Ok(answer),
+            | HubAnswer::Certificate(_)
+            | HubAnswer::Examined(_)) => Ok(answer),
         }
     }
 

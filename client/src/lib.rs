@@ -7,8 +7,9 @@
 //! 5. [`connect`] carries local connections through it.
 //! 6. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
 //! 7. [`replay`] shows what a device has recorded, without any device.
-//! 8. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
-//! 9. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
+//! 8. [`doctor`] finds what stands in the way to the hub or a device; [`nearby`] looks for a device on the own networks.
+//! 9. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
+//! 10. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
 //!
 //! Deliberately absent: any decision about access. The device decides and this program shows what it said.
 
@@ -18,6 +19,7 @@ mod connect;
 mod device;
 mod dial;
 mod directory;
+mod doctor;
 mod documents;
 mod ending;
 mod exit;
@@ -88,6 +90,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::StepUp(args) => unless_interrupted(step_up::run(&args, &profile()?, screen)).await,
         Command::Logout { everywhere } => logout::run(everywhere, &profile()?, screen).await,
         Command::Status => status::run(&profile()?, screen).await,
+        Command::Doctor { device } => doctor::run(device.as_ref(), &profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,

@@ -60,7 +60,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Refused(_)
         | HubAnswer::Failed(_)
         | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_) => Err(HubError::Unexpected),
+        | HubAnswer::Certificate(_)
+        | HubAnswer::Examined(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -25,8 +25,10 @@ use crate::profile::Identity;
 /// A meeting, and where the hub was that named it.
 #[derive(Debug)]
 pub(crate) struct Met {
-    meeting: Meeting,
-    hub: IpAddr,
+    /// The own end.
+    pub(crate) meeting: Meeting,
+    /// Where the hub was.
+    pub(crate) hub: IpAddr,
 }
 
 /// A device that may be met, and who would meet it.

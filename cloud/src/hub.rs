@@ -11,6 +11,7 @@
 
 mod attempts;
 mod enroll;
+mod examine;
 mod greet;
 mod link;
 mod links;
@@ -196,6 +197,7 @@ impl Hub {
             | HubRequest::LogoutEverywhere
             | HubRequest::Meet { .. }
             | HubRequest::Certificate
+            | HubRequest::Examine
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -231,6 +233,10 @@ impl Hub {
                 settle("meeting", blocking(move || hub.meet(&key, device, now)).await)
             }
             HubRequest::Certificate => HubAnswer::Certificate(self.certificate()),
+            HubRequest::Examine => {
+                let (hub, seen) = (Arc::clone(self), connection.remote_addr());
+                settle("examining", blocking(move || hub.examine(&key, seen, now)).await)
+            }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,
             HubRequest::StepUp { pass, otp } => {

@@ -48,7 +48,8 @@ async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
         | HubAnswer::Done
         | HubAnswer::Refused(_)
         | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_) => Ok(None),
+        | HubAnswer::Meeting(_)
+        | HubAnswer::Examined(_) => Ok(None),
     }
 }
 

@@ -101,7 +101,8 @@ pub(crate) async fn enroll(
         | HubAnswer::Devices(_)
         | HubAnswer::Done
         | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_) => {
+        | HubAnswer::Certificate(_)
+        | HubAnswer::Examined(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

@@ -380,6 +380,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::LogoutEverywhere
         | HubRequest::Meet { .. }
         | HubRequest::Certificate
+        | HubRequest::Examine
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

@@ -125,7 +125,8 @@ const fn passes(exit: Exit) -> bool {
         | Exit::UnsafeProfile
         | Exit::WrongKey
         | Exit::SignInRefused
-        | Exit::NoSuchDevice => false,
+        | Exit::NoSuchDevice
+        | Exit::Degraded => false,
     }
 }
 

@@ -150,7 +150,7 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         }
         HubRequest::Meet { .. } => HubAnswer::Refused(Refusal::NoMeeting),
         HubRequest::Certificate => HubAnswer::Certificate(None),
-        HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
+        HubRequest::Examine | HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }
     }

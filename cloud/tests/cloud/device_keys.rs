@@ -5,7 +5,7 @@ use std::process::Output;
 use postern_cloud::store::Store;
 use postern_protocol::trust::{NextKey, PublicKey};
 use postern_protocol::wire::control::Life;
-use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::hub::{Examined, HubAnswer, HubRequest, Refusal, Whose};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::text::Text;
@@ -343,4 +343,33 @@ async fn a_key_is_forgotten_only_when_that_is_asked_for_and_the_device_has_ackno
     assert_eq!(world.read(|tx| tx.device(&name("press-9"))).unwrap().key, None);
     let closed = link.closed_with().await;
     assert!(closed == u32::from(ProtocolFault::Unknown.number()) || closed == CloseCode::Done.number());
+}
+
+/// What the hub makes of a caller's key.
+async fn whose(caller: &Caller) -> Whose {
+    match caller.ask(&HubRequest::Examine).await {
+        HubAnswer::Examined(Examined { whose, seen, .. }) => {
+            assert_eq!(seen.ip(), std::net::Ipv4Addr::LOCALHOST);
+            whose
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_tells_each_caller_what_it_makes_of_their_own_key_and_nothing_else() {
+    let world = World::with_sample("direct-sales").await;
+    let eva = world.join("eva", 10, "correct horse").await;
+    let mut agent = world.enroll("press-7", 1).await;
+    let mut link = agent.link(&world).await;
+    agent.take(&mut link).await;
+    assert_eq!(whose(&eva).await, Whose::User);
+    assert_eq!(whose(&world.dial(&key(1)).await).await, Whose::Device);
+    assert_eq!(whose(&world.dial(&key(99)).await).await, Whose::Nobody);
+    let _both = tokio::join!(done(&world, &["user", "disable", "eva"]), agent.take(&mut link));
+    assert_eq!(whose(&eva).await, Whose::Nobody, "as a stranger");
+    let _both = tokio::join!(done(&world, &["device", "decommission", "press-7"]), agent.take(&mut link));
+    assert_eq!(whose(&world.dial(&key(1)).await).await, Whose::Retired);
+    // Whoever asks has no link, and takes none from the device that has one.
+    assert_eq!(listed(&world).await["online"], true);
 }

@@ -17,6 +17,7 @@ use super::text::Text;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
+use crate::time::UnixTime;
 use crate::trust::sealed::Announcement;
 use crate::trust::{Digest, PublicKey};
 
@@ -87,6 +88,8 @@ pub enum HubRequest {
     },
     /// Asks which certificate is shown where the hub is reached over TLS.
     Certificate,
+    /// Asks what the caller looks like from the hub's side, to find what stands in between. Changes nothing.
+    Examine,
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -142,6 +145,36 @@ pub enum HubAnswer {
     /// SHA-256 of the certificate that is shown over TLS; none where the hub has no TLS. Who has seen another one has a box in between
     /// that opens TLS.
     Certificate(Option<Digest>),
+    /// What the caller looks like.
+    Examined(Examined),
+}
+
+/// A caller, seen from the hub. Not signed: it decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// The hub's time.
+    pub now: UnixTime,
+    /// The hub's version, for people.
+    pub hub: Text,
+    /// Whose the key of the handshake is.
+    pub whose: Whose,
+    /// The address from which the caller's packets come.
+    pub seen: SocketAddr,
+}
+
+/// Whose a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whose {
+    /// Nobody's, or that of a user who is disabled.
+    Nobody,
+    /// A user's.
+    User,
+    /// A device's.
+    Device,
+    /// That of a device whose key nobody has confirmed yet.
+    Unconfirmed,
+    /// That of a device out of service.
+    Retired,
 }
 
 /// A password or one-time code on its way; prints `redacted` and is wiped.

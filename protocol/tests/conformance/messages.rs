@@ -12,7 +12,9 @@ use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
 use postern_protocol::wire::flow::{FlowTarget, Host, PacketDrops, VpnNews};
-use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Password, Refusal};
+use postern_protocol::wire::hub::{
+    DeviceEntry, Examined, HubAnswer, HubRequest, Only, Password, Refusal, Whose,
+};
 use postern_protocol::wire::registry::{CloseCode, Failure, PacketFault};
 use postern_protocol::wire::relay::End;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
@@ -59,6 +61,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::LogoutEverywhere => "LogoutEverywhere", "";
     HubRequest::Meet { .. } => "Meet", "device: id";
     HubRequest::Certificate => "Certificate", "none";
+    HubRequest::Examine => "Examine", "";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -70,6 +73,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Failed(_) => "Failed", "failure: u8";
     HubAnswer::Meeting(_) => "Meeting", "meeting";
     HubAnswer::Certificate(_) => "Certificate", "certificate: option of digest";
+    HubAnswer::Examined(_) => "Examined", "now: time; hub: text; whose: u8 as enumeration; seen: socket address";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -369,6 +373,7 @@ pub(crate) fn hub() -> Vec<Sample> {
         ask("logout", "Removes this key.", HubRequest::Logout),
         ask("meet", "A device that cannot be dialled.", HubRequest::Meet { device: DEVICE }),
         ask("which-certificate", "What should be shown over TLS.", HubRequest::Certificate),
+        ask("examine", "What the caller looks like.", HubRequest::Examine),
         ask("logout-everywhere", "And makes every pass worthless.", HubRequest::LogoutEverywhere),
         ask(
             "step-up",
@@ -438,6 +443,16 @@ fn hub_answers() -> Vec<Sample> {
             HubAnswer::Certificate(Some(Digest::of(&[b"certificate"]))),
         ),
         tell("no-certificate", "A hub without TLS.", HubAnswer::Certificate(None)),
+        tell(
+            "examined",
+            "A device behind a NAT.",
+            HubAnswer::Examined(Examined {
+                now: ISSUED,
+                hub: text("0.1.0"),
+                whose: Whose::Device,
+                seen: addresses()[0],
+            }),
+        ),
     ]
 }
 

@@ -226,7 +226,8 @@ impl Shared {
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
             | HubRequest::StepUp { .. }
-            | HubRequest::Certificate => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::Certificate
+            | HubRequest::Examine => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

@@ -23,12 +23,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use postern_protocol::trust::Digest;
+use postern_protocol::wire::text::Text;
 
 /// TLS over a connection to or from a relay or hub.
 #[derive(Debug)]
 pub struct OuterStream<S> {
     tls: TlsStream<S>,
     certificate: Option<Digest>,
+    issuer: Option<Text>,
 }
 
 /// Lets peers in that speak TLS, whoever they are.
@@ -61,7 +63,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OuterStream<S> {
         let connected = tokio::time::timeout(within, connecting).await;
         let tls =
             connected.map_err(|_late| OuterFault::TimedOut { within })?.map_err(OuterFault::Handshake)?;
-        Ok(Self { tls: tls.into(), certificate: seen.digest.get().copied() })
+        let shown = seen.shown.get();
+        let (certificate, issuer) = (shown.map(|shown| shown.0), shown.and_then(|shown| shown.1.clone()));
+        Ok(Self { tls: tls.into(), certificate, issuer })
+    }
+
+    /// Who has made that certificate, as it says itself; none where it names nobody, as a hub's own.
+    #[must_use]
+    pub const fn issuer(&self) -> Option<&Text> {
+        self.issuer.as_ref()
     }
 
     /// SHA-256 of the certificate that the other side has shown; none at the listening end.
@@ -100,7 +110,7 @@ impl OuterAcceptor {
         let accepted = tokio::time::timeout(within, self.0.accept(stream)).await;
         let tls =
             accepted.map_err(|_late| OuterFault::TimedOut { within })?.map_err(OuterFault::Handshake)?;
-        Ok(OuterStream { tls: tls.into(), certificate: None })
+        Ok(OuterStream { tls: tls.into(), certificate: None, issuer: None })
     }
 }
 
@@ -148,12 +158,12 @@ fn client(seen: &Arc<AnyCertificate>) -> Arc<ClientConfig> {
 #[derive(Debug)]
 struct AnyCertificate {
     provider: Arc<CryptoProvider>,
-    digest: OnceLock<Digest>,
+    shown: OnceLock<(Digest, Option<Text>)>,
 }
 
 impl Default for AnyCertificate {
     fn default() -> Self {
-        Self { provider: Arc::new(ring::default_provider()), digest: OnceLock::new() }
+        Self { provider: Arc::new(ring::default_provider()), shown: OnceLock::new() }
     }
 }
 
@@ -166,7 +176,7 @@ impl ServerCertVerifier for AnyCertificate {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let _first = self.digest.set(Digest::of(&[end_entity]));
+        let _first = self.shown.set((Digest::of(&[end_entity]), issuer(end_entity)));
         Ok(ServerCertVerified::assertion())
     }
 
@@ -190,5 +200,43 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The first name in a certificate in DER, which is its issuer's: the common name, or else the organisation (RFC 5280, RFC 4519). It is
+/// shown to people and decides nothing, so nothing else of the certificate is read.
+fn issuer(certificate: &[u8]) -> Option<Text> {
+    [COMMON_NAME, ORGANISATION].into_iter().find_map(|kind| {
+        let at = certificate.windows(kind.len()).position(|bytes| bytes == kind)?;
+        let value = certificate.get(at + kind.len()..)?;
+        // Its type, its length in one byte, and the text.
+        let (_kind, length) = (value.first()?, usize::from(*value.get(1)?));
+        let text = value.get(2..).and_then(|rest| rest.get(..length)).filter(|_| length < 0x80)?;
+        let text = Text::clean(std::str::from_utf8(text).ok()?);
+        (!text.as_str().is_empty()).then_some(text)
+    })
+}
+
+const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
+const ORGANISATION: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x0a];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_name_of_a_certificate_is_told_and_what_is_cut_short_is_none() {
+        let name =
+            |kind: &[u8], text: &[u8]| [kind, &[0x0c, u8::try_from(text.len()).unwrap()], text].concat();
+        let whole =
+            [&name(ORGANISATION, b"Acme")[..], &name(COMMON_NAME, b"Acme CA"), &name(COMMON_NAME, b"hub")];
+        let whole = whole.concat();
+        assert_eq!(issuer(&whole).unwrap().as_str(), "Acme CA");
+        assert_eq!(issuer(&name(ORGANISATION, b"Acme")).unwrap().as_str(), "Acme");
+        for none in
+            [&b""[..], COMMON_NAME, &[COMMON_NAME, &[0x0c, 9, b'x']].concat(), &name(COMMON_NAME, b"")]
+        {
+            assert_eq!(issuer(none), None);
+        }
     }
 }

@@ -62,7 +62,8 @@ pub(super) const fn status_of(problem: &Problem) -> StatusCode {
         | Exit::WrongKey
         | Exit::NotDone
         | Exit::SignInRefused
-        | Exit::NoSuchDevice => StatusCode::BAD_GATEWAY,
+        | Exit::NoSuchDevice
+        | Exit::Degraded => StatusCode::BAD_GATEWAY,
     }
 }
 
