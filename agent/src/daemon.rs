@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
+use postern_protocol::session::pulse::Pulse;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
@@ -35,6 +36,7 @@ use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
 use crate::meeting::Meetings;
 use crate::nearby::{self, Nearby};
+use crate::network;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
@@ -105,6 +107,7 @@ async fn serve(
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
     announce(listening, json);
     let guard = Guard::new(config, &boot.enrollment.hubs);
+    let (changes, hearing) = network::changes();
     let uplink = Uplink {
         keys: Arc::clone(&core.keys),
         boots: boot.boots,
@@ -112,7 +115,15 @@ async fn serve(
         key_wanted: None,
         addresses: advertised(config, listening),
         port: listening.port(),
-        meetings: Meetings::new(endpoint.clone(), ladder.clone(), guard, config.caps.connections),
+        meetings: Meetings::new(
+            (endpoint.clone(), ladder.clone()),
+            guard,
+            config.caps.connections,
+            changes.clone(),
+        ),
+        changes,
+        pulse: Pulse::new(),
+        started: Instant::now(),
         activator,
         ladder: ladder.clone(),
         status: Arc::clone(&core.link),
@@ -139,6 +150,7 @@ async fn serve(
     if nearby.config.answer {
         tasks.spawn(nearby::run(nearby));
     }
+    tasks.spawn(hearing);
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
     systemd::ready("the gate stands");
     tokio::select! {

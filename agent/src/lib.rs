@@ -31,6 +31,7 @@ mod identity;
 mod logging;
 mod meeting;
 mod nearby;
+mod network;
 mod packet_vpn;
 mod recordings;
 mod registry;

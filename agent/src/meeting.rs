@@ -2,21 +2,29 @@
 //!
 //! 1. The leg is bound at the first relay that answers, by whatever [rung](postern_transport::ladder) leads there.
 //! 2. Whoever waits there dials through it, and is admitted as everybody is: nothing here knows or decides who that is.
-//! 3. A way of which nothing is heard is given up: half a minute after it was bound, or a minute after the last packet.
+//! 3. Where both ends speak UDP, the relay says where it sees the other one. A few single bytes go there ([`Knocks`]), so that an own NAT
+//!    lets in what comes from there: who dials may then find the device without the relay. Nothing is believed of it.
+//! 4. A way is bound again when something changes in the device's network. One of which nothing is heard is given up: half a minute after
+//!    it was bound, or a minute after the last packet.
 //!
 //! Bounds: ways at once. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use postern_protocol::session::knock::Knocks;
+use postern_protocol::time::BootTime;
 use postern_protocol::wire::relay::{Meeting, Place};
 use postern_transport::ladder::{Ladder, Spot};
 use postern_transport::quic::{Endpoint, Way};
 
+use crate::network::Changes;
 use crate::tunnel::Guard;
 
 /// The meetings of this device.
@@ -27,13 +35,19 @@ pub(crate) struct Meetings {
     guard: Guard,
     places: Arc<Semaphore>,
     attended: JoinSet<()>,
+    changes: Changes,
 }
 
 impl Meetings {
     /// None yet; clients come to `endpoint`.
-    pub(crate) fn new(endpoint: Endpoint, ladder: Ladder, guard: Guard, at_once: u16) -> Self {
+    pub(crate) fn new(
+        (endpoint, ladder): (Endpoint, Ladder),
+        guard: Guard,
+        at_once: u16,
+        changes: Changes,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(usize::from(at_once)));
-        Self { endpoint, ladder, guard, places, attended: JoinSet::new() }
+        Self { endpoint, ladder, guard, places, attended: JoinSet::new(), changes }
     }
 
     /// Goes to a meeting that a hub at `hub` has named.
@@ -45,9 +59,14 @@ impl Meetings {
             return tracing::warn!("a meeting at a relay is not attended: there are as many as there may be");
         };
         let (endpoint, ladder) = (self.endpoint.clone(), self.ladder.clone());
+        let (guard, changes) = (self.guard.clone(), self.changes.clone());
         self.attended.spawn(async move {
             match reach(&endpoint, &ladder, &meeting, hub).await {
-                Some(way) => linger(&way).await,
+                Some(way) => tokio::select! {
+                    () = linger(&way) => {}
+                    never = knock(&endpoint, &way, &guard) => match never {},
+                    never = follow(&way, changes) => match never {},
+                },
                 None => tracing::info!("no relay of a meeting answers"),
             }
             drop(place);
@@ -72,6 +91,37 @@ async fn reach(endpoint: &Endpoint, ladder: &Ladder, meeting: &Meeting, hub: IpA
         }
     }
     None
+}
+
+/// Opens the own NAT for the other end, wherever it is.
+async fn knock(endpoint: &Endpoint, way: &Way, guard: &Guard) -> Infallible {
+    let (began, mut knocks, mut known) = (Instant::now(), Knocks::new(), None);
+    let now = || BootTime::from_millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    loop {
+        let due = knocks.timeout().map(|due| due.since(now()));
+        tokio::select! {
+            other = way.other_end_but(known) => {
+                known = other;
+                knocks.handle_other(other.filter(|other| guard.lets_knock(*other)), now());
+            }
+            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                if let Some(at) = knocks.poll_knock(now()) {
+                    endpoint.knock(at);
+                }
+            }
+        }
+    }
+}
+
+/// Binds a way again whenever the own address may have changed.
+async fn follow(way: &Way, mut changes: Changes) -> Infallible {
+    changes.mark_unchanged();
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        way.rebind();
+    }
 }
 
 /// Keeps a way for as long as somebody comes by it.

@@ -1,6 +1,7 @@
 //! The link to the hub: says what is held, takes what is newer, and puts it in force.
 //!
-//! 1. [`run`] dials the hub, whose key is pinned, and dials again with full jitter for as long as the agent lives.
+//! 1. [`run`] dials the hub, whose key is pinned, and dials again with full jitter for as long as the agent lives: at once from
+//!    another address, and among many others when the hub itself has ended.
 //! 2. Each link begins with the state of the world (a hello), so nothing that was lost on the way matters.
 //! 3. [`activate`] takes a pushed snapshot through verify, store, swap, decide again and record, in this order.
 //! 4. [`chain`] takes later roots, which come before any snapshot, and has what rests on the earlier one judged again.
@@ -17,13 +18,14 @@ mod enroll;
 mod link;
 mod storing;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::path::Peer;
 use postern_protocol::policy::Floor;
+use postern_protocol::session::pulse::Pulse;
 use postern_protocol::wire::control::Life;
 use postern_transport::backoff::Backoff;
 use postern_transport::ladder::Ladder;
@@ -34,13 +36,16 @@ use crate::audit::Auditor;
 use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::meeting::Meetings;
+use crate::network::Changes;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 use crate::store::{Enrollment, Store};
+use crate::surroundings::source_towards;
 
 pub(crate) use self::activate::Activator;
 pub(crate) use self::enroll::{EnrollError, enroll};
 pub(crate) use self::link::LinkError;
+use self::link::Remedy;
 
 /// What the link works with.
 #[derive(Debug)]
@@ -59,6 +64,12 @@ pub(crate) struct Uplink {
     pub(crate) port: u16,
     /// Where somebody waits for this device.
     pub(crate) meetings: Meetings,
+    /// Told when the device's network has changed.
+    pub(crate) changes: Changes,
+    /// How often an idle link speaks.
+    pub(crate) pulse: Pulse,
+    /// When this began.
+    pub(crate) started: Instant,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
     /// Leads to the hub.
@@ -111,6 +122,14 @@ pub(crate) struct LinkState {
     pub(crate) error: Option<String>,
 }
 
+impl Uplink {
+    /// From where each hub would be reached now.
+    fn sources(&self) -> Vec<Option<IpAddr>> {
+        let (_keys, hubs) = self.activator.hubs();
+        hubs.iter().map(|hub| source_towards(*hub)).collect()
+    }
+}
+
 impl LinkStatus {
     /// The present state.
     pub(crate) fn now(&self) -> LinkState {
@@ -136,17 +155,27 @@ pub(crate) async fn run(mut uplink: Uplink) {
         let error = link::once(&mut uplink, &mut backoff).await;
         uplink.activator.gate().clock().linked(false);
         uplink.status.down(&error);
-        if matches!(error, LinkError::KeyChanged) {
-            continue;
+        match error.remedy() {
+            Remedy::AtOnce => continue,
+            Remedy::InTheCrowd => backoff.crowd(),
+            Remedy::Later => {}
         }
         let delay = backoff.delay(random());
         tracing::info!(%error, retry_ms = delay.as_millis(), "the link to the hub is down");
-        let mut pause = std::pin::pin!(tokio::time::sleep(delay));
+        let (mut pause, at) = (std::pin::pin!(tokio::time::sleep(delay)), uplink.sources());
         loop {
             tokio::select! {
                 () = &mut pause => break,
                 // The hub hears of it with the next hello.
                 told = uplink.activator.told() => drop(uplink.activator.handle_told(told)),
+                Ok(()) = uplink.changes.changed() => {
+                    let now = uplink.sources();
+                    // A cable that was plugged in, another line: what failed before says nothing of it.
+                    if now != at && now.iter().any(Option::is_some) {
+                        backoff.reset();
+                        pause.set(tokio::time::sleep(delay.min(backoff.delay(random()))));
+                    }
+                }
             }
         }
     }

@@ -10,7 +10,8 @@
 //! Beside them stands [`freshness::FreshnessWatch`], the device's watch over time: when to ask, what an answer means, for how long
 //! the policy counts, and what somebody should look at ([`alarm`]).
 //!
-//! [`leg::Leg`] is one end's binding at a relay.
+//! [`leg::Leg`] is one end's binding at a relay, [`knock::Knocks`] how a device opens its NAT for the other end, and [`pulse::Pulse`] how often
+//! an idle link speaks.
 //!
 //! Whatever is lost or reordered by broken links, each new link begins with the state of the world (a hello), so
 //! both ends converge on the newest version and never on an older one.
@@ -20,8 +21,10 @@ pub mod alarm;
 mod budget;
 pub mod freshness;
 pub mod hub;
+pub mod knock;
 pub mod leg;
 mod missing;
+pub mod pulse;
 pub mod timekeeper;
 
 pub use budget::CHUNK_S;

@@ -164,7 +164,7 @@ impl State {
         }
         self.legs.insert(leg, (from, handle));
         self.handles.insert(handle, leg);
-        let bytes = Notice::bound(&self.key.leg_key(&ticket), stamp, handle, from);
+        let bytes = Notice::bound(&self.key.leg_key(&ticket), stamp, handle, from, None);
         Some(Sent { to: from, after: Duration::ZERO, bytes })
     }
 

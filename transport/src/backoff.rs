@@ -3,7 +3,9 @@
 //! 1. The ceiling starts at one second and doubles with every failure up to five minutes.
 //! 2. The delay is uniform between zero and the ceiling, so that ten thousand devices that lost the same hub do
 //!    not come back in the same second.
-//! 3. A success starts over.
+//! 3. A success starts over, and so does another network.
+//! 4. Who was told that the other side ends, or finds that it was started anew, is one of many: its first ceiling is eight seconds
+//!    ([`Backoff::crowd`]).
 //!
 //! Deliberately absent: clocks, timers and random numbers. The caller passes randomness and sleeps.
 
@@ -43,6 +45,11 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Waits as after three failures: many others have lost the same peer in the same moment.
+    pub fn crowd(&mut self) {
+        self.failures = self.failures.max(CROWD);
+    }
+
     /// The longest wait that the next failure can cause.
     #[must_use]
     pub fn ceiling(&self) -> Duration {
@@ -59,6 +66,8 @@ impl Default for Backoff {
 
 const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(5 * 60);
+/// Ten thousand devices come back at 1,250 a second, which two cores of a hub nearly do, and none waits long.
+const CROWD: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -101,5 +110,74 @@ mod tests {
         }
         backoff.reset();
         assert_eq!(backoff, Backoff::new());
+    }
+
+    const DEVICES: usize = 10_000;
+    /// What a hub on two cores admits in a second; more are refused before any cryptography.
+    const ADMITTED: usize = 1000;
+
+    /// SplitMix64.
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = *state;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    /// What a hub sees that is back after `away`: attempts in its busiest second, and when the last device is there.
+    ///
+    /// `lost` yields when a device notices, and whether it was told. An attempt at a hub that is away takes ten seconds.
+    fn storm(away: Duration, lost: impl Fn(&mut u64) -> (Duration, bool)) -> (usize, Duration) {
+        let (mut state, mut attempts) = (20_261_129, std::collections::BTreeMap::new());
+        for device in 0..DEVICES {
+            let mut backoff = Backoff::new();
+            let (noticed, told) = lost(&mut state);
+            if told {
+                backoff.crowd();
+            }
+            let first = noticed + backoff.delay(random(&mut state));
+            attempts.insert((first, device), backoff);
+        }
+        let (mut seconds, mut last) = (std::collections::BTreeMap::new(), Duration::ZERO);
+        while let Some(((at, device), mut backoff)) = attempts.pop_first() {
+            let mut again = |ended: Duration| {
+                let delay = backoff.delay(random(&mut state));
+                attempts.insert((ended + delay, device), backoff.clone());
+            };
+            if at < away {
+                again(at + Duration::from_secs(10));
+                continue;
+            }
+            let (second, since) = (at.as_secs() - away.as_secs(), at - away);
+            let seen: &mut usize = seconds.entry(second).or_default();
+            *seen += 1;
+            if *seen > ADMITTED { again(at) } else { last = last.max(since) }
+        }
+        (seconds.into_values().max().unwrap_or(0), last)
+    }
+
+    #[test]
+    fn ten_thousand_devices_whose_hub_is_started_anew_do_not_come_back_in_the_same_second() {
+        // Told that it ends, and back at once.
+        let (most, last) = storm(Duration::ZERO, |_| (Duration::ZERO, true));
+        assert!(most < 1500, "{most} in one second");
+        // Those few whom a full hub has refused thrice.
+        assert!(last < Duration::from_secs(120), "{last:?}");
+        // Killed, and back: each notices with its next ping, somewhere in 25 seconds.
+        let ping = |state: &mut u64| Duration::from_millis(random(state) % 25_000);
+        let (most, last) = storm(Duration::ZERO, |state| (ping(state), true));
+        assert!(most < 600, "{most} in one second");
+        assert!(last < Duration::from_secs(60), "{last:?}");
+    }
+
+    #[test]
+    fn a_hub_that_was_away_is_found_by_a_few_in_each_second_and_by_all_within_five_minutes() {
+        let idle = |state: &mut u64| Duration::from_millis(50_000 + random(state) % 25_000);
+        for away in [120, 600, 3600] {
+            let (most, last) = storm(Duration::from_secs(away), |state| (idle(state), false));
+            assert!(most < 600, "{most} in one second after {away} s");
+            assert!(last <= Duration::from_secs(310), "{last:?} after {away} s");
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 #[path = "quic/admission.rs"]
 mod admission;
+#[path = "quic/climbs.rs"]
+mod climbs;
 #[path = "quic/frames.rs"]
 mod frames;
 #[path = "quic/handshakes.rs"]

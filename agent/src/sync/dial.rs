@@ -1,7 +1,11 @@
 //! Dials a hub: addresses in order, its key among those that the root names.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use postern_protocol::path::Path;
+use postern_protocol::session::pulse::{Network, Pulse};
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_transport::ladder::{Climbed, Fallen, Ladder};
@@ -9,15 +13,39 @@ use postern_transport::quic::{BindError, Connection, Endpoint, Goal, Role, Setti
 use tokio::task::JoinSet;
 
 use super::link::LinkError;
-use crate::surroundings::wildcard;
+use crate::surroundings::{source_towards, wildcard};
 
 /// A connection to a hub and the socket under it.
 pub(super) struct Dialled {
     pub(super) endpoint: Endpoint,
     pub(super) connection: Connection,
     pub(super) hub: SocketAddr,
+    /// Where it was when it was dialled.
+    pub(super) network: Option<Network>,
+    /// How often a single byte goes out, for a NAT that forgets soon.
+    byte: Option<Duration>,
     /// Moves it between UDP and TLS.
     _climb: JoinSet<()>,
+}
+
+impl Dialled {
+    /// Whether the hub is reached from another address by now.
+    pub(super) fn has_moved(&self) -> bool {
+        let now = source_towards(self.hub);
+        now.is_some() && now != self.network.map(|network| network.own)
+    }
+
+    /// Keeps the mapping of the own address where pings alone do not.
+    pub(super) async fn keep_mapped(&self) -> Infallible {
+        let Some(byte) = self.byte else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(byte).await;
+            // TCP has mappings that last.
+            if self.connection.peer().path == Path::Direct {
+                self.endpoint.knock(self.hub);
+            }
+        }
+    }
 }
 
 /// Connects to the first hub that answers with a key of a genuine hub.
@@ -25,16 +53,21 @@ pub(super) async fn dial(
     key: &SecretKey,
     hub_keys: &[PublicKey],
     hubs: &[SocketAddr],
-    ladder: &Ladder,
+    (ladder, pulse): (&Ladder, &Pulse),
 ) -> Result<Dialled, LinkError> {
-    let settings = Settings::control();
     let mut last = LinkError::NoHub;
     for hub in hubs {
+        let source = source_towards(*hub);
+        let network = source.map(|own| Network { own, hub: hub.ip() });
+        let beat = network.map(|network| pulse.beat(network));
+        let ping = beat.map(|beat| beat.ping).or(Settings::control().keep_alive);
+        let settings = Settings { keep_alive: ping, ..Settings::control() };
         // One socket per attempt and family: a wildcard socket picks the interface that leads to this hub.
         let endpoint = bind(*hub, key, &settings)?;
         match connect(ladder, &endpoint, (*hub, hub_keys), &settings).await {
             Ok(Climbed { connection, climb, .. }) => {
-                return Ok(Dialled { endpoint, connection, hub: *hub, _climb: climb });
+                let byte = beat.and_then(|beat| beat.byte);
+                return Ok(Dialled { endpoint, connection, hub: *hub, network, byte, _climb: climb });
             }
             Err(error) => {
                 tracing::debug!(%hub, %error, "a hub cannot be reached");

@@ -16,6 +16,7 @@ use std::time::Duration;
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::policy::{Expectation, SnapshotFault, verify};
+use postern_protocol::session::pulse::Pulse;
 use postern_protocol::trust::sealed::{Announcement, SealingKeyFault, SealingSecret};
 use postern_protocol::trust::{RootFault, SecretKey};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
@@ -83,7 +84,7 @@ pub(crate) async fn enroll(
     label: &str,
     ladder: &Ladder,
 ) -> Result<DeviceId, EnrollError> {
-    let dialled = dial(key, &[invitation.hub_key], &invitation.hubs, ladder).await?;
+    let dialled = dial(key, &[invitation.hub_key], &invitation.hubs, (ladder, &Pulse::new())).await?;
     let request = HubRequest::Enroll {
         secret: invitation.secret,
         label: Text::clean(label),

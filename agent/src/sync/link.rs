@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use postern_protocol::limits;
 use postern_protocol::policy::Floor;
 use postern_protocol::session::agent::{AgentSync, Event};
+use postern_protocol::time::BootTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{NextKey, SecretKey};
 use postern_protocol::wire::control::{Held, Hello, HubMessage};
 use postern_protocol::wire::hub::HubRequest;
-use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_transport::backoff::Backoff;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
@@ -54,9 +55,47 @@ pub(crate) enum LinkError {
     /// The device has a new key; the next link is made with it, at once.
     #[error("the link is made again with the device's new key")]
     KeyChanged,
+    /// The hub is reached from another address now.
+    #[error("the link is made again from another address")]
+    Moved,
     /// The hub broke a rule of the wire.
     #[error("the hub broke the protocol: {}", .0.sentence())]
     Protocol(ProtocolFault),
+}
+
+/// When the next link is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Nothing is wrong.
+    AtOnce,
+    /// The hub ends, or was started anew: its other devices dial as well.
+    InTheCrowd,
+    /// After a while, ever longer.
+    Later,
+}
+
+impl LinkError {
+    /// When the next link is made.
+    pub(super) const fn remedy(&self) -> Remedy {
+        match self {
+            Self::KeyChanged | Self::Moved => Remedy::AtOnce,
+            Self::Closed { code: CloseCode::Failed(Failure::Shutdown) }
+            | Self::Frame(FrameFault::Stream(StreamFault::ConnectionLost(ConnectionEnd::Reset))) => {
+                Remedy::InTheCrowd
+            }
+            Self::NoHub
+            | Self::Bind(_)
+            | Self::Connect { .. }
+            | Self::Closed { .. }
+            | Self::Frame(_)
+            | Self::Protocol(_) => Remedy::Later,
+        }
+    }
+
+    /// Whether nothing was heard of the hub.
+    const fn is_silence(&self) -> bool {
+        matches!(self, Self::Frame(FrameFault::Stream(StreamFault::ConnectionLost(ConnectionEnd::TimedOut))))
+    }
 }
 
 impl From<FrameFault> for LinkError {
@@ -79,10 +118,13 @@ impl From<FrameFault> for LinkError {
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
     let (hub_keys, hubs) = uplink.activator.hubs();
-    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs, &uplink.ladder).await {
+    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs, (&uplink.ladder, &uplink.pulse)).await {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
+    if let Some(network) = dialled.network {
+        uplink.pulse.handle_up(network, since_start(uplink));
+    }
     let (ladder, connection) = (uplink.ladder.clone(), dialled.connection.clone());
     let error = tokio::select! {
         ended = converse(uplink, &dialled, backoff) => match ended {
@@ -90,7 +132,11 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
             Err(error) => error,
         },
         never = compare_certificates(&ladder, &connection, dialled.hub) => match never {},
+        never = dialled.keep_mapped() => match never {},
     };
+    if let Some(network) = dialled.network.filter(|_| error.is_silence()) {
+        uplink.pulse.handle_silence(network, since_start(uplink));
+    }
     let code = match &error {
         LinkError::Protocol(fault) => CloseCode::Fault(*fault),
         LinkError::NoHub
@@ -98,10 +144,13 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         | LinkError::Connect { .. }
         | LinkError::Closed { .. }
         | LinkError::KeyChanged
+        | LinkError::Moved
         | LinkError::Frame(_) => CloseCode::Done,
     };
     dialled.connection.close(code.number(), b"");
-    dialled.endpoint.wait_idle().await;
+    if !matches!(error, LinkError::Moved) {
+        dialled.endpoint.wait_idle().await;
+    }
     error
 }
 
@@ -150,6 +199,10 @@ async fn converse(
             // The registry and the clock live as long as the agent.
             _changed = busy.changed() => clock.tunnels(*busy.borrow_and_update()),
             _changed = changes.changed() => {}
+            Ok(()) = uplink.changes.changed() => if dialled.has_moved() {
+                backoff.reset();
+                return Err(LinkError::Moved);
+            },
             () = tokio::time::sleep(due) => {}
         }
         if answered {
@@ -257,6 +310,11 @@ async fn receive(mut recv: RecvStream) -> (RecvStream, Result<HubMessage, LinkEr
     // A silent hub is nothing wrong: the connection's own pings notice when it is gone.
     let received = read_frame(&mut recv, limits::SYNC_FRAME_BYTES, SILENCE).await;
     (recv, received.map_err(LinkError::from))
+}
+
+fn since_start(uplink: &Uplink) -> BootTime {
+    let elapsed = uplink.started.elapsed();
+    BootTime::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn hello(uplink: &Uplink, hub: SocketAddr) -> Hello {

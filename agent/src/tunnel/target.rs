@@ -162,6 +162,14 @@ impl Guard {
         is_among && !is_uplink
     }
 
+    /// Whether a single byte may go to an address on the word of a relay: not into a network of machines, not to the device itself, and not
+    /// to everybody.
+    pub(crate) fn lets_knock(&self, at: SocketAddr) -> bool {
+        let ip = at.ip().to_canonical();
+        let is_inside = self.networks.iter().any(|net| net.contains(&ip));
+        at.port() != 0 && !is_inside && !is_special(ip) && !is_own(at)
+    }
+
     /// Whether an address is reached as the hub is, or as the internet is.
     fn is_beyond_uplink(&self, target: SocketAddr) -> bool {
         matches!(source(target), Some(Ok(from)) if self.is_uplink(from))
@@ -257,6 +265,26 @@ mod tests {
         assert!(allows(&private, "::ffff:10.1.2.3"));
         for public in ["192.0.2.1", "8.8.8.8", "2001:db8::1", "172.16.0.1", "::ffff:192.0.2.1"] {
             assert!(!allows(&private, public), "{public}");
+        }
+    }
+
+    #[test]
+    fn a_relay_has_nobody_knock_at_machines_at_the_device_or_at_everybody() {
+        let knocks =
+            |at: &str| guard(&["192.168.10.0/24", "198.51.100.7/32"]).lets_knock(at.parse().unwrap());
+        assert!(knocks("192.0.2.1:4000"));
+        for refused in [
+            "192.168.10.20:4000",
+            "[::ffff:192.168.10.20]:4000",
+            "198.51.100.7:4000",
+            "127.0.0.1:4000",
+            "169.254.169.254:80",
+            "224.0.0.1:4000",
+            "255.255.255.255:4000",
+            "0.0.0.0:4000",
+            "192.0.2.1:0",
+        ] {
+            assert!(!knocks(refused), "{refused}");
         }
     }
 

@@ -76,8 +76,13 @@ impl Shared {
     fn hear(&self, from: SocketAddr, packet: &[u8]) {
         let Some(Packet::Notice(notice)) = split(packet) else { return };
         let reply = self.table().notice(Origin::Udp(from), notice, self.now(), clock());
-        if let Reply::Answer(answer) = reply {
-            self.tell(from, packet.len(), &answer);
+        match reply {
+            Reply::Answer(answer) => self.tell(from, packet.len(), &answer),
+            Reply::Both(answer, (other, notice)) => {
+                self.tell(from, packet.len(), &answer);
+                self.tell(other, packet.len(), &notice);
+            }
+            Reply::Silence => {}
         }
     }
 

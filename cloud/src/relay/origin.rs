@@ -19,4 +19,13 @@ impl Origin {
             Self::Udp(addr) | Self::Stream(_, addr) => addr,
         }
     }
+
+    /// The address, where it speaks UDP.
+    #[must_use]
+    pub(super) const fn udp(self) -> Option<SocketAddr> {
+        match self {
+            Self::Udp(addr) => Some(addr),
+            Self::Stream(..) => None,
+        }
+    }
 }

@@ -138,7 +138,8 @@ impl Leg<'_> {
             }
             Some(Packet::Notice(notice)) => {
                 let reply = shared.table().notice(self.origin, notice, now, clock());
-                if let Reply::Answer(answer) = reply {
+                // Who came over TLS is no news for the other end.
+                if let Reply::Answer(answer) | Reply::Both(answer, _) = reply {
                     let _again = self.outbox.put(&[], [answer.as_slice()].into_iter());
                 }
             }
@@ -180,6 +181,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of the largest notice.
-const FIRST: usize = 64;
+const FIRST: usize = 80;
 /// Bytes that the kernel takes before it has sent them.
 const NOT_SENT: u32 = 32 * 1024;

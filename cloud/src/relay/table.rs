@@ -1,7 +1,7 @@
 //! Who has bound which leg: the whole state of a relay, without sockets and clock.
 //!
 //! 1. [`Table::notice`] takes what an end says: the first notice with a good MAC makes the meeting, a later one with a higher
-//!    stamp moves its leg to the address that it comes from.
+//!    stamp moves its leg to the address that it comes from. Where both ends speak UDP, each is told where the other one is.
 //! 2. [`Table::data`] says where a packet goes: to the other leg of its meeting, if it comes from where its own is bound and
 //!    that one is bound as well.
 //! 3. [`Table::expire`] forgets meetings of which nothing was heard.
@@ -9,6 +9,7 @@
 //! A packet costs two look-ups and no allocation. A table that is full admits nobody new and serves those it has.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_protocol::time::{BootTime, UnixTime};
@@ -56,6 +57,7 @@ struct Meeting {
 #[derive(Debug)]
 struct Leg {
     origin: Origin,
+    ticket: Ticket,
     handle: Handle,
     stamp: u64,
     heard: BootTime,
@@ -66,6 +68,8 @@ struct Leg {
 pub(super) enum Reply {
     /// Send this to where it came from; it is shorter.
     Answer(Vec<u8>),
+    /// The same, and the second to the other leg, which is told that this one comes from elsewhere now.
+    Both(Vec<u8>, (SocketAddr, Vec<u8>)),
     /// Nothing.
     Silence,
 }
@@ -120,15 +124,22 @@ impl Table {
             return Reply::Silence;
         }
         let handle = self.key.handle(&ticket.meeting, ticket.end, &self.salt);
-        let leg = self.meetings.entry(ticket.meeting).or_default().leg_mut(ticket.end);
+        let meeting = self.meetings.entry(ticket.meeting).or_default();
+        let leg = meeting.leg_mut(ticket.end);
         if leg.as_ref().is_some_and(|leg| stamp <= leg.stamp) {
             self.counts.refused += 1;
             return Reply::Silence;
         }
-        *leg = Some(Leg { origin, handle, stamp, heard: now });
+        let is_elsewhere = leg.as_ref().is_none_or(|leg| leg.origin != origin);
+        *leg = Some(Leg { origin, ticket: *ticket, handle, stamp, heard: now });
         self.handles.insert(handle, (ticket.meeting, ticket.end));
         self.counts.bound += 1;
-        Reply::Answer(Notice::bound(&self.key.leg_key(ticket), stamp, handle, origin.addr()))
+        let (Some(own), other) = meeting.both(ticket.end) else { return Reply::Silence };
+        let answer = own.bound(&self.key, other);
+        match other.and_then(|other| Some((other.origin.udp()?, other.bound(&self.key, Some(own))))) {
+            Some(told) if is_elsewhere && origin.udp().is_some() => Reply::Both(answer, told),
+            Some(_) | None => Reply::Answer(answer),
+        }
     }
 
     /// Where `packets` packets with `bytes` bytes of QUIC go that begin with `handle`.
@@ -200,7 +211,22 @@ impl Table {
     }
 }
 
+impl Leg {
+    /// What this end is told of itself, and of the other one where both speak UDP.
+    fn bound(&self, key: &RelayKey, other: Option<&Self>) -> Vec<u8> {
+        let other = self.origin.udp().and_then(|_udp| other?.origin.udp());
+        Notice::bound(&key.leg_key(&self.ticket), self.stamp, self.handle, self.origin.addr(), other)
+    }
+}
+
 impl Meeting {
+    const fn both(&self, end: End) -> (Option<&Leg>, Option<&Leg>) {
+        match end {
+            End::Agent => (self.agent.as_ref(), self.client.as_ref()),
+            End::Client => (self.client.as_ref(), self.agent.as_ref()),
+        }
+    }
+
     const fn leg_mut(&mut self, end: End) -> &mut Option<Leg> {
         match end {
             End::Agent => &mut self.agent,
@@ -240,10 +266,10 @@ mod tests {
         let leg = key().leg(ticket);
         let packet = Notice::bind(&leg, stamp);
         match table.notice(from, &packet[8..], BootTime::from_millis(now), CLOCK) {
-            Reply::Answer(answer) => {
+            Reply::Answer(answer) | Reply::Both(answer, _) => {
                 assert!(answer.len() < packet.len());
                 match Notice::read(&answer[8..], |_| leg.key.clone()) {
-                    Ok(Notice::Bound { stamp: answered, handle, seen }) => {
+                    Ok(Notice::Bound { stamp: answered, handle, seen, .. }) => {
                         assert_eq!((answered, seen), (stamp, from.addr()));
                         Some(handle)
                     }
@@ -268,6 +294,48 @@ mod tests {
         assert_eq!(data(&mut table, at(2), client, 0), Route::To(at(1), agent));
         let counts = Counts { packets: 2, bytes: 2400, bound: 2, dropped: 1, ..Counts::default() };
         assert_eq!(table.counts(), counts);
+    }
+
+    /// What the ends are told of each other when one binds: who binds, and who is told besides.
+    fn told(table: &mut Table, from: Origin, ticket: Ticket, stamp: u64) -> [Option<SocketAddr>; 2] {
+        let packet = Notice::bind(&key().leg(ticket), stamp);
+        let reply = table.notice(from, &packet[8..], BootTime::ZERO, CLOCK);
+        let other_of =
+            |notice: &[u8], ticket: &Ticket| match Notice::read(&notice[8..], |_| key().leg_key(ticket)) {
+                Ok(Notice::Bound { other, .. }) => other,
+                other => panic!("{other:?}"),
+            };
+        let across = Ticket { end: ticket.end.other(), ..ticket };
+        match reply {
+            Reply::Answer(answer) => [other_of(&answer, &ticket), None],
+            Reply::Both(answer, (to, notice)) => {
+                assert!(notice.len() < packet.len());
+                assert_eq!(other_of(&answer, &ticket), Some(to));
+                [Some(to), other_of(&notice, &across)]
+            }
+            Reply::Silence => panic!("no answer"),
+        }
+    }
+
+    #[test]
+    fn each_end_is_told_where_the_other_one_is_when_that_is_new() {
+        let mut table = table(8);
+        let (agent, client) = (ticket(1, End::Agent), ticket(1, End::Client));
+        assert_eq!(told(&mut table, at(1), agent, 1), [None, None]);
+        assert_eq!(told(&mut table, at(2), client, 1), [Some(at(1).addr()), Some(at(2).addr())]);
+        // The same again is no news for the other one.
+        assert_eq!(told(&mut table, at(2), client, 2), [Some(at(1).addr()), None]);
+        assert_eq!(told(&mut table, at(1), agent, 2), [Some(at(2).addr()), None]);
+        assert_eq!(told(&mut table, at(3), agent, 3), [Some(at(2).addr()), Some(at(3).addr())]);
+    }
+
+    #[test]
+    fn ends_of_which_one_came_over_tls_are_told_nothing_of_each_other() {
+        let mut table = table(8);
+        let stream = Origin::Stream(7, ([192, 0, 2, 9], 443).into());
+        assert_eq!(told(&mut table, stream, ticket(1, End::Agent), 1), [None, None]);
+        assert_eq!(told(&mut table, at(2), ticket(1, End::Client), 1), [None, None]);
+        assert_eq!(told(&mut table, stream, ticket(1, End::Agent), 2), [None, None]);
     }
 
     #[test]
@@ -295,7 +363,8 @@ mod tests {
         assert_eq!(table.notice(at(3), &forged[8..], BootTime::ZERO, CLOCK), Reply::Silence);
         let late = Ticket { until: CLOCK, ..ticket(2, End::Agent) };
         assert_eq!(bind(&mut table, at(3), late, 1, 0), None);
-        let told = Notice::bound(&key().leg_key(&NOBODY), 1, Handle::new([1; 8]).unwrap(), at(1).addr());
+        let told =
+            Notice::bound(&key().leg_key(&NOBODY), 1, Handle::new([1; 8]).unwrap(), at(1).addr(), None);
         assert_eq!(table.notice(at(3), &told[8..], BootTime::ZERO, CLOCK), Reply::Silence);
         assert_eq!((table.meetings(), table.counts().refused), (1, 5));
     }

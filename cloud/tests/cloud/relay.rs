@@ -279,7 +279,7 @@ async fn what_is_no_packet_of_a_bound_leg_is_answered_with_fewer_bytes_or_not_at
     assert_eq!(length, 17);
     socket.send(&Notice::bind(&right, 1)).await.unwrap();
     let length = tokio::time::timeout(GENEROUS, socket.recv(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(length, 59);
+    assert_eq!(length, 77);
     // A replay.
     socket.send(&Notice::bind(&right, 1)).await.unwrap();
     socket.send(&Notice::bind(&right, 2)).await.unwrap();

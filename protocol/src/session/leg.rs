@@ -3,6 +3,7 @@
 //! 1. [`Leg::poll_bind`] yields a notice whenever one is due: at once, then after 200 ms and twice as long each time up to
 //!    2 s, until the relay answers; from then on every 20 s, because mappings of addresses end unnoticed.
 //! 2. [`Leg::handle_notice`] takes what the relay says. `unbound` proves nothing and makes the leg bind again, twice a second at most.
+//!    The relay says `bound` by itself as well when the other end comes from elsewhere.
 //! 3. [`Leg::rebind`] is for who knows that the own address has changed.
 //!
 //! Packets that come with the leg's [handle](Leg::handle) are the other end's.
@@ -35,6 +36,8 @@ pub struct Bound {
     pub handle: Handle,
     /// The own address as the relay sees it.
     pub seen: SocketAddr,
+    /// The other end's address as the relay sees it, where both ends speak UDP. A relay may lie about it.
+    pub other: Option<SocketAddr>,
 }
 
 impl Leg {
@@ -71,8 +74,8 @@ impl Leg {
     pub fn handle_notice(&mut self, notice: &[u8], now: BootTime) -> Result<bool, NoticeFault> {
         match Notice::read(notice, |_| self.right.key.clone())? {
             // An answer to an earlier notice may name an address that is no longer the own one.
-            Notice::Bound { stamp, handle, seen } if stamp == self.stamp => {
-                self.bound = Some(Bound { handle, seen });
+            Notice::Bound { stamp, handle, seen, other } if stamp == self.stamp => {
+                self.bound = Some(Bound { handle, seen, other });
                 self.patience = FIRST;
                 self.due = now.after(REFRESH);
                 Ok(true)
@@ -127,7 +130,7 @@ mod tests {
 
     fn bound(stamp: u64, handle: u8) -> Vec<u8> {
         let handle = Handle::new([handle; 8]).unwrap();
-        let packet = Notice::bound(&right().key, stamp, handle, "192.0.2.1:4000".parse().unwrap());
+        let packet = Notice::bound(&right().key, stamp, handle, "192.0.2.1:4000".parse().unwrap(), None);
         packet[8..].to_vec()
     }
 
@@ -184,6 +187,25 @@ mod tests {
             }
         }
         assert_eq!(bound_at, [10_000, 10_200, 10_600, 11_100, 11_600]);
+    }
+
+    #[test]
+    fn the_other_end_is_where_the_relay_says_last_and_a_word_of_an_earlier_binding_changes_nothing() {
+        let mut leg = Leg::new(right(), BootTime::ZERO);
+        assert_eq!(binds(&mut leg, 0, 1), [0]);
+        let other: [SocketAddr; 2] = ["192.0.2.9:1".parse().unwrap(), "192.0.2.9:2".parse().unwrap()];
+        let handle = Handle::new([3; 8]).unwrap();
+        let bound = |stamp, other| {
+            Notice::bound(&right().key, stamp, handle, "192.0.2.1:4000".parse().unwrap(), other)[8..].to_vec()
+        };
+        let mut hear = |stamp, other| {
+            leg.handle_notice(&bound(stamp, other), BootTime::from_millis(10))
+                .map(|_| leg.bound().unwrap().other)
+        };
+        assert_eq!(hear(1, None), Ok(None));
+        assert_eq!(hear(1, Some(other[0])), Ok(Some(other[0])));
+        assert_eq!(hear(1, Some(other[1])), Ok(Some(other[1])));
+        assert_eq!(hear(0, Some(other[0])), Ok(Some(other[1])));
     }
 
     #[test]

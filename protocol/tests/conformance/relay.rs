@@ -37,12 +37,17 @@ pub(crate) fn notices() -> Vec<Sample> {
         one(
             "bound-v4",
             "The answer to `bind-client`, from an IPv4 address.",
-            Notice::bound(&leg(End::Client).key, 2, handle, v4),
+            Notice::bound(&leg(End::Client).key, 2, handle, v4, None),
         ),
         one(
             "bound-v6",
             "The same from an IPv6 address.",
-            Notice::bound(&leg(End::Client).key, 2, handle, v6),
+            Notice::bound(&leg(End::Client).key, 2, handle, v6, None),
+        ),
+        one(
+            "bound-both",
+            "The same from an IPv4 address, with the other end at an IPv6 address.",
+            Notice::bound(&leg(End::Client).key, 2, handle, v4, Some(v6)),
         ),
         one("unbound", "The client's handle is not bound from there.", Notice::unbound(handle).to_vec()),
         one("hub", "The first frame over TLS to a hub.", Notice::hub().to_vec()),

@@ -21,9 +21,9 @@ pub fn relay(bytes: &[u8]) {
         Notice::read(notice, |asked| asked.map_or_else(|| own.key.clone(), |asked| key.leg_key(asked)));
     match read {
         Ok(Notice::Bind { ticket, stamp }) => assert_eq!(Notice::bind(&key.leg(ticket), stamp), bytes),
-        Ok(Notice::Bound { stamp, handle, seen }) => {
+        Ok(Notice::Bound { stamp, handle, seen, other }) => {
             // An address that was mapped comes back as what it stands for.
-            assert_eq!(Notice::bound(&own.key, stamp, handle, seen), bytes);
+            assert_eq!(Notice::bound(&own.key, stamp, handle, seen, other), bytes);
         }
         Ok(Notice::Unbound { handle }) => assert_eq!(Notice::unbound(handle), bytes),
         Ok(Notice::Hub) => assert_eq!(Notice::hub(), bytes),

@@ -1,14 +1,18 @@
 //! Moves a connection to a straight way while that passes, and to another one while it does not.
 //!
-//! 1. Away from a straight way, the peer's own addresses are tried one after another, ever more rarely: after a second, then after twice as
-//!    long each time up to ten minutes.
-//! 2. When it answers at one, with its key, the connection moves there while it carries bytes. Away from UDP, [`Descend::ascend`] is asked
-//!    for a way over UDP in between.
-//! 3. When packets go out and none come back for three seconds, the connection moves back to the way from which it came, or to one
-//!    that [`Descend`] makes, and it begins anew. A way over UDP that is not straight is left in the same manner.
+//! 1. Away from a straight way, the peer's own addresses are tried one after another, and then where the relay has seen it, ever more
+//!    rarely: after a second, then after twice as long each time up to ten minutes. A peer that knows of this one opens its NAT meanwhile.
+//! 2. An attempt is a connection of its own, which proves the peer's key and is measured for a second. Unless it is [much
+//!    worse](Measured) than the way on which packets go now, the connection moves there while it carries bytes. Away from UDP,
+//!    [`Descend::ascend`] is asked for a way over UDP in between.
+//! 3. When packets go out and none come back for three seconds, when nothing comes at first, or when it turns out to be much worse, the
+//!    connection moves back to the way from which it came, or to one that [`Descend`] makes, and it begins anew. A way over UDP that is
+//!    not straight is left when nothing comes back.
 //! 4. The end of a connection under a way is no end of what goes by it: [`Descend`] makes another one.
 
-use std::net::SocketAddr;
+mod measured;
+
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use postern_protocol::trust::keys::PublicKey;
@@ -17,6 +21,8 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::settings::Settings;
 use super::way::Way;
+
+pub(super) use self::measured::Measured;
 
 /// Where a connection wants to be.
 #[derive(Clone, Debug)]
@@ -74,6 +80,36 @@ impl Descend for NoOther {
     }
 }
 
+/// Why a way was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Nothing came back.
+    Silent,
+    /// It was much worse than the other one.
+    Worse,
+}
+
+/// What is known of the way to which a connection may go back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    all: Measured,
+    /// The connection's counters when it came to this way.
+    from: Measured,
+}
+
+impl Known {
+    /// From here on packets go by this way.
+    fn begin(connection: &Connection) -> Self {
+        Self { all: Measured::default(), from: connection.measured() }
+    }
+
+    fn update(&mut self, connection: &Connection) -> Measured {
+        let now = connection.measured();
+        (self.all, self.from) = (self.all.and(now.since(self.from)), now);
+        self.all
+    }
+}
+
 impl Endpoint {
     /// Keeps a connection on the best way for as long as it is polled. It was made by `first`, which is straight or not.
     pub async fn keep(self, connection: Connection, first: First, goal: Goal, mut descend: impl Descend) {
@@ -81,25 +117,36 @@ impl Endpoint {
             First::Straight(addr) => (addr, Some(Straight::Own), None),
             First::Other(way) => (way.peer(), None, Some(way)),
         };
-        let mut pause = SOON;
+        let (mut pause, mut known) = (SOON, Known::default());
         loop {
             match straight.take() {
                 Some(way) => {
                     let taken = Instant::now();
+                    let other = base.as_ref().map(|_| known.all);
                     let leaving = async {
                         match &way {
                             Straight::Own => lost(&connection, silence_of(&connection)).await,
-                            Straight::Found(way) => lost(&connection, silence_by(way)).await,
+                            Straight::Found(way) => tokio::select! {
+                                left = lost(&connection, silence_by(way)) => left,
+                                left = disappointing(&connection, way, other) => left,
+                            },
                         }
                     };
-                    tokio::select! {
-                        () = leaving => {}
+                    let left = tokio::select! {
+                        left = leaving => left,
                         never = self.keep_open(base.as_ref()) => match never {},
-                    }
-                    pause = if taken.elapsed() > RELIABLE { SOON } else { pause.max(SUSPICIOUS) };
+                    };
+                    tracing::debug!(?left, "a straight way is left");
+                    pause = match left {
+                        Left::Silent if taken.elapsed() > RELIABLE => SOON,
+                        Left::Silent => pause.max(SUSPICIOUS),
+                        Left::Worse => pause.max(LATER),
+                    };
                     base = base.filter(|base| self.take(base));
+                    known.from = connection.measured();
                     if base.is_none() {
                         base = self.other(&mut descend, peer).await;
+                        known = Known::begin(&connection);
                     }
                     if base.is_none() {
                         // Nothing passes anywhere; it may be over in a moment.
@@ -110,7 +157,7 @@ impl Endpoint {
                     let is_over = async {
                         match &base {
                             Some(way) if way.is_over_udp() => tokio::select! {
-                                () = lost(&connection, silence_by(way)) => {}
+                                _left = lost(&connection, silence_by(way)) => {}
                                 () = way.ended() => {}
                             },
                             Some(way) => way.ended().await,
@@ -120,13 +167,15 @@ impl Endpoint {
                     let is_over_udp = base.as_ref().is_some_and(Way::is_over_udp);
                     let rises = if is_over_udp { None } else { Some(&mut descend) };
                     tokio::select! {
-                        found = self.look_up(peer, &goal, &mut pause, rises) => match found {
-                            Found::Straight(way) => straight = Some(Straight::Found(way)),
-                            Found::OverUdp(way) => base = Some(way),
-                        },
+                        found = self.look_up((&connection, &mut known), (peer, base.as_ref()), (&goal, &mut pause), rises) => {
+                            match found {
+                                Found::Straight(way) => straight = Some(Straight::Found(way)),
+                                Found::OverUdp(way) => (base, known) = (Some(way), Known::begin(&connection)),
+                            }
+                        }
                         () = is_over => {
                             if let Some(other) = self.other(&mut descend, peer).await {
-                                base = Some(other);
+                                (base, known) = (Some(other), Known::begin(&connection));
                             }
                         }
                     }
@@ -147,20 +196,26 @@ impl Endpoint {
     /// Looks for a straight way and moves there.
     async fn look_up(
         &self,
-        peer: SocketAddr,
-        goal: &Goal,
-        pause: &mut Duration,
+        (connection, known): (&Connection, &mut Known),
+        (peer, base): (SocketAddr, Option<&Way>),
+        (goal, pause): (&Goal, &mut Duration),
         mut rises: Option<&mut impl Descend>,
     ) -> Found {
         loop {
             tokio::time::sleep(*pause).await;
             *pause = pause.saturating_mul(2).min(RARELY);
-            for addr in &goal.addresses {
-                if self.answers(*addr, goal).await {
-                    let way = self.direct_way(peer, *addr);
-                    if self.take(&way) {
-                        return Found::Straight(way);
-                    }
+            let seen = base.and_then(Way::other_end);
+            let seen = seen.filter(|seen| is_far(*seen) && !goal.addresses.contains(seen));
+            for addr in goal.addresses.iter().copied().chain(seen) {
+                let Some(tried) = self.try_out(addr, goal).await else { continue };
+                let known = known.update(connection);
+                if tried.loses_more_than(known) || tried.is_longer_than(known) {
+                    tracing::debug!(%addr, ?tried, ?known, "a straight way is much worse than the present one");
+                    continue;
+                }
+                let way = self.direct_way(peer, addr);
+                if self.take(&way) {
+                    return Found::Straight(way);
                 }
             }
             if let Some(rises) = &mut rises
@@ -181,13 +236,19 @@ impl Endpoint {
         }
     }
 
-    /// Whether the peer is there: it proves its key.
-    async fn answers(&self, addr: SocketAddr, goal: &Goal) -> bool {
-        let settings = Settings { handshake: ANSWER, ..goal.settings.clone() };
+    /// Whether the peer is there, which it proves with its key, and how it is reached.
+    async fn try_out(&self, addr: SocketAddr, goal: &Goal) -> Option<Measured> {
+        let settings = Settings { handshake: ANSWER, keep_alive: Some(PING), ..goal.settings.clone() };
         // What goes to that address may be on another way at this moment.
         let way = self.direct_way(self.new_peer(), addr);
-        let tried = self.connect(way.peer(), goal.expected, goal.alpns, &settings).await;
-        tried.inspect(|tried| tried.close(0, b"")).is_ok()
+        let tried = self.connect(way.peer(), goal.expected, goal.alpns, &settings).await.ok()?;
+        let before = tried.measured();
+        tokio::time::sleep(TRIAL).await;
+        let measured = tried.measured().since(before);
+        tried.close(0, b"");
+        // Or the peer would hold it for as long as connections last.
+        tokio::time::sleep(GOODBYE).await;
+        Some(measured)
     }
 }
 
@@ -211,7 +272,7 @@ fn silence_of(connection: &Connection) -> impl FnMut() -> Duration {
 }
 
 /// Waits until packets go out and none come back.
-async fn lost(connection: &Connection, mut silence: impl FnMut() -> Duration) {
+async fn lost(connection: &Connection, mut silence: impl FnMut() -> Duration) -> Left {
     let mut sent = connection.sent();
     // The first packet since that is not answered: silence before it was nobody's fault.
     let mut asked: Option<Instant> = None;
@@ -223,22 +284,94 @@ async fn lost(connection: &Connection, mut silence: impl FnMut() -> Duration) {
         } else if connection.sent() > sent {
             let asked = *asked.get_or_insert_with(Instant::now);
             if asked.elapsed() >= LOST {
-                return;
+                return Left::Silent;
             }
         }
     }
 }
 
+/// Waits until nothing has come at first by a way that was taken, or until it is much worse than the `other` one.
+async fn disappointing(connection: &Connection, way: &Way, other: Option<Measured>) -> Left {
+    let Some(other) = other else { return std::future::pending().await };
+    let (mut from, mut long) = (connection.measured(), 0);
+    tokio::time::sleep(FIRST_WORD + other.round_trip * 4).await;
+    if way.silence().is_none() {
+        return Left::Silent;
+    }
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        let now = connection.measured();
+        let since = now.since(from);
+        long = if since.is_longer_than(other) { long + 1 } else { 0 };
+        if since.sent >= ENOUGH && since.loses_more_than(other) || long >= LONG {
+            return Left::Worse;
+        }
+        if since.sent >= ENOUGH * 8 {
+            from = now;
+        }
+    }
+}
+
+/// Whether the address that a relay has seen may be that of another network.
+fn is_far(addr: SocketAddr) -> bool {
+    let is_near = match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast(),
+    };
+    !is_near && !addr.ip().to_canonical().is_unspecified() && addr.port() != 0
+}
+
 /// For the peer's answer at its own address.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long an attempt is measured, and how often it is asked then.
+const TRIAL: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_millis(50);
+/// For a goodbye to leave.
+const GOODBYE: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_secs(1);
 const RARELY: Duration = Duration::from_secs(600);
 /// A straight way that lasted for so long is tried again soon.
 const RELIABLE: Duration = Duration::from_secs(30);
 /// One that did not, not so soon: each time that it is tried, what goes by it stands still.
 const SUSPICIOUS: Duration = Duration::from_secs(30);
+/// A way that was much worse may be better then.
+const LATER: Duration = Duration::from_secs(60);
 /// A device gives up a way of which it has heard nothing for a minute.
 const KEEP: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(250);
 /// Silence after packets of the own after which a way is given up.
 const LOST: Duration = Duration::from_secs(3);
+/// For the first packet, beside four round trips: a peer whose first answer was lost says nothing more on a way that
+/// it has not proved (RFC 9000 section 8.1).
+const FIRST_WORD: Duration = Duration::from_secs(1);
+/// Packets from which a share of losses is told.
+const ENOUGH: u64 = 50;
+/// Glances in a row at a long round trip.
+const LONG: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_relay_says_of_this_computer_or_of_everybody_is_not_tried() {
+        for far in ["192.0.2.9:4000", "10.0.0.7:1", "[2001:db8::9]:4000"] {
+            assert!(is_far(far.parse().unwrap()), "{far}");
+        }
+        for near in [
+            "127.0.0.1:4000",
+            "[::1]:4000",
+            "[::ffff:127.0.0.1]:4000",
+            "169.254.1.1:1",
+            "[fe80::1]:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "255.255.255.255:1",
+            "0.0.0.0:1",
+            "[::]:1",
+            "192.0.2.9:0",
+        ] {
+            assert!(!is_far(near.parse().unwrap()), "{near}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use quinn::crypto::rustls::HandshakeData;
 use postern_protocol::path::Peer;
 use postern_protocol::trust::keys::PublicKey;
 
+use super::climb::Measured;
 use super::end::ConnectionEnd;
 use super::settings::Settings;
 use super::socket::Ways;
@@ -140,6 +141,12 @@ impl Connection {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.inner.stats().udp_rx.datagrams
+    }
+
+    /// What is known of the present way, with packets since the beginning of the connection.
+    pub(super) fn measured(&self) -> Measured {
+        let path = self.inner.stats().path;
+        Measured { sent: path.sent_packets, lost: path.lost_packets, round_trip: path.rtt }
     }
 
     /// A number that no other connection of this process has while this one exists.

@@ -83,6 +83,14 @@ impl PathSocket {
         let _lost = self.send_by(self.ways.passage_by(id), &nudge);
     }
 
+    /// Sends one byte straight to `at`.
+    pub(super) fn knock(&self, at: SocketAddr) {
+        let (ecn, segment_size, src_ip) = (None, None, None);
+        let knock = Transmit { destination: self.ways.outer(at), ecn, contents: &[0], segment_size, src_ip };
+        // The next one follows soon.
+        let _lost = self.inner.try_send(&knock);
+    }
+
     fn send_by(&self, passage: Passage, transmit: &Transmit<'_>) -> io::Result<()> {
         match passage {
             Passage::Direct(destination) => {

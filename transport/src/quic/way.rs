@@ -112,6 +112,11 @@ impl Endpoint {
         self.socket().nudge(way.id, way.peer);
     }
 
+    /// Sends one byte, which is no packet of QUIC, to somebody who may be there: an own NAT lets answers from there in afterwards.
+    pub fn knock(&self, at: SocketAddr) {
+        self.socket().knock(at);
+    }
+
     fn way(
         &self,
         peer: SocketAddr,
@@ -145,6 +150,23 @@ impl Way {
     #[must_use]
     pub const fn is_over_udp(&self) -> bool {
         self.over_udp
+    }
+
+    /// Where the relay sees the other end, where both speak UDP with it. A relay may lie.
+    #[must_use]
+    pub fn other_end(&self) -> Option<SocketAddr> {
+        self.bound.borrow().and_then(|bound| bound.other)
+    }
+
+    /// Waits until the relay sees the other end elsewhere than at `known`; for ever when the way has ended. Safe to cancel.
+    pub async fn other_end_but(&self, known: Option<SocketAddr>) -> Option<SocketAddr> {
+        let mut bound = self.bound.clone();
+        let other = |bound: &Option<Bound>| bound.and_then(|bound| bound.other);
+        let elsewhere = bound.wait_for(|bound| other(bound) != known).await.map(|bound| other(&bound));
+        match elsewhere {
+            Ok(other) => other,
+            Err(_ended) => std::future::pending().await,
+        }
     }
 
     /// How long ago a packet came by it; none before the first.

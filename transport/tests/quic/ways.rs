@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// A relay of the simplest kind: it believes every notice of its key, and may be told to forget all.
-struct Relay {
+pub(super) struct Relay {
     addr: SocketAddr,
     forgets: Arc<AtomicBool>,
     _task: JoinSet<()>,
@@ -46,7 +46,7 @@ impl Relay {
                         let Notice::Bind { ticket, stamp } = read else { panic!("{read:?}") };
                         let handle = key().handle(&ticket.meeting, ticket.end, &[0; 16]);
                         legs.insert(handle, (ticket.end, from));
-                        (from, Notice::bound(&key().leg_key(&ticket), stamp, handle, from))
+                        (from, Notice::bound(&key().leg_key(&ticket), stamp, handle, from, None))
                     }
                     Packet::Data(handle, packet) => match legs.get(&handle).copied() {
                         None => (from, Notice::unbound(handle).to_vec()),
@@ -65,15 +65,15 @@ impl Relay {
 }
 
 /// A connection through a relay and the ways of both ends.
-struct Relayed {
-    relay: Relay,
-    pair: Pair,
-    near: Way,
-    far: Way,
+pub(super) struct Relayed {
+    pub(super) relay: Relay,
+    pub(super) pair: Pair,
+    pub(super) near: Way,
+    pub(super) far: Way,
 }
 
 impl Relayed {
-    async fn open(settings: &Settings) -> Self {
+    pub(super) async fn open(settings: &Settings) -> Self {
         let relay = Relay::start().await;
         let (server_endpoint, addr) = server(settings);
         let client_endpoint = bind(CLIENT, Role::Client, settings);

@@ -1,11 +1,13 @@
 //! Notices between a relay and an end: fixed layouts, each with a length of its own.
 //!
 //! ```text
-//! bind      1 | meeting: 16 | end: 1 | until: 8 | stamp: 8 | zero: 6 | MAC: 16        56 bytes
-//! bound     2 | stamp: 8 | handle: 8 | seen ip: 16 | seen port: 2 | MAC: 16           51 bytes
-//! unbound   3 | handle: 8                                                              9 bytes
-//! hub       4                                                                          1 byte
+//! bind      1 | meeting: 16 | end: 1 | until: 8 | stamp: 8 | zero: 22 | MAC: 16                              72 bytes
+//! bound     2 | stamp: 8 | handle: 8 | seen ip: 16, port: 2 | other ip: 16, port: 2 | MAC: 16                69 bytes
+//! unbound   3 | handle: 8                                                                                     9 bytes
+//! hub       4                                                                                                 1 byte
 //! ```
+//!
+//! Where the other end is not known, or came over TLS, its address and port are zero.
 //!
 //! Numbers are big endian, addresses IPv6 (an IPv4 address mapped, RFC 4291 section 2.5.5.2). A MAC is the first half of
 //! HMAC-SHA256 over all that precedes it.
@@ -34,6 +36,8 @@ pub enum Notice {
         handle: Handle,
         /// From where the relay has heard it.
         seen: SocketAddr,
+        /// From where the relay has heard the other end, where both speak UDP: the two may find a way of their own.
+        other: Option<SocketAddr>,
     },
     /// From the relay: packets with this handle come from elsewhere than it was bound from, or the relay no longer knows it.
     /// Proves nothing; an end binds anew and believes what answers that.
@@ -77,19 +81,28 @@ impl Notice {
         seal(&body, &leg.key)
     }
 
-    /// A packet that answers it.
+    /// A packet that answers it, and one that says later where the other end is now.
     #[must_use]
-    pub fn bound(key: &LegKey, stamp: u64, handle: Handle, seen: SocketAddr) -> Vec<u8> {
-        let ip = match seen {
-            SocketAddr::V4(seen) => seen.ip().to_ipv6_mapped(),
-            SocketAddr::V6(seen) => *seen.ip(),
-        };
+    pub fn bound(
+        key: &LegKey,
+        stamp: u64,
+        handle: Handle,
+        seen: SocketAddr,
+        other: Option<SocketAddr>,
+    ) -> Vec<u8> {
         let mut body = Vec::with_capacity(BOUND_BYTES);
         body.push(BOUND);
         body.extend(stamp.to_be_bytes());
         body.extend(handle.as_bytes());
-        body.extend(ip.octets());
-        body.extend(seen.port().to_be_bytes());
+        for addr in [Some(seen), other] {
+            let (ip, port) = match addr {
+                Some(SocketAddr::V4(addr)) => (addr.ip().to_ipv6_mapped(), addr.port()),
+                Some(SocketAddr::V6(addr)) => (*addr.ip(), addr.port()),
+                None => (Ipv6Addr::UNSPECIFIED, 0),
+            };
+            body.extend(ip.octets());
+            body.extend(port.to_be_bytes());
+        }
         seal(&body, key)
     }
 
@@ -152,10 +165,18 @@ fn read_bind(notice: &[u8], key_of: impl FnOnce(Option<&Ticket>) -> LegKey) -> R
 
 fn read_bound(notice: &[u8], key: &LegKey) -> Result<Notice, NoticeFault> {
     let handle = Handle::new(at(notice, 9)?).ok_or(NoticeFault::Field)?;
-    let ip = Ipv6Addr::from(at::<16>(notice, 17)?).to_canonical();
-    let seen = SocketAddr::new(ip, u16::from_be_bytes(at(notice, 33)?));
+    let addr = |from: usize| -> Result<SocketAddr, NoticeFault> {
+        let ip = Ipv6Addr::from(at::<16>(notice, from)?).to_canonical();
+        Ok(SocketAddr::new(ip, u16::from_be_bytes(at(notice, from + 16)?)))
+    };
+    let (seen, other) = (addr(17)?, addr(35)?);
+    let other = match (other.ip() == Ipv6Addr::UNSPECIFIED, other.port()) {
+        (true, 0) => None,
+        (true, _) | (false, 0) => return Err(NoticeFault::Field),
+        (false, _) => Some(other),
+    };
     verify(notice, key)?;
-    Ok(Notice::Bound { stamp: u64::from_be_bytes(at(notice, 1)?), handle, seen })
+    Ok(Notice::Bound { stamp: u64::from_be_bytes(at(notice, 1)?), handle, seen, other })
 }
 
 /// The packet of a notice: zeros, the body, the MAC over the body.
@@ -179,9 +200,9 @@ const BOUND: u8 = 2;
 const UNBOUND: u8 = 3;
 const HUB: u8 = 4;
 /// Makes `bind` longer than `bound`, which answers it to whoever sent it.
-const PADDING: usize = 6;
-const BIND_BYTES: usize = 56;
-const BOUND_BYTES: usize = 51;
+const PADDING: usize = 22;
+const BIND_BYTES: usize = 72;
+const BOUND_BYTES: usize = 69;
 const UNBOUND_BYTES: usize = 9;
 
 #[cfg(test)]
@@ -213,7 +234,7 @@ mod tests {
         for end in [End::Agent, End::Client] {
             let leg = leg(end);
             let packet = Notice::bind(&leg, 9);
-            assert_eq!(packet.len(), 64);
+            assert_eq!(packet.len(), 80);
             assert_eq!(at_relay(&packet), Ok(Notice::Bind { ticket: leg.ticket, stamp: 9 }));
         }
     }
@@ -221,13 +242,27 @@ mod tests {
     #[test]
     fn what_a_relay_answers_is_shorter_than_what_it_answers_and_is_what_the_end_reads() {
         let handle = Handle::new(HANDLE).unwrap();
-        for seen in ["192.0.2.1:4000", "[2001:db8::1]:4000"] {
-            let seen = seen.parse().unwrap();
-            let packet = Notice::bound(&leg(End::Agent).key, 9, handle, seen);
+        for (seen, other) in [
+            ("192.0.2.1:4000", None),
+            ("[2001:db8::1]:4000", Some("192.0.2.9:5000")),
+            ("192.0.2.1:4000", Some("[2001:db8::9]:5000")),
+        ] {
+            let (seen, other) = (seen.parse().unwrap(), other.map(|other| other.parse().unwrap()));
+            let packet = Notice::bound(&leg(End::Agent).key, 9, handle, seen, other);
             assert!(packet.len() < Notice::bind(&leg(End::Agent), 9).len());
             let read = |end| Notice::read(notice(&packet), |_| leg(end).key);
-            assert_eq!(read(End::Agent), Ok(Notice::Bound { stamp: 9, handle, seen }));
+            assert_eq!(read(End::Agent), Ok(Notice::Bound { stamp: 9, handle, seen, other }));
             assert_eq!(read(End::Client), Err(NoticeFault::Mac));
+        }
+    }
+
+    #[test]
+    fn another_end_with_half_an_address_is_no_field() {
+        let (handle, seen) = (Handle::new(HANDLE).unwrap(), "192.0.2.1:4000".parse().unwrap());
+        for other in ["[::]:5000", "192.0.2.9:0"] {
+            let other = Some(other.parse().unwrap());
+            let packet = Notice::bound(&leg(End::Agent).key, 9, handle, seen, other);
+            assert_eq!(Notice::read(notice(&packet), |_| leg(End::Agent).key), Err(NoticeFault::Field));
         }
     }
 
@@ -241,8 +276,8 @@ mod tests {
                 assert!(at_relay(&changed).is_err(), "byte {index}, bit {bit}");
             }
         }
-        assert_eq!(at_relay(&packet[..63]), Err(NoticeFault::Layout { found: 55 }));
-        assert_eq!(at_relay(&[packet.as_slice(), &[0]].concat()), Err(NoticeFault::Layout { found: 57 }));
+        assert_eq!(at_relay(&packet[..79]), Err(NoticeFault::Layout { found: 71 }));
+        assert_eq!(at_relay(&[packet.as_slice(), &[0]].concat()), Err(NoticeFault::Layout { found: 73 }));
     }
 
     #[test]

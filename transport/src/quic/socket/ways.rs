@@ -402,7 +402,7 @@ mod tests {
     /// Binds a way's leg, as the relay would.
     fn bind(ways: &Ways, id: WayId, meeting: u8, relay: SocketAddr) {
         assert!(ways.poll_bind(id).unwrap().notice.is_some());
-        let answer = Notice::bound(&right(meeting).key, 1, handle(meeting), addr("192.0.2.7:9"));
+        let answer = Notice::bound(&right(meeting).key, 1, handle(meeting), addr("192.0.2.7:9"), None);
         ways.take_notice(relay, &answer[8..]);
     }
 
@@ -467,7 +467,7 @@ mod tests {
         assert!(ways.poll_bind(id).unwrap().notice.is_some());
         ways.take_frame(id, &[&[3; 8][..], b"early"].concat());
         assert_eq!(ways.silence(id), None);
-        ways.take_frame(id, &Notice::bound(&right(3).key, 1, handle(3), addr("192.0.2.7:9")));
+        ways.take_frame(id, &Notice::bound(&right(3).key, 1, handle(3), addr("192.0.2.7:9"), None));
         assert!(bound.borrow().is_some());
         ways.take_frame(id, &[&[4; 8][..], b"of another"].concat());
         assert_eq!(ways.silence(id), None);

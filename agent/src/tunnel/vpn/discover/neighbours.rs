@@ -9,12 +9,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
+use rustix::net::{RecvFlags, SendFlags, recv, sendto};
 
 use postern_protocol::gate::discovery::Neighbour;
 use postern_protocol::policy::Destination;
 use postern_protocol::wire::discovery::{Mac, Presence};
 
+use crate::network;
 use crate::tunnel::Guard;
 
 /// Neighbours that a destination contains and the device dials, on the machine's interface where one is configured.
@@ -38,9 +39,7 @@ pub(super) async fn known(guard: &Guard, destinations: &[Destination]) -> Vec<Ne
 }
 
 fn read(interface: Option<&str>) -> io::Result<Vec<Neighbour>> {
-    // NETLINK_ROUTE is protocol zero, the default.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    let socket = network::open(0)?;
     let interface = interface.map(|name| name_to_index(&socket, name)).transpose()?;
     sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut buffer = vec![0; 32 * 1024];
