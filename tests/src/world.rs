@@ -36,6 +36,7 @@ mod fleet;
 pub mod flow;
 mod hub;
 mod mishap;
+pub mod nats;
 mod near;
 mod office;
 mod person;
@@ -104,6 +105,48 @@ impl World {
         world.serving(fleet).await
     }
 
+    /// As [`start`](Self::start), with hub and people on different sides of a network: the relay is behind it, and so is the device where it
+    /// is reached `straight`; otherwise it cannot be dialled.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn behind(
+        conditions: Conditions,
+        straight: bool,
+        executable: impl AsRef<Path>,
+        fleet: &Fleet,
+    ) -> Result<Self, Mishap> {
+        let mut world = Self::bare(executable).await?;
+        let host = world.hub.address().ip();
+        world.hub.relay_behind(free_port(host)?, conditions)?;
+        if straight {
+            let shim = Shim::before(host, world.device.listen(), conditions)?;
+            world.device.say_at(shim.at)?;
+            world.path = Some(shim);
+        } else {
+            // Nobody has this port: a packet that comes there is refused, and people hear nothing.
+            world.device.say_at(free_port(host)?)?;
+        }
+        world.serving(fleet).await
+    }
+
+    /// As [`bare`](Self::bare), with a hub and a device in networks of their own. The calling thread must be where the hub is.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn apart(
+        hub: IpAddr,
+        device: SocketAddr,
+        executable: impl AsRef<Path>,
+    ) -> Result<Self, Mishap> {
+        Self::bare_with(free_port(hub)?, device, executable).await
+    }
+
+    /// The paths between people and the device, and before the relay.
+    pub fn paths(&self) -> impl Iterator<Item = &Shim> {
+        self.path.iter().chain(self.hub.path())
+    }
+
     async fn serving(mut self, fleet: &Fleet) -> Result<Self, Mishap> {
         self.hub.apply(&fleet.to_toml(), &[]).await?;
         self.hub.serve().await?;
@@ -126,14 +169,22 @@ impl World {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn bare_at(host: IpAddr, executable: impl AsRef<Path>) -> Result<Self, Mishap> {
+        Self::bare_with(free_port(host)?, free_port(host)?, executable).await
+    }
+
+    async fn bare_with(
+        hub: SocketAddr,
+        device: SocketAddr,
+        executable: impl AsRef<Path>,
+    ) -> Result<Self, Mishap> {
         let dir = tempfile::Builder::new()
             .prefix("postern-lab-")
             .tempdir()
             .map_err(Mishap::io("making a temporary directory"))?;
         let shelf = Shelf::fill(dir.path().join("bin"), executable.as_ref())
             .map_err(Mishap::io("linking the programs"))?;
-        let hub = Hub::init(&shelf, dir.path().join("hub"), free_port(host)?).await?;
-        let device = Device::prepare(&shelf, dir.path().join(DEVICE), free_port(host)?)?;
+        let hub = Hub::init(&shelf, dir.path().join("hub"), hub).await?;
+        let device = Device::prepare(&shelf, dir.path().join(DEVICE), device)?;
         Ok(Self { hub, device, path: None, shelf, is_loud: true, dir })
     }
 

@@ -71,6 +71,14 @@ impl Hub {
         Ok(())
     }
 
+    /// The path before its relay, where there is one.
+    pub(super) const fn path(&self) -> Option<&Shim> {
+        match &self.relays {
+            Relays::Behind(_, path) => Some(path),
+            Relays::Itself | Relays::At(_) => None,
+        }
+    }
+
     /// Has a relay elsewhere relay for it, from its next start on.
     pub fn relay_at(&mut self, relay: SocketAddr) {
         self.relays = Relays::At(relay);

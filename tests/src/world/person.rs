@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use super::DEVICE;
 use super::exchange::Exchange;
 use super::mishap::{Ending, Mishap};
@@ -131,6 +133,11 @@ impl Session {
     /// When the near end does not listen any more, or refuses.
     pub async fn exchange(&self) -> Result<Exchange, Mishap> {
         Exchange::open(self).await
+    }
+
+    /// Sends the command a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     /// Waits for a line on standard error that contains `text`.
