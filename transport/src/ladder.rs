@@ -138,7 +138,7 @@ impl Ladder {
         };
         let (rung, Reached { connection, way }) = race(self.order(addr, self.rungs(addr)), by).await?;
         self.reached(addr, rung);
-        let descend = ToHub { ladder: self.clone(), endpoint: endpoint.clone(), addr };
+        let descend = ToHub { ladder: self.clone(), endpoint: endpoint.clone(), addr, unproved: None };
         let first = way.map_or(First::Straight(addr), First::Other);
         let mut climb = JoinSet::new();
         climb.spawn(endpoint.clone().keep(connection.clone(), first, goal, descend));
@@ -352,11 +352,13 @@ struct ToHub {
     ladder: Ladder,
     endpoint: Endpoint,
     addr: SocketAddr,
+    /// By which rung it went down, until something has come by it.
+    unproved: Option<Rung>,
 }
 
 impl Descend for ToHub {
     async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
-        let Self { ladder, endpoint, addr } = self;
+        let Self { ladder, endpoint, addr, unproved } = self;
         let addr = *addr;
         let rungs = ladder.rungs(addr).into_iter().filter(|rung| *rung != Rung::Udp).collect();
         let by = |rung| {
@@ -366,8 +368,15 @@ impl Descend for ToHub {
         let fallen = |fallen: &Fallen| tracing::debug!(%addr, error = %fallen, "no way over TLS to the hub");
         let (rung, way) = race(ladder.order(addr, rungs), by).await.inspect_err(fallen).ok()?;
         tracing::debug!(%addr, %rung, "packets over UDP are lost, the connection goes on over TLS");
-        ladder.deaf(addr, rung);
+        *unproved = Some(rung);
         Some(way)
+    }
+
+    fn proved(&mut self) {
+        // Otherwise it may be the hub that is deaf, and not UDP.
+        if let Some(rung) = self.unproved.take() {
+            self.ladder.deaf(self.addr, rung);
+        }
     }
 }
 

@@ -64,6 +64,9 @@ pub trait Descend: Send + 'static {
     /// A way to `peer` that is not the present one, if there is one now.
     fn descend(&mut self, peer: SocketAddr) -> impl Future<Output = Option<Way>> + Send;
 
+    /// Something has come by the way that was made last.
+    fn proved(&mut self) {}
+
     /// A way to `peer` over UDP that is not straight, if there is one now.
     fn ascend(&mut self, _peer: SocketAddr) -> impl Future<Output = Option<Way>> + Send {
         std::future::ready(None)
@@ -117,7 +120,7 @@ impl Endpoint {
             First::Straight(addr) => (addr, Some(Straight::Own), None),
             First::Other(way) => (way.peer(), None, Some(way)),
         };
-        let (mut pause, mut known) = (SOON, Known::default());
+        let (mut pause, mut patience, mut known) = (SOON, LOST, Known::default());
         loop {
             match straight.take() {
                 Some(way) => {
@@ -142,10 +145,13 @@ impl Endpoint {
                         Left::Silent => pause.max(SUSPICIOUS),
                         Left::Worse => pause.max(LATER),
                     };
+                    if taken.elapsed() > RELIABLE {
+                        patience = LOST;
+                    }
                     base = base.filter(|base| self.take(base));
                     known.from = connection.measured();
                     if base.is_none() {
-                        base = self.other(&mut descend, peer).await;
+                        base = self.other(&mut descend, peer, &mut patience).await;
                         known = Known::begin(&connection);
                     }
                     if base.is_none() {
@@ -164,9 +170,18 @@ impl Endpoint {
                             None => tokio::time::sleep(LOST).await,
                         }
                     };
+                    let is_proved =
+                        base.as_ref().is_none_or(|way| way.is_over_udp() || way.silence().is_some());
+                    let proof = async {
+                        match &base {
+                            Some(way) => way.heard().await,
+                            None => std::future::pending().await,
+                        }
+                    };
                     let is_over_udp = base.as_ref().is_some_and(Way::is_over_udp);
                     let rises = if is_over_udp { None } else { Some(&mut descend) };
                     tokio::select! {
+                        biased;
                         found = self.look_up((&connection, &mut known), (peer, base.as_ref()), (&goal, &mut pause), rises) => {
                             match found {
                                 Found::Straight(way) => straight = Some(Straight::Found(way)),
@@ -174,21 +189,31 @@ impl Endpoint {
                             }
                         }
                         () = is_over => {
-                            if let Some(other) = self.other(&mut descend, peer).await {
+                            if let Some(other) = self.other(&mut descend, peer, &mut patience).await {
                                 (base, known) = (Some(other), Known::begin(&connection));
                             }
                         }
+                        // Last: the end of a way wakes this as well.
+                        () = proof, if !is_proved => descend.proved(),
                     }
                 }
             }
         }
     }
 
-    /// Makes another way and moves there, or lets a moment pass.
-    async fn other(&self, descend: &mut impl Descend, peer: SocketAddr) -> Option<Way> {
+    /// Makes another way and moves there, or lets some time pass: a peer that is gone is not asked for again and again.
+    async fn other(
+        &self,
+        descend: &mut impl Descend,
+        peer: SocketAddr,
+        patience: &mut Duration,
+    ) -> Option<Way> {
         let made = descend.descend(peer).await.filter(|way| self.take(way));
-        if made.is_none() {
-            tokio::time::sleep(LOST).await;
+        if made.is_some() {
+            *patience = LOST;
+        } else {
+            tokio::time::sleep(*patience).await;
+            *patience = patience.saturating_mul(2).min(PATIENCE);
         }
         made
     }
@@ -338,6 +363,8 @@ const SUSPICIOUS: Duration = Duration::from_secs(30);
 const LATER: Duration = Duration::from_secs(60);
 /// A device gives up a way of which it has heard nothing for a minute.
 const KEEP: Duration = Duration::from_secs(20);
+/// The most between two attempts to make another way.
+const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(250);
 /// Silence after packets of the own after which a way is given up.
 const LOST: Duration = Duration::from_secs(3);

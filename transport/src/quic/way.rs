@@ -175,6 +175,12 @@ impl Way {
         self.ways.silence(self.id)
     }
 
+    /// Waits for the first packet that comes by it over a connection, or for its end. Safe to cancel.
+    pub async fn heard(&self) {
+        let mut bound = self.bound.clone();
+        while self.silence().is_none() && bound.changed().await.is_ok() {}
+    }
+
     /// Binds the leg again, because the own address may have changed.
     pub fn rebind(&self) {
         self.ways.rebind(self.id);

@@ -254,7 +254,10 @@ impl Ways {
             }
             _ => return,
         };
-        way.heard = Some(now);
+        if way.heard.replace(now).is_none() {
+            // Somebody may wait for the first packet.
+            way.bound.send_modify(|_same| {});
+        }
         drop(state);
         self.inbox.put(peer, packet);
     }
