@@ -274,7 +274,12 @@ mod tests {
 
     #[test]
     fn the_boot_clock_runs_and_the_wall_clock_is_only_shown() {
-        let memory = Memory { time: UnixTime::from_secs(4_000_000_000), spent: Some(600), root_version: 1 };
+        let memory = Memory {
+            time: UnixTime::from_secs(4_000_000_000),
+            spent: 600,
+            is_debited: true,
+            root_version: 1,
+        };
         let clock = Clock::new(&memory);
         let report = clock.report();
         assert!(report.now >= memory.time && report.now <= memory.time.saturating_add(60));

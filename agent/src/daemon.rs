@@ -40,7 +40,7 @@ use crate::network;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::secrets::{Keyring, Secrets};
-use crate::store::{self, Boot, Store};
+use crate::store::{self, Boot, Pending, Store, StoreError};
 use crate::surroundings;
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::systemd;
@@ -372,35 +372,45 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
     }
 }
 
-/// Stores what must survive a power cut, records alarms, and wakes when the policy lapses. While the policy is fresh it
-/// sleeps.
+/// Stores what must survive a power cut, records alarms, and has live tunnels decided again when the policy lapses. While the
+/// policy is fresh it sleeps. It waits for no disk: one that hangs must not keep open what it was to pay for.
 async fn keep_time(core: Core) {
     let clock = core.gate.clock();
     let mut changes = clock.changes();
+    let mut noting: Option<Pending> = None;
     loop {
         changes.mark_unchanged();
-        while let Some(note) = clock.poll_note() {
-            let noted = core.store.note(note).await;
-            if let Err(error) = &noted {
-                tracing::error!(%error, "the time and what is spent of the budget were not stored");
-            }
-            clock.noted(noted.is_ok());
-            // Without a debit what is stale permits nothing.
-            core.registry.judge(&core.gate);
+        if noting.is_none() {
+            noting = clock.poll_note().map(|note| core.store.note(note));
         }
         while let Some(cause) = clock.poll_alarm() {
             let (kind, detail) = (cause.kind(), cause.detail());
             tracing::warn!(reason = kind.word(), %detail, "alarm");
-            if let Err(error) = core.auditor.record(Event::Alarm { kind, detail }).await {
-                tracing::error!(%error, "an alarm was not recorded");
-            }
+            core.auditor.owe(Event::Alarm { kind, detail });
         }
         let wait = clock.timeout().unwrap_or(FLUSH);
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            noted = written(&mut noting) => {
+                noting = None;
+                if let Err(error) = &noted {
+                    tracing::error!(%error, "the time and what is spent of the budget were not stored");
+                }
+                clock.noted(noted.is_ok());
+                // Without a debit what is stale permits nothing.
+                core.registry.judge(&core.gate);
+            }
+            () = tokio::time::sleep(wait) => drop(core.registry.judge(&core.gate)),
             // The clock lives as long as the agent.
             _changed = changes.changed() => {}
         }
+    }
+}
+
+/// What became of a write; for ever without one.
+async fn written(write: &mut Option<Pending>) -> Result<(), StoreError> {
+    match write {
+        Some(write) => write.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn secrets(local: Sealed) -> Secrets {
-        let memory = Memory { time: UnixTime::EPOCH, spent: None, root_version: 1 };
+        let memory = Memory { time: UnixTime::EPOCH, spent: u32::MAX, is_debited: false, root_version: 1 };
         let gate = Gate::new(Arc::new(Clock::new(&memory)), crate::anchor::Anchor::of_nobody());
         Secrets::new(keyring(1, 1), Arc::new(gate), local)
     }

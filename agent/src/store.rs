@@ -52,9 +52,11 @@ pub(crate) struct Boot {
     pub(crate) boots: u32,
     /// What time it is at least.
     pub(crate) time: UnixTime,
-    /// Seconds of the budget for work without the cloud that are spent, the debit of this boot included; none when that
-    /// could not be stored.
-    pub(crate) spent: Option<u32>,
+    /// Seconds of the budget for work without the cloud that are stored as spent; all that there are where that cannot be
+    /// read.
+    pub(crate) spent: u32,
+    /// Whether the debit of this boot is among them.
+    pub(crate) is_debited: bool,
     /// A snapshot that came into force without its audit row.
     pub(crate) owed: Option<Floor>,
     /// Locks that were taken and not lifted.
@@ -108,7 +110,8 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 floor: stored.floor,
                 boots: 0,
                 time: UnixTime::EPOCH,
-                spent: None,
+                spent: u32::MAX,
+                is_debited: true,
                 owed: stored.owed,
                 locks: stored.locks,
                 secrets: db.secrets()?,
@@ -119,7 +122,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
         Err(error) => return Err(error),
     };
     (boot.boots, boot.time) = (counters.boots, counters.time);
-    boot.spent = Some(counters.spent);
+    boot.spent = counters.spent;
     boot.floor = boot.floor.max(floor::read(dir, &boot.enrollment.owner()).newest);
     Ok(boot)
 }
@@ -204,7 +207,7 @@ pub(crate) fn record(dir: &Path, audit_bytes: u64, at: UnixTime, event: &Event) 
 impl Boot {
     /// What the clock begins with, under a root of this version.
     pub(crate) const fn memory(&self, root_version: u32) -> Memory {
-        Memory { time: self.time, spent: self.spent, root_version }
+        Memory { time: self.time, spent: self.spent, is_debited: self.is_debited, root_version }
     }
 }
 
@@ -224,7 +227,8 @@ impl Databases {
             floor: None,
             boots: 0,
             time: UnixTime::EPOCH,
-            spent: None,
+            spent: u32::MAX,
+            is_debited: false,
             owed: None,
             locks: Vec::new(),
             secrets: BTreeMap::new(),
@@ -248,7 +252,7 @@ impl Databases {
             if let Some(counters) = logged(db.counters()) {
                 boot.boots = counters.boots;
                 boot.time = counters.time;
-                boot.spent = Some(counters.spent).filter(|_| debited);
+                (boot.spent, boot.is_debited) = (counters.spent, debited);
             }
         }
         let copy = floor::read(&self.dir, &self.owner);

@@ -86,7 +86,7 @@ fn gate(change: impl FnOnce(&mut Snapshot)) -> Gate {
 
 /// A gate without policy, whose link is up.
 fn empty() -> Gate {
-    let memory = Memory { time: UnixTime::from_secs(NOW), spent: Some(600), root_version: 1 };
+    let memory = Memory { time: UnixTime::from_secs(NOW), spent: 600, is_debited: true, root_version: 1 };
     pass_time(0);
     let clock = Clock::with(|| BootTime::from_millis(SINCE_NOW_S.get() * 1000), &memory);
     clock.linked(true);

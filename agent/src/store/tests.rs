@@ -114,16 +114,16 @@ async fn an_installed_snapshot_and_its_owed_row_survive_and_the_row_is_settled_o
 async fn time_is_replaced_and_each_boot_is_debited_before_it_serves() {
     let dir = enrolled();
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
-    assert_eq!((booted.time, booted.spent), (UnixTime::EPOCH, Some(600)));
+    assert_eq!((booted.time, booted.spent, booted.is_debited), (UnixTime::EPOCH, 600, true));
     let store = start(databases);
     store.note(Note { time: UnixTime::from_secs(4_291_747_200), spent: 0 }).await.unwrap();
     store.keep_time(UnixTime::from_secs(2000)).await;
     store.close().await;
     let known = peek(dir.path()).unwrap();
-    assert_eq!((known.time, known.spent), (UnixTime::from_secs(2000), Some(0)), "looking costs nothing");
+    assert_eq!((known.time, known.spent), (UnixTime::from_secs(2000), 0), "looking costs nothing");
     for boots in 2..=4 {
         let (_, booted) = boot(dir.path(), LIMIT).unwrap();
-        assert_eq!((booted.boots, booted.spent), (boots, Some((boots - 1) * 600)));
+        assert_eq!((booted.boots, booted.spent), (boots, (boots - 1) * 600));
     }
 }
 

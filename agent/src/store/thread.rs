@@ -112,12 +112,9 @@ impl Store {
         let _closed = self.commands.send(Command::Run(Errand::Settle { floor })).await;
     }
 
-    /// Remembers what time it is at least, and what is spent of the budget; returns when that is durable.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub(crate) async fn note(&self, note: Note) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Run(Errand::Note { note, reply })).await?
+    /// Remembers what time it is at least, and what is spent of the budget; says when that is durable, or why it is not.
+    pub(crate) fn note(&self, note: Note) -> Pending {
+        self.begin(|reply| Errand::Note { note, reply })
     }
 
     /// Remembers what time it is at least, before an orderly end.

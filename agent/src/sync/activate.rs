@@ -52,6 +52,8 @@ pub(crate) struct Activator {
     unstored_lock: Option<LockPlace>,
     /// What is on its way there.
     pub(super) storing: Storing,
+    /// Counts links.
+    link: u64,
     refusals: Refusals<Held, NackCode>,
     pub(super) root_refusals: Refusals<u32, RootCode>,
 }
@@ -86,7 +88,8 @@ impl Activator {
         }
         let (refusals, root_refusals) = (Refusals::new(), Refusals::new());
         let storing = Storing::default();
-        Self { parts, locks, is_stored: true, unstored_lock: None, storing, refusals, root_refusals }
+        let (is_stored, unstored_lock, link) = (true, None, 0);
+        Self { parts, locks, is_stored, unstored_lock, storing, link, refusals, root_refusals }
     }
 
     /// Puts the stored snapshot in force at boot, verified as if it had just come. The floor may equal it.
@@ -148,6 +151,9 @@ impl Activator {
         };
         self.parts.floor = Some(floor);
         let lifted = self.locks.handle_snapshot(floor.epoch, cleared).map(|place| place.sequence);
+        // What is lifted need not be stored any more.
+        let limit = LockPlace { epoch: floor.epoch, sequence: cleared };
+        self.unstored_lock = self.unstored_lock.filter(|unstored| *unstored > limit);
         self.parts.gate.install(Index::build(verified).under(&self.locks));
         // Nothing may happen between the swap and this: no await stands here.
         let cut = self.parts.registry.judge(&self.parts.gate);
@@ -250,7 +256,7 @@ impl Activator {
             return Some(Err((NackCode::Storage, Text::clean(LATE))));
         }
         let write = self.parts.store.take_lock(row, instead_of);
-        self.storing.follow(Object::Lock(Locked { place, cut }), write);
+        self.storing.follow(Object::Lock(Locked { place, cut, link: self.link }), write);
         None
     }
 
@@ -263,16 +269,18 @@ impl Activator {
             Told::Done(Object::Policy(activated), stored) => {
                 Some(Answer::Policy(activated.held, self.stored(activated, stored)))
             }
-            Told::Late(Object::Lock(_)) => Some(Answer::Lock(Err((NackCode::Storage, Text::clean(LATE))))),
-            Told::Done(Object::Lock(Locked { place, cut }), Ok(())) => {
+            Told::Late(Object::Lock(locked)) => {
+                self.about_lock(&locked, Err((NackCode::Storage, Text::clean(LATE))))
+            }
+            Told::Done(Object::Lock(locked @ Locked { place, cut, .. }), Ok(())) => {
                 // The newest lock says all that those before it said.
                 self.unstored_lock = self.unstored_lock.filter(|unstored| *unstored > place);
-                Some(Answer::Lock(Ok((place.sequence, cut))))
+                self.about_lock(&locked, Ok((place.sequence, cut)))
             }
-            Told::Done(Object::Lock(Locked { place, .. }), Err(error)) => {
+            Told::Done(Object::Lock(locked @ Locked { place, .. }), Err(error)) => {
                 tracing::error!(%error, "a lock is in force and could not be stored");
                 self.unstored_lock = self.unstored_lock.max(Some(place));
-                Some(Answer::Lock(Err((NackCode::Storage, Text::clean(&error.to_string())))))
+                self.about_lock(&locked, Err((NackCode::Storage, Text::clean(&error.to_string()))))
             }
             Told::Done(Object::Root(version), Err(error)) => {
                 tracing::error!(%error, version, "the new root was not stored; the hub sends it again after a restart");
@@ -280,6 +288,18 @@ impl Activator {
             }
             Told::Late(Object::Root(_)) | Told::Done(Object::Root(_), Ok(())) => None,
         }
+    }
+
+    /// What the hub hears of a lock: nothing about one that came over an earlier link, because this one may never have sent
+    /// it, and nothing about one of an earlier epoch, whose sequence another lock has now.
+    fn about_lock(&self, Locked { place, link, .. }: &Locked, outcome: LockOutcome) -> Option<Answer> {
+        let is_asked = *link == self.link && place.epoch == self.parts.anchor.root().policy_epoch;
+        is_asked.then_some(Answer::Lock(outcome))
+    }
+
+    /// A link begins.
+    pub(super) const fn handle_link(&mut self) {
+        self.link = self.link.wrapping_add(1);
     }
 
     /// The next news of what is on its way to the disk.

@@ -163,6 +163,7 @@ async fn converse(
     let key = uplink.keys.present();
     let mut rekeyed = uplink.keys.watch();
     rekeyed.mark_changed();
+    uplink.activator.handle_link();
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
     let clock = Arc::clone(uplink.activator.gate().clock());

@@ -61,6 +61,8 @@ pub(super) struct Locked {
     pub(super) place: LockPlace,
     /// Tunnels that it cut.
     pub(super) cut: u32,
+    /// The link over which it came.
+    pub(super) link: u64,
 }
 
 /// What became of a write.

@@ -180,6 +180,18 @@ fn concerned(tx: &Tx<'_>, place: &Place) -> Result<Vec<DeviceState>, CommandErro
     Ok(devices)
 }
 
+/// Signs what is locked on any device, where that is worth nothing any more.
+pub(super) fn relock_all(tx: &Tx<'_>, publisher: &Publisher) -> Result<(), CommandError> {
+    if tx.lock_rules()?.is_empty() {
+        return Ok(());
+    }
+    let mut devices = Vec::new();
+    for name in tx.device_names()? {
+        devices.extend(tx.device(&name)?.filter(|device| device.key.is_some()));
+    }
+    relock(tx, publisher, &devices)
+}
+
 fn relock(tx: &Tx<'_>, publisher: &Publisher, devices: &[DeviceState]) -> Result<(), CommandError> {
     let (rules, now) = (tx.lock_rules()?, clock::now());
     for device in devices {

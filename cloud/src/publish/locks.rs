@@ -1,7 +1,7 @@
 //! Signs what is locked: one lock for each device whose targets are others than before.
 //!
 //! 1. Rules say what is locked where; together they are the targets of a device.
-//! 2. [`Publisher::relock`] signs them with the next sequence, if they changed.
+//! 2. [`Publisher::relock`] signs them with the next sequence, if they changed or a root has retired the key that did.
 //! 3. [`Publisher::lift`] marks everything that was signed as lifted before, so that the snapshot that follows says so.
 //!
 //! A lock is no part of the model: a device that leaves the epoch, or is enrolled anew, gets what the rules say.
@@ -31,7 +31,8 @@ impl Publisher {
         let epoch = authority.root.policy_epoch;
         let known = tx.device_lock(&device.name, epoch)?;
         let targets = targets(tx, &device.name, rules)?;
-        let signed = known.sealed.as_deref().and_then(|sealed| Lock::stored(sealed).ok());
+        // What a retired key has signed is taken by nobody who does not hold it yet.
+        let signed = known.sealed.as_deref().and_then(|it| Lock::verify(it, &authority.root, device.id).ok());
         let stands = signed.as_ref().map_or(&[][..], |lock| lock.targets.as_slice()) == targets.as_slice();
         // What was lifted must be said again under a sequence that is not.
         if stands && (targets.is_empty() || known.sequence > known.cleared) {

@@ -1,6 +1,6 @@
 //! Locks from the command to the device and back: signed, delivered, acknowledged, lifted.
 
-use postern_protocol::trust::{Lock, LockTarget};
+use postern_protocol::trust::{Lock, LockTarget, Role};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Refusal};
 use serde_json::Value;
 
@@ -94,6 +94,49 @@ async fn what_stays_locked_is_said_again_before_the_policy_that_lifts_the_rest()
     // Locked again, the sequence goes on.
     done(&world, &["lock", "add", "device", "press-7"]).await;
     assert_eq!(taken(&press, &link.locked().await), (4, vec![LockTarget::Device]));
+}
+
+/// Publishes the next root with these changes, signed by two of its holders.
+async fn publish_root(world: &World, file: &str, changes: &[&str]) {
+    let beside = |name: &str| world.state.with_file_name(name).display().to_string();
+    let file = beside(file);
+    done(world, &[&["root", "rotate", "--out", &file], changes].concat()).await;
+    for holder in [1, 2] {
+        let key = world.state.join(format!("offline/root-{holder}.key")).display().to_string();
+        done(world, &["root", "sign", &file, "--key", &key]).await;
+    }
+    let given = format!("lock={}", beside("lock-2.key"));
+    let keys: &[&str] = if changes.contains(&"--raise-epoch") { &[] } else { &["--key", &given] };
+    done(world, &[&["root", "publish", &file], keys].concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_locked_is_said_again_under_a_root_that_ends_the_lock_or_the_key_that_signed_it() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    let (mut press, saw) = (world.enroll("press-7", 1).await, world.enroll("saw-1", 2).await);
+    let mut link = press.link(&world).await;
+    press.take(&mut link).await;
+    done(&world, &["lock", "add", "user", "otto"]).await;
+    link.locked().await;
+    done(&world, &["lock", "add", "device", "press-7"]).await;
+    assert_eq!(taken(&press, &link.locked().await), (2, vec![LockTarget::Device, otto(&world)]));
+    link.lock_taken(2).await;
+    // A snapshot of the higher epoch ends both: without the next lock everything would be open.
+    publish_root(&world, "2.root", &["--raise-epoch"]).await;
+    link.take_root(&mut press).await;
+    assert_eq!(taken(&press, &link.locked().await), (1, vec![LockTarget::Device, otto(&world)]));
+    link.lock_taken(1).await;
+    let mut away = saw;
+    let key = world.state.with_file_name("lock-2.key").display().to_string();
+    let new = done(&world, &["root", "key", "new", &key]).await["public"].as_str().unwrap().to_owned();
+    let old = press.root.role(Role::Lock).unwrap().keys[0].to_string();
+    let (add, remove) = (format!("lock={new}"), format!("lock={old}"));
+    publish_root(&world, "3.root", &["--add-key", &add, "--remove-key", &remove]).await;
+    let mut late = away.link(&world).await;
+    late.take_root(&mut away).await;
+    late.take_root(&mut away).await;
+    assert_eq!(taken(&away, &late.locked().await), (2, vec![otto(&world)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

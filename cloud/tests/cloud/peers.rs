@@ -15,7 +15,7 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
-use postern_protocol::session::agent::{AgentSync, Event, Outcome};
+use postern_protocol::session::agent::{AgentSync, Event, Outcome, RootOutcome};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{Digest, NextKey, Nonce, PublicKey, Root, SecretKey, Timestamp};
@@ -364,6 +364,18 @@ impl Link {
             let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
             if let Some(Event::Lock { bytes }) = self.sync.handle_message(message).unwrap() {
                 return bytes;
+            }
+        }
+    }
+
+    /// Takes the next root that is sent, and says so.
+    pub(crate) async fn take_root(&mut self, agent: &mut Agent) {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if let Some(Event::Root(bytes)) = self.sync.handle_message(message).unwrap() {
+                agent.root = agent.root.accept_next(&bytes).unwrap();
+                self.sync.handle_root_outcome(RootOutcome::Taken { version: agent.root.version });
+                return self.transmit().await;
             }
         }
     }

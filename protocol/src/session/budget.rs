@@ -34,14 +34,10 @@ struct Debit {
 }
 
 impl Budget {
-    /// At boot. `spent` is what is stored after the debit of this boot; none when that could not be stored.
-    pub(super) fn new(spent: Option<u32>, now: BootTime) -> Self {
-        Self {
-            spent: spent.unwrap_or(0),
-            paid_until: spent.map(|_| now.after(CHUNK)),
-            writing: None,
-            failed: spent.is_none(),
-        }
+    /// At boot. `spent` is what is stored, whether or not the debit of this boot could be: a disk that refuses it and takes the
+    /// next one must not have what was spent before begin anew.
+    pub(super) fn new(spent: u32, is_debited: bool, now: BootTime) -> Self {
+        Self { spent, paid_until: is_debited.then(|| now.after(CHUNK)), writing: None, failed: !is_debited }
     }
 
     /// The cloud was heard. Returns whether that must be stored.
@@ -64,7 +60,7 @@ impl Budget {
         }
         // What was served unpaid, if anything, is paid with it; a pause in which nothing was permitted is not.
         let base = self.paid_until.max(fresh_until);
-        let from = if self.failed { now } else { base.unwrap_or(now) };
+        let from = if self.is_unpaid(fresh_until, now) { now } else { base.unwrap_or(now) };
         let spent = self.spent.saturating_add(chunk);
         self.writing = Some(Debit { spent, from, since: now });
         Some(spent)
@@ -94,18 +90,28 @@ impl Budget {
     /// The first moment in which nothing is permitted without a word of the cloud.
     pub(super) fn end(&self, total: u32, fresh_until: Option<BootTime>, now: BootTime) -> BootTime {
         let Some(base) = self.paid_until.max(fresh_until) else { return BootTime::ZERO };
-        let overdue = self.writing.is_some_and(|debit| debit.since.after(PATIENCE) <= now);
         let left = i64::from(total) - i64::from(self.spent);
-        let left = if self.failed || overdue { left.min(0) } else { left };
+        let left = if self.is_unpaid(fresh_until, now) { left.min(0) } else { left };
         let millis = i128::from(base.as_millis()) + i128::from(left) * 1000;
         // The cloud's word itself is no matter of the budget.
         let end = BootTime::from_millis(u64::try_from(millis.max(0)).unwrap_or(u64::MAX));
         fresh_until.map_or(end, |fresh| end.max(fresh))
     }
 
+    /// When the next debit counts as not paid, unless it does already: also one that waits behind another note for a disk
+    /// that hangs.
+    pub(super) fn overdue(&self, fresh_until: Option<BootTime>) -> Option<BootTime> {
+        let since = self.writing.map_or_else(|| self.due(fresh_until), |debit| debit.since);
+        (!self.failed).then(|| since.after(PATIENCE))
+    }
+
     /// Seconds that were debited since the last refresh.
     pub(super) const fn spent(&self) -> u32 {
         self.spent
+    }
+
+    fn is_unpaid(&self, fresh_until: Option<BootTime>, now: BootTime) -> bool {
+        self.overdue(fresh_until).is_none_or(|overdue| overdue <= now)
     }
 }
 
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_boot_has_paid_its_first_ten_minutes_and_pays_the_next_before_they_end() {
-        let mut budget = Budget::new(Some(600), boot(0));
+        let mut budget = Budget::new(600, true, boot(0));
         assert_eq!(budget.end(TOTAL, None, boot(0)), boot(3600));
         assert_eq!(budget.poll_debit(TOTAL, None, boot(594)), None);
         assert_eq!(budget.poll_debit(TOTAL, None, boot(595)), Some(1200));
@@ -141,9 +147,10 @@ mod tests {
 
     #[test]
     fn a_debit_that_is_not_stored_permits_nothing_beyond_what_was_paid() {
-        let mut budget = Budget::new(Some(600), boot(0));
+        let mut budget = Budget::new(600, true, boot(0));
         budget.poll_debit(TOTAL, None, boot(595)).unwrap();
         assert_eq!(budget.end(TOTAL, None, boot(599)), boot(3600));
+        assert_eq!(budget.overdue(None), Some(boot(600)));
         assert_eq!(budget.end(TOTAL, None, boot(600)), boot(600), "the disk hangs");
         budget.handle_debited(false);
         assert_eq!(budget.end(TOTAL, None, boot(601)), boot(600), "the disk refuses");
@@ -153,8 +160,25 @@ mod tests {
     }
 
     #[test]
+    fn a_debit_that_nobody_takes_to_the_disk_is_not_paid_either() {
+        let mut budget = Budget::new(600, true, boot(0));
+        assert_eq!(budget.end(TOTAL, None, boot(599)), boot(3600));
+        assert_eq!((budget.overdue(None), budget.end(TOTAL, None, boot(600))), (Some(boot(600)), boot(600)));
+        budget.handle_refresh();
+        let fresh = Some(boot(900));
+        assert_eq!(budget.end(TOTAL, fresh, boot(904)), boot(900 + 3600));
+        assert_eq!(
+            (budget.overdue(fresh), budget.end(TOTAL, fresh, boot(905))),
+            (Some(boot(905)), boot(900))
+        );
+        assert_eq!(budget.poll_debit(TOTAL, fresh, boot(2000)), Some(600));
+        budget.handle_debited(true);
+        assert_eq!(budget.end(TOTAL, fresh, boot(2000)), boot(2000 + 3600), "the pause was not served");
+    }
+
+    #[test]
     fn without_the_debit_of_the_boot_nothing_is_permitted_until_one_is_stored() {
-        let mut budget = Budget::new(None, boot(10));
+        let mut budget = Budget::new(0, false, boot(10));
         assert_eq!(budget.end(TOTAL, None, boot(10)), BootTime::ZERO);
         assert_eq!(budget.poll_debit(TOTAL, None, boot(20)), Some(600));
         budget.handle_debited(true);
@@ -162,8 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_that_could_not_be_debited_gives_nothing_of_earlier_boots_back() {
+        let mut budget = Budget::new(3000, false, boot(0));
+        assert_eq!((budget.spent(), budget.end(TOTAL, None, boot(1))), (3000, BootTime::ZERO));
+        assert_eq!(
+            budget.poll_debit(TOTAL, None, boot(20)),
+            Some(3600),
+            "it was 600 while the disk was full at boot"
+        );
+        budget.handle_debited(true);
+        assert_eq!(budget.end(TOTAL, None, boot(20)), boot(20 + 600));
+        let mut unknown = Budget::new(u32::MAX, false, boot(0));
+        assert_eq!(
+            (unknown.poll_debit(TOTAL, None, boot(20)), unknown.end(TOTAL, None, boot(20))),
+            (None, BootTime::ZERO)
+        );
+        assert!(unknown.handle_refresh(), "the cloud was heard");
+        assert_eq!(unknown.end(TOTAL, Some(boot(900)), boot(30)), boot(900 + 3600));
+    }
+
+    #[test]
     fn while_the_policy_is_fresh_nothing_is_debited_and_a_refresh_gives_everything_back() {
-        let mut budget = Budget::new(Some(3600), boot(0));
+        let mut budget = Budget::new(3600, true, boot(0));
         assert_eq!(budget.end(TOTAL, None, boot(0)), boot(600), "the last ten minutes");
         assert!(budget.handle_refresh());
         assert!(!budget.handle_refresh(), "nothing was used since");
@@ -176,11 +220,11 @@ mod tests {
 
     #[test]
     fn a_budget_below_a_chunk_is_not_stretched_by_it() {
-        let budget = Budget::new(Some(600), boot(0));
+        let budget = Budget::new(600, true, boot(0));
         assert_eq!(budget.end(300, None, boot(0)), boot(300));
-        let again = Budget::new(Some(1200), boot(0));
+        let again = Budget::new(1200, true, boot(0));
         assert_eq!(again.end(300, None, boot(0)), BootTime::ZERO, "the second boot has nothing left");
-        let mut none = Budget::new(Some(600), boot(0));
+        let mut none = Budget::new(600, true, boot(0));
         assert_eq!(none.end(0, None, boot(0)), BootTime::ZERO);
         none.handle_refresh();
         assert_eq!(none.end(0, Some(boot(900)), boot(1)), boot(900), "fresh is fresh");
@@ -192,7 +236,7 @@ mod tests {
         let (mut stored, mut served) = (0u32, Duration::ZERO);
         for _ in 0..1000 {
             stored += CHUNK_S;
-            let budget = Budget::new(Some(stored), boot(0));
+            let budget = Budget::new(stored, true, boot(0));
             // Cut off one second after it began to serve.
             served += Duration::from_secs(1).min(budget.end(TOTAL, None, boot(0)).since(boot(0)));
         }

@@ -90,9 +90,12 @@ pub struct Heard {
 pub struct Memory {
     /// The time that was stored last: a lower bound.
     pub time: UnixTime,
-    /// What is stored as spent, the debit of this boot ([`CHUNK_S`](super::CHUNK_S)) included; none when that could
-    /// not be stored.
-    pub spent: Option<u32>,
+    /// Seconds of the budget that are stored as spent; [`u32::MAX`] where that cannot be known, which permits nothing
+    /// before the cloud is heard.
+    pub spent: u32,
+    /// Whether the debit of this boot ([`CHUNK_S`](super::CHUNK_S)) is among them. Where it could not be stored, nothing is
+    /// paid for yet.
+    pub is_debited: bool,
     /// Version of the root in force.
     pub root_version: u32,
 }
@@ -140,7 +143,7 @@ impl FreshnessWatch {
     pub fn new(memory: &Memory, now: BootTime) -> Self {
         Self {
             time: Timekeeper::new(memory.time, now),
-            budget: Budget::new(memory.spent, now),
+            budget: Budget::new(memory.spent, memory.is_debited, now),
             alarms: Alarms::default(),
             in_force: None,
             root_version: memory.root_version,
@@ -348,13 +351,15 @@ impl FreshnessWatch {
         self.alarms.poll()
     }
 
-    /// When something changes or is due by itself, after `now`; questions apart.
+    /// When something changes or is due by itself, after `now`; questions apart. What is live must be decided again then: the
+    /// end of the budget comes nearer when a debit is not stored in time.
     #[must_use]
     pub fn poll_timeout(&self, now: BootTime) -> Option<BootTime> {
         let (_, rule) = self.in_force?;
         let due = self.budget.due(self.fresh_until);
         let end = self.budget.end(rule.offline_s, self.fresh_until, now);
-        let edges = [self.missing.due(), self.fresh_until, Some(due), Some(end), self.notes.retry];
+        let overdue = self.budget.overdue(self.fresh_until);
+        let edges = [self.missing.due(), self.fresh_until, Some(due), Some(end), overdue, self.notes.retry];
         edges.into_iter().flatten().filter(|edge| *edge > now).min()
     }
 

@@ -37,6 +37,8 @@ pub struct HubSync {
     rotation: Rotation,
     /// The highest lock that the agent holds, or was sent.
     locked: u64,
+    /// The highest lock that it may answer about.
+    answerable: u64,
     /// A sealed lock that must go out before the next push.
     lock: Option<Vec<u8>>,
     roots: Roots,
@@ -143,7 +145,8 @@ pub enum Event {
         /// Details for people.
         detail: Text,
     },
-    /// The agent has put a root in force. A snapshot that it refused before may be accepted now.
+    /// The agent has put a root in force. A snapshot that it refused before may be accepted now, and locks of a later epoch:
+    /// [`HubSync::handle_lock`] is to be told the newest again.
     RootTaken {
         /// Its version.
         version: u32,
@@ -186,6 +189,7 @@ impl HubSync {
             announced: false,
             rotation: Rotation::NotWanted,
             locked: hello.locks,
+            answerable: hello.locks,
             lock: None,
             roots: Roots {
                 version: hello.root_version,
@@ -242,6 +246,7 @@ impl HubSync {
     pub fn handle_lock(&mut self, sequence: u64, sealed: Vec<u8>) {
         if sequence > self.locked {
             self.locked = sequence;
+            self.answerable = self.answerable.max(sequence);
             self.lock = Some(sealed);
         }
     }
@@ -297,7 +302,7 @@ impl HubSync {
             }
             AgentMessage::Alarm { kind, detail } => Ok(Event::Alarm { kind, detail }),
             AgentMessage::NextKey(next) => Ok(Event::NextKey(next)),
-            AgentMessage::LockTaken { sequence, .. } if sequence > self.locked => {
+            AgentMessage::LockTaken { sequence, .. } if sequence > self.answerable => {
                 Err(ProtocolFault::Unexpected)
             }
             AgentMessage::LockTaken { sequence, cut } => Ok(Event::LockTaken { sequence, cut }),
@@ -307,6 +312,9 @@ impl HubSync {
                 self.roots.version = version;
                 // It was refused under another root.
                 self.refused = None;
+                // A root with a higher epoch starts the sequences of locks anew, and ends what is locked of those before: to
+                // be sent a lock once more does no harm, to hold none would.
+                self.locked = 0;
                 Ok(Event::RootTaken { version })
             }
             AgentMessage::RootRefused { version, code, detail } => {

@@ -79,7 +79,8 @@ fn nonce(number: u64) -> Nonce {
 
 impl World {
     fn new() -> Self {
-        let memory = Memory { time: UnixTime::from_secs(5), spent: Some(CHUNK_S), root_version: 1 };
+        let memory =
+            Memory { time: UnixTime::from_secs(5), spent: CHUNK_S, is_debited: true, root_version: 1 };
         let mut watch = FreshnessWatch::new(&memory, boot(0));
         watch.handle_installed(held(10), RULE, UnixTime::from_secs(BOOTED - 1000), boot(0));
         let (asked, under_way) = (BTreeMap::new(), Vec::new());

@@ -2,7 +2,8 @@
 //!
 //! 1. It is judged as a device judges it: as the successor of the stored root.
 //! 2. The keys that it names must be here, or come with the command; they are written beside their places.
-//! 3. In one transaction: the root is stored, and every snapshot that it makes worthless is signed anew.
+//! 3. In one transaction: the root is stored, and every snapshot and lock that it makes worthless is signed anew. A snapshot of a
+//!    higher epoch ends the locks of those before: what is locked must be said again, or it would be open.
 //! 4. Retired key files are moved aside, and a running hub is told. Devices get the root before anything else.
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use postern_protocol::trust::Root;
 
 use super::{Answer, CommandError, Of, RootError, given, read, stored};
 use crate::ceremony::differences;
-use crate::commands::{open, operator};
+use crate::commands::{lock, open, operator};
 use crate::keys::{Exchange, Keys};
 use crate::publish::{Affected, Publisher};
 use crate::{clock, hub};
@@ -35,7 +36,9 @@ pub(super) fn run(state: &Path, path: &Path, keys: &[Of]) -> Result<Answer, Comm
         if root.policy_epoch != before.policy_epoch {
             tx.epoch_begins()?;
         }
-        let signed = Publisher::open(state, tx)?.publish(tx, Affected::All, now)?.len();
+        let publisher = Publisher::open(state, tx)?;
+        lock::relock_all(tx, &publisher)?;
+        let signed = publisher.publish(tx, Affected::All, now)?.len();
         tx.log(now, &operator(), &format!("root publish {}", root.version))?;
         Ok::<_, CommandError>((before, root, signed))
     })?;

@@ -38,7 +38,7 @@ fn told(nonce: Nonce, time: u64, version: u64) -> Timestamp {
 
 /// A device that booted with version 5 in force and nothing else.
 fn booted() -> FreshnessWatch {
-    let memory = Memory { time: at(1_700_000_000), spent: Some(600), root_version: 1 };
+    let memory = Memory { time: at(1_700_000_000), spent: 600, is_debited: true, root_version: 1 };
     let mut watch = FreshnessWatch::new(&memory, boot(0));
     watch.handle_installed(held(5), RULE, at(1_790_000_000), boot(0));
     watch
@@ -152,7 +152,7 @@ fn a_thief_s_lock_that_never_existed_holds_a_device_stale_until_the_next_genuine
 
 #[test]
 fn without_a_policy_nothing_is_worth_anything() {
-    let memory = Memory { time: at(5), spent: Some(600), root_version: 1 };
+    let memory = Memory { time: at(5), spent: 600, is_debited: true, root_version: 1 };
     let mut watch = FreshnessWatch::new(&memory, boot(0));
     watch.handle_link(true, boot(0));
     hear(&mut watch, 0, 5);
@@ -285,6 +285,8 @@ fn an_answer_that_named_what_comes_later_counts_from_its_question() {
     let mut watch = booted();
     watch.handle_link(true, boot(10));
     hear(&mut watch, 10, 6);
+    watch.poll_note(boot(595)).unwrap();
+    watch.handle_noted(true, boot(595));
     watch.handle_installed(held(6), RULE, at(BOOTED), boot(911));
     assert_eq!((states(&watch, 911), watch.is_confirmed()), (STALE, true));
 }
@@ -459,8 +461,11 @@ fn a_debit_that_cannot_be_stored_ends_what_is_stale_and_a_later_one_begins_it_ag
     assert_eq!((watch.poll_timeout(boot(911)), watch.poll_note(boot(970))), (Some(boot(971)), None));
     assert_eq!(watch.poll_note(boot(971)).map(|note| note.spent), Some(600));
     watch.handle_noted(true, boot(971));
-    assert_eq!((states(&watch, 971), states(&watch, 971 + 3599)), (STALE, STALE));
-    assert_eq!(states(&watch, 971 + 3600), EXPIRED);
+    assert_eq!((states(&watch, 971), states(&watch, 971 + 599)), (STALE, STALE));
+    assert_eq!(states(&watch, 971 + 600), EXPIRED, "nobody took the next debit to the disk");
+    watch.poll_note(boot(971 + 595)).unwrap();
+    watch.handle_noted(true, boot(971 + 595));
+    assert_eq!(states(&watch, 971 + 600), STALE);
 }
 
 #[test]

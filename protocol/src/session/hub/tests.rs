@@ -337,6 +337,25 @@ fn after_sixty_four_roots_the_link_is_exhausted_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_lock_of_a_later_epoch_is_sent_behind_its_root_although_its_sequence_is_lower() {
+    let mut hub = HubSync::new(&Hello { locks: 4, ..hello(Some(held(5)), true) }, Some(published(5, 3)), 1);
+    hub.handle_roots(roots(2..=2));
+    hub.handle_lock(1, b"anew".to_vec());
+    assert_eq!(drain(&mut hub), [root(2)]);
+    hub.handle_message(taken(2)).unwrap();
+    hub.handle_lock(1, b"anew".to_vec());
+    assert_eq!(hub.poll_transmit(), Some(HubMessage::Lock { bytes: b"anew".to_vec() }));
+    hub.handle_lock(1, b"anew".to_vec());
+    assert_eq!(drain(&mut hub), [HubMessage::UpToDate], "once is enough");
+    // What the disk took slowly is answered behind the root.
+    for (sequence, expected) in [(4, true), (1, true), (5, false)] {
+        let told = hub.handle_message(AgentMessage::LockTaken { sequence, cut: 0 });
+        let taken = Ok(Event::LockTaken { sequence, cut: 0 });
+        assert_eq!(told, if expected { taken } else { Err(ProtocolFault::Unexpected) });
+    }
+}
+
+#[test]
 fn a_refused_root_stops_the_chain_and_not_the_policy() {
     let mut hub = HubSync::new(&hello(Some(held(4)), true), Some(published(5, 3)), 1);
     hub.handle_roots(roots(2..=4));
