@@ -14,8 +14,9 @@ use postern_protocol::wire::text::Text;
 
 use crate::bench::Bench;
 use crate::cloud::{DEVICE, Whose, key};
-use crate::device::{Device, Flaw, boot_time, held};
+use crate::device::{Device, boot_time, held};
 use crate::disk::Job;
+use crate::flaw::Flaw;
 
 /// A snapshot that verified and is about to come into force.
 pub(crate) struct Activating {

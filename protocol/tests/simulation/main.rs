@@ -20,6 +20,8 @@ mod device;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod flaw;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod plan;
@@ -36,7 +38,7 @@ mod world;
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::device::Flaw;
+    use crate::flaw::Flaw;
     use crate::promises::Broken;
     use crate::world::World;
 

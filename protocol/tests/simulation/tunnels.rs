@@ -13,8 +13,9 @@ use postern_protocol::wire::registry::CloseCode;
 
 use crate::bench::Bench;
 use crate::cloud::{DEVICE, Whose, key};
-use crate::device::{Device, Flaw, boot_time};
+use crate::device::{Device, boot_time};
 use crate::disk::Job;
+use crate::flaw::Flaw;
 use crate::truth::{Place, service};
 
 /// A tunnel that was admitted.

@@ -5,21 +5,23 @@
 //!    be as the cloud wants it.
 //! 3. Then an hour passes in which nothing happens, and nothing may be written.
 
+mod deeds;
+mod quiet;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use postern_protocol::policy::Floor;
 use postern_protocol::session::hub::{self, Published};
-use postern_protocol::time::UnixTime;
 use postern_protocol::wire::control::HubMessage;
 
 use crate::bench::Bench;
-use crate::cloud::{Ceremony, Cloud, Whose, clock};
-use crate::device::{Device, Flaw, held};
-use crate::disk::{Stored, Trouble};
+use crate::cloud::{Cloud, clock};
+use crate::device::{Device, held};
+use crate::disk::Stored;
+use crate::flaw::Flaw;
 use crate::network::{End, Hostile, Link, Up, greet, look};
 use crate::plan::{self, Deed, Plan};
 use crate::promises::{Broken, Promises, demand};
-use crate::truth::Place;
 
 /// What happens at a moment.
 enum Step {
@@ -179,111 +181,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    fn deed(&mut self, deed: Deed) {
-        let now = self.bench.now;
-        match deed {
-            Deed::Edit => self.edit(),
-            Deed::Lock => {
-                let target = plan::target(&mut self.bench.chance);
-                self.cloud.lock_target(target, now);
-                self.bench.note("locked", 0, 0);
-                self.publish();
-            }
-            Deed::Lift => {
-                let targets: Vec<_> = self.cloud.truth.locked.iter().cloned().collect();
-                let one = self.bench.chance.pick(&targets).filter(|_| targets.len() > 1).cloned();
-                self.cloud.lift(one.as_ref(), now);
-                self.bench.note("lifted", 0, 0);
-                self.publish();
-            }
-            Deed::Hold(ceremony) => self.hold(ceremony),
-            Deed::Theft => {
-                let (epoch, generation) =
-                    (self.cloud.root.policy_epoch, self.cloud.generation(Whose::Policy));
-                self.thief = Some(Thief { epoch, generation, forged: Vec::new(), is_believed: false });
-                self.bench.note("theft", generation.into(), 0);
-                self.forge();
-            }
-            Deed::Open => {
-                let place = self.wish();
-                let pass = self.pass(place.0);
-                if self.device.is_on {
-                    self.device.admit(place, &pass, &mut self.bench);
-                }
-            }
-            Deed::Leave => self.device.leave(&mut self.bench),
-            Deed::Break => self.break_link(),
-            Deed::Outage(is_cut_off) => {
-                self.bench.note(if is_cut_off { "outage" } else { "the line is back" }, 0, 0);
-                self.is_cut_off = is_cut_off;
-                if is_cut_off {
-                    self.break_link();
-                }
-            }
-            Deed::Disk(trouble) => {
-                self.bench.note("disk", trouble as u64, 0);
-                let Bench { chance, .. } = &mut self.bench;
-                self.device.disk.fall_into(trouble, chance, now);
-            }
-            Deed::PowerCut if self.device.is_on => {
-                self.break_link();
-                self.device.lose_power(&mut self.bench);
-                let off = if self.bench.chance.one_in(5) { 600 } else { 40 };
-                let back = now + self.bench.chance.within(5..off) * 1000;
-                self.at(back, Step::Boot);
-            }
-            Deed::PowerCut => {}
-            Deed::Ambush => self.is_ambush = true,
-        }
-    }
-
-    /// Grants, changes or withdraws something; what was withdrawn may be granted again.
-    fn edit(&mut self) {
-        let now = self.bench.now;
-        for _ in 0..self.bench.chance.within(1..3) {
-            let place = plan::place(&mut self.bench.chance);
-            if self.cloud.truth.grants.remove(&place).is_some() && self.bench.chance.one_in(2) {
-                self.bench.note("withdrawn", place.0.into(), place.1.into());
-            } else {
-                let terms = plan::terms(&mut self.bench.chance, now);
-                self.cloud.truth.grants.insert(place, terms);
-                self.bench.note("granted", place.0.into(), place.1.into());
-            }
-        }
-        self.cloud.publish(now);
-        self.publish();
-        self.forge();
-    }
-
-    fn hold(&mut self, ceremony: Ceremony) {
-        self.cloud.hold(ceremony, self.bench.now);
-        self.bench.note("a new root", self.cloud.root.version.into(), self.cloud.root.policy_epoch.into());
-        self.publish();
-    }
-
-    /// Every hub hears of what is new, also on links that are dead without its knowledge.
-    fn publish(&mut self) {
-        for link in self.links.values_mut() {
-            if let End::Cloud(hub) = &mut link.end {
-                look(hub, &self.cloud);
-            }
-        }
-    }
-
-    /// Who has stolen the key signs something, as long as the cloud has not answered.
-    fn forge(&mut self) {
-        let Some(thief) = self.thief.as_mut().filter(|thief| thief.epoch == self.cloud.root.policy_epoch)
-        else {
-            return;
-        };
-        let (chance, newest) = (&mut self.bench.chance, self.cloud.newest().held.version);
-        let version = if chance.one_in(3) { u64::MAX } else { newest + chance.within(1..6) };
-        let ahead = if chance.one_in(4) { 40_000_000 } else { 0 };
-        let issued = UnixTime::from_secs(clock(self.bench.now).as_secs() + ahead);
-        let place = plan::place(chance);
-        thief.forged.push(self.cloud.forged(thief.generation, (version, issued), place));
     }
 
     fn boot(&mut self) -> Result<(), Broken> {
@@ -458,75 +355,6 @@ impl World {
             let at = link.arrival(1, &mut self.bench);
             self.at(at, Step::ToAgent(number, message));
         }
-    }
-
-    fn fall_quiet(&mut self) -> Result<(), Broken> {
-        self.bench.note("quiet", 0, 0);
-        (self.is_ambush, self.hostile, self.is_cut_off) = (false, 0, false);
-        self.deed(Deed::Disk(Trouble::None));
-        if self.thief.as_ref().is_some_and(|thief| thief.epoch == self.cloud.root.policy_epoch) {
-            self.hold(Ceremony::Recovery);
-        }
-        self.steps.retain(|_, step| !matches!(step, Step::Deed(_)));
-        self.break_link();
-        // What could not be stored is asked for again with the next link.
-        self.at(self.bench.now + 5 * MINUTE, Step::Deed(Deed::Break));
-        // The last word, over a link that holds.
-        self.at(self.bench.now + 7 * MINUTE, Step::Deed(Deed::Edit));
-        if !self.device.is_on {
-            self.boot()?;
-        }
-        Ok(())
-    }
-
-    fn settled(&mut self) -> Result<(), Broken> {
-        let (now, truth) = (self.bench.now, self.cloud.truth.clone());
-        // The device's clock may be half a minute ahead, and a second behind.
-        let may = |place: Place| {
-            let Some(terms) = truth.allows(place) else { return Some(false) };
-            let is_near = |edge: Option<u64>| edge.is_some_and(|edge| edge.abs_diff(now) < 35_000);
-            let is_in =
-                terms.from.is_none_or(|from| from <= now) && terms.until.is_none_or(|until| now < until);
-            (!is_near(terms.from) && !is_near(terms.until)).then_some(is_in)
-        };
-        self.promises.is_settled(&mut self.device, &self.cloud, &mut self.bench, may)?;
-        let current = self.device.life.link.as_ref().and_then(|link| self.links.get(&link.number));
-        let Some(Link { end: End::Cloud(hub), .. }) = current else {
-            return Err(Broken(5, "there is no link to the cloud".to_owned()));
-        };
-        let (told, newest) = (hub.held(), Some(self.cloud.newest().held));
-        demand(5, told == newest, || {
-            format!("the hub believes that {told:?} is held, {newest:?} is newest")
-        })?;
-        let (root, expected) = (hub.root_version(), self.cloud.root.version);
-        demand(5, root == expected, || format!("the hub believes that root {root} is held, not {expected}"))?;
-        // What is open is closed, and its last rows are written, before the quiet hour.
-        while !self.device.life.tunnels.is_empty() {
-            self.device.leave(&mut self.bench);
-        }
-        Ok(())
-    }
-
-    /// Mostly somebody who may; sometimes anybody.
-    fn wish(&mut self) -> Place {
-        let granted: Vec<Place> = self.cloud.truth.grants.keys().copied().collect();
-        let chance = &mut self.bench.chance;
-        if chance.one_in(4) {
-            return plan::anybody(chance);
-        }
-        chance.pick(&granted).copied().unwrap_or((0, 0))
-    }
-
-    /// A pass that is three hours old at most; now and then somebody signs in anew.
-    fn pass(&mut self, number: u8) -> Vec<u8> {
-        let (now, is_new) = (self.bench.now, self.bench.chance.one_in(20));
-        let known = self.passes.get(&number).filter(|(issued, _)| now - issued < 3 * HOUR && !is_new);
-        if let Some((_, pass)) = known {
-            return pass.clone();
-        }
-        let pass = self.cloud.pass(number, now);
-        self.passes.insert(number, (now, pass.clone()));
-        pass
     }
 }
 
