@@ -29,8 +29,8 @@ pub(crate) struct Args {
     /// Prints JSON for programs, also for errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Reaches the hub and relays through this proxy where nothing else leads there: http://[USER:PASSWORD@]HOST:PORT,
-    /// socks5://.., or `none` [default: what HTTPS_PROXY or ALL_PROXY say]
+    /// Reaches the hub and relays through this proxy where nothing else leads there: `http://HOST:PORT`,
+    /// `socks5://HOST:PORT`, with USER:PASSWORD@ before the host for a login, or `none` [default: what HTTPS_PROXY or ALL_PROXY say]
     #[arg(long, global = true, value_name = "URL", env = "POSTERN_PROXY", hide_env_values = true)]
     pub(crate) via_proxy: Option<String>,
     /// What to do.

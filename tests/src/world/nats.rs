@@ -6,7 +6,7 @@
 //!
 //! 1. [`Nats::make`] makes them, with routers that let in what answers, and keep ports or take others for each destination.
 //! 2. [`Nats::enter`] moves the calling thread to a place: what it starts and opens from then on lives there.
-//! 3. [`Nats::at_door`] and its sisters change something there: close it, start it anew, give the device another address.
+//! 3. [`Nats::close_door`] and its sisters change something there: close it, start it anew, give the device another address.
 //!
 //! Takes root, as sites do.
 
