@@ -15,7 +15,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Conditions;
+use super::{Conditions, GLANCE};
 
 /// A running path for connections. It takes no more when it is dropped; those that stand go on until an end closes them.
 #[derive(Debug)]
@@ -33,15 +33,17 @@ impl StreamShim {
     /// When a socket cannot be opened.
     pub fn before(near: IpAddr, far: SocketAddr, conditions: Conditions) -> io::Result<Self> {
         let listener = TcpListener::bind((near, 0))?;
+        listener.set_nonblocking(true)?;
         let (at, is_over) = (listener.local_addr()?, Arc::new(AtomicBool::new(false)));
         let over = Arc::clone(&is_over);
         let accepting = std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if over.load(Ordering::Relaxed) {
-                    return;
+            while !over.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    // Whoever cannot be led on sees its connection end.
+                    Ok((stream, _)) => drop(lead(stream, far, conditions)),
+                    // Nobody comes, and nobody can be woken from another namespace.
+                    Err(_) => std::thread::sleep(GLANCE),
                 }
-                // Whoever cannot be led on sees its connection end.
-                let _not_led = lead(stream, far, conditions);
             }
         });
         Ok(Self { at, is_over, accepting: Some(accepting) })
@@ -51,8 +53,6 @@ impl StreamShim {
 impl Drop for StreamShim {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // Wakes whoever waits for the next connection.
-        let _woken = TcpStream::connect(self.at);
         if let Some(accepting) = self.accepting.take() {
             let _ended = accepting.join();
         }
@@ -61,6 +61,7 @@ impl Drop for StreamShim {
 
 fn lead(near: TcpStream, far: SocketAddr, conditions: Conditions) -> io::Result<()> {
     let far = TcpStream::connect(far)?;
+    near.set_nonblocking(false)?;
     for socket in [&near, &far] {
         socket.set_nodelay(true)?;
         // What waits in kernels would be a second queue.
