@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_protocol::limits;
 use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::registry::{ALPNS_HUB, Failure};
-use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::framed::FrameFault;
 use postern_transport::ladder::Ladder;
+use postern_transport::question;
 use postern_transport::quic::{ConnectionEnd, Settings, StreamFault};
 
 use crate::dial::{Beyond, Call, DialError, Dialled, dial};
@@ -54,12 +54,7 @@ impl HubLink {
     }
 
     async fn put(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
-        let (mut send, mut recv) = self.dialled.connection.open_bi().await?;
-        write_frame(&mut send, request, limits::FRAME_BYTES).await?;
-        // The hub may have answered and stopped the stream already.
-        let _stopped = send.finish();
-        let answer: HubAnswer = read_frame(&mut recv, limits::LIST_FRAME_BYTES, ANSWER_WITHIN).await?;
-        match answer {
+        match question::ask(&self.dialled.connection, request, ANSWER_WITHIN).await? {
             HubAnswer::Refused(refusal) => Err(HubError::Refused(refusal)),
             HubAnswer::Failed(failure) => Err(HubError::Failed(failure)),
             answer @ (HubAnswer::Enrolled { .. }

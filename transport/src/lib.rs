@@ -2,7 +2,7 @@
 //!
 //! 1. [`quic::Endpoint`] binds a UDP socket with one ed25519 key.
 //! 2. It dials a peer whose key is known in advance, or admits peers and reports the key that each has proved.
-//! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them.
+//! 3. [`quic::Connection`] carries streams of bytes; [`framed`] carries single messages over them, [`question`] one to a hub and its answer.
 //! 4. [`frames`] carries QUIC packets where UDP does not pass.
 //! 5. [`ladder`] leads to hubs and relays over whatever passes, [`proxy`] through what stands before the internet.
 //! 6. [`splice`] copies between a local socket and a stream, both ways.
@@ -20,6 +20,7 @@ pub mod framed;
 pub mod frames;
 pub mod ladder;
 pub mod proxy;
+pub mod question;
 pub mod quic;
 pub mod splice;
 mod tls;

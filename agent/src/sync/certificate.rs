@@ -9,12 +9,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_protocol::limits;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
-use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::framed::FrameFault;
 use postern_transport::ladder::Ladder;
-use postern_transport::quic::{Connection, StreamFault};
+use postern_transport::question;
+use postern_transport::quic::Connection;
 
 /// Compares for as long as the link lasts.
 pub(super) async fn compare_certificates(ladder: &Ladder, link: &Connection, hub: SocketAddr) -> Infallible {
@@ -35,11 +35,7 @@ pub(super) async fn compare_certificates(ladder: &Ladder, link: &Connection, hub
 }
 
 async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
-    let (mut send, mut recv) = link.open_bi().await.map_err(StreamFault::from)?;
-    write_frame(&mut send, &HubRequest::Certificate, limits::FRAME_BYTES).await?;
-    // The hub may have answered and stopped the stream already.
-    let _stopped = send.finish();
-    match read_frame(&mut recv, limits::LIST_FRAME_BYTES, WITHIN).await? {
+    match question::ask(link, &HubRequest::Certificate, WITHIN).await? {
         HubAnswer::Certificate(certificate) => Ok(certificate),
         HubAnswer::Enrolled { .. }
         | HubAnswer::LoggedIn { .. }

@@ -14,7 +14,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use postern_protocol::id::DeviceId;
-use postern_protocol::limits;
 use postern_protocol::policy::{Expectation, SnapshotFault, verify};
 use postern_protocol::session::pulse::Pulse;
 use postern_protocol::trust::sealed::{Announcement, SealingKeyFault, SealingSecret};
@@ -23,11 +22,11 @@ use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::Invitation;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::text::Text;
-use postern_transport::framed::{FrameFault, read_frame, write_frame};
+use postern_transport::framed::FrameFault;
 use postern_transport::ladder::Ladder;
-use postern_transport::quic::{ConnectionEnd, StreamFault};
+use postern_transport::question;
 
-use super::dial::{Dialled, dial};
+use super::dial::dial;
 use super::link::LinkError;
 use crate::identity::{self, KeyError};
 use crate::store::{self, Enrollment, StoreError};
@@ -90,7 +89,7 @@ pub(crate) async fn enroll(
         label: Text::clean(label),
         sealing: Announcement::sign(key, &SealingSecret::derive(key)?),
     };
-    let answer = ask(&dialled, &request).await;
+    let answer = question::ask(&dialled.connection, &request, ANSWER_TIME).await;
     dialled.connection.close(CloseCode::Done.number(), b"");
     dialled.endpoint.wait_idle().await;
     let (device, roots, sealed) = match answer? {
@@ -126,15 +125,4 @@ pub(crate) async fn enroll(
     Ok(device)
 }
 
-async fn ask(dialled: &Dialled, request: &HubRequest) -> Result<HubAnswer, EnrollError> {
-    let opened = dialled.connection.open_bi().await;
-    let (mut send, mut recv) = opened.map_err(|end: ConnectionEnd| {
-        EnrollError::Link(FrameFault::Stream(StreamFault::ConnectionLost(end)).into())
-    })?;
-    write_frame(&mut send, request, limits::FRAME_BYTES).await?;
-    Ok(read_frame(&mut recv, ANSWER_BYTES, ANSWER_TIME).await?)
-}
-
-/// What an answer to an enrolment may have: the same as any other answer of a hub.
-const ANSWER_BYTES: usize = limits::LIST_FRAME_BYTES;
 const ANSWER_TIME: Duration = Duration::from_secs(20);

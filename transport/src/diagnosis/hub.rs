@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, UdpSocket};
 
-use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey, SecretKey};
 use postern_protocol::wire::hub::{Examined, HubAnswer, HubRequest, Whose};
@@ -18,8 +17,8 @@ use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_protocol::wire::text::Text;
 
 use super::{Block, Examination, Finding, Found, Note, Skip, Step};
-use crate::framed::{read_frame, write_frame};
 use crate::ladder::{Ladder, Reached, Rung, RungFault};
+use crate::question;
 use crate::quic::{ConnectError, Connection, ConnectionEnd, Endpoint, Goal, Role, Settings};
 use crate::{OuterFault, TlsFault};
 
@@ -190,14 +189,7 @@ async fn certificate(connection: &Connection) -> Option<Digest> {
 }
 
 async fn answered(connection: &Connection, request: &HubRequest) -> Result<HubAnswer, Block> {
-    let asked = async {
-        let (mut send, mut recv) = connection.open_bi().await.map_err(|end| other(&end))?;
-        let written = write_frame(&mut send, request, limits::FRAME_BYTES).await;
-        written.map_err(|fault| other(&fault))?;
-        let _stopped = send.finish();
-        let answer = read_frame(&mut recv, limits::LIST_FRAME_BYTES, WITHIN).await;
-        answer.map_err(|fault| other(&fault))
-    };
+    let asked = async { question::ask(connection, request, WITHIN).await.map_err(|fault| other(&fault)) };
     tokio::time::timeout(WITHIN, asked).await.unwrap_or(Err(Block::Silent))
 }
 
