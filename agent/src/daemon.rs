@@ -121,7 +121,7 @@ async fn serve(
             config.caps.connections,
             changes.clone(),
         ),
-        changes,
+        changes: changes.clone(),
         pulse: Pulse::new(),
         started: Instant::now(),
         activator,
@@ -148,7 +148,7 @@ async fn serve(
     tasks.spawn(core.auditor.clone().pay());
     tasks.spawn(sync::run(uplink));
     if nearby.config.answer {
-        tasks.spawn(nearby::run(nearby));
+        tasks.spawn(nearby::run(nearby, changes));
     }
     tasks.spawn(hearing);
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));

@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 
 use crate::config::Mdns;
 use crate::identity::DeviceKeys;
+use crate::network::Changes;
 use crate::tunnel::Guard;
 
-use self::networks::{Changes, Network};
+use self::networks::Network;
 
 /// What is said, and where.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub(crate) struct Nearby {
 }
 
 /// Answers for as long as it is polled.
-pub(crate) async fn run(nearby: Nearby) {
-    let changes = Changes::subscribe().inspect_err(|error| {
-        tracing::warn!(%error, "networks that come later are not noticed; this device is found on those of now");
-    });
+pub(crate) async fn run(nearby: Nearby, mut changes: Changes) {
     let (mut now, mut ears) = (Vec::new(), JoinSet::new());
     loop {
         let found = nearby.networks();
@@ -51,9 +49,8 @@ pub(crate) async fn run(nearby: Nearby) {
             }
             now = found;
         }
-        match &changes {
-            Ok(changes) => changes.next().await,
-            Err(_) => std::future::pending().await,
+        if changes.changed().await.is_err() {
+            std::future::pending().await
         }
     }
 }
