@@ -115,107 +115,20 @@ impl Known {
 
 impl Endpoint {
     /// Keeps a connection on the best way for as long as it is polled. It was made by `first`, which is straight or not.
-    pub async fn keep(self, connection: Connection, first: First, goal: Goal, mut descend: impl Descend) {
-        let (peer, mut straight, mut base) = match first {
+    pub async fn keep(self, connection: Connection, first: First, goal: Goal, descend: impl Descend) {
+        let (peer, mut straight, base) = match first {
             First::Straight(addr) => (addr, Some(Straight::Own), None),
             First::Other(way) => (way.peer(), None, Some(way)),
         };
-        let (mut pause, mut patience, mut known) = (SOON, LOST, Known::default());
+        let (pause, patience, known) = (SOON, LOST, Known::default());
+        let mut keeper =
+            Keeper { endpoint: self, connection, peer, goal, descend, base, known, pause, patience };
         loop {
-            match straight.take() {
-                Some(way) => {
-                    let taken = Instant::now();
-                    let other = base.as_ref().map(|_| known.all);
-                    let leaving = async {
-                        match &way {
-                            Straight::Own => lost(&connection, silence_of(&connection)).await,
-                            Straight::Found(way) => tokio::select! {
-                                left = lost(&connection, silence_by(way)) => left,
-                                left = disappointing(&connection, way, other) => left,
-                            },
-                        }
-                    };
-                    let left = tokio::select! {
-                        left = leaving => left,
-                        never = self.keep_open(base.as_ref()) => match never {},
-                    };
-                    tracing::debug!(?left, "a straight way is left");
-                    pause = match left {
-                        Left::Silent if taken.elapsed() > RELIABLE => SOON,
-                        Left::Silent => pause.max(SUSPICIOUS),
-                        Left::Worse => pause.max(LATER),
-                    };
-                    if taken.elapsed() > RELIABLE {
-                        patience = LOST;
-                    }
-                    base = base.filter(|base| self.take(base));
-                    known.from = connection.measured();
-                    if base.is_none() {
-                        base = self.other(&mut descend, peer, &mut patience).await;
-                        known = Known::begin(&connection);
-                    }
-                    if base.is_none() {
-                        // Nothing passes anywhere; it may be over in a moment.
-                        straight = Some(way);
-                    }
-                }
-                None => {
-                    let is_over = async {
-                        match &base {
-                            Some(way) if way.is_over_udp() => tokio::select! {
-                                _left = lost(&connection, silence_by(way)) => {}
-                                () = way.ended() => {}
-                            },
-                            Some(way) => way.ended().await,
-                            None => tokio::time::sleep(LOST).await,
-                        }
-                    };
-                    let is_proved =
-                        base.as_ref().is_none_or(|way| way.is_over_udp() || way.silence().is_some());
-                    let proof = async {
-                        match &base {
-                            Some(way) => way.heard().await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    let is_over_udp = base.as_ref().is_some_and(Way::is_over_udp);
-                    let rises = if is_over_udp { None } else { Some(&mut descend) };
-                    tokio::select! {
-                        biased;
-                        found = self.look_up((&connection, &mut known), (peer, base.as_ref()), (&goal, &mut pause), rises) => {
-                            match found {
-                                Found::Straight(way) => straight = Some(Straight::Found(way)),
-                                Found::OverUdp(way) => (base, known) = (Some(way), Known::begin(&connection)),
-                            }
-                        }
-                        () = is_over => {
-                            if let Some(other) = self.other(&mut descend, peer, &mut patience).await {
-                                (base, known) = (Some(other), Known::begin(&connection));
-                            }
-                        }
-                        // Last: the end of a way wakes this as well.
-                        () = proof, if !is_proved => descend.proved(),
-                    }
-                }
-            }
+            straight = match straight {
+                Some(way) => keeper.straight(way).await,
+                None => keeper.beside().await,
+            };
         }
-    }
-
-    /// Makes another way and moves there, or lets some time pass: a peer that is gone is not asked for again and again.
-    async fn other(
-        &self,
-        descend: &mut impl Descend,
-        peer: SocketAddr,
-        patience: &mut Duration,
-    ) -> Option<Way> {
-        let made = descend.descend(peer).await.filter(|way| self.take(way));
-        if made.is_some() {
-            *patience = LOST;
-        } else {
-            tokio::time::sleep(*patience).await;
-            *patience = patience.saturating_mul(2).min(PATIENCE);
-        }
-        made
     }
 
     /// Looks for a straight way and moves there.
@@ -274,6 +187,117 @@ impl Endpoint {
         // Or the peer would hold it for as long as connections last.
         tokio::time::sleep(GOODBYE).await;
         Some(measured)
+    }
+}
+
+/// One connection, and what is known of its ways.
+struct Keeper<D> {
+    endpoint: Endpoint,
+    connection: Connection,
+    peer: SocketAddr,
+    goal: Goal,
+    descend: D,
+    /// The way beside the straight one: that of now, or the one to go back to.
+    base: Option<Way>,
+    known: Known,
+    /// Until a straight way is looked for again.
+    pause: Duration,
+    /// Until another way is made again, where none could be.
+    patience: Duration,
+}
+
+impl<D: Descend> Keeper<D> {
+    /// Stays on a straight way until it does not pass. Yields it where nothing else passes either: it may be over in a moment.
+    async fn straight(&mut self, way: Straight) -> Option<Straight> {
+        let (taken, connection) = (Instant::now(), &self.connection);
+        let other = self.base.as_ref().map(|_| self.known.all);
+        let leaving = async {
+            match &way {
+                Straight::Own => lost(connection, silence_of(connection)).await,
+                Straight::Found(way) => tokio::select! {
+                    left = lost(connection, silence_by(way)) => left,
+                    left = disappointing(connection, way, other) => left,
+                },
+            }
+        };
+        let left = tokio::select! {
+            left = leaving => left,
+            never = self.endpoint.keep_open(self.base.as_ref()) => match never {},
+        };
+        tracing::debug!(?left, "a straight way is left");
+        let is_reliable = taken.elapsed() > RELIABLE;
+        self.pause = match left {
+            Left::Silent if is_reliable => SOON,
+            Left::Silent => self.pause.max(SUSPICIOUS),
+            Left::Worse => self.pause.max(LATER),
+        };
+        if is_reliable {
+            self.patience = LOST;
+        }
+        self.base = self.base.take().filter(|base| self.endpoint.take(base));
+        self.known.from = self.connection.measured();
+        if self.base.is_none() {
+            self.base = self.other().await;
+            self.known = Known::begin(&self.connection);
+        }
+        self.base.is_none().then_some(way)
+    }
+
+    /// Stays beside the straight way until there is one, or the way of now is another. Yields the straight one.
+    async fn beside(&mut self) -> Option<Straight> {
+        let Self { endpoint, connection, peer, goal, descend, base, known, pause, .. } = self;
+        let is_over = async {
+            match &base {
+                Some(way) if way.is_over_udp() => tokio::select! {
+                    _left = lost(connection, silence_by(way)) => {}
+                    () = way.ended() => {}
+                },
+                Some(way) => way.ended().await,
+                None => tokio::time::sleep(LOST).await,
+            }
+        };
+        let proof = async {
+            match &base {
+                Some(way) => way.heard().await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_over_udp = base.as_ref().is_some_and(Way::is_over_udp);
+        let is_proved = base.as_ref().is_none_or(|way| way.is_over_udp() || way.silence().is_some());
+        let rises = if is_over_udp { None } else { Some(&mut *descend) };
+        let looking = endpoint.look_up((connection, known), (*peer, base.as_ref()), (goal, pause), rises);
+        tokio::select! {
+            biased;
+            found = looking => match found {
+                Found::Straight(way) => return Some(Straight::Found(way)),
+                Found::OverUdp(way) => self.settle(way),
+            },
+            () = is_over => {
+                if let Some(other) = self.other().await {
+                    self.settle(other);
+                }
+            }
+            // Last: the end of a way wakes this as well.
+            () = proof, if !is_proved => self.descend.proved(),
+        }
+        None
+    }
+
+    /// Packets go by this way from here on.
+    fn settle(&mut self, way: Way) {
+        (self.base, self.known) = (Some(way), Known::begin(&self.connection));
+    }
+
+    /// Makes another way and moves there, or lets some time pass: a peer that is gone is not asked for again and again.
+    async fn other(&mut self) -> Option<Way> {
+        let made = self.descend.descend(self.peer).await.filter(|way| self.endpoint.take(way));
+        if made.is_some() {
+            self.patience = LOST;
+        } else {
+            tokio::time::sleep(self.patience).await;
+            self.patience = self.patience.saturating_mul(2).min(PATIENCE);
+        }
+        made
     }
 }
 
