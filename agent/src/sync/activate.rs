@@ -126,7 +126,7 @@ impl Activator {
                 let detail = "another snapshot than was announced";
                 return Some(self.refuse(claimed, NackCode::Transfer, detail));
             }
-            Err(fault) => return Some(self.refuse(claimed, nack(&fault), &fault.to_string())),
+            Err(fault) => return Some(self.refuse(claimed, fault.code(), &fault.to_string())),
         };
         let floor = verified.floor();
         if self.is_active() && self.parts.floor == Some(floor) {
@@ -225,7 +225,7 @@ impl Activator {
     /// # Errors
     /// Why it is not taken, or taken and not stored.
     pub(super) fn lock(&mut self, sealed: Vec<u8>) -> Option<LockOutcome> {
-        let refused = |fault: LockFault| Some(Err((lock_nack(&fault), Text::clean(&fault.to_string()))));
+        let refused = |fault: LockFault| Some(Err((fault.code(), Text::clean(&fault.to_string()))));
         let lock = match Lock::verify(&sealed, &self.parts.anchor.root(), self.parts.device) {
             Ok(lock) => lock,
             Err(fault) => return refused(fault),
@@ -430,31 +430,6 @@ fn locked(lock: &Lock, cut: u32) -> Event {
         users: count(|target| matches!(target, LockTarget::User(_))),
         categories: count(|target| matches!(target, LockTarget::Category(_))),
         cut,
-    }
-}
-
-/// The code by which a refused lock is reported to the hub.
-const fn lock_nack(fault: &LockFault) -> NackCode {
-    match fault {
-        LockFault::Envelope(_) | LockFault::Root(_) => NackCode::Envelope,
-        LockFault::Fleet | LockFault::Device { .. } => NackCode::Addressee,
-        LockFault::Epoch { .. } => NackCode::Epoch,
-        LockFault::Cleared { .. } => NackCode::Rollback,
-        LockFault::Form => NackCode::Form,
-    }
-}
-
-/// The code by which a fault is reported to the hub.
-const fn nack(fault: &SnapshotFault) -> NackCode {
-    match fault {
-        SnapshotFault::Envelope(_) | SnapshotFault::Root(_) => NackCode::Envelope,
-        SnapshotFault::Fleet { .. } | SnapshotFault::Device { .. } | SnapshotFault::DeviceKey => {
-            NackCode::Addressee
-        }
-        SnapshotFault::Epoch { .. } => NackCode::Epoch,
-        SnapshotFault::Rollback { .. } => NackCode::Rollback,
-        SnapshotFault::Equivocation { .. } => NackCode::Equivocation,
-        SnapshotFault::Form(_) => NackCode::Form,
     }
 }
 

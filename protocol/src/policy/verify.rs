@@ -8,6 +8,7 @@ use super::snapshot::{FormFault, Snapshot};
 use crate::id::{DeviceId, FleetId};
 use crate::trust::{Digest, Envelope, EnvelopeFault, PublicKey, Role, Root, RootFault, Signed};
 use crate::wire::codec;
+use crate::wire::control::NackCode;
 
 /// What this device will take a snapshot for.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +120,21 @@ pub enum SnapshotFault {
     /// Order, counts, references or values.
     #[error("malformed: {0}")]
     Form(#[from] FormFault),
+}
+
+impl SnapshotFault {
+    /// The code by which a device refuses the snapshot to its hub.
+    #[must_use]
+    pub const fn code(&self) -> NackCode {
+        match self {
+            Self::Envelope(_) | Self::Root(_) => NackCode::Envelope,
+            Self::Fleet { .. } | Self::Device { .. } | Self::DeviceKey => NackCode::Addressee,
+            Self::Epoch { .. } => NackCode::Epoch,
+            Self::Rollback { .. } => NackCode::Rollback,
+            Self::Equivocation { .. } => NackCode::Equivocation,
+            Self::Form(_) => NackCode::Form,
+        }
+    }
 }
 
 /// Verifies a received or stored snapshot.

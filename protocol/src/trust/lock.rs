@@ -15,6 +15,7 @@ use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::Name;
 use crate::time::UnixTime;
+use crate::wire::control::NackCode;
 
 /// All that is locked on one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +106,20 @@ pub enum LockFault {
     /// Targets are missing, repeated, out of order or too many, or the sequence is zero.
     #[error("the lock lists its targets wrongly")]
     Form,
+}
+
+impl LockFault {
+    /// The code by which a device refuses the lock to its hub.
+    #[must_use]
+    pub const fn code(&self) -> NackCode {
+        match self {
+            Self::Envelope(_) | Self::Root(_) => NackCode::Envelope,
+            Self::Fleet | Self::Device { .. } => NackCode::Addressee,
+            Self::Epoch { .. } => NackCode::Epoch,
+            Self::Cleared { .. } => NackCode::Rollback,
+            Self::Form => NackCode::Form,
+        }
+    }
 }
 
 impl Lock {

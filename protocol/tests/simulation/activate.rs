@@ -77,7 +77,7 @@ impl Device {
         let verified = match self.verify(&sealed) {
             Ok(verified) if held(verified.floor()) == claimed => verified,
             Ok(_other) => return self.refuse(claimed, NackCode::Transfer, bench),
-            Err(fault) => return self.refuse(claimed, nack(&fault), bench),
+            Err(fault) => return self.refuse(claimed, fault.code(), bench),
         };
         let floor = verified.floor();
         if self.is_active() && self.life.floor == Some(floor) {
@@ -345,28 +345,13 @@ impl Device {
 
     fn refuse_lock(&mut self, fault: &LockFault, bench: &mut Bench) {
         bench.note("lock refused", 0, 0);
-        let code =
-            if matches!(fault, LockFault::Cleared { .. }) { NackCode::Rollback } else { NackCode::Envelope };
-        self.life.sync.handle_lock(Err((code, Text::clean("refused"))));
+        self.life.sync.handle_lock(Err((fault.code(), Text::clean("refused"))));
     }
 
     fn answer(&mut self, claimed: Held, outcome: Outcome) {
         if self.flaw != Flaw::NeverAnswers {
             self.life.sync.handle_outcome(claimed, outcome);
         }
-    }
-}
-
-const fn nack(fault: &SnapshotFault) -> NackCode {
-    match fault {
-        SnapshotFault::Envelope(_) | SnapshotFault::Root(_) => NackCode::Envelope,
-        SnapshotFault::Fleet { .. } | SnapshotFault::Device { .. } | SnapshotFault::DeviceKey => {
-            NackCode::Addressee
-        }
-        SnapshotFault::Epoch { .. } => NackCode::Epoch,
-        SnapshotFault::Rollback { .. } => NackCode::Rollback,
-        SnapshotFault::Equivocation { .. } => NackCode::Equivocation,
-        SnapshotFault::Form(_) => NackCode::Form,
     }
 }
 
