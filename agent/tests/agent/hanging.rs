@@ -171,3 +171,39 @@ async fn the_rows_of_what_came_into_force_are_owed_until_the_trail_takes_them() 
     world.hub.drop_link();
     assert_eq!(world.hub.hello().await.locks, 1);
 }
+
+#[tokio::test]
+async fn what_became_of_a_lock_of_an_earlier_link_is_not_told_over_the_next_one() {
+    let mut world = World::start().await;
+    let mut tunnel = world.client().await.tunnel("web").await;
+    tunnel.echo(b"before").await;
+    let hang = Hang::of(&world.agent.state());
+    // The store works on this one when the lock comes.
+    world.hub.publish(world.policy.seal(3));
+    world.hub.lock(lock(1, &[LockTarget::User(USER)]));
+    assert_eq!(world.hub.lock_refused().await, NackCode::Storage, "in force, and not stored yet");
+    world.hub.drop_link();
+    assert_eq!(world.hub.hello().await.locks, 0);
+    hang.end();
+    world.agent.trail_with("locked", 1).await;
+    // It cut one tunnel when it came. The next link has sent it as well, and hears of that alone.
+    world.hub.lock(lock(1, &[LockTarget::User(USER)]));
+    assert_eq!(world.hub.locked().await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_lock_that_was_never_stored_is_not_asked_for_again_once_a_snapshot_has_lifted_it() {
+    let mut world = World::start().await;
+    let hang = Hang::of(&world.agent.state());
+    world.hub.lock(lock(1, &[LockTarget::User(USER)]));
+    for when in ["late", "not stored"] {
+        assert_eq!(world.hub.lock_refused().await, NackCode::Storage, "{when}");
+    }
+    hang.end();
+    world.policy.snapshot.locks_cleared = 1;
+    world.hub.publish(world.policy.seal(3));
+    while world.hub.stored().await.version != 3 {}
+    world.client().await.tunnel("web").await.echo(b"lifted").await;
+    world.hub.drop_link();
+    assert_eq!(world.hub.hello().await.locks, 1, "all that is known is over");
+}
