@@ -33,6 +33,8 @@ mod relay;
 #[cfg(test)]
 mod rfb;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod separation;

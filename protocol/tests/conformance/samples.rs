@@ -33,6 +33,7 @@ use serde::de::DeserializeOwned;
 use crate::messages;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, fixed_root, key};
 use crate::relay;
+use crate::rows;
 
 /// A value's golden bytes.
 pub(crate) struct Sample {
@@ -191,8 +192,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::HUB_ANSWER,
     &messages::HUB_MESSAGE,
     &messages::AGENT_MESSAGE,
-    &messages::EVENT,
-    &messages::FLOW_FATE,
+    &rows::EVENT,
+    &rows::FLOW_FATE,
     &messages::HOST,
     &messages::VPN_NEWS,
     &messages::DISCOVERY_NEWS,
@@ -226,7 +227,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::discoveries());
     samples.extend(messages::hub());
     samples.extend(messages::sync());
-    samples.extend(messages::audit());
+    samples.extend(rows::audit());
     samples.extend(signed());
     samples.extend(relay::notices());
     samples.extend(enumerations());
