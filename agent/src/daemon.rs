@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
+use postern_protocol::session::freshness::Memory;
 use postern_protocol::session::pulse::Pulse;
 use postern_protocol::trust::SecretKey;
 use postern_protocol::wire::control::Life;
@@ -97,7 +98,7 @@ async fn serve(
     store: Store,
 ) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
-    let core = Core::new(config, keys, &mut boot, store)?;
+    let core = Core::new(config, keys, &mut boot, (store, Clock::new))?;
     let mut activator = core.activator(&boot);
     resume(&mut activator, &core.auditor, &boot).await;
 
@@ -169,9 +170,14 @@ async fn serve(
 
 impl Core {
     /// A gate that denies everything, and what belongs to it.
-    fn new(config: &Config, keys: DeviceKeys, boot: &mut Boot, store: Store) -> Result<Self, Trouble> {
+    fn new(
+        config: &Config,
+        keys: DeviceKeys,
+        boot: &mut Boot,
+        (store, clock): (Store, impl FnOnce(&Memory) -> Clock),
+    ) -> Result<Self, Trouble> {
         let (device, root) = (boot.enrollment.device, boot.enrollment.root()?);
-        let clock = Arc::new(Clock::new(&boot.memory(root.version)));
+        let clock = Arc::new(clock(&boot.memory(root.version)));
         let keyring = Keyring::new(&keys.present(), root.fleet, device)?;
         let anchor = Anchor::new(root);
         let gate = Arc::new(Gate::new(Arc::clone(&clock), anchor.clone()));
@@ -484,3 +490,6 @@ const GLANCE: Duration = Duration::from_secs(1);
 const EDGE_PAUSE: Duration = Duration::from_millis(200);
 const FLUSH: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@
 mod device_keys;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Expectation, Floor, SnapshotFault, Verified, verify};
 use postern_protocol::trust::{KeyFault, PublicKey, Root, SecretKey};
 use zeroize::Zeroizing;
+
+use crate::disk;
 
 pub(crate) use self::device_keys::DeviceKeys;
 
@@ -126,7 +128,7 @@ pub(crate) fn create_next(state_dir: &Path) -> Result<SecretKey, KeyError> {
 /// A [`KeyError`]; none when there is no successor, because that was done before.
 pub(crate) fn promote(state_dir: &Path) -> Result<(), KeyError> {
     let path = state_dir.join(NEXT);
-    match std::fs::rename(&path, state_dir.join(FILE)).and_then(|()| sync(state_dir)) {
+    match disk::rename(&path, &state_dir.join(FILE)).and_then(|()| disk::sync(state_dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io { path, error }),
         Ok(()) | Err(_) => Ok(()),
     }
@@ -138,14 +140,10 @@ pub(crate) fn promote(state_dir: &Path) -> Result<(), KeyError> {
 /// A [`KeyError`].
 pub(crate) fn drop_next(state_dir: &Path) -> Result<(), KeyError> {
     let path = state_dir.join(NEXT);
-    match std::fs::remove_file(&path).and_then(|()| sync(state_dir)) {
+    match disk::remove(&path).and_then(|()| disk::sync(state_dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KeyError::Io { path, error }),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-fn sync(state_dir: &Path) -> io::Result<()> {
-    File::open(state_dir)?.sync_all()
 }
 
 fn make(state_dir: &Path, name: &str) -> Result<SecretKey, KeyError> {
@@ -158,17 +156,7 @@ fn make(state_dir: &Path, name: &str) -> Result<SecretKey, KeyError> {
     getrandom::fill(seed.as_mut()).map_err(|_| KeyError::Random)?;
     let text = Zeroizing::new(HEXLOWER.encode(seed.as_ref()) + "\n");
     // A half-written key must not look like one: it gets its name when it is complete and on disk.
-    let partial = state_dir.join(PARTIAL);
-    let _absent = std::fs::remove_file(&partial);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(NOFOLLOW)
-        .open(&partial)
-        .map_err(io_error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)?;
-    std::fs::rename(&partial, &path).and_then(|()| sync(state_dir)).map_err(io_error)?;
+    disk::replace(state_dir, name, PARTIAL, text.as_bytes()).map_err(io_error)?;
     read(state_dir, name)
 }
 

@@ -9,7 +9,7 @@
 //! 4. `packet_vpn` prepares the device for packets, as root and in a process of its own; the agent only opens what it made, with `tun`.
 //! 5. `secrets` opens the passwords of machines by name, for as long as one is used.
 //! 6. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
-//!    and `anchor` which root is in force.
+//!    and `anchor` which root is in force; `disk` writes what is no database.
 //!
 //! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
 //! store, clock, control and identity, transport, protocol.
@@ -25,6 +25,7 @@ mod command;
 pub mod config;
 mod control;
 mod daemon;
+mod disk;
 mod exit;
 mod gate;
 mod identity;

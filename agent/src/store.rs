@@ -10,6 +10,7 @@
 //! whoever reads them verifies them again.
 
 mod audit;
+mod content;
 mod enrollment;
 mod file;
 mod floor;
@@ -37,6 +38,7 @@ pub(crate) use self::thread::{Pending, Store, start};
 pub(crate) use self::wipe::everything as wipe_everything;
 
 use self::audit::AuditDb;
+use self::floor::Mark;
 use self::policy::PolicyDb;
 
 /// What is known when the agent starts.
@@ -84,11 +86,8 @@ pub(crate) struct Databases {
 /// # Errors
 /// [`StoreError::NotEnrolled`], or what is wrong with the copy of the enrolment.
 pub(crate) fn boot(dir: &Path, audit_bytes: u64) -> Result<(Databases, Boot), StoreError> {
-    let policy = sound(PolicyDb::open(dir), dir, policy::FILE)
-        .map(|opened| opened.or_else(|| logged(PolicyDb::open(dir))));
-    let audit = sound(AuditDb::open(dir, audit_bytes), dir, audit::FILE)
-        .map(|opened| opened.or_else(|| logged(AuditDb::open(dir, audit_bytes))));
-    let (policy, audit) = (logged(policy).flatten(), logged(audit).flatten());
+    let policy = logged(sound(dir, policy::FILE, || PolicyDb::open(dir)));
+    let audit = logged(sound(dir, audit::FILE, || AuditDb::open(dir, audit_bytes)));
     let mut databases =
         Databases { dir: dir.to_owned(), owner: Digest::new([0; 32]), policy, audit, audit_bytes };
     let boot = databases.load()?;
@@ -123,7 +122,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
     };
     (boot.boots, boot.time) = (counters.boots, counters.time);
     boot.spent = counters.spent;
-    boot.floor = boot.floor.max(floor::read(dir, &boot.enrollment.owner()).newest);
+    boot.take_mark(floor::read(dir, &boot.enrollment.owner()).newest);
     Ok(boot)
 }
 
@@ -163,7 +162,7 @@ pub(crate) fn enroll(
 /// What is wrong; the next start of the agent writes them again.
 pub(crate) fn copy_enrollment(dir: &Path, enrollment: &Enrollment, floor: Floor) -> Result<(), StoreError> {
     enrollment.write(dir)?;
-    floor::write(dir, &enrollment.owner(), floor)
+    floor::write(dir, &enrollment.owner(), Mark { floor, lock: None })
 }
 
 /// Keeps a sealed secret, where no agent runs. Whoever calls this holds the lock of the directory.
@@ -208,6 +207,18 @@ impl Boot {
     /// What the clock begins with, under a root of this version.
     pub(crate) const fn memory(&self, root_version: u32) -> Memory {
         Memory { time: self.time, spent: self.spent, is_debited: self.is_debited, root_version }
+    }
+
+    /// Compares what the database says with its mark outside. Where a lock is lost the policy does not come into force without it:
+    /// the hub sends both again.
+    fn take_mark(&mut self, mark: Option<Mark>) {
+        let held = self.locks.iter().map(|lock| lock.place).max();
+        let is_lost = |mark: Mark| self.floor == Some(mark.floor) && held < mark.lock;
+        if mark.is_some_and(is_lost) {
+            tracing::error!("a lock that was taken is not in the database any more; its policy is not used");
+            self.sealed = None;
+        }
+        self.floor = self.floor.max(mark.map(|mark| mark.floor));
     }
 }
 
@@ -262,21 +273,28 @@ impl Databases {
         // Without a whole memory of the floor an old snapshot could come back; the trail remembers it too.
         let trail = if boot.floor.is_none() || copy.damaged { self.audit.as_ref() } else { None };
         let recorded = trail.and_then(|trail| logged(trail.newest_policy()).flatten());
-        boot.floor = boot.floor.max(copy.newest).max(recorded);
+        boot.take_mark(copy.newest);
+        boot.floor = boot.floor.max(recorded);
         Ok(boot)
     }
 }
 
-/// Sets a damaged file aside, so that the next attempt finds none. Everything else passes through.
-fn sound<T>(opened: Result<T, StoreError>, dir: &Path, file: &'static str) -> Result<Option<T>, StoreError> {
-    match opened {
-        Ok(database) => Ok(Some(database)),
-        Err(error) if error.is_corruption() => {
+/// Opens a database; a damaged one is set aside, and a new one begun.
+///
+/// It is looked at twice: one sector that was read wrongly once must not cost the device its policy or its trail. One that is
+/// never read again must not keep the gate shut for good.
+fn sound<T>(
+    dir: &Path,
+    file: &'static str,
+    open: impl Fn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
+        Err(error) if error.is_damage() => {
             let aside = file::set_aside(&dir.join(file))?;
             tracing::error!(error = %error, file = %aside.display(), "a damaged database was set aside");
-            Ok(None)
+            open()
         }
-        Err(error) => Err(error),
+        opened => opened,
     }
 }
 
@@ -382,9 +400,56 @@ pub(crate) enum Damage {
     /// A value that this agent never writes.
     #[error("a stored value cannot be read")]
     Value,
+    /// Its tables are not those of its format.
+    #[error("its tables are not those of its format")]
+    Tables,
+    /// Parts of it are not those that were written together.
+    #[error("what is stored does not belong together")]
+    Mixed,
 }
 
 impl StoreError {
+    /// Whether the connection that has failed so is as good as a new one, or better: after a sync that failed it writes again what
+    /// is not on the disk, while a new one would find that in the system's memory and take it for written.
+    fn keeps_connection(&self) -> bool {
+        match self {
+            Self::Sqlite { error, .. } => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    || matches!(self.extended_code(), Some(file::SYNC | file::SYNC_DIR))
+            }
+            Self::Corrupt { .. } => false,
+            Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Missing { .. }
+            | Self::Io { .. }
+            | Self::Copy { .. }
+            | Self::NotEnrolled
+            | Self::Enrolled
+            | Self::Codec(_)
+            | Self::Reseal
+            | Self::Chain(_)
+            | Self::Full
+            | Self::Busy
+            | Self::Closed => true,
+        }
+    }
+
+    const fn extended_code(&self) -> Option<i32> {
+        let Self::Sqlite { error: rusqlite::Error::SqliteFailure(error, _), .. } = self else { return None };
+        Some(error.extended_code)
+    }
+
+    /// Whether a file that says so when it is opened is of no more use: it is no database, none of ours, or cannot be read. One
+    /// that calls itself read-only is meant too: where the file system does, its mode could not be set before.
+    fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{ReadOnly, TooBig, TypeMismatch, Unknown};
+        let Self::Sqlite { error, .. } = self else { return self.is_corruption() };
+        let rusqlite::Error::SqliteFailure(error, _) = error else { return true };
+        error.extended_code == file::READ
+            || matches!(error.code, ReadOnly | TooBig | TypeMismatch | Unknown)
+            || self.is_corruption()
+    }
+
     /// Whether the file itself is of no more use.
     pub(crate) fn is_corruption(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

@@ -6,13 +6,13 @@
 //! 3. `quick_check`, then migrations by `user_version`.
 
 use std::cmp::Ordering;
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Damage, StoreError};
+use crate::disk;
 
 /// One database file: its name, and what leads from each format to the next.
 #[derive(Debug)]
@@ -37,8 +37,12 @@ impl Format {
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&path, private).map_err(|error| StoreError::Io { path, error })?;
         self.journal(&connection)?;
+        // SQLite does not sync the name of a new database, and does not say when that of a new journal could not be synced: whatever is
+        // committed to them would be gone with their names.
+        disk::sync(&dir).map_err(|error| StoreError::Io { path: dir, error })?;
         self.check(&connection)?;
         self.migrate(&mut connection)?;
+        self.check_tables(&connection)?;
         Ok(connection)
     }
 
@@ -54,9 +58,9 @@ impl Format {
         let found = self.version(&connection)?;
         let expected = self.newest();
         match found.cmp(&expected) {
-            Ordering::Equal => Ok(connection),
+            Ordering::Equal => self.check_tables(&connection).map(|()| connection),
             Ordering::Less => Err(StoreError::Older { file: self.file, found, expected }),
-            Ordering::Greater => Err(StoreError::Newer { file: self.file, found, expected }),
+            Ordering::Greater => Err(self.newer(&connection, found)),
         }
     }
 
@@ -119,10 +123,39 @@ impl Format {
         }
     }
 
+    /// Whether the tables are those that the migrations make. The quick check takes the words of a definition as they are, and with
+    /// one that has changed there no row could be written ever again.
+    fn check_tables(&self, connection: &Connection) -> Result<(), StoreError> {
+        let mut model = Connection::open_in_memory().map_err(|error| self.error(error))?;
+        self.migrate(&mut model)?;
+        if self.tables(connection)? == self.tables(&model)? {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt { file: self.file, found: Damage::Tables })
+        }
+    }
+
+    /// A number of a format that is not known yet: with the tables of the newest one that is known, it is the number that changed.
+    fn newer(&self, connection: &Connection, found: i64) -> StoreError {
+        match self.check_tables(connection) {
+            Ok(()) => StoreError::Corrupt { file: self.file, found: Damage::Value },
+            Err(_) => StoreError::Newer { file: self.file, found, expected: self.newest() },
+        }
+    }
+
+    fn tables(&self, connection: &Connection) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let mut query = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
     fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let (found, expected) = (self.version(connection)?, self.newest());
         if found > expected {
-            return Err(StoreError::Newer { file: self.file, found, expected });
+            return Err(self.newer(connection, found));
         }
         let steps =
             usize::try_from(found).ok().and_then(|done| self.migrations.get(done..)).unwrap_or_default();
@@ -155,29 +188,25 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     };
     let aside =
         (0u32..).map(|n| with(&format!(".damaged-{n}"))).find(|name| !name.exists()).unwrap_or_default();
-    std::fs::rename(path, &aside).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+    disk::rename(path, &aside).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
     for journal in ["-wal", "-shm", "-journal"] {
         // Without its database a journal means nothing; a new database must not meet an old one.
-        let _absent = std::fs::remove_file(with(journal));
+        let _absent = disk::remove(&with(journal));
     }
     Ok(aside)
 }
 
 /// Replaces `dir/name` so that a power cut leaves the old or the new content.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<(), StoreError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = dir.join(name);
-    let partial = dir.join(format!("{name}.partial"));
-    let write = || {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, &path)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| StoreError::Io { path: path.clone(), error })
+    let replaced = disk::replace(dir, name, &format!("{name}.partial"), content);
+    replaced.map_err(|error| StoreError::Io { path: dir.join(name), error })
 }
+
+/// What SQLite says when a page could not be read.
+pub(super) const READ: i32 = rusqlite::ffi::SQLITE_IOERR_READ;
+/// What it says when `fsync` failed.
+pub(super) const SYNC: i32 = rusqlite::ffi::SQLITE_IOERR_FSYNC;
+pub(super) const SYNC_DIR: i32 = rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC;
 
 /// A write that changes nothing and yet goes through journal, shared memory and file.
 fn probe(connection: &Connection) -> Result<(), rusqlite::Error> {

@@ -1,4 +1,7 @@
 //! `policy.db`: enrolment, the snapshot in force, the floor, counters, the audit row that is owed, and sealed secrets.
+//!
+//! Each change is one transaction, and writes the digest of everything with it. A page that flash has changed, or brought back from
+//! earlier, fits its neighbours as far as SQLite can see; against the digest it does not, and the database is damaged.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +15,11 @@ use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 
-use super::StoreError;
 use super::enrollment::Enrollment;
 use super::file::Format;
+use super::floor::Mark;
 use super::staged::{Reseal, Staged};
+use super::{StoreError, content};
 
 /// The open database.
 #[derive(Debug)]
@@ -52,11 +56,18 @@ pub(super) struct Counters {
 
 impl PolicyDb {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
-        FORMAT.open(dir).map(Self)
+        let mut db = Self(FORMAT.open(dir)?);
+        if !content::is_whole(&db.0)? {
+            // An earlier version of the agent wrote it, or nobody did yet.
+            db.change(|_transaction| Ok(()))?;
+        }
+        Ok(db)
     }
 
     pub(super) fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        FORMAT.open_read_only(dir).map(Self)
+        let db = Self(FORMAT.open_read_only(dir)?);
+        content::is_whole(&db.0)?;
+        Ok(db)
     }
 
     /// Everything about an enrolment in one transaction, over everything of an earlier one.
@@ -66,50 +77,43 @@ impl PolicyDb {
         floor: Floor,
         sealed: &[u8],
     ) -> Result<(), StoreError> {
-        let body = enrollment.encode()?;
-        let transaction = self.0.transaction().map_err(sqlite)?;
-        transaction
-            .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
-            .map_err(sqlite)?;
-        put_policy(&transaction, floor, sealed)?;
-        // Time that another cloud has signed must not bind this one, its row is not owed any more, its locks are not
-        // this cloud's to lift, and what was sealed to the key before opens no more.
-        transaction
-            .execute_batch(
-                "DELETE FROM owed; DELETE FROM secret; DELETE FROM held_lock; UPDATE counter SET time = 0, spent = 0;",
-            )
-            .map_err(sqlite)?;
-        transaction.commit().map_err(sqlite)
+        self.change(|transaction| {
+            put_enrollment(transaction, enrollment)?;
+            put_policy(transaction, floor, sealed)?;
+            // Time that another cloud has signed must not bind this one, its row is not owed any more, its locks are not
+            // this cloud's to lift, and what was sealed to the key before opens no more.
+            transaction
+                .execute_batch(
+                    "DELETE FROM owed; DELETE FROM secret; DELETE FROM held_lock; UPDATE counter SET time = 0, spent = 0;",
+                )
+                .map_err(sqlite)
+        })
     }
 
     /// Restores the enrolment of a database that was lost.
     pub(super) fn keep_enrollment(&mut self, enrollment: &Enrollment) -> Result<(), StoreError> {
-        let body = enrollment.encode()?;
-        self.0
-            .execute("INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)", params![body])
-            .map(drop)
-            .map_err(sqlite)
+        self.change(|transaction| put_enrollment(transaction, enrollment))
     }
 
     /// Stores a snapshot: envelope, floor, the owed audit row, what time it is at least, an end to the locks that it
     /// lifts, and the secrets that were set here as its key and its word leave them; all or nothing.
     pub(super) fn install(&mut self, staged: &Staged) -> Result<(), StoreError> {
         let Staged { floor, ref sealed, time, cleared, retired, ref reseal } = *staged;
-        let transaction = self.0.transaction().map_err(sqlite)?;
-        put_policy(&transaction, floor, sealed)?;
-        lift(&transaction, LockPlace { epoch: floor.epoch, sequence: cleared })?;
-        if retired {
-            transaction.execute("DELETE FROM secret", []).map_err(sqlite)?;
-        } else if let Some(reseal) = reseal {
-            seal_anew(&transaction, reseal)?;
-        }
-        put_floor(
-            &transaction,
-            "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
-            floor,
-        )?;
-        put_time(&transaction, time)?;
-        transaction.commit().map_err(sqlite)
+        self.change(|transaction| {
+            put_policy(transaction, floor, sealed)?;
+            lift(transaction, LockPlace { epoch: floor.epoch, sequence: cleared })?;
+            if retired {
+                transaction.execute("DELETE FROM secret", []).map_err(sqlite)?;
+            } else if let Some(reseal) = reseal {
+                seal_anew(transaction, reseal)?;
+            }
+            put_floor(
+                transaction,
+                "INSERT OR REPLACE INTO owed (id, epoch, version, digest) VALUES (1, ?1, ?2, ?3)",
+                floor,
+            )?;
+            put_time(transaction, time)
+        })
     }
 
     /// Moves the journal into the database and empties it: pages of earlier snapshots lie in both, and freed ones are
@@ -120,68 +124,89 @@ impl PolicyDb {
 
     /// Keeps a lock, in place of those that it contains, all or nothing.
     pub(super) fn take_lock(&mut self, lock: &StoredLock, instead_of: Replaced) -> Result<(), StoreError> {
-        let transaction = self.0.transaction().map_err(sqlite)?;
-        match instead_of {
-            Replaced::These(places) => places.iter().try_for_each(|place| forget(&transaction, *place))?,
-            Replaced::All => {
-                transaction.execute("DELETE FROM held_lock", []).map_err(sqlite)?;
+        self.change(|transaction| {
+            match instead_of {
+                Replaced::These(places) => places.iter().try_for_each(|place| forget(transaction, *place))?,
+                Replaced::All => {
+                    transaction.execute("DELETE FROM held_lock", []).map_err(sqlite)?;
+                }
             }
-        }
-        let LockPlace { epoch, sequence } = lock.place;
-        transaction
-            .execute(
-                "INSERT OR REPLACE INTO held_lock (epoch, sequence, sealed) VALUES (?1, ?2, ?3)",
-                params![epoch, sequence.to_be_bytes(), lock.sealed],
-            )
-            .map_err(sqlite)?;
-        transaction.commit().map_err(sqlite)
+            let LockPlace { epoch, sequence } = lock.place;
+            transaction
+                .execute(
+                    "INSERT OR REPLACE INTO held_lock (epoch, sequence, sealed) VALUES (?1, ?2, ?3)",
+                    params![epoch, sequence.to_be_bytes(), lock.sealed],
+                )
+                .map(drop)
+                .map_err(sqlite)
+        })
     }
 
     /// The audit row of this snapshot was written. That of a later one is still owed.
     pub(super) fn settle(&mut self, floor: Floor) -> Result<(), StoreError> {
         let Floor { epoch, version, digest } = floor;
-        self.0
-            .execute(
-                "DELETE FROM owed WHERE epoch = ?1 AND version = ?2 AND digest = ?3",
-                params![epoch, version.cast_signed(), digest.as_bytes().as_slice()],
-            )
-            .map(drop)
-            .map_err(sqlite)
+        self.change(|transaction| {
+            transaction
+                .execute(
+                    "DELETE FROM owed WHERE epoch = ?1 AND version = ?2 AND digest = ?3",
+                    params![epoch, version.cast_signed(), digest.as_bytes().as_slice()],
+                )
+                .map(drop)
+                .map_err(sqlite)
+        })
     }
 
     /// Counts a start, and debits it: what follows may be without a word of the cloud.
     pub(super) fn count_boot(&mut self) -> Result<(), StoreError> {
-        self.0
-            .execute(
-                "UPDATE counter SET boots = boots + 1, spent = min(spent + ?1, ?2)",
-                params![CHUNK_S, u32::MAX],
-            )
-            .map(drop)
-            .map_err(sqlite)
+        self.change(|transaction| {
+            transaction
+                .execute(
+                    "UPDATE counter SET boots = boots + 1, spent = min(spent + ?1, ?2)",
+                    params![CHUNK_S, u32::MAX],
+                )
+                .map(drop)
+                .map_err(sqlite)
+        })
     }
 
     /// Remembers what time it is at least, and what is spent of the budget.
     pub(super) fn note(&mut self, note: Note) -> Result<(), StoreError> {
-        self.0
-            .execute("UPDATE counter SET time = ?1, spent = ?2", params![seconds(note.time), note.spent])
-            .map(drop)
-            .map_err(sqlite)
+        self.change(|transaction| {
+            transaction
+                .execute("UPDATE counter SET time = ?1, spent = ?2", params![seconds(note.time), note.spent])
+                .map(drop)
+                .map_err(sqlite)
+        })
     }
 
     /// Remembers what time it is at least.
     pub(super) fn keep_time(&mut self, time: UnixTime) -> Result<(), StoreError> {
-        put_time(&self.0, time)
+        self.change(|transaction| put_time(transaction, time))
     }
 
     /// Keeps a sealed secret in the place of an earlier one of its name.
     pub(super) fn keep_secret(&mut self, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
-        put_secret(&self.0, name, sealed)
+        self.change(|transaction| put_secret(transaction, name, sealed))
     }
 
     /// Forgets a sealed secret; whether there was one.
     pub(super) fn forget_secret(&mut self, name: &Name) -> Result<bool, StoreError> {
-        let forgotten = self.0.execute("DELETE FROM secret WHERE name = ?1", params![name.as_str()]);
-        forgotten.map(|rows| rows > 0).map_err(sqlite)
+        self.change(|transaction| {
+            let forgotten = transaction.execute("DELETE FROM secret WHERE name = ?1", params![name.as_str()]);
+            forgotten.map(|rows| rows > 0).map_err(sqlite)
+        })
+    }
+
+    /// Makes a change, all or nothing, and writes the digest of what is stored then.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.0.transaction().map_err(sqlite)?;
+        let changed = change(&transaction)?;
+        content::put(&transaction)?;
+        transaction.commit().map_err(sqlite)?;
+        Ok(changed)
     }
 
     /// The sealed secrets by name.
@@ -213,6 +238,12 @@ impl PolicyDb {
         })
     }
 
+    /// What a copy outside must remember of this database; none before there is a floor.
+    pub(super) fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        let Stored { floor, locks, .. } = self.stored()?;
+        Ok(floor.map(|floor| Mark { floor, lock: locks.iter().map(|lock| lock.place).max() }))
+    }
+
     fn locks(&self) -> Result<Vec<StoredLock>, StoreError> {
         let mut query = self
             .0
@@ -239,6 +270,11 @@ impl PolicyDb {
             .map_err(sqlite)?;
         Ok(Counters { boots, time: UnixTime::from_secs(u64::try_from(time).unwrap_or(0)), spent })
     }
+}
+
+fn put_enrollment(connection: &Connection, enrollment: &Enrollment) -> Result<(), StoreError> {
+    let insert = "INSERT OR REPLACE INTO enrollment (id, body) VALUES (1, ?1)";
+    connection.execute(insert, params![enrollment.encode()?]).map(drop).map_err(sqlite)
 }
 
 fn put_secret(connection: &Connection, name: &Name, sealed: &[u8]) -> Result<(), StoreError> {
@@ -330,12 +366,12 @@ fn read_floor(row: &Row<'_>) -> rusqlite::Result<Option<Floor>> {
     Ok(digest.map(|digest| Floor { epoch, version: version.cast_unsigned(), digest }))
 }
 
-fn sqlite(error: rusqlite::Error) -> StoreError {
+pub(super) fn sqlite(error: rusqlite::Error) -> StoreError {
     FORMAT.error(error)
 }
 
 pub(super) const FILE: &str = "policy.db";
-const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     file: FILE,
     migrations: &["
         CREATE TABLE enrollment (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
@@ -351,5 +387,9 @@ const FORMAT: Format = Format {
         ALTER TABLE counter ADD COLUMN spent INTEGER NOT NULL DEFAULT 0;
     ", "
         CREATE TABLE held_lock (epoch INTEGER NOT NULL, sequence BLOB NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (epoch, sequence)) STRICT;
+    ", "
+        CREATE TABLE content (id INTEGER PRIMARY KEY CHECK (id = 1), digest BLOB) STRICT;
+        INSERT INTO content (id, digest) VALUES (1, NULL);
+        UPDATE counter SET spent = 4294967295 WHERE NOT EXISTS (SELECT 1 FROM enrollment);
     "],
 };

@@ -200,12 +200,25 @@ fn a_database_of_a_newer_agent_is_left_alone() {
     let dir = enrolled();
     let path = dir.path().join("policy.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 99).unwrap();
+    connection
+        .execute_batch("CREATE TABLE news (id INTEGER PRIMARY KEY) STRICT; PRAGMA user_version = 99;")
+        .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 4, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 5, .. })));
     let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed, None);
     assert!(path.exists());
+}
+
+#[test]
+fn a_database_whose_number_of_format_has_changed_is_damaged_and_not_that_of_a_newer_agent() {
+    let dir = enrolled();
+    let path = dir.path().join("policy.db");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(peek(dir.path()), Err(StoreError::Corrupt { found: Damage::Value, .. })));
+    let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!((booted.sealed, booted.floor), (None, Some(floor(1))));
+    assert!(dir.path().join("policy.db.damaged-0").exists());
 }
 
 #[test]
@@ -214,12 +227,12 @@ fn a_database_of_an_older_agent_is_read_once_it_was_brought_up_to_date_and_keeps
     let connection = rusqlite::Connection::open(dir.path().join("policy.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE held_lock; DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
+            "DROP TABLE content; DROP TABLE held_lock; DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
              ALTER TABLE counter RENAME COLUMN time TO pass_issued; PRAGMA user_version = 1;",
         )
         .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 4, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 5, .. })));
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!((booted.sealed, booted.secrets.len()), (Some(b"first".to_vec()), 0));
     drop(databases);

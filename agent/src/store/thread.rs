@@ -1,6 +1,5 @@
 //! The store's own thread: commands come over a bounded channel, audit rows that wait together are committed together.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -274,9 +273,9 @@ impl Keeper {
             }
             Errand::Forget => self.forget(),
             Errand::TakeLock { lock, instead_of, reply } => {
-                let taken = self.policy().and_then(|db| db.take_lock(&lock, instead_of));
-                if taken.as_ref().is_err_and(|error| !matches!(error, StoreError::Full)) {
-                    self.databases.policy = None;
+                let taken = self.change(|db| db.take_lock(&lock, instead_of));
+                if taken.is_ok() {
+                    self.mark();
                 }
                 let _gone = reply.send(taken);
             }
@@ -285,14 +284,14 @@ impl Keeper {
             }
             Errand::Settle { floor } => self.quietly(|db| db.settle(floor)),
             Errand::Note { note, reply } => {
-                let _gone = reply.send(self.policy().and_then(|db| db.note(note)));
+                let _gone = reply.send(self.change(|db| db.note(note)));
             }
             Errand::KeepTime { time } => self.quietly(|db| db.keep_time(time)),
             Errand::KeepSecret { name, sealed, reply } => {
-                let _gone = reply.send(self.policy().and_then(|db| db.keep_secret(&name, &sealed)));
+                let _gone = reply.send(self.change(|db| db.keep_secret(&name, &sealed)));
             }
             Errand::ForgetSecret { name, reply } => {
-                let _gone = reply.send(self.policy().and_then(|db| db.forget_secret(&name)));
+                let _gone = reply.send(self.change(|db| db.forget_secret(&name)));
             }
             Errand::Newest { limit, reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
@@ -328,7 +327,7 @@ impl Keeper {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::error!(%error, "the audit trail cannot be written; no tunnel is opened");
                 }
-                if !matches!(error, StoreError::Full) {
+                if !error.keeps_connection() {
                     self.databases.audit = None;
                 }
                 batch.into_iter().for_each(|a| drop(a.reply.send(Err(StoreError::Full))));
@@ -337,23 +336,24 @@ impl Keeper {
     }
 
     fn install(&mut self, staged: &Staged) -> Result<(), StoreError> {
-        let floor = staged.floor;
-        let installed = self.policy().and_then(|db| db.install(staged));
-        if let Err(error) = installed {
-            if !matches!(error, StoreError::Full) {
-                self.databases.policy = None;
-            }
-            return Err(error);
-        }
-        if let Err(error) = floor::write(&self.databases.dir, &self.databases.owner, floor) {
+        self.change(|db| db.install(staged))?;
+        self.mark();
+        Ok(())
+    }
+
+    /// Writes the mark of the policy database outside of it.
+    fn mark(&mut self) {
+        let mark = self.change(|db| db.mark());
+        let Databases { dir, owner, .. } = &self.databases;
+        let written = mark.and_then(|mark| mark.map_or(Ok(()), |mark| floor::write(dir, owner, mark)));
+        if let Err(error) = written {
             tracing::warn!(%error, "the copy of the version floor cannot be written; the database has it");
         }
-        Ok(())
     }
 
     /// Leaves nothing of earlier snapshots behind: neither in the journal nor in a database that was set aside.
     fn forget(&mut self) {
-        let forgotten = self.policy().and_then(|db| db.forget());
+        let forgotten = self.change(PolicyDb::forget);
         let wiped = wipe::set_aside(&self.databases.dir, super::policy::FILE);
         if let Err(error) = forgotten.and(wiped) {
             tracing::error!(%error, "something of an earlier policy is still on the disk");
@@ -361,20 +361,32 @@ impl Keeper {
     }
 
     fn keep_enrollment(&mut self, enrollment: &Enrollment) -> Result<(), StoreError> {
-        self.policy()?.keep_enrollment(enrollment)?;
+        self.change(|db| db.keep_enrollment(enrollment))?;
         enrollment.write(&self.databases.dir)
     }
 
     fn quietly(&mut self, change: impl FnOnce(&mut PolicyDb) -> Result<(), StoreError>) {
-        if let Err(error) = self.policy().and_then(change) {
+        if let Err(error) = self.change(change) {
             tracing::warn!(%error, "a note in the policy database was not stored");
         }
     }
 
+    /// Changes the policy database. One that fails is opened anew with the next change.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut PolicyDb) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let changed = self.policy().and_then(change);
+        if changed.as_ref().is_err_and(|error| !error.keeps_connection()) {
+            self.databases.policy = None;
+        }
+        changed
+    }
+
     fn policy(&mut self) -> Result<&mut PolicyDb, StoreError> {
         if self.databases.policy.is_none() {
-            let db =
-                reopen(&self.databases.dir, super::policy::FILE, || PolicyDb::open(&self.databases.dir))?;
+            let dir = &self.databases.dir;
+            let db = super::sound(dir, super::policy::FILE, || PolicyDb::open(dir))?;
             self.databases.policy = Some(db);
         }
         self.databases.policy.as_mut().ok_or(StoreError::Closed)
@@ -387,7 +399,7 @@ impl Keeper {
             }
             self.reopen_after = Some(Instant::now() + REOPEN_PAUSE);
             let Databases { dir, audit_bytes, .. } = &self.databases;
-            let db = reopen(dir, super::audit::FILE, || AuditDb::open(dir, *audit_bytes))?;
+            let db = super::sound(dir, super::audit::FILE, || AuditDb::open(dir, *audit_bytes))?;
             self.databases.audit = Some(db);
         }
         self.databases.audit.as_mut().ok_or(StoreError::Closed)
@@ -435,15 +447,6 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Changed { .. }
         | Event::Retired { .. } => None,
     }
-}
-
-/// Opens a file once more; a damaged one is set aside first.
-fn reopen<T>(
-    dir: &Path,
-    file: &'static str,
-    open: impl Fn() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    super::sound(open(), dir, file)?.map_or_else(&open, Ok)
 }
 
 /// Takes the appends that wait behind the first; returns the first other command.

@@ -441,6 +441,54 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Refusals that are recorded in an hour.
 const REFUSALS: u32 = 16;
 
+/// What the link does with a snapshot and a lock, for tests of what happens on the disk meanwhile.
+#[cfg(test)]
+impl Activator {
+    /// The floor, and who the device is.
+    pub(crate) const fn known(&self) -> (Option<Floor>, &crate::store::Enrollment) {
+        (self.parts.floor, &self.parts.enrollment)
+    }
+
+    /// The highest lock in force, or lifted.
+    pub(crate) fn known_locks(&self) -> u64 {
+        self.highest_in_force()
+    }
+
+    /// Puts a snapshot in force; whether it is stored.
+    pub(crate) async fn take_policy(&mut self, held: Held, sealed: Vec<u8>) -> bool {
+        let mut outcome = self.activate(held, sealed).await;
+        loop {
+            match outcome {
+                Some(Outcome::Applied { .. }) => return true,
+                Some(Outcome::Refused { detail, .. }) if detail.as_str() != LATE => return false,
+                Some(Outcome::Refused { .. }) | None => {}
+            }
+            let told = self.told().await;
+            outcome = match self.handle_told(told) {
+                Some(Answer::Policy(_, outcome)) => Some(outcome),
+                Some(Answer::Lock(_)) | None => None,
+            };
+        }
+    }
+
+    /// Puts a lock in force; whether it is stored.
+    pub(crate) async fn take_lock(&mut self, sealed: Vec<u8>) -> bool {
+        let mut outcome = self.lock(sealed);
+        loop {
+            match outcome {
+                Some(Ok(_)) => return true,
+                Some(Err((_, detail))) if detail.as_str() != LATE => return false,
+                Some(Err(_)) | None => {}
+            }
+            let told = self.told().await;
+            outcome = match self.handle_told(told) {
+                Some(Answer::Lock(outcome)) => Some(outcome),
+                Some(Answer::Policy(..)) | None => None,
+            };
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use postern_protocol::trust::Digest;
