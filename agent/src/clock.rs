@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use postern_protocol::policy::{FreshnessState, Index};
+use postern_protocol::policy::{FreshnessState, Index, SelfTestFault};
 use postern_protocol::session::alarm::Cause;
 use postern_protocol::session::freshness::{FreshnessWatch, Heard, Memory, Note, Reading};
 use postern_protocol::time::{BootTime, UnixTime};
@@ -81,6 +81,11 @@ impl Clock {
     /// A pushed policy was refused.
     pub(crate) fn refused(&self, claimed: Held, code: NackCode) {
         self.change(|watch, now| watch.handle_refused(claimed, code, now));
+    }
+
+    /// The self-test failed.
+    pub(crate) fn failed(&self, fault: SelfTestFault) {
+        self.change(|watch, now| watch.handle_self_test(fault, now));
     }
 
     /// A root came into force.

@@ -18,7 +18,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
 pub(crate) use self::client::{AskError, ask};
-pub(crate) use self::server::{Asked, ControlError, Listener};
+pub(crate) use self::server::{Asked, ControlError, Listener, prepare};
 
 /// What can be asked of a running agent. Every variant has braces: serde lets unknown keys of a bare one pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

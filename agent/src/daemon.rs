@@ -1,11 +1,13 @@
 //! Wires the parts of the running agent together, and owns their lives.
 //!
-//! 1. Lock the state, read key, enrolment and policy; verify again what was stored.
-//! 2. The gate stands: bind, say where, serve clients. Only then is the hub dialled.
-//! 3. Tasks run until SIGTERM or SIGINT; if one of them ends by itself the agent ends as well.
-//! 4. Shutdown: tunnels are closed and recorded first, then the connections, then the store.
+//! 1. Lock the state, give up what is not needed any more, read key, enrolment and policy; verify again what was stored.
+//! 2. The decision shows that it refuses what it must; until it does, nobody is served.
+//! 3. The gate stands: bind, say where, serve clients. Only then is the hub dialled.
+//! 4. Tasks run until SIGTERM or SIGINT; if one of them ends by itself the agent ends as well.
+//! 5. Shutdown: tunnels are closed and recorded first, then the connections, then the store.
 
 mod answers;
+mod proof;
 mod state_dir;
 
 use std::net::SocketAddr;
@@ -31,7 +33,7 @@ use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::clock::Clock;
 use crate::config::{Config, Gso};
-use crate::control::Listener;
+use crate::control::{self, Listener};
 use crate::gate::Gate;
 use crate::identity::{DeviceKeys, KeyError, Keys};
 use crate::logging::Limiter;
@@ -40,16 +42,19 @@ use crate::nearby::{self, Nearby};
 use crate::network;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
+use crate::report::SandboxReport;
+use crate::sandbox::{self, Sandbox};
 use crate::secrets::{Keyring, Secrets};
 use crate::store::{self, Boot, Pending, Store, StoreError};
 use crate::surroundings;
 use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
 use crate::systemd;
 use crate::trouble::Trouble;
-use crate::tunnel::{self, Context, Guard, Logins, Packets};
+use crate::tunnel::{Context, Guard, Logins, Packets};
 
 use self::answers::Answers;
-pub(crate) use self::state_dir::StateDir;
+use self::proof::Proof;
+pub(crate) use self::state_dir::{StateDir, StateFault, inspect};
 
 /// Runs the agent until it is told to stop.
 ///
@@ -59,9 +64,11 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<(), Trouble> {
     let proxies = config.proxies()?;
     let state = StateDir::lock(&config.state_dir)?;
     let keys = DeviceKeys::new(state.path().to_owned(), Keys::load(state.path())?);
+    control::prepare(&config.control.socket)?;
+    let sandbox = sandbox::enter(config);
     let (databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
     let store = store::start(databases);
-    runtime()?.block_on(serve(config, json, keys, (boot, surroundings::ladder(proxies)), store))
+    runtime()?.block_on(serve(config, json, keys, (boot, surroundings::ladder(proxies)), store, sandbox))
 }
 
 /// The one event loop of the process, on this thread.
@@ -86,6 +93,8 @@ struct Core {
     link: Arc<LinkStatus>,
     secrets: Arc<Secrets>,
     recordings: Arc<Recordings>,
+    /// What the self-test has shown.
+    proof: Arc<Proof>,
     /// Told when somebody ends the agent over the control socket.
     stop: Arc<Notify>,
 }
@@ -96,13 +105,16 @@ async fn serve(
     keys: DeviceKeys,
     (mut boot, ladder): (Boot, Ladder),
     store: Store,
+    sandbox: Sandbox,
 ) -> Result<(), Trouble> {
     let mut stop = Stop::new()?;
     let core = Core::new(config, keys, &mut boot, (store, Clock::new))?;
     let mut activator = core.activator(&boot);
     resume(&mut activator, &core.auditor, &boot).await;
+    let proven = core.proof.test(&core.gate);
 
     let endpoint = bind(config, &core.keys.present())?;
+    let sandbox = sandbox.settle(config);
     let listening = endpoint.local_addr().map_err(Trouble::Runtime)?;
     let context = Arc::new(core.context(config, &boot.enrollment.hubs));
     let control = Listener::bind(&config.control.socket, config.control.mode)?;
@@ -140,9 +152,9 @@ async fn serve(
 
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let mut tasks = JoinSet::new();
-    tasks.spawn(tunnel::serve(endpoint.clone(), context));
+    tasks.spawn(proof::serve(endpoint.clone(), context, Arc::clone(&core.proof), proven));
     tasks.spawn(control.serve(requests));
-    tasks.spawn(core.answers(listening, ladder).serve(inbox));
+    tasks.spawn(core.answers(listening, ladder, sandbox).serve(inbox));
     tasks.spawn(edges(Arc::clone(&core.registry), Arc::clone(&core.gate)));
     tasks.spawn(housekeeping(core.clone()));
     tasks.spawn(keep_time(core.clone()));
@@ -153,7 +165,7 @@ async fn serve(
     }
     tasks.spawn(hearing);
     tasks.spawn(present_keys(endpoint.clone(), core.clone(), settings(config)));
-    systemd::ready("the gate stands");
+    systemd::ready(core.proof.words());
     tokio::select! {
         () = stop.wait() => tracing::info!("the agent was told to stop"),
         () = core.stop.notified() => tracing::info!("the agent was told to stop over the control socket"),
@@ -198,6 +210,7 @@ impl Core {
             registry: Registry::new(config.caps.tunnels, move |row| rows.owe(row)),
             auditor,
             recordings: Arc::new(recordings),
+            proof: Arc::default(),
             store,
             link: Arc::default(),
             stop: Arc::default(),
@@ -242,7 +255,7 @@ impl Core {
         }
     }
 
-    fn answers(&self, listening: SocketAddr, ladder: Ladder) -> Answers {
+    fn answers(&self, listening: SocketAddr, ladder: Ladder, sandbox: SandboxReport) -> Answers {
         Answers {
             device: self.device,
             keys: Arc::clone(&self.keys),
@@ -250,6 +263,8 @@ impl Core {
             boots: self.boots,
             started: Instant::now(),
             listening,
+            proof: Arc::clone(&self.proof),
+            sandbox,
             gate: Arc::clone(&self.gate),
             registry: Arc::clone(&self.registry),
             auditor: self.auditor.clone(),

@@ -25,11 +25,13 @@ pub(crate) enum Exit {
     Hub,
     /// The hub is reached, and not by the best way.
     Degraded,
+    /// The self-test failed.
+    SelfTest,
 }
 
 impl Exit {
     /// Every code with its meaning, for `--help` and the documents.
-    pub(crate) const ALL: [(Self, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, &'static str); 11] = [
         (Self::Ok, "done, or permitted"),
         (Self::Failure, "it could not be done"),
         (Self::Usage, "the command line or the configuration is wrong"),
@@ -40,6 +42,7 @@ impl Exit {
         (Self::Occupied, "another agent holds the state directory or the control socket"),
         (Self::Hub, "the hub cannot be reached, or refuses"),
         (Self::Degraded, "the hub is reached, and not by the best way (`doctor`)"),
+        (Self::SelfTest, "the self-test failed: nobody is served (`check`)"),
     ];
 
     /// The number that the shell sees.
@@ -55,6 +58,7 @@ impl Exit {
             Self::Occupied => 7,
             Self::Hub => 8,
             Self::Degraded => 9,
+            Self::SelfTest => 10,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! 1. It starts empty: no policy denies everything.
 //! 2. [`Gate::install`] swaps in the index of a verified snapshot; the old one lives on only in permits.
-//! 3. [`Gate::decide`] answers one request under the policy of this moment. A live tunnel for which no seat is left is
+//! 3. [`self_test`] shows that what must be refused is refused; whoever serves demands its proof.
+//! 4. [`Gate::decide`] answers one request under the policy of this moment. A live tunnel for which no seat is left is
 //!    narrowed to looking and not refused.
 //!
 //! Deliberately absent: any other way to change policy. Whoever holds an index of a verified snapshot can replace
@@ -16,8 +17,8 @@ use tokio::sync::watch;
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
-    Ask, Circumstances, Denial, Explanation, Freshness, FreshnessState, Index, Locks, Permit, Reason, decide,
-    explain,
+    Ask, Circumstances, Denial, Explanation, Freshness, FreshnessState, Index, Locks, Permit, Proven, Reason,
+    SelfTestFault, decide, explain,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Subject;
@@ -164,6 +165,11 @@ impl Gate {
         explain_under(self.policy.borrow().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }
 
+    /// Hears of every policy that comes into force.
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<Arc<Index>>> {
+        self.policy.subscribe()
+    }
+
     /// The policy in force.
     pub(crate) fn policy(&self) -> Option<Arc<Index>> {
         self.policy.borrow().clone()
@@ -193,6 +199,14 @@ impl Gate {
 
 /// For a word of the cloud: a round trip to it, and the verification of what came with it.
 const WORD: Duration = Duration::from_secs(2);
+
+/// Asks this agent's decision for what must be refused, under a policy of its own and under this one.
+///
+/// # Errors
+/// What it would have permitted; nobody may be served then.
+pub(crate) fn self_test(policy: Option<&Arc<Index>>) -> Result<Proven, SelfTestFault> {
+    postern_protocol::policy::self_test(&decide, policy)
+}
 
 /// What would be decided under `policy`, with no other tunnel open.
 pub(crate) fn explain_under(

@@ -8,7 +8,8 @@
 //!    has them decided again; `audit` records.
 //! 4. `packet_vpn` prepares the device for packets, as root and in a process of its own; the agent only opens what it made, with `tun`.
 //! 5. `secrets` opens the passwords of machines by name, for as long as one is used.
-//! 6. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
+//! 6. `sandbox` gives up what a running agent does not need, before it reads a byte from the network.
+//! 7. `store` keeps policy and audit in SQLite on a thread of its own; `clock` knows what time it is at least,
 //!    and `anchor` which root is in force; `disk` writes what is no database.
 //!
 //! Each file imports from its right in this order: daemon and command, sync and tunnel, gate, registry and audit,
@@ -37,6 +38,7 @@ mod packet_vpn;
 mod recordings;
 mod registry;
 mod report;
+mod sandbox;
 mod secrets;
 mod store;
 mod surroundings;

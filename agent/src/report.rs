@@ -45,6 +45,12 @@ pub(crate) struct StatusReport {
     pub(crate) listening: SocketAddr,
     /// The root in force.
     pub(crate) root: RootReport,
+    /// Whether the decision has shown that it refuses what it must.
+    #[serde(default)]
+    pub(crate) self_test: SelfTestReport,
+    /// What the agent has given up.
+    #[serde(default)]
+    pub(crate) sandbox: SandboxReport,
     /// The policy in force.
     pub(crate) policy: Option<PolicyReport>,
     /// What is locked until a policy lifts it.
@@ -73,6 +79,35 @@ pub(crate) struct StatusReport {
     pub(crate) alarms: Vec<AlarmReport>,
     /// The audit trail.
     pub(crate) audit: AuditReport,
+}
+
+/// What the self-test has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SelfTestReport {
+    /// Whether it passed; nobody is served otherwise.
+    pub(crate) passed: bool,
+    /// How many requests and forgeries were refused.
+    pub(crate) refused: u16,
+    /// What was not.
+    pub(crate) fault: Option<String>,
+}
+
+/// What the agent has given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SandboxReport {
+    /// Each thing.
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// One thing that the agent gives up, where the kernel lets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Measure {
+    /// What is left.
+    pub(crate) what: String,
+    /// Whether it holds.
+    pub(crate) holds: bool,
+    /// Why not.
+    pub(crate) why: Option<String>,
 }
 
 /// The root in force.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use postern_protocol::id::TunnelId;
-use postern_protocol::policy::SnapshotFault;
+use postern_protocol::policy::{SelfTestFault, SnapshotFault};
 use postern_protocol::trust::RootFault;
 use postern_protocol::trust::sealed::SealingKeyFault;
 use postern_protocol::wire::invitation::InvitationFault;
@@ -16,6 +16,7 @@ use postern_transport::quic::BindError;
 use crate::command::PromptError;
 use crate::config::{ConfigError, ProxyError};
 use crate::control::{AskError, ControlError};
+use crate::daemon::StateFault;
 use crate::exit::Exit;
 use crate::identity::KeyError;
 use crate::packet_vpn::PacketVpnError;
@@ -53,6 +54,9 @@ pub(crate) enum Trouble {
         "the stored policy is not genuine: {0}; the agent denies everything until its hub sends another one"
     )]
     Snapshot(#[from] SnapshotFault),
+    /// The decision.
+    #[error("{0}; the agent serves nobody, install another version of it")]
+    SelfTest(#[from] SelfTestFault),
     /// Enrolment.
     #[error(transparent)]
     Enroll(#[from] EnrollError),
@@ -79,24 +83,9 @@ pub(crate) enum Trouble {
         /// The system's reason.
         error: io::Error,
     },
-    /// Others can write to the state directory.
-    #[error("the state directory `{}` has mode {mode:04o}, others may change what is in it; run `chmod 0700`", path.display())]
-    StateMode {
-        /// The path.
-        path: PathBuf,
-        /// The mode seen.
-        mode: u32,
-    },
-    /// Somebody else owns the state directory.
-    #[error("the state directory `{}` belongs to user {found}, who may exchange what is in it; this agent runs as user {expected}", path.display())]
-    StateOwner {
-        /// The path.
-        path: PathBuf,
-        /// The owner seen.
-        found: u32,
-        /// The agent's user.
-        expected: u32,
-    },
+    /// Somebody else could change the state.
+    #[error(transparent)]
+    State(#[from] StateFault),
     /// Nobody has confirmed that the state is to be wiped.
     #[error(
         "this overwrites and removes key, policy, floor and enrolment in `{}`, and only a new code brings the device back; if that is meant, add `--yes`",
@@ -184,8 +173,12 @@ impl Trouble {
             | Self::Root(_)
             | Self::Snapshot(_)
             | Self::Proxy(ProxyError::Exposed { .. })
-            | Self::StateMode { .. }
-            | Self::StateOwner { .. } => Exit::Unsafe,
+            | Self::State(
+                StateFault::Mode { .. }
+                | StateFault::Owner { .. }
+                | StateFault::Link { .. }
+                | StateFault::Kind { .. },
+            ) => Exit::Unsafe,
             Self::Key(KeyError::Random | KeyError::Io { .. })
             | Self::Store(
                 StoreError::Sqlite { .. }
@@ -200,6 +193,7 @@ impl Trouble {
             | Self::Control(ControlError::Io { .. })
             | Self::Bind(_)
             | Self::StateDir { .. }
+            | Self::State(StateFault::Io { .. })
             | Self::Runtime(_)
             | Self::File { .. }
             | Self::Ask(AskError::Refused { .. } | AskError::Answer { .. } | AskError::Io { .. })
@@ -229,6 +223,7 @@ impl Trouble {
             | Self::NoHub
             | Self::NoTunnel => Exit::Failure,
             Self::Ask(AskError::Forbidden { .. }) => Exit::Failure,
+            Self::SelfTest(_) => Exit::SelfTest,
             Self::Ask(AskError::NotRunning { .. }) => Exit::NotRunning,
             Self::Occupied { .. } | Self::Control(ControlError::Occupied { .. }) => Exit::Occupied,
             Self::Enroll(EnrollError::Store(_) | EnrollError::Key(_)) => Exit::Failure,

@@ -1,6 +1,7 @@
 //! Serves clients: who they are, what they may use, and the tunnels themselves.
 //!
-//! 1. [`serve`] admits connections, a bounded number of strangers among them.
+//! 1. [`serve`] admits connections, a bounded number of strangers among them. It demands the proof that the decision refuses what it
+//!    must.
 //! 2. `session` reads one request per stream; before a pass was accepted every request is answered `bad_pass`.
 //! 3. `open` takes one request through decide, record, guard, dial and accept, in this order.
 //! 4. `vnc`, `http` and `websocket` carry what their gates let through under a permit, until either end, a limit or the
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use postern_protocol::id::DeviceId;
+use postern_protocol::policy::Proven;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Incoming};
 
@@ -88,7 +90,7 @@ impl Context {
 }
 
 /// Admits connections until the endpoint is closed. Dropping it ends them all.
-pub(crate) async fn serve(endpoint: Endpoint, context: Arc<Context>) {
+pub(crate) async fn serve(endpoint: Endpoint, context: Arc<Context>, _proven: Proven) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -73,6 +73,9 @@ mod recordings;
 #[path = "agent/revocation.rs"]
 mod revocation;
 #[cfg(test)]
+#[path = "agent/sandbox.rs"]
+mod sandbox;
+#[cfg(test)]
 #[path = "agent/secrets.rs"]
 mod secrets;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! 4. [`freshness`]: for how long a policy counts without a word of the cloud.
 //! 5. [`locks`]: what is denied until a snapshot lifts it.
 //! 6. [`mod@explain`]: the same judgement in words, which permits nothing.
+//! 7. [`mod@self_test`]: shows that what must be refused is refused, before anybody is served.
 
 pub mod decide;
 pub mod explain;
@@ -14,6 +15,7 @@ pub mod index;
 pub mod locks;
 pub mod mode;
 pub mod reason;
+pub mod self_test;
 pub mod snapshot;
 pub mod verify;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use index::{Ask, Index};
 pub use locks::{LockPlace, Locks, Taken};
 pub use mode::Mode;
 pub use reason::Reason;
+pub use self_test::{Decision, Probe, Proven, SelfTestFault, self_test};
 pub use snapshot::rules::{
     Allow, Carries, Credential, Destination, FlowEnd, HttpRules, Methods, ModbusRules, ModbusSpan,
     ModbusTable, Network, PathLog, Pattern, PatternFault, Ports, Profile, Protocol, Scheme, UnitSpan,

@@ -1,5 +1,7 @@
 //! `check`: everything that `run` would look at, without changing any of it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use postern_protocol::policy::Index;
@@ -7,7 +9,9 @@ use postern_protocol::time::UnixTime;
 
 use super::{Trouble, View, secret};
 use crate::clock::Clock;
+use crate::daemon;
 use crate::exit::Exit;
+use crate::gate;
 use crate::identity::Keys;
 use crate::report::{FreshnessReport, PolicyReport, Shown, time};
 use crate::secrets::SecretReport;
@@ -23,6 +27,8 @@ struct CheckReport {
     policy: Option<PolicyReport>,
     floor: Option<u64>,
     audit_rows: u64,
+    /// Requests and forgeries that the self-test has seen refused.
+    self_test: u16,
     /// A lower bound: only a running agent knows the time.
     now: UnixTime,
     wall: UnixTime,
@@ -44,12 +50,13 @@ impl Shown for CheckReport {
             None => "none: everything is denied until the hub sends one".to_owned(),
         };
         let mut text = format!(
-            "device     {}\nkey        {}\nfingerprint {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nfreshness  {} without the cloud\nclock      at least {}\n",
+            "device     {}\nkey        {}\nfingerprint {}\nroot       version {}\npolicy     {policy}\naudit      {} rows, unchanged\nself-test  passed, {} refused\nfreshness  {} without the cloud\nclock      at least {}\n",
             self.device,
             self.key,
             self.fingerprint,
             self.root_version,
             self.audit_rows,
+            self.self_test,
             self.freshness.state,
             time(self.now)
         );
@@ -67,21 +74,24 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
     // Only that it can be used: where it is, nobody is asked.
     let _proxies = view.config.proxies()?;
     let dir = &view.config.state_dir;
+    daemon::inspect(dir)?;
     let mut keys = Keys::load(dir)?;
     let boot = store::peek(dir)?;
     let root = boot.enrollment.root()?;
     let clock = Clock::new(&boot.memory(root.version));
     let mut warnings = Vec::new();
+    let mut index = None;
     let policy = match &boot.sealed {
         Some(sealed) => {
             let verified = keys.verify(sealed, &root, boot.enrollment.device, boot.floor)?;
             keys.settle(&verified.snapshot().device_key);
-            let index = Index::build(verified);
-            clock.learn_policy(&index);
-            Some(PolicyReport::of(&index, clock.now()))
+            let built = index.insert(Arc::new(Index::build(verified)));
+            clock.learn_policy(built);
+            Some(PolicyReport::of(built, clock.now()))
         }
         None => None,
     };
+    let proven = gate::self_test(index.as_ref())?;
     let audit_rows = match store::verify_audit(dir) {
         Err(StoreError::Missing { .. }) => 0,
         verified => verified?,
@@ -101,6 +111,7 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         floor: boot.floor.map(|floor| floor.version),
         policy,
         audit_rows,
+        self_test: proven.refused(),
         now: report.now,
         wall: report.wall,
         freshness: clock.freshness(),

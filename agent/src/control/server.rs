@@ -50,6 +50,19 @@ pub(crate) enum ControlError {
     },
 }
 
+/// Makes the directory of the socket, where it is missing.
+///
+/// # Errors
+/// A [`ControlError`].
+pub(crate) fn prepare(path: &Path) -> Result<(), ControlError> {
+    match path.parent().filter(|parent| !parent.exists()) {
+        Some(parent) => {
+            std::fs::create_dir_all(parent).map_err(|error| ControlError::Io { path: path.to_owned(), error })
+        }
+        None => Ok(()),
+    }
+}
+
 impl Listener {
     /// Makes the socket, replacing the file of an agent that is gone.
     ///
@@ -59,9 +72,6 @@ impl Listener {
         let io_error = |error| ControlError::Io { path: path.to_owned(), error };
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(ControlError::Occupied { path: path.to_owned() });
-        }
-        if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-            std::fs::create_dir_all(parent).map_err(io_error)?;
         }
         // Only a socket that nobody answers at: a mistaken path must not cost somebody's file.
         let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());

@@ -16,6 +16,7 @@ use postern_protocol::trust::LockTarget;
 use postern_protocol::wire::text::Text;
 use postern_transport::ladder::Ladder;
 
+use super::proof::Proof;
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
 use crate::control::{Asked, Request, Response};
@@ -23,7 +24,9 @@ use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
-use crate::report::{AuditLine, AuditReport, PolicyReport, RootReport, SessionReport, StatusReport, Verdict};
+use crate::report::{
+    AuditLine, AuditReport, PolicyReport, RootReport, SandboxReport, SessionReport, StatusReport, Verdict,
+};
 use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::sync::LinkStatus;
@@ -37,6 +40,8 @@ pub(super) struct Answers {
     pub(super) boots: u32,
     pub(super) started: Instant,
     pub(super) listening: SocketAddr,
+    pub(super) proof: Arc<Proof>,
+    pub(super) sandbox: SandboxReport,
     pub(super) gate: Arc<Gate>,
     pub(super) registry: Arc<Registry>,
     pub(super) auditor: Auditor,
@@ -158,6 +163,8 @@ impl Answers {
             uptime_s: self.started.elapsed().as_secs(),
             listening: self.listening,
             root: RootReport::of(&self.anchor.root(), clock.now()),
+            self_test: self.proof.report(),
+            sandbox: self.sandbox.clone(),
             policy: self.policy(),
             locks: self.locks(),
             hub: link.hub.map(|hub| hub.addr),

@@ -6,8 +6,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
 
 use super::{
-    AlarmReport, AuditLine, FreshnessReport, GrantReport, PolicyReport, ProhibitionReport, RootReport,
-    SessionReport, StatusReport, Verdict, gate,
+    AlarmReport, AuditLine, FreshnessReport, GrantReport, Measure, PolicyReport, ProhibitionReport,
+    RootReport, SandboxReport, SelfTestReport, SessionReport, StatusReport, Verdict, gate,
 };
 use crate::secrets::{SecretReport, Source, Wanting};
 
@@ -52,6 +52,8 @@ impl Shown for StatusReport {
             ("key", key),
             ("agent", format!("{}, up {} s, start {}", self.agent, self.uptime_s, self.boots)),
             ("listening", self.listening.to_string()),
+            ("self-test", self_test(&self.self_test)),
+            ("sandbox", sandbox(&self.sandbox)),
             ("root", root),
             ("policy", policy),
             ("locks", locks),
@@ -76,6 +78,23 @@ impl Shown for StatusReport {
             text.push_str(&format!("alarm      {} {}: {detail}\n", time(*at), kind.word()));
         }
         text
+    }
+}
+
+fn sandbox(report: &SandboxReport) -> String {
+    let word = |Measure { what, holds, why }: &Measure| match (holds, why) {
+        (true, _) => what.clone(),
+        (false, Some(why)) => format!("NOT {what} ({why})"),
+        (false, None) => format!("NOT {what}"),
+    };
+    report.measures.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn self_test(report: &SelfTestReport) -> String {
+    match (report.passed, &report.fault) {
+        (true, _) => format!("passed, {} refused", report.refused),
+        (false, Some(fault)) => format!("FAILED, nobody is served: {fault}"),
+        (false, None) => "not yet".to_owned(),
     }
 }
 

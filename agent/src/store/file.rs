@@ -3,7 +3,7 @@
 //! 1. WAL and `synchronous = FULL`: one fsync for each commit, and nothing that was committed is lost.
 //! 2. A real write proves that WAL works here: JFFS2 and some overlays report it and fail later. Where it does not,
 //!    a truncated rollback journal with an exclusive lock is used.
-//! 3. `quick_check`, then migrations by `user_version`.
+//! 3. `quick_check`, then migrations by `user_version`. What is sorted on the way is in memory: a running agent makes no file elsewhere.
 
 use std::cmp::Ordering;
 use std::os::unix::fs::PermissionsExt;
@@ -78,7 +78,7 @@ impl Format {
     }
 
     fn journal(&self, connection: &Connection) -> Result<(), StoreError> {
-        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;";
+        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;";
         connection.execute_batch(prepare).map_err(|error| self.error(error))?;
         let wal = connection
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))

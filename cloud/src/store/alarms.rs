@@ -67,6 +67,9 @@ kinds! {
     /// The device may work without its cloud no longer.
     Budget, "budget", "the device has used up its time without the cloud, and permits nothing until it hears it",
         "restore its link; if it could not be heard for other reasons, raise `offline` of the device";
+    /// The device would permit what it must refuse.
+    SelfTest, "self_test", "the device would permit what it must refuse, and serves nobody",
+        "keep its log, then install another version of the agent";
 }
 
 impl From<control::AlarmKind> for AlarmKind {
@@ -76,6 +79,7 @@ impl From<control::AlarmKind> for AlarmKind {
             control::AlarmKind::Equivocation => Self::Equivocation,
             control::AlarmKind::Freeze => Self::Freeze,
             control::AlarmKind::Budget => Self::Budget,
+            control::AlarmKind::SelfTest => Self::SelfTest,
         }
     }
 }

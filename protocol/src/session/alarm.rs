@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use crate::policy::SelfTestFault;
 use crate::time::BootTime;
 use crate::wire::control::{AlarmKind, Held};
 use crate::wire::text::Text;
@@ -50,6 +51,8 @@ pub enum Cause {
         /// The whole budget in seconds.
         total_s: u32,
     },
+    /// The self-test failed, and nobody is served.
+    SelfTest(SelfTestFault),
 }
 
 impl Cause {
@@ -63,6 +66,7 @@ impl Cause {
                 AlarmKind::Freeze
             }
             Self::Spent { .. } => AlarmKind::Budget,
+            Self::SelfTest(_) => AlarmKind::SelfTest,
         }
     }
 
@@ -104,6 +108,7 @@ impl fmt::Display for Cause {
             Self::MissingRoot { version } => write!(f, "root version {version} was named and did not come"),
             Self::MissingLock { sequence } => write!(f, "lock {sequence} was named and did not come"),
             Self::Spent { total_s } => write!(f, "{total_s} s without a word of the cloud are used up"),
+            Self::SelfTest(fault) => fault.fmt(f),
         }
     }
 }

@@ -23,7 +23,7 @@ use super::alarm::{Alarms, Cause};
 use super::budget::Budget;
 use super::missing::{Missing, Names};
 use super::timekeeper::Timekeeper;
-use crate::policy::{Freshness, FreshnessRule, FreshnessState};
+use crate::policy::{Freshness, FreshnessRule, FreshnessState, SelfTestFault};
 use crate::time::{BootTime, UnixTime};
 use crate::trust::{Nonce, Timestamp};
 use crate::wire::control::{Held, NackCode};
@@ -192,6 +192,11 @@ impl FreshnessWatch {
             policy: names.policy.filter(|named| order(named) > order(&held)),
             ..names
         });
+    }
+
+    /// The self-test failed.
+    pub fn handle_self_test(&mut self, fault: SelfTestFault, now: BootTime) {
+        self.alarms.raise(Cause::SelfTest(fault), now);
     }
 
     /// A pushed policy was refused. What was named is not withheld then.

@@ -202,11 +202,14 @@ pub enum AlarmKind {
     Freeze,
     /// The time for which the device may work without its cloud is used up.
     Budget,
+    /// The device has shown that it would permit what it must refuse: it serves nobody.
+    SelfTest,
 }
 
 impl AlarmKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 4] = [Self::Rollback, Self::Equivocation, Self::Freeze, Self::Budget];
+    pub const ALL: [Self; 5] =
+        [Self::Rollback, Self::Equivocation, Self::Freeze, Self::Budget, Self::SelfTest];
 
     /// The word in logs, listings and JSON.
     #[must_use]
@@ -216,6 +219,7 @@ impl AlarmKind {
             Self::Equivocation => "equivocation",
             Self::Freeze => "freeze",
             Self::Budget => "budget",
+            Self::SelfTest => "self_test",
         }
     }
 }

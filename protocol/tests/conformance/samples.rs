@@ -148,6 +148,7 @@ table!(ALARM_KIND, alarm_kind, AlarmKind {
     AlarmKind::Equivocation => "equivocation", "another content of the version that is held was offered or named";
     AlarmKind::Freeze => "freeze", "something newer was named and not delivered";
     AlarmKind::Budget => "budget", "the time for which the device may work without its cloud is used up";
+    AlarmKind::SelfTest => "self_test", "the device has shown that it would permit what it must refuse: it serves nobody";
 });
 table!(INVITEE, invitee, Invitee {
     Invitee::Device => "device", "an edge router";
@@ -745,9 +746,8 @@ fn enumerations() -> Vec<Sample> {
         let sample = plain::<_, 2>("numbers", name, "What a policy is worth.", &value);
         samples.push(one(sample, &FRESHNESS_STATE, freshness_state(&value)));
     }
-    for (value, name) in
-        AlarmKind::ALL.iter().zip(["alarm-rollback", "alarm-equivocation", "alarm-freeze", "alarm-budget"])
-    {
+    let alarms = ["alarm-rollback", "alarm-equivocation", "alarm-freeze", "alarm-budget", "alarm-self-test"];
+    for (value, name) in AlarmKind::ALL.iter().zip(alarms) {
         let sample = plain::<_, 2>("numbers", name, "What an alarm is about.", value);
         samples.push(one(sample, &ALARM_KIND, alarm_kind(value)));
     }
