@@ -60,9 +60,9 @@ async fn lives_through(straight: bool, troubles: &[Trouble]) -> Outcome {
 const MORE: u64 = 600_000;
 
 const BLACKOUT: Trouble = Trouble {
-    what: "nothing at all",
+    what: "nothing at all for so long that QUIC by itself would wait for as long again",
     conditions: Conditions { loss: 1.0, ..GOOD },
-    lasts: Duration::from_secs(6),
+    lasts: Duration::from_secs(20),
 };
 /// Two seconds there and back, over `ways` such networks.
 const fn far(ways: u64) -> Trouble {

@@ -5,10 +5,12 @@
 //! 2. An attempt is a connection of its own, which proves the peer's key and is measured for a second. Unless it is [much
 //!    worse](Measured) than the way on which packets go now, the connection moves there while it carries bytes. Away from UDP,
 //!    [`Descend::ascend`] is asked for a way over UDP in between.
-//! 3. When packets go out and none come back for three seconds, when nothing comes at first, or when it turns out to be much worse, the
-//!    connection moves back to the way from which it came, or to one that [`Descend`] makes, and it begins anew. A way over UDP that is
+//! 3. When nothing comes back, or nothing is acknowledged, for three seconds, when nothing comes at first, or when it turns out to be much worse,
+//!    the connection moves back to the way from which it came, or to one that [`Descend`] makes, and it begins anew. A way over UDP that is
 //!    not straight is left when nothing comes back.
 //! 4. The end of a connection under a way is no end of what goes by it: [`Descend`] makes another one.
+//! 5. While nothing comes at all the peer is asked once a second, whatever the way: QUIC itself asks ever more rarely, and would notice late
+//!    that a network is back.
 
 mod measured;
 
@@ -123,11 +125,34 @@ impl Endpoint {
         let (pause, patience, known) = (SOON, LOST, Known::default());
         let mut keeper =
             Keeper { endpoint: self, connection, peer, goal, descend, base, known, pause, patience };
+        let (endpoint, connection) = (keeper.endpoint.clone(), keeper.connection.clone());
+        let keeping = async {
+            loop {
+                straight = match straight {
+                    Some(way) => keeper.straight(way).await,
+                    None => keeper.beside().await,
+                };
+            }
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = endpoint.ask_in_silence(&connection) => {}
+        }
+    }
+
+    /// Asks the peer once a second while nothing comes from it, or nothing is acknowledged, although something was sent.
+    async fn ask_in_silence(&self, connection: &Connection) {
+        let (mut received, mut sent) = (connection.received(), connection.sent());
+        let mut asked = Asked::now(connection);
         loop {
-            straight = match straight {
-                Some(way) => keeper.straight(way).await,
-                None => keeper.beside().await,
-            };
+            tokio::time::sleep(ASK).await;
+            let is_silent = connection.received() == received;
+            if !is_silent {
+                (received, sent) = (connection.received(), connection.sent());
+            }
+            if asked.is_unanswered(connection) || is_silent && connection.sent() != sent {
+                self.ask();
+            }
         }
     }
 
@@ -320,8 +345,49 @@ fn silence_of(connection: &Connection) -> impl FnMut() -> Duration {
     }
 }
 
-/// Waits until packets go out and none come back.
-async fn lost(connection: &Connection, mut silence: impl FnMut() -> Duration) -> Left {
+/// Waits until packets go out and none come back, or none of them is acknowledged, whatever comes: a way may pass in one direction alone.
+async fn lost(connection: &Connection, silence: impl FnMut() -> Duration) -> Left {
+    tokio::select! {
+        left = silent(connection, silence) => left,
+        left = unanswered(connection) => left,
+    }
+}
+
+async fn unanswered(connection: &Connection) -> Left {
+    let mut asked = Asked::now(connection);
+    // The first glance at which something was not acknowledged yet.
+    let mut since: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        if !asked.is_unanswered(connection) {
+            since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() >= LOST {
+            return Left::Silent;
+        }
+    }
+}
+
+/// What a connection had asked when it was answered last.
+struct Asked {
+    asked: u64,
+    answered: Option<Instant>,
+}
+
+impl Asked {
+    fn now(connection: &Connection) -> Self {
+        Self { asked: connection.asked(), answered: connection.answered() }
+    }
+
+    /// Whether something was asked since, and nothing answered.
+    fn is_unanswered(&mut self, connection: &Connection) -> bool {
+        if connection.answered() != self.answered {
+            *self = Self::now(connection);
+        }
+        connection.asked() > self.asked
+    }
+}
+
+async fn silent(connection: &Connection, mut silence: impl FnMut() -> Duration) -> Left {
     let mut sent = connection.sent();
     // The first packet since that is not answered: silence before it was nobody's fault.
     let mut asked: Option<Instant> = None;
@@ -390,6 +456,7 @@ const KEEP: Duration = Duration::from_secs(20);
 /// The most between two attempts to make another way.
 const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(250);
+const ASK: Duration = Duration::from_secs(1);
 /// Silence after packets of the own after which a way is given up.
 const LOST: Duration = Duration::from_secs(3);
 /// For the first packet, beside four round trips: a peer whose first answer was lost says nothing more on a way that

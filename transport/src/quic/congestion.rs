@@ -9,10 +9,13 @@
 //! 4. When the queue has not been short for [`STALE`], the shortest round trip may be one of another place or another
 //!    radio cell: half the window for four round trips shows what it is now. A window that losses have made small builds no queue, and
 //!    half of it could be less than a packet: then nothing would be sent, nothing acknowledged, and the look would never end.
-//! 5. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
+//! 5. While nothing is acknowledged a full window lets a [packet a second](trickle) through.
+//! 6. Cubic runs underneath and does not grow while the bound is in force, so a loss still shrinks what counts.
 //!
 //! The bound never falls below [`LEAST_WINDOW`], for a look below half of it: beside transfers that fill the buffer whatever we do, a share of
 //! the link remains. Deliberately absent: pacing and loss recovery, which are quinn's.
+
+mod trickle;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 
+use self::trickle::Trickle;
+
 /// Makes a [`ShortQueue`] for each path.
 #[derive(Debug, Default)]
 pub(super) struct ShortQueueConfig;
@@ -28,7 +33,7 @@ pub(super) struct ShortQueueConfig;
 impl ControllerFactory for ShortQueueConfig {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(ShortQueue::new(cubic, now))
+        Box::new(ShortQueue::new(cubic, now, mtu))
     }
 }
 
@@ -46,6 +51,8 @@ struct ShortQueue {
     confirmed: Instant,
     /// A look at the present shortest round trip that is under way.
     look: Option<Look>,
+    /// What may go although the window is full.
+    trickle: Trickle,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +64,9 @@ struct Look {
 }
 
 impl ShortQueue {
-    const fn new(cubic: Cubic, now: Instant) -> Self {
-        Self { cubic, bound: LARGEST_BOUND, next: now, shortest: None, confirmed: now, look: None }
+    fn new(cubic: Cubic, now: Instant, mtu: u16) -> Self {
+        let trickle = Trickle::new(now, mtu);
+        Self { cubic, bound: LARGEST_BOUND, next: now, shortest: None, confirmed: now, look: None, trickle }
     }
 
     fn reconsider(&mut self, now: Instant, present: Duration, shortest_ever: Duration) {
@@ -83,12 +91,17 @@ impl ShortQueue {
             self.confirmed = now;
             self.bound = (self.bound + self.bound / 4).min(LARGEST_BOUND);
         } else if now.saturating_duration_since(self.confirmed) >= STALE {
-            let window = self.window();
+            let window = self.usual();
             self.look = Some(Look { until: now + present * 4, shortest: present, resume: window });
             self.bound = (window / 2).max(LEAST_WINDOW / 2);
         } else if queue > MOST_QUEUE {
-            self.bound = scaled(self.window(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
+            self.bound = scaled(self.usual(), shortest + MOST_QUEUE, present).max(LEAST_WINDOW);
         }
+    }
+
+    /// The window while all goes well.
+    fn usual(&self) -> u64 {
+        self.cubic.window().min(self.bound)
     }
 
     fn is_bound(&self) -> bool {
@@ -99,6 +112,7 @@ impl ShortQueue {
 impl Controller for ShortQueue {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.cubic.on_sent(now, bytes, last_packet_number);
+        self.trickle.handle_sent(now, bytes);
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
@@ -109,18 +123,21 @@ impl Controller for ShortQueue {
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
         self.cubic.on_end_acks(now, in_flight, app_limited || self.is_bound(), largest);
+        self.trickle.handle_acknowledged(now, in_flight);
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
         self.cubic.on_congestion_event(now, sent, is_persistent, lost_bytes);
+        self.trickle.handle_lost(lost_bytes);
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.cubic.on_mtu_update(new_mtu);
+        self.trickle.handle_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.cubic.window().min(self.bound)
+        self.trickle.window(self.usual(), Instant::now)
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -134,6 +151,11 @@ impl Controller for ShortQueue {
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
+}
+
+/// When the connection with this controller had something acknowledged last.
+pub(super) fn acknowledged(controller: Box<dyn Controller>) -> Option<Instant> {
+    controller.into_any().downcast::<ShortQueue>().ok().map(|short| short.trickle.acknowledged())
 }
 
 /// The share `part` / `whole` of `bytes`.
@@ -161,7 +183,7 @@ mod tests {
         let mut config = CubicConfig::default();
         config.initial_window(cubic_window);
         let cubic = Cubic::new(Arc::new(config), now, 1200);
-        ShortQueue::new(cubic, now)
+        ShortQueue::new(cubic, now, 1200)
     }
 
     /// Round trip through a link of `rate` bytes per second that holds the whole window.
@@ -175,13 +197,13 @@ mod tests {
         let rate = 1_250_000;
         let mut short = controller(now, 400_000);
         for _ in 0..20 {
-            let present = round_trip(short.window(), rate);
+            let present = round_trip(short.usual(), rate);
             short.reconsider(now, present, SHORTEST);
             now += present * 2;
         }
-        let present = round_trip(short.window(), rate);
+        let present = round_trip(short.usual(), rate);
         assert!(present <= SHORTEST + MOST_QUEUE, "{present:?}");
-        assert!(short.window() > rate * 60 / 1000, "{}", short.window());
+        assert!(short.usual() > rate * 60 / 1000, "{}", short.usual());
     }
 
     #[test]
@@ -192,7 +214,7 @@ mod tests {
             short.reconsider(now, Duration::from_millis(5), Duration::from_micros(80));
             now += Duration::from_millis(10);
         }
-        assert_eq!((short.window(), short.is_bound()), (4_000_000, false));
+        assert_eq!((short.usual(), short.is_bound()), (4_000_000, false));
     }
 
     #[test]
@@ -203,12 +225,12 @@ mod tests {
             short.reconsider(now, Duration::from_millis(500), SHORTEST);
             now += Duration::from_secs(1);
         }
-        assert_eq!(short.window(), LEAST_WINDOW);
+        assert_eq!(short.usual(), LEAST_WINDOW);
         for _ in 0..9 {
             short.reconsider(now, SHORTEST, SHORTEST);
             now += SHORTEST * 2;
         }
-        assert_eq!(short.window(), 400_000);
+        assert_eq!(short.usual(), 400_000);
     }
 
     #[test]
@@ -223,9 +245,9 @@ mod tests {
         while now < end {
             now += step;
             short.reconsider(now, longer, SHORTEST);
-            least = least.min(short.window());
+            least = least.min(short.usual());
         }
-        assert_eq!((least, short.window()), (LEAST_WINDOW / 2, 400_000));
+        assert_eq!((least, short.usual()), (LEAST_WINDOW / 2, 400_000));
     }
 
     #[test]
@@ -236,7 +258,7 @@ mod tests {
         for _ in 0..400 {
             // Packets that overtake one another keep the round trip from being short for as long as anybody looks.
             short.reconsider(now, SHORTEST + MOST_QUEUE, SHORTEST);
-            least = least.min(short.window());
+            least = least.min(short.usual());
             now += Duration::from_millis(100);
         }
         assert_eq!(least, 2400);
@@ -249,12 +271,12 @@ mod tests {
         let mut short = controller(now, 400_000);
         let end = now + Duration::from_secs(300);
         while now < end {
-            let present = round_trip(short.window(), rate);
+            let present = round_trip(short.usual(), rate);
             short.reconsider(now, present, SHORTEST);
             now += present / 10;
         }
         assert_eq!(short.shortest, Some(SHORTEST));
-        assert!(round_trip(short.window(), rate) <= SHORTEST + MOST_QUEUE, "{}", short.window());
+        assert!(round_trip(short.usual(), rate) <= SHORTEST + MOST_QUEUE, "{}", short.usual());
     }
 
     #[test]
@@ -262,11 +284,11 @@ mod tests {
         let now = Instant::now();
         let mut short = controller(now, 400_000);
         short.reconsider(now, Duration::from_millis(180), SHORTEST);
-        assert_eq!(short.window(), 200_000);
+        assert_eq!(short.usual(), 200_000);
         short.reconsider(now + Duration::from_millis(359), Duration::from_millis(180), SHORTEST);
-        assert_eq!(short.window(), 200_000);
+        assert_eq!(short.usual(), 200_000);
         short.reconsider(now + Duration::from_millis(360), Duration::from_millis(180), SHORTEST);
-        assert_eq!(short.window(), 100_000);
+        assert_eq!(short.usual(), 100_000);
     }
 
     #[test]
@@ -274,8 +296,8 @@ mod tests {
         let now = Instant::now();
         let mut short = controller(now, 400_000);
         short.reconsider(now, Duration::from_millis(100), SHORTEST);
-        assert_eq!(short.window(), 360_000);
+        assert_eq!(short.usual(), 360_000);
         short.on_congestion_event(now, now, false, 1200);
-        assert_eq!(short.window(), 280_000);
+        assert_eq!(short.usual(), 280_000);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::VarInt;
@@ -13,6 +13,7 @@ use postern_protocol::path::Peer;
 use postern_protocol::trust::keys::PublicKey;
 
 use super::climb::Measured;
+use super::congestion;
 use super::end::ConnectionEnd;
 use super::settings::Settings;
 use super::socket::Ways;
@@ -141,6 +142,28 @@ impl Connection {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.inner.stats().udp_rx.datagrams
+    }
+
+    /// Frames that were sent until now and that the peer is to acknowledge.
+    pub(super) fn asked(&self) -> u64 {
+        let sent = self.inner.stats().frame_tx;
+        let asked = [
+            sent.stream,
+            sent.datagram,
+            sent.ping,
+            sent.immediate_ack,
+            sent.max_data,
+            sent.max_stream_data,
+            sent.max_streams_bidi,
+            sent.reset_stream,
+            sent.stop_sending,
+        ];
+        asked.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// When something was acknowledged last that was not before.
+    pub(super) fn answered(&self) -> Option<Instant> {
+        congestion::acknowledged(self.inner.congestion_state())
     }
 
     /// What is known of the present way, with packets since the beginning of the connection.

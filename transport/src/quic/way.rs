@@ -100,11 +100,16 @@ impl Endpoint {
         if !self.ways().take(way.id) {
             return false;
         }
-        // The same socket: what counts is that each connection sends a packet, which tells the peer.
+        self.ask();
+        true
+    }
+
+    /// Has each connection send a packet that is to be acknowledged.
+    pub(super) fn ask(&self) {
+        // The same socket: what quinn does for another one is what counts.
         if let Err(error) = self.quinn().rebind_abstract(Arc::clone(self.socket()) as _) {
             tracing::debug!(%error, "connections were not told that their way is another one");
         }
-        true
     }
 
     /// Keeps a way alive that is not the route: the other end sees that it is still wanted.

@@ -24,6 +24,8 @@ struct Wire {
 struct Conditions {
     /// Of a thousand packets, how many are lost.
     loss: AtomicU32,
+    /// The same of those to the server, besides.
+    loss_there: AtomicU32,
     delay_ms: AtomicU64,
     dice: AtomicU64,
     /// Packets that came to it.
@@ -31,13 +33,14 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn is_lost(&self) -> bool {
+    fn is_lost(&self, there: bool) -> bool {
         self.packets.fetch_add(1, Ordering::Relaxed);
         // SplitMix64.
         let mut bits = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits >> 32) % 1000 < u64::from(self.loss.load(Ordering::Relaxed))
+        let loss_there = if there { self.loss_there.load(Ordering::Relaxed) } else { 0 };
+        (bits >> 32) % 1000 < u64::from(self.loss.load(Ordering::Relaxed) + loss_there)
     }
 
     fn packets(&self) -> u64 {
@@ -45,8 +48,8 @@ impl Conditions {
     }
 
     /// Brings a packet to the other side, or not.
-    fn carry(&self, socket: &Arc<UdpSocket>, packet: &[u8], to: SocketAddr) {
-        if !self.is_lost() {
+    fn carry(&self, there: bool, socket: &Arc<UdpSocket>, packet: &[u8], to: SocketAddr) {
+        if !self.is_lost(there) {
             let (socket, packet) = (Arc::clone(socket), packet.to_vec());
             let delay = Duration::from_millis(self.delay_ms.load(Ordering::Relaxed));
             tokio::spawn(async move {
@@ -63,6 +66,7 @@ impl Wire {
         let addr = outside.local_addr().unwrap();
         let conditions = Arc::new(Conditions {
             loss: loss.into(),
+            loss_there: 0.into(),
             delay_ms: delay_ms.into(),
             dice: 20_261_129.into(),
             packets: 0.into(),
@@ -82,13 +86,13 @@ impl Wire {
                         answers.spawn(async move {
                             let mut buffer = [0; 2048];
                             while let Ok((len, _)) = back.recv_from(&mut buffer).await {
-                                here.carry(&outside, &buffer[..len], from);
+                                here.carry(false, &outside, &buffer[..len], from);
                             }
                         });
                         new.insert(view)
                     }
                 };
-                here.carry(view, &buffer[..len], server);
+                here.carry(true, view, &buffer[..len], server);
             }
         });
         Self { addr, conditions, _task: task }
@@ -100,7 +104,7 @@ struct Talk {
     stream: (SendStream, RecvStream),
     wire: Wire,
     pair: Pair,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Talk {
@@ -135,7 +139,24 @@ impl Talk {
             goal,
             NoOther,
         ));
-        Self { stream: (client_send, client_recv), wire, pair, _tasks: tasks }
+        Self { stream: (client_send, client_recv), wire, pair, tasks }
+    }
+
+    /// Has the server say something all the time, whether it is answered or not.
+    async fn drip(&mut self) {
+        let (mut asking, mut heard) = self.pair.client.open_bi().await.unwrap();
+        asking.write_all(b"!").await.unwrap();
+        let (mut said, asked) = self.pair.server.accept_bi().await.unwrap();
+        self.tasks.spawn(async move {
+            let _open = asked;
+            while said.write_all(&[9; SAID]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        self.tasks.spawn(async move {
+            let (_open, mut bytes) = (asking, [0; SAID]);
+            while heard.read_exact(&mut bytes).await.is_ok() {}
+        });
     }
 
     /// Says something and waits for the answer; yields how long that took, and whether it came straight.
@@ -190,6 +211,22 @@ async fn a_good_straight_way_is_taken_and_left_when_it_ends() {
         assert!(talk.say().await.1);
     }
     talk.wire.conditions.loss.store(1000, Ordering::Relaxed);
+    let longest = talk.until(false, GENEROUS).await;
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    let longest = talk.stays(Duration::from_secs(2)).await;
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_straight_way_that_passes_in_one_direction_alone_is_left() {
+    let mut talk = Talk::begin(0, 5).await;
+    talk.drip().await;
+    talk.until(true, GENEROUS).await;
+    for _ in 0..20 {
+        assert!(talk.say().await.1);
+    }
+    // The server goes on, and is heard; what is said to it does not arrive.
+    talk.wire.conditions.loss_there.store(1000, Ordering::Relaxed);
     let longest = talk.until(false, GENEROUS).await;
     assert!(longest < Duration::from_secs(5), "{longest:?}");
     let longest = talk.stays(Duration::from_secs(2)).await;
