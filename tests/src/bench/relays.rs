@@ -28,6 +28,7 @@ mod middle;
 mod moves;
 mod packets;
 mod peers;
+mod wall;
 
 pub(super) use self::packets::forward;
 

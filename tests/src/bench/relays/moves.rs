@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::middle::Middle;
 use super::peers::{Relay, Ways};
-use crate::bench::link::{Link, Side, run};
+use super::wall::Wall;
+use crate::bench::link::{Link, Side};
 use crate::bench::load;
 use crate::bench::machine::Habit;
 use crate::bench::product::{Device, Site};
@@ -46,7 +47,7 @@ pub(super) fn moving(middle: &Middle, site: &Site, dir: &Path, rounds: u32) -> R
     let device = site.device("moving", dir)?;
     let place = relay.place(true);
     site.hub.relay("moving", [place.clone(), place], relay.key.clone())?;
-    let wall = Wall::before(link, device.listen())?;
+    let wall = Wall::before(link, "moving", device.listen())?;
     for _ in 0..rounds {
         wall.close()?;
         let (client, at) = site.connect("moving")?;
@@ -143,36 +144,6 @@ fn arrives(device: &Device, path: &str) -> Result<(), Mishap> {
             return Err(Mishap::Deadline { what: format!("the path `{path}`"), within: WITHIN, seen });
         }
         std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// What keeps packets from the device's own address.
-struct Wall<'a> {
-    link: &'a Link,
-    far: SocketAddr,
-}
-
-impl<'a> Wall<'a> {
-    fn before(link: &'a Link, far: SocketAddr) -> Result<Self, Mishap> {
-        let wall = Self { link, far };
-        wall.nft(&["add", "table", "ip", "wall"])?;
-        wall.nft(&["add", "chain", "ip", "wall", "out", "{ type filter hook output priority 0; }"])?;
-        Ok(wall)
-    }
-
-    fn close(&self) -> Result<(), Mishap> {
-        let (ip, port) = (self.far.ip().to_string(), self.far.port().to_string());
-        self.open()?;
-        self.nft(&["add", "rule", "ip", "wall", "out", "ip", "daddr", &ip, "udp", "dport", &port, "drop"])
-    }
-
-    fn open(&self) -> Result<(), Mishap> {
-        self.nft(&["flush", "chain", "ip", "wall", "out"])
-    }
-
-    fn nft(&self, args: &[&str]) -> Result<(), Mishap> {
-        let name = self.link.name(Side::Client);
-        run("ip", &[&["netns", "exec", &name, "nft"], args].concat()).map(drop)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use postern_protocol::wire::relay::{Place, RelayKey};
 
 use super::middle::Middle;
+use super::wall::Wall;
 use crate::bench::child::{Program, finish, is_installed};
 use crate::bench::link::{Link, Side};
 use crate::bench::load;
@@ -57,6 +58,8 @@ impl Ways {
             let mut pids = vec![device.pid()?];
             if name != STRAIGHT {
                 site.hub.detour(label, Some(relay.nowhere.local_addr()?))?;
+                // Or the relay would introduce both ends to each other, and they would go straight.
+                Wall::before(link, label, device.listen())?.close()?;
                 let place = relay.place(name == RELAYED);
                 site.hub.relay(label, [place.clone(), place], relay.key.clone())?;
                 pids.push(relay.program.pid());
