@@ -162,7 +162,9 @@ pub(crate) fn enroll(
 /// What is wrong; the next start of the agent writes them again.
 pub(crate) fn copy_enrollment(dir: &Path, enrollment: &Enrollment, floor: Floor) -> Result<(), StoreError> {
     enrollment.write(dir)?;
-    floor::write(dir, &enrollment.owner(), Mark { floor, lock: None })
+    let (owner, mark) = (enrollment.owner(), Mark { floor, lock: None });
+    floor::write(dir, &owner, mark)?;
+    floor::write(dir, &owner, mark)
 }
 
 /// Keeps a sealed secret, where no agent runs. Whoever calls this holds the lock of the directory.

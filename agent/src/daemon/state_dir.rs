@@ -29,17 +29,18 @@ impl StateDir {
         let agent = rustix::process::geteuid().as_raw();
         strict::above(path, agent)?;
         // No link in the place of the lock is followed; what else is there is looked at when nobody changes it any more.
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(NOFOLLOW)
-            .open(path.join("lock"))
-            .map_err(|error| match error.raw_os_error() {
-                Some(ELOOP) => StateFault::Link { path: path.join("lock") }.into(),
-                _ => trouble(error),
-            })?;
+        let (name, mut lock) = (path.join("lock"), File::options());
+        lock.custom_flags(NOFOLLOW);
+        let made = lock.clone().write(true).create(true).truncate(false).mode(0o600).open(&name);
+        let lock = match made {
+            // A disk that takes no writes any more must not end the agent again and again: it denies, and says why.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => lock.read(true).open(&name),
+            made => made,
+        };
+        let lock = lock.map_err(|error| match error.raw_os_error() {
+            Some(ELOOP) => StateFault::Link { path: name }.into(),
+            _ => trouble(error),
+        })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Trouble::Occupied { path: path.to_owned() }),

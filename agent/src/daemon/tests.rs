@@ -6,6 +6,9 @@
 
 mod cuts;
 mod errors;
+mod idle;
+mod images;
 mod life;
+mod memory;
 mod pages;
 mod works;

@@ -32,11 +32,21 @@ impl Format {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(|error| self.error(error))?;
+        let connect = || Connection::open_with_flags(&path, flags).map_err(|error| self.error(error));
+        let mut connection = connect()?;
         // SQLite creates with the umask, and gives its journals the mode of the database.
         let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, private).map_err(|error| StoreError::Io { path, error })?;
-        self.journal(&connection)?;
+        std::fs::set_permissions(&path, private)
+            .map_err(|error| StoreError::Io { path: path.clone(), error })?;
+        if !self.write_ahead(&connection)? {
+            tracing::warn!(
+                file = self.file,
+                "no write-ahead log on this file system; a rollback journal is used"
+            );
+            drop(connection);
+            connection = connect()?;
+            self.roll_back(&connection)?;
+        }
         // SQLite does not sync the name of a new database, and does not say when that of a new journal could not be synced: whatever is
         // committed to them would be gone with their names.
         disk::sync(&dir).map_err(|error| StoreError::Io { path: dir, error })?;
@@ -77,25 +87,33 @@ impl Format {
         StoreError::Corrupt { file: self.file, found: Damage::Value }
     }
 
-    fn journal(&self, connection: &Connection) -> Result<(), StoreError> {
-        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;";
-        connection.execute_batch(prepare).map_err(|error| self.error(error))?;
-        let wal = connection
-            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-            .and_then(|mode| probe(connection).map(|()| mode == "wal"));
+    /// Whether the write-ahead log works here.
+    fn write_ahead(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let wal = Self::prepare(connection).and_then(|()| {
+            let mode: String =
+                connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+            probe(connection).map(|()| mode == "wal")
+        });
         match wal {
-            Ok(true) => return Ok(()),
-            Err(error) if self.is_final(&error) => return Err(self.error(error)),
-            Ok(false) | Err(_) => {}
+            Err(error) if self.is_final(&error) => Err(self.error(error)),
+            wal => Ok(wal.unwrap_or(false)),
         }
-        tracing::warn!(
-            file = self.file,
-            "no write-ahead log on this file system; a rollback journal is used"
-        );
+    }
+
+    /// Uses a rollback journal. The connection must be new: with its lock taken before anything is read it needs no memory that
+    /// processes share, not even for a log that was written elsewhere.
+    fn roll_back(&self, connection: &Connection) -> Result<(), StoreError> {
         connection
-            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE;")
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE;")
+            .and_then(|()| Self::prepare(connection))
+            .and_then(|()| connection.execute_batch("PRAGMA journal_mode = TRUNCATE;"))
             .and_then(|()| probe(connection))
             .map_err(|error| self.error(error))
+    }
+
+    fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+        let prepare = "PRAGMA page_size = 4096; PRAGMA cache_size = -256; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;";
+        connection.execute_batch(prepare)
     }
 
     /// Errors that another journal mode does not heal.

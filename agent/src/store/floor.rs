@@ -20,7 +20,7 @@ use super::{StoreError, file};
 pub(super) struct Copies {
     /// The larger mark.
     pub(super) newest: Option<Mark>,
-    /// Whether a file is there that cannot be read.
+    /// Whether a file is there that cannot be read, or one of them is missing.
     pub(super) damaged: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn read(dir: &Path, owner: &Digest) -> Copies {
     let copies = FILES.map(|name| one(dir, name, owner));
     Copies {
         newest: copies.iter().filter_map(|copy| copy.as_ref().ok().copied().flatten()).max(),
-        damaged: copies.iter().any(Result::is_err),
+        damaged: copies.iter().any(Result::is_err) || is_one_missing(dir),
     }
 }
 
@@ -49,6 +49,12 @@ pub(super) fn write(dir: &Path, owner: &Digest, mark: Mark) -> Result<(), StoreE
     let body = codec::encode(&Stored::new(*owner, mark), LARGEST)?;
     let check = Digest::of(&[&body]);
     file::replace(dir, name, &[check.as_bytes().as_slice(), &body].concat())
+}
+
+/// Both are written when a device is enrolled; the one that is missing may have been the newer.
+fn is_one_missing(dir: &Path) -> bool {
+    let [a, b] = FILES.map(|name| dir.join(name).exists());
+    a != b
 }
 
 fn one(dir: &Path, name: &str, owner: &Digest) -> Result<Option<Mark>, Damaged> {

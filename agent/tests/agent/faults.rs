@@ -195,6 +195,42 @@ async fn a_full_disk_opens_nothing_still_cuts_what_is_withdrawn_and_heals_when_t
     assert_eq!(agent.stop().await, Some(0));
 }
 
+impl SmallDisk {
+    /// Has it take writes, or none.
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        let mounted = std::process::Command::new("mount").args(["-o", &option]).arg(&self.0).status();
+        assert!(mounted.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_writes_any_more_opens_nothing_stops_no_start_and_heals_when_it_does() {
+    let machine = Machine::echo().await;
+    let mut hub = Hub::start();
+    let mut agent = Agent::new("");
+    let Some(disk) = SmallDisk::mount(agent.state()) else { return };
+    assert_eq!(agent.run(&["enroll", &hub.code()]).await.code, 0);
+    let policy = Policy::usual(agent.key(), machine.addr());
+    hub.publish(policy.seal(2));
+    agent.start().await;
+    assert_eq!(hub.applied().await.version, 2);
+    assert_eq!(agent.stop().await, Some(0));
+    disk.remount("ro");
+    agent.start().await;
+    let client = Client::signed_in(&agent, USER, 1).await;
+    // The hub sends it again, it is in force and cannot be stored; and without a row nothing is opened.
+    let (held, code) = hub.refused().await;
+    assert_eq!((held.version, code), (2, NackCode::Storage));
+    assert_eq!(client.open("web").await.answer, Answer::Failed(Failure::Unrecorded));
+    disk.remount("rw");
+    hub.publish(policy.seal(3));
+    assert_eq!(hub.stored().await.version, 3);
+    let opened = async { while !matches!(client.open("web").await.answer, Answer::Accepted { .. }) {} };
+    tokio::time::timeout(crate::world::GENEROUS, opened).await.unwrap();
+    assert_eq!(agent.stop().await, Some(0));
+}
+
 #[tokio::test]
 async fn the_snapshot_that_is_in_force_is_acknowledged_again_and_written_once() {
     let mut world = World::start().await;

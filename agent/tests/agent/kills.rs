@@ -1,15 +1,19 @@
-//! The agent is killed as it begins a write, each one in turn, while its key is replaced and while it is enrolled anew.
-//! What it leaves is the old key with all that belongs to it, or the new one; never a mix, and never a dead end.
+//! The agent is killed as it begins a write, each one in turn, while it takes a policy and writes rows, while its key is replaced, and
+//! while it is enrolled anew. What it leaves is the old state or the new one, with all that belongs to it; never a mix, and never
+//! a dead end.
 //!
 //! `strace` delivers SIGKILL at the Nth call of a kind on one thread. Without it, or where processes may not be traced,
 //! these tests are skipped with a line that says so, or fail when `POSTERN_REQUIRE_PEERS` is 1.
 
 use std::process::Stdio;
 
+use postern_protocol::policy::Reason;
 use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::tunnel::Answer;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::client::Client;
 use crate::key_life::{NEXT, OPENS, keep, policy_for, restore, secrets, set_secret};
 use crate::world::World;
 
@@ -140,6 +144,76 @@ async fn an_agent_that_is_killed_at_any_write_of_a_rotation_goes_on_with_the_old
         }
     }
     assert!(went_back > 5 && went_on > 3, "{went_back} {went_on}");
+}
+
+/// Opens a tunnel and has the policy withdraw it, to the end of that or of the agent; whether it was killed, and whether the tunnel
+/// and the withdrawal were confirmed.
+async fn withdraw(world: &mut World, client: &Client, child: &mut Child) -> (bool, [bool; 2]) {
+    let (mut opened, mut withdrawn) = (false, false);
+    let working = async {
+        let mut tunnel = client.open("web").await;
+        opened = matches!(tunnel.answer, Answer::Accepted { .. });
+        let mut revoked = world.policy.clone();
+        revoked.revoke();
+        world.hub.publish(revoked.seal(3));
+        assert_eq!(world.hub.applied().await.version, 3);
+        withdrawn = true;
+        let _reset = tunnel.drain().await;
+        world.agent.trail_with("closed", 1).await;
+    };
+    let killed = tokio::select! {
+        biased;
+        status = child.wait() => {
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status.unwrap()), Some(9));
+            true
+        }
+        () = working => false,
+    };
+    (killed, [opened, withdrawn])
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_at_any_write_of_a_withdrawal_serves_the_old_policy_or_the_new_one_and_keeps_its_rows()
+ {
+    let mut world = World::start_marked().await;
+    assert_eq!(world.agent.stop().await, Some(0));
+    let state = world.agent.state();
+    let before = keep(&state, "before");
+    let (mut went_back, mut went_on) = (0, 0);
+    for call in WRITES {
+        for nth in (1..).step_by(if call == "pwrite64" { 3 } else { 1 }) {
+            let step = format!("{call} {nth}");
+            restore(&state, &before, &before, &[]);
+            world.hub.fall_silent();
+            world.agent.start().await;
+            world.hub.greeted_by().await;
+            let client = world.client().await;
+            client.tunnel("live").await.echo(b"before").await;
+            let mut child = world.agent.let_go();
+            let Some(tracer) = arm(child.id().unwrap(), Thread::Store, call, nth).await else { return };
+            let (killed, [opened, withdrawn]) = withdraw(&mut world, &client, &mut child).await;
+            child.kill().await.unwrap();
+            drop(tracer);
+            world.hub.fall_silent();
+            world.agent.start().await;
+            let version = world.hub.greeted_by().await.1.held.map(|held| held.version);
+            let is_new = version == Some(3);
+            assert!(is_new || version == Some(2) && killed && !withdrawn, "{step}: {version:?}");
+            let answer = world.client().await.open("web").await.answer;
+            let denied = answer == Answer::Denied(Reason::NoGrant);
+            assert_eq!(denied, is_new, "{step}: {answer:?}");
+            let trail = world.agent.trail().await;
+            let permitted = trail.iter().filter(|(event, _)| event == "permitted").count();
+            assert!(permitted >= 1 + usize::from(opened) + usize::from(!is_new), "{step}: {trail:?}");
+            assert_eq!(world.agent.run(&["audit", "verify"]).await.code, 0, "{step}");
+            world.agent.kill().await;
+            if !killed {
+                break;
+            }
+            *if is_new { &mut went_on } else { &mut went_back } += 1;
+        }
+    }
+    assert!(went_back > 3 && went_on > 3, "{went_back} {went_on}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Once};
 
 use rusqlite::ffi;
 
-use super::{Call, Fault, Memory, State, Struck, Watched};
+use super::{Call, Fault, Memory, Span, State, Struck, Watched};
 
 /// What SQLite holds of an open file; the file of the usual layer lies right behind it.
 #[repr(C)]
@@ -132,7 +132,9 @@ unsafe extern "C" fn open(
     if is_new && (asked.is_ok() || (!was_down && disk.is_down)) {
         disk.model.name(&short);
     }
-    let is_read_only = disk.plan.is_some_and(|plan| plan.has_struck && plan.fault == Fault::ReadOnly);
+    let is_read_only = disk
+        .plan
+        .is_some_and(|plan| plan.has_struck && plan.fault == Fault::ReadOnly && plan.span == Span::FromThen);
     drop(disk);
     if let Err(struck) = asked {
         return code(call, struck);

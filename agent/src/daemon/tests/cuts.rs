@@ -35,7 +35,7 @@ async fn the_power_goes_at_each_change_of_a_start() {
 
 #[tokio::test]
 async fn the_power_goes_at_each_change_of_an_activation() {
-    cut_everywhere(Work::Activation, usual(false).await, 60).await;
+    cut_everywhere(Work::Activation, usual(false).await, 50).await;
 }
 
 #[tokio::test]

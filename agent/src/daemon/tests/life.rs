@@ -101,9 +101,24 @@ impl Life {
 
     /// The cloud says what time it is and that what is in force is the newest; what follows from that is stored.
     pub(super) async fn confirm(&self) {
+        self.link(true);
+        assert!(self.answer());
         let clock = self.core.gate.clock();
-        clock.linked(true);
-        let Some(nonce) = clock.question() else { return };
+        if let Some(note) = clock.poll_note() {
+            clock.noted(self.core.store.note(note).await.is_ok());
+        }
+        self.link(false);
+    }
+
+    /// The link comes up or goes down.
+    pub(super) fn link(&self, is_up: bool) {
+        self.core.gate.clock().linked(is_up);
+    }
+
+    /// The cloud answers, if it is asked now; whether it was.
+    pub(super) fn answer(&self) -> bool {
+        let clock = self.core.gate.clock();
+        let Some(nonce) = clock.question() else { return false };
         let Floor { epoch, version, digest } = self.core.gate.policy().unwrap().floor();
         let timestamp = Timestamp {
             fleet: FLEET,
@@ -115,10 +130,7 @@ impl Life {
             lock: self.activator.known_locks(),
         };
         assert!(clock.hear(&timestamp).refreshed);
-        if let Some(note) = clock.poll_note() {
-            clock.noted(self.core.store.note(note).await.is_ok());
-        }
-        clock.linked(false);
+        true
     }
 
     /// Writes a row with a number in it; whether it is durable.
