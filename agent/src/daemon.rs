@@ -22,7 +22,7 @@ use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::session::pulse::Pulse;
-use postern_protocol::trust::SecretKey;
+use postern_protocol::trust::{CutCause, SecretKey};
 use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
@@ -40,6 +40,7 @@ use crate::logging::Limiter;
 use crate::meeting::Meetings;
 use crate::nearby::{self, Nearby};
 use crate::network;
+use crate::receipts::Receipts;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::report::SandboxReport;
@@ -95,6 +96,7 @@ struct Core {
     recordings: Arc<Recordings>,
     /// What the self-test has shown.
     proof: Arc<Proof>,
+    receipts: Arc<Receipts>,
     /// Told when somebody ends the agent over the control socket.
     stop: Arc<Notify>,
 }
@@ -138,6 +140,7 @@ async fn serve(
         pulse: Pulse::new(),
         started: Instant::now(),
         activator,
+        receipts: Arc::clone(&core.receipts),
         ladder: ladder.clone(),
         status: Arc::clone(&core.link),
     };
@@ -200,6 +203,8 @@ impl Core {
         let whose = (boot.enrollment.root()?.fleet, device);
         let recordings =
             Recordings::start(&config.state_dir, config.recordings, whose, (auditor.clone(), clock))?;
+        let receipts = Arc::new(Receipts::new(whose, store.clone(), std::mem::take(&mut boot.receipts)));
+        let stops = Arc::clone(&receipts);
         Ok(Self {
             device,
             keys: Arc::new(keys),
@@ -207,7 +212,12 @@ impl Core {
             boots: boot.boots,
             secrets: Arc::new(secrets),
             gate,
-            registry: Registry::new(config.caps.tunnels, move |row| rows.owe(row)),
+            registry: Registry::new(
+                config.caps.tunnels,
+                move |row| rows.owe(row),
+                move |stopped| stops.note(stopped),
+            ),
+            receipts,
             auditor,
             recordings: Arc::new(recordings),
             proof: Arc::default(),
@@ -377,7 +387,7 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
         // Time may be attested anew, or the machine may have slept: asked at least once a second while tunnels are open.
         let wait = gate.clock().until(edge);
         if wait.is_zero() {
-            let cut = registry.judge(&gate);
+            let cut = registry.judge(&gate, CutCause::Time);
             if cut > 0 {
                 tracing::info!(cut, "permits ran out");
             } else {
@@ -418,9 +428,9 @@ async fn keep_time(core: Core) {
                 }
                 clock.noted(noted.is_ok());
                 // Without a debit what is stale permits nothing.
-                core.registry.judge(&core.gate);
+                core.registry.judge(&core.gate, CutCause::Time);
             }
-            () = tokio::time::sleep(wait) => drop(core.registry.judge(&core.gate)),
+            () = tokio::time::sleep(wait) => drop(core.registry.judge(&core.gate, CutCause::Time)),
             // The clock lives as long as the agent.
             _changed = changes.changed() => {}
         }

@@ -12,8 +12,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
@@ -25,11 +23,12 @@ use postern_protocol::trust::Subject;
 
 use crate::anchor::Anchor;
 use crate::clock::Clock;
+use crate::mutex::Mutex;
 
 /// The policy in force and the time by which it is judged.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    policy: watch::Sender<Option<Arc<Index>>>,
+    policy: Mutex<Option<Arc<Index>>>,
     clock: Arc<Clock>,
     anchor: Anchor,
 }
@@ -68,29 +67,27 @@ pub(crate) enum Stage {
 impl Gate {
     /// A gate that denies everything.
     pub(crate) fn new(clock: Arc<Clock>, anchor: Anchor) -> Self {
-        Self { policy: watch::Sender::new(None), clock, anchor }
+        Self { policy: Mutex::new(None), clock, anchor }
     }
 
     /// Puts a snapshot in force. Live tunnels must be decided again before anything else happens.
     pub(crate) fn install(&self, index: Index) {
         self.clock.learn_policy(&index);
-        self.policy.send_replace(Some(Arc::new(index)));
+        *self.policy.lock() = Some(Arc::new(index));
     }
 
     /// Puts the policy in force under these locks, in place of those of before. Live tunnels must be decided again
     /// before anything else happens.
     pub(crate) fn lock(&self, locks: &Locks) {
-        self.policy.send_modify(|policy| {
-            if let Some(index) = policy {
-                *index = Arc::new(Index::clone(index).under(locks));
-            }
-        });
+        if let Some(index) = self.policy.lock().as_mut() {
+            *index = Arc::new(Index::clone(index).under(locks));
+        }
     }
 
     /// Takes the policy out of force: the root does not vouch for it any more. Live tunnels must be decided again before
     /// anything else happens.
     pub(crate) fn withdraw(&self) {
-        self.policy.send_replace(None);
+        *self.policy.lock() = None;
     }
 
     /// Decides one request under the policy of this moment.
@@ -104,7 +101,7 @@ impl Gate {
         counts: Counts,
         stage: Stage,
     ) -> Result<Permit, Denial> {
-        let policy = self.policy.borrow();
+        let policy = self.policy();
         let circumstances = self.circumstances(counts, stage);
         let Some(index) = policy.as_ref() else {
             return decide(None, subject, &Ask::NOTHING, &circumstances);
@@ -135,7 +132,7 @@ impl Gate {
     /// Whether the policy in force has a row for this user and key that is not disabled and takes this pass. It permits
     /// nothing.
     pub(crate) fn names(&self, subject: &Subject) -> bool {
-        self.policy.borrow().as_ref().is_some_and(|index| {
+        self.policy().is_some_and(|index| {
             let users = &index.snapshot().users;
             let found = users.binary_search_by_key(&subject.user(), |row| row.id).ok();
             found.and_then(|ix| users.get(ix)).is_some_and(|row| {
@@ -162,7 +159,7 @@ impl Gate {
         let is_fresh = freshness.state(now) == FreshnessState::Fresh;
         let freshness = if is_fresh { Freshness::ALWAYS } else { freshness };
         let freshness = freshness.until(self.anchor.expires());
-        explain_under(self.policy.borrow().as_ref(), user, service, (now, freshness), second_factor_age_s)
+        explain_under(self.policy().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }
 
     /// Hears of every policy that comes into force.
@@ -172,7 +169,7 @@ impl Gate {
 
     /// The policy in force.
     pub(crate) fn policy(&self) -> Option<Arc<Index>> {
-        self.policy.borrow().clone()
+        self.policy.lock().clone()
     }
 
     /// The time by which is judged.

@@ -9,16 +9,19 @@
 //!    that comes back opens new tunnels and revives no old one.
 //! 5. [`Registry::renew`] has the tunnels of a connection judged by a later pass of their caller, if that pass is
 //!    better than their own in something and worse in nothing. Facts of two passes are never combined.
+//! 6. When all tunnels that one change stopped have stopped, that is told, with how long it took (`cuts`).
 //!
 //! Deliberately absent: sockets. A tunnel stops itself as soon as its [`Leash`] says so.
 
 mod changes;
+mod cuts;
 mod leash;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
@@ -28,15 +31,18 @@ use postern_protocol::name::Name;
 use postern_protocol::path::Peer;
 use postern_protocol::policy::{Denial, Kind, Mode, Origin, Permit, Reason, VpnRules};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::Subject;
 use postern_protocol::trust::sealed::SealingKey;
+use postern_protocol::trust::{CutCause, Subject};
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::tunnel::Holder;
 use postern_transport::splice::Meter;
 
 use crate::gate::{Counts, Gate, Stage, Wanted};
+use crate::mutex::{Mutex, MutexGuard};
 
 use self::changes::Account;
+pub(crate) use self::cuts::Stopped;
+use self::cuts::{Cuts, Deciding};
 pub(crate) use self::leash::{Leash, Reins, Ruling};
 
 /// All live tunnels of the device.
@@ -51,10 +57,14 @@ pub(crate) struct Registry {
     /// Whether tunnels are live.
     busy: watch::Sender<bool>,
     rows: Rows,
+    stops: Stops,
 }
 
 /// Where rows go that wait for no disk.
 struct Rows(Box<dyn Fn(Event) + Send + Sync>);
+
+/// Where it is told that what a change stopped has stopped.
+struct Stops(Box<dyn Fn(Stopped) + Send + Sync>);
 
 #[derive(Debug, Default)]
 struct Live {
@@ -63,6 +73,7 @@ struct Live {
     next: u64,
     /// Tunnels that have not ended, those included that were told to stop.
     unfinished: u32,
+    cuts: Cuts,
     closing: bool,
 }
 
@@ -177,8 +188,12 @@ pub(crate) struct Session {
 
 impl Registry {
     /// An empty registry that admits at most `cap` tunnels, whatever the policy says. What changes for live ones goes to
-    /// `rows`, which must return at once.
-    pub(crate) fn new(cap: u16, rows: impl Fn(Event) + Send + Sync + 'static) -> Arc<Self> {
+    /// `rows`, and what has stopped because of a change to `stops`; both must return at once.
+    pub(crate) fn new(
+        cap: u16,
+        rows: impl Fn(Event) + Send + Sync + 'static,
+        stops: impl Fn(Stopped) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             live: Mutex::new(Live::default()),
             cap,
@@ -186,6 +201,7 @@ impl Registry {
             drained: Notify::new(),
             busy: watch::Sender::new(false),
             rows: Rows(Box::new(rows)),
+            stops: Stops(Box::new(stops)),
         })
     }
 
@@ -201,23 +217,28 @@ impl Registry {
         wish: Wish,
     ) -> Result<(Admitted, Arc<Permit>), Refused> {
         let id = tunnel_id()?;
+        // One lock over both: whoever changes policy looks at the live tunnels after it, and finds this one.
         let mut live = self.lock();
-        if live.closing {
-            return Err(Refused::Failed(Failure::Shutdown));
-        }
-        let counts = live.counts(None, caller.subject.user(), service);
-        let wanted = Wanted { service: service.as_str(), view_only: wish.view_only };
-        let permit = gate
-            .decide(caller.subject, wanted, counts, Stage::Opening)
-            .map_err(|denial| live.refused(denial, gate, caller.subject, wanted, counts))?;
-        let permit = Arc::new(permit);
-        if counts.device >= u32::from(self.cap) {
-            return Err(Refused::Failed(Failure::Busy));
-        }
+        let permit = live.decide(gate, caller, service, wish, self.cap)?;
+        let admitted = self.enter(&mut live, id, &permit, (caller, gate.clock().now()), (service, wish));
+        drop(live);
+        self.changed.notify_one();
+        Ok((admitted, permit))
+    }
+
+    /// Registers a tunnel that was permitted under the same lock.
+    fn enter(
+        self: &Arc<Self>,
+        live: &mut Live,
+        id: TunnelId,
+        permit: &Arc<Permit>,
+        (caller, since): (&Caller<'_>, UnixTime),
+        (service, wish): (&Name, Wish),
+    ) -> Admitted {
         let order = live.next;
         live.next = live.next.wrapping_add(1);
         live.unfinished += 1;
-        let (leash, meter) = (Arc::new(Leash::new(Arc::clone(&permit))), Arc::new(Meter::new()));
+        let (leash, meter) = (Arc::new(Leash::new(Arc::clone(permit))), Arc::new(Meter::new()));
         live.tunnels.insert(
             order,
             Entry {
@@ -227,28 +248,29 @@ impl Registry {
                 service: service.clone(),
                 wish,
                 kind: permit.service().kind(),
-                target: target_of(&permit, wish),
+                target: target_of(permit, wish),
                 recording: permit.recording(),
                 mode: permit.mode(),
                 whereabouts: caller.whereabouts.clone(),
-                since: gate.clock().now(),
+                since,
                 until: permit.until(),
                 leash: Arc::clone(&leash),
                 meter: Arc::clone(&meter),
-                account: Account::new(&permit),
+                account: Account::new(permit),
             },
         );
         self.busy.send_if_modified(|busy| !std::mem::replace(busy, true));
-        drop(live);
-        self.changed.notify_one();
         let place = Place { order, registry: Arc::clone(self) };
-        let recording = permit.recording();
-        Ok((Admitted { id, leash, meter, recording, place }, permit))
+        Admitted { id, leash, meter, recording: permit.recording(), place }
     }
 
-    /// Decides every live tunnel again and stops those that are no longer permitted. Returns how many.
-    pub(crate) fn judge(&self, gate: &Gate) -> u32 {
-        self.lock().judge(gate, &self.rows)
+    /// Decides every live tunnel again after a change, and stops those that are no longer permitted. Returns how many.
+    pub(crate) fn judge(&self, gate: &Gate, cause: CutCause) -> u32 {
+        let since = Instant::now();
+        let mut live = self.lock();
+        let change = live.cuts.begin(cause, gate.clock().now(), since);
+        live.judge(gate, change, &self.rows);
+        live.cuts.decided(change)
     }
 
     /// Has the live tunnels of a connection judged by a later pass of their caller. Returns how many were stopped.
@@ -261,16 +283,16 @@ impl Registry {
         let concerned = |entry: &Entry| entry.connection == connection && supersedes(later, &entry.subject);
         let orders: Vec<u64> =
             live.tunnels.iter().filter(|(_, entry)| concerned(entry)).map(|(order, _)| *order).collect();
-        let mut cut = 0;
+        let change = live.cuts.begin(CutCause::Time, gate.clock().now(), Instant::now());
         for order in &orders {
             // First by the pass of before: what is over in this second is over, and a later pass revives nothing.
-            if live.judge_one(*order, gate, &self.rows) {
-                cut += 1;
-            } else if let Some(entry) = live.tunnels.get_mut(order) {
+            live.judge_one(*order, gate, change, &self.rows);
+            if let Some(entry) = live.tunnels.get_mut(order) {
                 entry.subject = Arc::clone(later);
-                cut += u32::from(live.judge_one(*order, gate, &self.rows));
+                live.judge_one(*order, gate, change, &self.rows);
             }
         }
+        let cut = live.cuts.decided(change);
         drop(live);
         if !orders.is_empty() {
             self.changed.notify_one();
@@ -327,11 +349,34 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock()
     }
 }
 
 impl Live {
+    /// Decides about one more tunnel, of at most `cap`.
+    fn decide(
+        &self,
+        gate: &Gate,
+        caller: &Caller<'_>,
+        service: &Name,
+        wish: Wish,
+        cap: u16,
+    ) -> Result<Arc<Permit>, Refused> {
+        if self.closing {
+            return Err(Refused::Failed(Failure::Shutdown));
+        }
+        let counts = self.counts(None, caller.subject.user(), service);
+        let wanted = Wanted { service: service.as_str(), view_only: wish.view_only };
+        let permit = gate
+            .decide(caller.subject, wanted, counts, Stage::Opening)
+            .map_err(|denial| self.refused(denial, gate, caller.subject, wanted, counts))?;
+        if counts.device >= u32::from(cap) {
+            return Err(Refused::Failed(Failure::Busy));
+        }
+        Ok(Arc::new(permit))
+    }
+
     /// Tunnels admitted before this one, all for none. Of seats also those that younger tunnels have, if this one has none:
     /// nobody loses the pointer in the middle of a movement because somebody who only looked may now touch.
     fn counts(&self, order: Option<u64>, user: UserId, service: &Name) -> Counts {
@@ -380,14 +425,14 @@ impl Live {
         }
     }
 
-    fn judge(&mut self, gate: &Gate, rows: &Rows) -> u32 {
+    fn judge(&mut self, gate: &Gate, change: Deciding, rows: &Rows) {
         let orders: Vec<u64> = self.tunnels.keys().copied().collect();
-        orders.into_iter().map(|order| u32::from(self.judge_one(order, gate, rows))).sum()
+        orders.into_iter().for_each(|order| self.judge_one(order, gate, change, rows));
     }
 
-    /// Decides one live tunnel again. Returns whether it was stopped.
-    fn judge_one(&mut self, order: u64, gate: &Gate, rows: &Rows) -> bool {
-        let Some(entry) = self.tunnels.get(&order) else { return false };
+    /// Decides one live tunnel again, because of a change.
+    fn judge_one(&mut self, order: u64, gate: &Gate, change: Deciding, rows: &Rows) {
+        let Some(entry) = self.tunnels.get(&order) else { return };
         let counts = self.counts(Some(order), entry.subject.user(), &entry.service);
         let wanted = Wanted { service: entry.service.as_str(), view_only: entry.wish.view_only };
         let code = match gate.decide(&entry.subject, wanted, counts, Stage::Live) {
@@ -395,7 +440,7 @@ impl Live {
                 if let Some(entry) = self.tunnels.get_mut(&order) {
                     entry.go_on(permit, gate.clock().now(), rows);
                 }
-                return false;
+                return;
             }
             // What was done so far is not on any recording, and its user was told of none.
             Ok(permit) if entry.is_same(&permit) => CloseCode::Failed(Failure::Recorded),
@@ -403,7 +448,8 @@ impl Live {
             Ok(_another) => CloseCode::Denied(Reason::Revoked),
             Err(denial) => CloseCode::Denied(withdrawn(denial.reason())),
         };
-        self.cut(order, code, rows)
+        self.cut(order, code, rows);
+        self.cuts.told(change, order);
     }
 
     fn cut(&mut self, order: u64, code: CloseCode, rows: &Rows) -> bool {
@@ -472,6 +518,12 @@ impl fmt::Debug for Whereabouts {
     }
 }
 
+impl fmt::Debug for Stops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stops")
+    }
+}
+
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rows")
@@ -485,10 +537,14 @@ impl Admitted {
         registry.lock().cut(*order, code, &registry.rows);
     }
 
-    /// Removes the tunnel before it is dropped, so that its place is free when the caller is told.
+    /// Removes the tunnel before it is dropped, so that its place is free when the caller is told. Its bytes have an end.
     pub(crate) fn leave(&self) {
         let Place { order, registry } = &self.place;
-        registry.lock().remove(*order, &registry.rows);
+        let mut live = registry.lock();
+        live.remove(*order, &registry.rows);
+        let stopped = live.cuts.stopped(*order, Instant::now());
+        drop(live);
+        stopped.into_iter().for_each(&registry.stops.0);
     }
 }
 

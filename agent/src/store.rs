@@ -15,6 +15,7 @@ mod enrollment;
 mod file;
 mod floor;
 mod policy;
+mod receipts;
 mod staged;
 mod thread;
 mod wipe;
@@ -28,7 +29,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::Digest;
+use postern_protocol::trust::{Digest, Receipt};
 use postern_protocol::wire::codec::CodecFault;
 
 pub(crate) use self::enrollment::Enrollment;
@@ -65,6 +66,8 @@ pub(crate) struct Boot {
     pub(crate) locks: Vec<StoredLock>,
     /// Secrets that were set on this device, sealed.
     pub(crate) secrets: BTreeMap<Name, Vec<u8>>,
+    /// What is to be said of tunnels that were stopped, oldest first.
+    pub(crate) receipts: Vec<Receipt>,
 }
 
 /// Both databases, open for writing.
@@ -114,6 +117,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 owed: stored.owed,
                 locks: stored.locks,
                 secrets: db.secrets()?,
+                receipts: db.receipts()?,
             };
             (boot, db.counters()?)
         }
@@ -245,6 +249,7 @@ impl Databases {
             owed: None,
             locks: Vec::new(),
             secrets: BTreeMap::new(),
+            receipts: Vec::new(),
         };
         if let Some(db) = self.policy.as_mut() {
             if logged(db.enrollment()).flatten().as_ref() != Some(&boot.enrollment) {
@@ -260,6 +265,7 @@ impl Databases {
                 boot.locks = stored.locks;
             }
             boot.secrets = logged(db.secrets()).unwrap_or_default();
+            boot.receipts = logged(db.receipts()).unwrap_or_default();
             // A full disk must not keep the gate from standing; but what was not debited permits nothing.
             let debited = logged(db.count_boot()).is_some();
             if let Some(counters) = logged(db.counters()) {

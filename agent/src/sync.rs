@@ -37,6 +37,7 @@ use crate::gate::Gate;
 use crate::identity::DeviceKeys;
 use crate::meeting::Meetings;
 use crate::network::Changes;
+use crate::receipts::Receipts;
 use crate::registry::Registry;
 use crate::secrets::Secrets;
 use crate::store::{Enrollment, Store};
@@ -72,6 +73,8 @@ pub(crate) struct Uplink {
     pub(crate) started: Instant,
     /// Puts snapshots in force.
     pub(crate) activator: Activator,
+    /// What is said of tunnels that were stopped.
+    pub(crate) receipts: Arc<Receipts>,
     /// Leads to the hub.
     pub(crate) ladder: Ladder,
     /// What people see of the link.

@@ -67,6 +67,9 @@ mod passes;
 #[path = "agent/policy.rs"]
 mod policy;
 #[cfg(test)]
+#[path = "agent/receipts.rs"]
+mod receipts;
+#[cfg(test)]
 #[path = "agent/recordings.rs"]
 mod recordings;
 #[cfg(test)]

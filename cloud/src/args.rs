@@ -449,6 +449,11 @@ pub(crate) enum DeviceCommand {
     },
     /// Lists devices with what is in force on them.
     List,
+    /// Lists when devices cut tunnels, because of what, and how soon nothing passed any more; each row was signed by its device.
+    Cuts {
+        /// The name of one device; all if not given.
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod alarms;
 mod apply;
 mod arrival;
 mod change;
+mod cuts;
 mod device;
 mod explain;
 mod export;
@@ -286,6 +287,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         }
         Command::Device(DeviceCommand::Recommission { name }) => device::recommission(state, &name),
         Command::Device(DeviceCommand::List) => device::list(state),
+        Command::Device(DeviceCommand::Cuts { name }) => cuts::run(state, name.as_deref()),
         Command::Secret(SecretCommand::Set { device, name, stdin }) => {
             secret::set(state, &device, &name, stdin)
         }

@@ -96,6 +96,10 @@ pub const LOCK_BYTES: usize = 17 * 1024;
 pub const LOCK_TARGETS: usize = 256;
 /// Locks that a device holds side by side; beyond them the whole device counts as locked.
 pub const LOCKS: usize = 16;
+/// Bytes of a signed receipt payload.
+pub const RECEIPT_BYTES: usize = 96;
+/// Receipts that wait on a device until its hub takes them.
+pub const RECEIPTS: usize = 64;
 /// Devices to which one pass can be narrowed.
 pub const NARROW_DEVICES: usize = 16;
 /// Services to which one pass can be narrowed.

@@ -26,7 +26,7 @@ const NOW: u64 = 4_000_000_000;
 
 /// A registry whose rows nobody reads.
 fn registry(cap: u16) -> Arc<Registry> {
-    Registry::new(cap, |_row| {})
+    Registry::new(cap, |_row| {}, |_stopped| {})
 }
 
 fn key(seed: u8) -> SecretKey {
@@ -241,7 +241,7 @@ async fn a_new_policy_cuts_exactly_what_it_no_longer_permits() {
     let (gate, registry) = (gate(|_| {}), registry(10));
     let (one, two) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "a").unwrap());
     install(&gate, index(2, |snapshot| snapshot.grants.retain(|grant| grant.user == 1)));
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     assert_eq!(code(&one).await, CloseCode::Denied(Reason::Revoked));
     assert!(matches!(two.leash.ruling(), Ruling::Permitted(permit) if permit.floor().version == 2));
     assert_eq!(registry.sessions().len(), 1);
@@ -252,9 +252,9 @@ async fn a_cut_is_final_even_if_the_right_comes_back_before_the_tunnel_looks() {
     let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     install(&gate, index(2, |snapshot| snapshot.grants.clear()));
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     install(&gate, index(3, |_| {}));
-    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::Revoked));
 }
 
@@ -263,7 +263,7 @@ async fn a_smaller_limit_cuts_the_youngest_tunnels() {
     let (gate, registry) = (gate(|_| {}), registry(10));
     let tunnels: Vec<_> = (0..4).map(|_| open(&registry, &gate, 11, "a").unwrap()).collect();
     install(&gate, index(2, |snapshot| snapshot.services[0].tunnels = 2));
-    assert_eq!(registry.judge(&gate), 2);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 2);
     assert_eq!(code(&tunnels[2]).await, CloseCode::Denied(Reason::Concurrency));
     assert_eq!(code(&tunnels[3]).await, CloseCode::Denied(Reason::Concurrency));
     let left: Vec<_> = registry.sessions().iter().map(|session| session.id).collect();
@@ -284,7 +284,7 @@ async fn another_target_or_kind_behind_the_same_name_cuts() {
         let (gate, registry) = (gate(|_| {}), registry(10));
         let (a, b) = (open(&registry, &gate, 11, "a").unwrap(), open(&registry, &gate, 12, "b").unwrap());
         install(&gate, index(2, change));
-        assert_eq!(registry.judge(&gate), 1);
+        assert_eq!(registry.judge(&gate, CutCause::Time), 1);
         assert!(matches!(code(&a).await, CloseCode::Denied(Reason::Revoked | Reason::UserDisabled)));
         assert_eq!(registry.sessions()[0].id, b.id);
     }
@@ -315,7 +315,7 @@ async fn no_policy_denies_and_cuts() {
     assert_eq!(open(&registry, &empty, 11, "a").unwrap_err(), Reason::NoPolicy);
     let gate = gate(|_| {});
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
-    assert_eq!(registry.judge(&empty), 1);
+    assert_eq!(registry.judge(&empty, CutCause::Time), 1);
     assert_eq!(code(&tunnel).await, CloseCode::Denied(Reason::NoPolicy));
 }
 
@@ -342,11 +342,11 @@ async fn a_tunnel_outlives_its_second_factor_when_a_later_pass_of_its_connection
     assert_eq!(registry.renew(&gate, 1, &passed(11, Some(NOW), LONG)), 0);
     assert_eq!(until(&registry), [NOW + 600, NOW + 100]);
     pass_time(101);
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     assert_eq!(code(&twin).await, CloseCode::Denied(Reason::SecondFactorStale));
     assert_eq!(registry.sessions()[0].id, renewed.id);
     pass_time(600);
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     assert_eq!(code(&renewed).await, CloseCode::Denied(Reason::SecondFactorStale));
 }
 
@@ -429,7 +429,7 @@ fn a_screen_has_one_writer_and_any_number_who_look() {
     assert_eq!(sessions.iter().map(|session| session.mode).collect::<Vec<_>>(), [TOUCH, LOOK, LOOK]);
     // A writer who leaves widens nobody; the next one takes the seat.
     drop(first);
-    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     assert_eq!(modes(&[&looking[0], &looking[1]]), [LOOK, LOOK]);
     let second = open_wishing(&registry, &gate, 12, false).unwrap();
     assert_eq!(modes(&[&second]), [TOUCH]);
@@ -441,9 +441,9 @@ fn fewer_seats_narrow_the_youngest_in_place_and_cut_nobody() {
     let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
     let both = || modes(&[&tunnels[0], &tunnels[1]]);
     install(&gate, index(2, screen(1)));
-    assert_eq!((registry.judge(&gate), both()), (0, vec![TOUCH, LOOK]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), both()), (0, vec![TOUCH, LOOK]));
     install(&gate, index(3, screen(0)));
-    assert_eq!((registry.judge(&gate), both()), (0, vec![LOOK, LOOK]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), both()), (0, vec![LOOK, LOOK]));
     // Fewer tunnels, unlike fewer seats, cut.
     install(
         &gate,
@@ -452,7 +452,7 @@ fn fewer_seats_narrow_the_youngest_in_place_and_cut_nobody() {
             snapshot.services[0].tunnels = 1;
         }),
     );
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     assert_eq!(modes(&[&tunnels[0]]), [LOOK]);
 }
 
@@ -467,9 +467,9 @@ fn who_has_a_seat_keeps_it_before_an_older_tunnel_that_may_touch_from_now_on() {
     let both = || modes(&[&tunnels[0], &tunnels[1]]);
     assert_eq!(both(), [LOOK, TOUCH]);
     install(&gate, index(2, screen(1)));
-    assert_eq!((registry.judge(&gate), both()), (0, vec![LOOK, TOUCH]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), both()), (0, vec![LOOK, TOUCH]));
     install(&gate, index(3, screen(2)));
-    assert_eq!((registry.judge(&gate), both()), (0, vec![TOUCH, TOUCH]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), both()), (0, vec![TOUCH, TOUCH]));
 }
 
 #[test]
@@ -477,7 +477,10 @@ fn a_wish_to_look_lasts_as_long_as_the_tunnel_and_a_narrower_policy_narrows_in_p
     let (gate, registry) = (gate(screen(9)), registry(10));
     let [wishing, touching] = [true, false].map(|wish| open_wishing(&registry, &gate, 11, wish).unwrap());
     install(&gate, index(2, screen(9)));
-    assert_eq!((registry.judge(&gate), modes(&[&wishing, &touching])), (0, vec![LOOK, TOUCH]));
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), modes(&[&wishing, &touching])),
+        (0, vec![LOOK, TOUCH])
+    );
     install(
         &gate,
         index(3, |snapshot| {
@@ -485,7 +488,7 @@ fn a_wish_to_look_lasts_as_long_as_the_tunnel_and_a_narrower_policy_narrows_in_p
             snapshot.services[0].view_only = true;
         }),
     );
-    assert_eq!((registry.judge(&gate), modes(&[&wishing, &touching])), (0, vec![LOOK, LOOK]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), modes(&[&wishing, &touching])), (0, vec![LOOK, LOOK]));
 }
 
 #[tokio::test]
@@ -495,7 +498,7 @@ async fn each_task_of_a_tunnel_hears_of_a_cut_however_late_it_looks() {
     let mut early = tunnel.leash.reins();
     assert!(matches!(early.changed().await, Ruling::Permitted(_)));
     install(&gate, index(2, |snapshot| snapshot.grants.clear()));
-    assert_eq!(registry.judge(&gate), 1);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 1);
     let late = tunnel.leash.reins();
     for mut reins in [early, late] {
         assert!(matches!(reins.changed().await, Ruling::Cut(CloseCode::Denied(Reason::Revoked))));
@@ -525,7 +528,7 @@ fn under_a_policy_that_the_cloud_has_not_confirmed_nothing_new_opens_and_what_is
     let (registry, gate) = (registry(10), gate(|_| {}));
     let _live = open(&registry, &gate, 11, "a").unwrap();
     gate.install(index(2, |_| {}));
-    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     assert_eq!(open(&registry, &gate, 11, "b").unwrap_err(), Reason::PolicyStale);
     confirm(&gate);
     open(&registry, &gate, 11, "b").unwrap();
@@ -543,11 +546,11 @@ fn what_is_meant_for_work_without_the_cloud_opens_unconfirmed() {
 fn recorded() -> (Arc<Registry>, Arc<Mutex<Vec<Event>>>) {
     let rows = Arc::new(Mutex::new(Vec::new()));
     let collected = Arc::clone(&rows);
-    (Registry::new(10, move |row| collected.lock().unwrap().push(row)), rows)
+    (Registry::new(10, move |row| collected.lock().push(row), |_stopped| {}), rows)
 }
 
 fn taken(rows: &Mutex<Vec<Event>>) -> Vec<Event> {
-    std::mem::take(&mut *rows.lock().unwrap())
+    std::mem::take(&mut *rows.lock())
 }
 
 fn changed(tunnel: &Admitted, before: Mode, mode: Mode, version: u64) -> Event {
@@ -567,15 +570,25 @@ fn a_tunnel_whose_mode_changes_in_place_has_a_row_and_one_that_is_permitted_as_b
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     let neighbour = open(&registry, &gate, 11, "b").unwrap();
     install(&gate, index(2, |_| {}));
-    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![]), "another snapshot, the same rights");
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), taken(&rows)),
+        (0, vec![]),
+        "another snapshot, the same rights"
+    );
     install(&gate, index(3, looking(true)));
-    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&tunnel, TOUCH, LOOK, 3)]));
-    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![]), "once");
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), taken(&rows)),
+        (0, vec![changed(&tunnel, TOUCH, LOOK, 3)])
+    );
+    assert_eq!((registry.judge(&gate, CutCause::Time), taken(&rows)), (0, vec![]), "once");
     install(&gate, index(4, |_| {}));
-    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&tunnel, LOOK, TOUCH, 4)]));
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), taken(&rows)),
+        (0, vec![changed(&tunnel, LOOK, TOUCH, 4)])
+    );
     // The clipboard is a right of its own.
     install(&gate, index(5, |snapshot| snapshot.grants[0].mode = Mode::WIDEST));
-    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     let widened = [&tunnel, &neighbour].map(|tunnel| changed(tunnel, TOUCH, Mode::WIDEST, 5));
     assert_eq!(taken(&rows), widened);
     drop((tunnel, neighbour));
@@ -593,11 +606,11 @@ fn rules_that_change_under_a_live_tunnel_have_a_row_and_a_cut_says_all_by_itself
         }
     };
     install(&gate, index(2, narrowed));
-    assert_eq!(registry.judge(&gate), 0);
+    assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     let Event::Changed { before, mode, rules, version, .. } = taken(&rows).remove(0) else { panic!() };
     assert_eq!((before, mode, rules, version), (TOUCH, TOUCH, true, 2));
     install(&gate, index(3, |snapshot| snapshot.grants.clear()));
-    assert_eq!((registry.judge(&gate), taken(&rows)), (1, vec![]));
+    assert_eq!((registry.judge(&gate, CutCause::Time), taken(&rows)), (1, vec![]));
     drop(tunnel);
     assert_eq!(taken(&rows), []);
 }
@@ -608,10 +621,17 @@ fn a_seat_that_becomes_free_is_the_cause_where_the_version_is_the_same() {
     let (registry, rows) = recorded();
     let tunnels = [11, 12].map(|number| open_wishing(&registry, &gate, number, false).unwrap());
     install(&gate, index(2, screen(1)));
-    assert_eq!((registry.judge(&gate), taken(&rows).len()), (0, 2), "fewer seats are other rules for both");
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), taken(&rows).len()),
+        (0, 2),
+        "fewer seats are other rules for both"
+    );
     let [first, second] = tunnels;
     drop(first);
-    assert_eq!((registry.judge(&gate), taken(&rows)), (0, vec![changed(&second, LOOK, TOUCH, 2)]));
+    assert_eq!(
+        (registry.judge(&gate, CutCause::Time), taken(&rows)),
+        (0, vec![changed(&second, LOOK, TOUCH, 2)])
+    );
 }
 
 #[test]
@@ -621,7 +641,7 @@ fn a_flood_of_changes_costs_sixteen_rows_an_hour_and_the_last_row_tells_the_rest
     let tunnel = open(&registry, &gate, 11, "a").unwrap();
     let mut flap = |version: u64| {
         install(&gate, index(version, looking(version.is_multiple_of(2))));
-        assert_eq!(registry.judge(&gate), 0);
+        assert_eq!(registry.judge(&gate, CutCause::Time), 0);
     };
     (2..=101).for_each(&mut flap);
     assert_eq!(taken(&rows).len(), 16);

@@ -69,4 +69,5 @@ fn link(before: &Digest, kind: u8, bytes: &[u8]) -> Digest {
     Digest::of(&[before.as_bytes(), &[kind], bytes])
 }
 
-const TABLES: [&str; 7] = ["enrollment", "policy", "floor", "owed", "counter", "held_lock", "secret"];
+const TABLES: [&str; 8] =
+    ["enrollment", "policy", "floor", "owed", "counter", "held_lock", "secret", "receipt"];

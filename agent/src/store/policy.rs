@@ -23,7 +23,7 @@ use super::{StoreError, content};
 
 /// The open database.
 #[derive(Debug)]
-pub(super) struct PolicyDb(Connection);
+pub(super) struct PolicyDb(pub(super) Connection);
 
 /// What is stored of the policy.
 #[derive(Debug)]
@@ -81,10 +81,10 @@ impl PolicyDb {
             put_enrollment(transaction, enrollment)?;
             put_policy(transaction, floor, sealed)?;
             // Time that another cloud has signed must not bind this one, its row is not owed any more, its locks are not
-            // this cloud's to lift, and what was sealed to the key before opens no more.
+            // this cloud's to lift, what was stopped is not its business, and what was sealed to the key before opens no more.
             transaction
                 .execute_batch(
-                    "DELETE FROM owed; DELETE FROM secret; DELETE FROM held_lock; UPDATE counter SET time = 0, spent = 0;",
+                    "DELETE FROM owed; DELETE FROM secret; DELETE FROM held_lock; DELETE FROM receipt; UPDATE counter SET time = 0, spent = 0;",
                 )
                 .map_err(sqlite)
         })
@@ -198,7 +198,7 @@ impl PolicyDb {
     }
 
     /// Makes a change, all or nothing, and writes the digest of what is stored then.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -391,5 +391,8 @@ pub(super) const FORMAT: Format = Format {
         CREATE TABLE content (id INTEGER PRIMARY KEY CHECK (id = 1), digest BLOB) STRICT;
         INSERT INTO content (id, digest) VALUES (1, NULL);
         UPDATE counter SET spent = 4294967295 WHERE NOT EXISTS (SELECT 1 FROM enrollment);
+    ", "
+        CREATE TABLE receipt (id BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT;
+        UPDATE content SET digest = NULL;
     "],
 };

@@ -1,9 +1,9 @@
 use postern_protocol::audit::Event;
-use postern_protocol::id::{DeviceId, TunnelId, UserId};
+use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::path::Peer;
 use postern_protocol::policy::{Kind, Mode, Target};
 use postern_protocol::session::freshness::Note;
-use postern_protocol::trust::{Digest, SecretKey};
+use postern_protocol::trust::{CutCause, Digest, ReceiptId, SecretKey};
 use postern_protocol::wire::control::Held;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::text::Text;
@@ -204,7 +204,7 @@ fn a_database_of_a_newer_agent_is_left_alone() {
         .execute_batch("CREATE TABLE news (id INTEGER PRIMARY KEY) STRICT; PRAGMA user_version = 99;")
         .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 5, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Newer { found: 99, expected: 6, .. })));
     let (_databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!(booted.sealed, None);
     assert!(path.exists());
@@ -227,16 +227,48 @@ fn a_database_of_an_older_agent_is_read_once_it_was_brought_up_to_date_and_keeps
     let connection = rusqlite::Connection::open(dir.path().join("policy.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE content; DROP TABLE held_lock; DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
+            "DROP TABLE content; DROP TABLE held_lock; DROP TABLE receipt; DROP TABLE secret; ALTER TABLE counter DROP COLUMN spent;
              ALTER TABLE counter RENAME COLUMN time TO pass_issued; PRAGMA user_version = 1;",
         )
         .unwrap();
     drop(connection);
-    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 5, .. })));
+    assert!(matches!(peek(dir.path()), Err(StoreError::Older { found: 1, expected: 6, .. })));
     let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
     assert_eq!((booted.sealed, booted.secrets.len()), (Some(b"first".to_vec()), 0));
     drop(databases);
     assert_eq!(peek(dir.path()).unwrap().enrollment, enrollment());
+}
+
+fn receipt(number: u8) -> Receipt {
+    Receipt {
+        fleet: FleetId::new([1; 8]),
+        device: DeviceId::new([1; 8]),
+        id: ReceiptId([number; 8]),
+        cause: CutCause::Time,
+        changes: 1,
+        cut: 2,
+        at: UnixTime::from_secs(1_800_000_000),
+        stopped_ms: 3,
+    }
+}
+
+#[tokio::test]
+async fn receipts_are_there_after_a_restart_in_their_order_until_they_were_taken_and_not_for_another_cloud() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    // The later ones have the smaller names.
+    for number in [9, 7, 5] {
+        store.keep_receipt(receipt(number), None);
+    }
+    store.forget_receipt(ReceiptId([7; 8]));
+    let both = Receipt { changes: 2, ..receipt(3) };
+    store.keep_receipt(both, Some(ReceiptId([5; 8])));
+    store.close().await;
+    let (databases, booted) = boot(dir.path(), LIMIT).unwrap();
+    assert_eq!(booted.receipts, [receipt(9), both]);
+    drop(databases);
+    enroll(dir.path(), &enrollment(), floor(2), b"another").unwrap();
+    assert_eq!(peek(dir.path()).unwrap().receipts, []);
 }
 
 #[tokio::test]

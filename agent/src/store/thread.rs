@@ -12,6 +12,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Receipt, ReceiptId};
 
 use super::audit::AuditDb;
 use super::policy::{PolicyDb, Replaced, StoredLock};
@@ -137,6 +138,17 @@ impl Store {
         self.ask(|reply| Command::Run(Errand::ForgetSecret { name, reply })).await?
     }
 
+    /// Keeps a receipt until it is taken, in the place of another where it stands for both. A full queue, or a disk that takes
+    /// nothing, leaves it to the memory of whoever calls this.
+    pub(crate) fn keep_receipt(&self, receipt: Receipt, instead_of: Option<ReceiptId>) {
+        let _full = self.commands.try_send(Command::Run(Errand::KeepReceipt { receipt, instead_of }));
+    }
+
+    /// A receipt was taken.
+    pub(crate) fn forget_receipt(&self, id: ReceiptId) {
+        let _full = self.commands.try_send(Command::Run(Errand::ForgetReceipt { id }));
+    }
+
     /// The newest rows, oldest first.
     ///
     /// # Errors
@@ -220,6 +232,8 @@ enum Errand {
     KeepTime { time: UnixTime },
     KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
     ForgetSecret { name: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
+    KeepReceipt { receipt: Receipt, instead_of: Option<ReceiptId> },
+    ForgetReceipt { id: ReceiptId },
     Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
     Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
 }
@@ -293,6 +307,10 @@ impl Keeper {
             Errand::ForgetSecret { name, reply } => {
                 let _gone = reply.send(self.change(|db| db.forget_secret(&name)));
             }
+            Errand::KeepReceipt { receipt, instead_of } => {
+                self.quietly(|db| db.keep_receipt(&receipt, instead_of));
+            }
+            Errand::ForgetReceipt { id } => self.quietly(|db| db.forget_receipt(id)),
             Errand::Newest { limit, reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
             }

@@ -29,7 +29,7 @@ use postern_protocol::audit::Event;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Floor, Index, LockPlace, Locks, SnapshotFault, Taken, Verified};
 use postern_protocol::session::agent::Outcome;
-use postern_protocol::trust::{Lock, LockFault, LockTarget, PublicKey, Timestamp};
+use postern_protocol::trust::{CutCause, Lock, LockFault, LockTarget, PublicKey, Timestamp};
 use postern_protocol::wire::control::{Held, NackCode, RootCode};
 use postern_protocol::wire::text::Text;
 
@@ -156,7 +156,8 @@ impl Activator {
         self.unstored_lock = self.unstored_lock.filter(|unstored| *unstored > limit);
         self.parts.gate.install(Index::build(verified).under(&self.locks));
         // Nothing may happen between the swap and this: no await stands here.
-        let cut = self.parts.registry.judge(&self.parts.gate);
+        let cause = CutCause::Policy { epoch: floor.epoch, version: floor.version };
+        let cut = self.parts.registry.judge(&self.parts.gate, cause);
         tracing::info!(version = floor.version, cut, "a policy came into force");
         self.parts.gate.clock().learn_locks(self.highest_in_force());
         let activated = Activated { held: claimed, floor, addressed, rekeys, retired, cut, lifted };
@@ -246,7 +247,8 @@ impl Activator {
         if is_new {
             self.parts.gate.lock(&self.locks);
             // As after a snapshot: no await stands here.
-            cut = self.parts.registry.judge(&self.parts.gate);
+            let cause = CutCause::Lock { epoch: lock.epoch, sequence: lock.sequence };
+            cut = self.parts.registry.judge(&self.parts.gate, cause);
             tracing::warn!(cut, "a lock came into force");
             self.parts.gate.clock().learn_locks(self.highest_in_force());
             self.parts.auditor.owe(locked(&lock, cut));
@@ -344,7 +346,7 @@ impl Activator {
             Ok(timestamp) => {
                 if clock.hear(&timestamp).attested {
                     // Time may have stepped, and a window with it.
-                    let cut = self.parts.registry.judge(&self.parts.gate);
+                    let cut = self.parts.registry.judge(&self.parts.gate, CutCause::Time);
                     if cut > 0 {
                         tracing::info!(cut, "tunnels ended by what the cloud said about time");
                     }

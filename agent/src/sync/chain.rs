@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use postern_protocol::audit::Event;
 use postern_protocol::session::agent::RootOutcome;
-use postern_protocol::trust::RootFault;
+use postern_protocol::trust::{CutCause, RootFault};
 use postern_protocol::wire::control::RootCode;
 use postern_protocol::wire::text::Text;
 
@@ -37,7 +37,7 @@ impl Activator {
             self.parts.gate.withdraw();
         }
         // Also where the policy stays: its end may be that of the root.
-        let cut = self.parts.registry.judge(&self.parts.gate);
+        let cut = self.parts.registry.judge(&self.parts.gate, CutCause::Root { version });
         self.parts.gate.clock().learn_root(version);
         self.parts.gate.clock().learn_locks(self.highest_in_force());
         tracing::info!(version, epoch, cut, "a root came into force");

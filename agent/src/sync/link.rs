@@ -1,5 +1,6 @@
 //! One link to the hub, from hello to its end.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use postern_protocol::policy::Floor;
 use postern_protocol::session::agent::{AgentSync, Event};
 use postern_protocol::time::BootTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
-use postern_protocol::trust::{NextKey, SecretKey};
+use postern_protocol::trust::{NextKey, ReceiptId, SecretKey, SignedReceipt};
 use postern_protocol::wire::control::{Held, Hello, HubMessage};
 use postern_protocol::wire::hub::HubRequest;
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
@@ -24,6 +25,7 @@ use super::activate::Answer;
 use super::certificate::compare_certificates;
 use super::dial::{Dialled, dial};
 use crate::clock::Clock;
+use crate::receipts::Waiting;
 use crate::surroundings::source_towards;
 
 /// Why there is no link, or no more.
@@ -167,7 +169,7 @@ async fn converse(
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
     let clock = Arc::clone(uplink.activator.gate().clock());
-    let mut talk = Talk { clock: Arc::clone(&clock), sync: AgentSync::new(), send };
+    let mut talk = Talk { clock: Arc::clone(&clock), sync: AgentSync::new(), said: BTreeSet::new(), send };
     // Before anything else: what is live is judged by what the cloud says now.
     clock.linked(true);
     talk.ask().await?;
@@ -176,6 +178,8 @@ async fn converse(
         Ok(sealing) => talk.sync.handle_sealing_key(Announcement::sign(&key, &sealing)),
         Err(error) => tracing::error!(%error, "no secrets can be sealed to this device"),
     }
+    let mut stopped = uplink.receipts.listen();
+    stopped.mark_changed();
     let (mut busy, mut changes) = (uplink.activator.registry().busy(), clock.changes());
     clock.tunnels(*busy.borrow_and_update());
     let mut answered = false;
@@ -197,6 +201,7 @@ async fn converse(
             told = uplink.activator.told() => talk.answer(uplink.activator.handle_told(told)),
             // A hub that does not know this device hears nothing of its next key.
             _changed = rekeyed.changed(), if answered => announce(uplink, &key, &mut talk.sync),
+            _changed = stopped.changed(), if answered => talk.say(&stopped.borrow_and_update(), &key),
             // The registry and the clock live as long as the agent.
             _changed = busy.changed() => clock.tunnels(*busy.borrow_and_update()),
             _changed = changes.changed() => {}
@@ -223,6 +228,8 @@ async fn converse(
 struct Talk {
     clock: Arc<Clock>,
     sync: AgentSync,
+    /// Receipts that were said on this link.
+    said: BTreeSet<ReceiptId>,
     send: SendStream,
 }
 
@@ -251,6 +258,7 @@ impl Talk {
             }
             Some(Event::Root(bytes)) => self.sync.handle_root_outcome(uplink.activator.take_root(bytes)),
             Some(Event::Meet(meeting)) => uplink.meetings.attend(meeting, hub.ip()),
+            Some(Event::ReceiptTaken(id)) => uplink.receipts.forget(id),
             Some(Event::UpToDate) | None => {}
         }
         Ok(())
@@ -262,6 +270,19 @@ impl Talk {
             Some(Answer::Policy(held, outcome)) => self.sync.handle_outcome(held, outcome),
             Some(Answer::Lock(outcome)) => self.sync.handle_lock(outcome),
             None => {}
+        }
+    }
+
+    /// Says what tunnels were stopped, once on this link.
+    fn say(&mut self, waiting: &Waiting, key: &SecretKey) {
+        for receipt in waiting {
+            if !self.said.insert(receipt.id) {
+                continue;
+            }
+            match SignedReceipt::sign(key, *receipt) {
+                Ok(signed) => self.sync.handle_receipt(signed),
+                Err(error) => tracing::error!(%error, "a receipt cannot be signed"),
+            }
         }
     }
 

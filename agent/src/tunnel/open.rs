@@ -63,6 +63,8 @@ pub(super) async fn run(
                     Answer::Failed(Failure::Ended)
                 }
             };
+            // Nothing has passed, and nothing will.
+            tunnel.leave();
             reply(&mut send, &mut recv, &answer).await;
             return record(session, closed(session, &tunnel, code, None)).await;
         }

@@ -118,6 +118,7 @@ pub(super) async fn run(
     }
     // One that waits for its row has carried nothing yet, and the client need not wait for it.
     vpn.places.all_left().await;
+    tunnel.leave();
     if let Some(suppressed) = session.context.traffic.admit() {
         let reason = code.word();
         tracing::info!(tunnel = %tunnel.id, user = %subject.user(), %service, reason, suppressed, "a VPN was closed");

@@ -9,7 +9,7 @@ use postern_protocol::limits;
 use postern_protocol::session::hub::{Event, HubSync, Naming, Published};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::Announcement;
-use postern_protocol::trust::{Digest, NextKey, PublicKey, Timestamp};
+use postern_protocol::trust::{Digest, NextKey, PublicKey, Receipt, Timestamp};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
@@ -64,12 +64,16 @@ pub(crate) struct Hub {
     endpoint: Endpoint,
     newest: watch::Sender<Option<Published>>,
     told: mpsc::UnboundedReceiver<Told>,
+    receipts: mpsc::UnboundedReceiver<Receipt>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     newest: watch::Sender<Option<Published>>,
     told: mpsc::UnboundedSender<Told>,
+    receipts: mpsc::UnboundedSender<Receipt>,
+    /// Whether receipts are answered.
+    takes_receipts: AtomicBool,
     /// Sent on the present link as it is.
     raw: broadcast::Sender<HubMessage>,
     /// Pushed whatever the agent says that it holds: a hub that replays.
@@ -98,10 +102,13 @@ impl Hub {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = Endpoint::bind(addr, &hub_key(), role, &Settings::hub()).unwrap();
         let (tell, told) = mpsc::unbounded_channel();
+        let (say, receipts) = mpsc::unbounded_channel();
         let newest = watch::Sender::new(None);
         let shared = Arc::new(Shared {
             newest: newest.clone(),
             told: tell,
+            receipts: say,
+            takes_receipts: AtomicBool::new(true),
             raw: broadcast::Sender::new(16),
             stubborn: Mutex::new(None),
             roots,
@@ -112,7 +119,7 @@ impl Hub {
             wants_key: AtomicBool::new(false),
         });
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
-        Self { endpoint, newest, told, shared }
+        Self { endpoint, newest, told, receipts, shared }
     }
 
     /// A code for a device.
@@ -185,6 +192,21 @@ impl Hub {
     /// Ends the newest link.
     pub(crate) fn drop_link(&self) {
         self.shared.link.lock().unwrap().take().unwrap().close(0, b"dropped");
+    }
+
+    /// The next receipt, whose signature holds for the key of its link.
+    pub(crate) async fn receipt(&mut self) -> Receipt {
+        tokio::time::timeout(GENEROUS, self.receipts.recv()).await.unwrap().unwrap()
+    }
+
+    /// Whether a receipt came that nobody has looked at.
+    pub(crate) fn has_receipt(&mut self) -> bool {
+        !self.receipts.is_empty()
+    }
+
+    /// Answers receipts from now on, or does not.
+    pub(crate) fn take_receipts(&self, takes: bool) {
+        self.shared.takes_receipts.store(takes, Ordering::SeqCst);
     }
 
     /// Asks agents for a new key, from their next link on.
@@ -318,6 +340,16 @@ impl Hub {
         }
     }
 
+    /// What is in force next, whether or not there was room for it in the queue of the disk.
+    pub(crate) async fn in_force(&mut self) -> Held {
+        loop {
+            let told = self.told().await;
+            if let Told::Applied(held) | Told::Refused(held, NackCode::Storage) = told {
+                return held;
+            }
+        }
+    }
+
     pub(crate) async fn refused(&mut self) -> (Held, NackCode) {
         loop {
             match self.told().await {
@@ -444,6 +476,13 @@ async fn sync(
                     | Event::LockTaken { .. }
                     | Event::LockRefused { .. } => {}
                     Event::Alarm { kind, .. } => drop(shared.told.send(Told::Alarm(kind))),
+                    Event::Receipt(signed) => {
+                        let receipt = signed.verify(&connection.peer_key(), FLEET, DEVICE).unwrap();
+                        let _gone = shared.receipts.send(receipt);
+                        if shared.takes_receipts.load(Ordering::SeqCst) {
+                            sync.handle_receipt_stored(receipt.id);
+                        }
+                    }
                 }
             }
             message = raw.recv() => {

@@ -11,7 +11,7 @@ use postern_protocol::trust::{Digest, Fingerprint};
 use postern_protocol::wire::invitation::Invitee;
 
 use super::table::table;
-use super::{Answer, CommandError, arrival, invitation, known, known_among, open, operator, publisher};
+use super::{Answer, CommandError, arrival, cuts, invitation, known, known_among, open, operator, publisher};
 use crate::clock;
 use crate::hub;
 use crate::model::{Device, EntityKind};
@@ -177,13 +177,14 @@ fn named(tx: &Tx<'_>, name: &str) -> Result<DeviceState, CommandError> {
 
 pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
     let (running, now) = (hub::is_running(state), clock::now());
-    let (model, devices, alarms) = open(state)?.read(|tx| {
+    let (model, devices, alarms, (fleet, cuts)) = open(state)?.read(|tx| {
         let mut devices: Vec<(DeviceState, Option<SealedTerm>)> = Vec::new();
         for device in tx.devices()? {
             let newest = tx.snapshot_term(&device.name)?;
             devices.push((device, newest));
         }
-        Ok::<_, CommandError>((tx.model()?, devices, tx.alarms()?))
+        let cuts = (tx.installation()?.fleet, tx.receipts(None)?);
+        Ok::<_, CommandError>((tx.model()?, devices, tx.alarms()?, cuts))
     })?;
     let mut rows = Vec::new();
     let mut entries = Vec::new();
@@ -211,6 +212,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             .filter(|alarm| alarm.device == device.name)
             .map(|alarm| alarm.kind.word())
             .collect();
+        let (last_cut, last_cut_json) = cuts::last(&cuts, &device, fleet);
         let root = match (device.root, &device.root_refused) {
             (_, Some(refused)) => format!("refused {} ({})", refused.version, refused.code),
             (Some(version), None) => version.to_string(),
@@ -229,6 +231,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             root,
             freshness.map_or_else(|| "-".to_owned(), |state| state.word().to_owned()),
             device.seen.map_or_else(|| "never".to_owned(), clock::show),
+            last_cut,
             if alarms.is_empty() { "-".to_owned() } else { alarms.join(",") },
             fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.to_string()),
         ]);
@@ -253,6 +256,7 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
             "agent": device.agent,
             "addresses": device.addresses,
             "alarms": alarms,
+            "last_cut": last_cut_json,
             "fingerprint": fingerprint,
             "next_fingerprint": device.next_key.map(|key| key.fingerprint()),
             "awaits_confirmation": device.standing() == Standing::AwaitsConfirmation,
@@ -260,8 +264,8 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
         }));
     }
     let header = [
-        "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "ALARMS",
-        "KEY",
+        "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "LAST CUT",
+        "ALARMS", "KEY",
     ];
     Ok(Answer { text: table(&header, rows), json: json!({ "devices": entries }) })
 }

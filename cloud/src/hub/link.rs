@@ -24,7 +24,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::FreshnessState;
 use postern_protocol::session::hub::{Event, HubSync};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{NextKey, PublicKey};
+use postern_protocol::trust::{NextKey, PublicKey, SignedReceipt};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
@@ -264,6 +264,7 @@ impl Link {
                 tracing::warn!(device = %device, reason = code.word(), error = %detail, "a lock was refused");
                 Ok(())
             }
+            Event::Receipt(signed) => self.stopped(signed, now).await,
             Event::Asked => {
                 self.asked = Some(now);
                 self.confirm().await
@@ -277,6 +278,25 @@ impl Link {
             }
             Event::NextKey(next) => self.announced(next, now).await,
         }
+    }
+
+    /// A device says what tunnels it has stopped. It says so on each link until it hears that this is stored.
+    async fn stopped(&mut self, signed: SignedReceipt, now: UnixTime) -> Result<(), LinkEnd> {
+        let (hub, device, key) = (Arc::clone(&self.hub), self.device.clone(), self.key);
+        let fleet = self.hub.publisher.signer().now().root.fleet;
+        let receipt = match signed.verify(&key, fleet, self.id) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                tracing::warn!(device = %device, %error, "a receipt is not the device's");
+                return Err(LinkEnd::Fault(ProtocolFault::Malformed));
+            }
+        };
+        let (cut, reason) = (receipt.cut, receipt.cause.word());
+        tracing::info!(device = %device, cut, reason, ms = receipt.stopped_ms, "tunnels have stopped");
+        self.note(move || hub.store.note(|tx| tx.keep_receipt(&device, (&signed, &receipt), &key, now)))
+            .await?;
+        self.sync.handle_receipt_stored(receipt.id);
+        Ok(())
     }
 
     /// A device has announced its next key. Snapshots are for that key from now on; whether the device has one of them

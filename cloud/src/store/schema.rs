@@ -186,4 +186,15 @@ ALTER TABLE device ADD COLUMN root_refused_detail TEXT;
 ", "
 -- When a device last asked what is newest and held just that.
 ALTER TABLE device ADD COLUMN confirmed_at INTEGER;
+", "
+-- What devices have signed about tunnels that they stopped.
+CREATE TABLE receipt (
+    device   TEXT NOT NULL REFERENCES device (name) ON DELETE CASCADE,
+    id       BLOB NOT NULL,
+    at       INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    key      BLOB NOT NULL,   -- of the device, by which it is verified
+    signed   BLOB NOT NULL,
+    PRIMARY KEY (device, id)
+) STRICT, WITHOUT ROWID;
 "];

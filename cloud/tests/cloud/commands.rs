@@ -236,13 +236,27 @@ fn listings_are_plain_when_piped() {
     assert_eq!(
         words[0],
         [
-            "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "ALARMS",
-            "KEY"
+            "DEVICE", "ACCOUNT", "LINK", "APPLIED", "LATEST", "REFUSED", "ROOT", "POLICY", "SEEN", "LAST",
+            "CUT", "ALARMS", "KEY"
         ]
     );
     assert_eq!(
         words[1],
-        ["router-east", "fill-seal/keystone", "not", "enrolled", "-", "-", "-", "-", "-", "never", "-", "-"]
+        [
+            "router-east",
+            "fill-seal/keystone",
+            "not",
+            "enrolled",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "never",
+            "-",
+            "-",
+            "-"
+        ]
     );
     assert!(text.is_ascii(), "{text}");
     let users = cloud.json(&["user", "list"]);
@@ -279,6 +293,74 @@ fn alarms_are_listed_until_they_are_cleared_and_only_for_devices_that_exist() {
     assert_eq!(text(&["alarms", "clear", "press-7"]), "press-7 has no alarms.\n");
     assert_eq!(text(&["alarms"]), "no alarms\n");
     assert_eq!(cloud.json(&["history"])["revisions"][0]["what"], "alarms clear press-7");
+}
+
+#[test]
+fn what_devices_say_of_tunnels_that_they_cut_is_listed_for_each_and_a_forgery_in_the_file_is_seen() {
+    use postern_cloud::store::{Store, StoreError};
+    use postern_protocol::trust::{CutCause, Receipt, ReceiptId, SecretKey, SignedReceipt};
+    let cloud = Cloud::founded();
+    cloud.json(&["apply", &sample("direct-sales"), "--yes"]);
+    let text = |args: &[&str]| String::from_utf8(cloud.run(args).stdout).unwrap();
+    assert_eq!(text(&["device", "cuts"]), "no tunnels were cut\n");
+    let store = Store::open(&cloud.state.join("cloud.db")).unwrap();
+    let at = postern_protocol::time::UnixTime::from_secs(1_800_000_000);
+    let [key, thief] = [1, 2].map(|seed| SecretKey::from_seed([seed; 32]).unwrap());
+    let (name, now) = ("press-7".parse().unwrap(), at.saturating_add(2));
+    let (fleet, device) = store
+        .read(|tx| Ok::<_, StoreError>((tx.installation()?.fleet, tx.device(&name)?.unwrap().id)))
+        .unwrap();
+    let receipt = |number: u8, cause, cut| Receipt {
+        fleet,
+        device,
+        id: ReceiptId([number; 8]),
+        cause,
+        changes: 1,
+        cut,
+        at: at.saturating_add(number.into()),
+        stopped_ms: 12,
+    };
+    let keep = |key: &SecretKey, by: &SecretKey, receipt: Receipt| {
+        let signed = SignedReceipt::sign(by, receipt).unwrap();
+        let kept: Result<(), StoreError> =
+            store.write(|tx| tx.keep_receipt(&name, (&signed, &receipt), &key.public(), now));
+        kept.unwrap();
+    };
+    keep(&key, &key, receipt(0, CutCause::Policy { epoch: 1, version: 18 }, 3));
+    keep(&key, &key, Receipt { changes: 3, ..receipt(1, CutCause::Time, 5) });
+    let listed = text(&["device", "cuts", "press-7"]);
+    assert_eq!(
+        listed,
+        "DEVICE   CUT AT                BECAUSE OF         TUNNELS  STOPPED WITHIN  RECEIVED\n\
+         press-7  2027-01-15T08:00:01Z  time and 2 before  5        12 ms           2027-01-15T08:00:02Z\n\
+         press-7  2027-01-15T08:00:00Z  policy 18          3        12 ms           2027-01-15T08:00:02Z\n"
+    );
+    let first = cloud.json(&["device", "cuts"])["cuts"][1].clone();
+    assert_eq!(
+        first,
+        serde_json::json!({
+            "device": "press-7", "at": 1_800_000_000, "because_of": "policy", "epoch": 1, "version": 18, "tunnels": 3,
+            "changes": 1, "stopped_ms": 12, "received": 1_800_000_002, "signed_by": key.public().fingerprint().to_string(),
+            "genuine": true,
+        })
+    );
+    let last_cut = |cloud: &Cloud| {
+        let devices = cloud.json(&["device", "list"]);
+        let device =
+            devices["devices"].as_array().unwrap().iter().find(|device| device["name"] == "press-7").cloned();
+        device.unwrap()["last_cut"].clone()
+    };
+    assert_eq!((&last_cut(&cloud)["tunnels"], &last_cut(&cloud)["because_of"]), (&5.into(), &"time".into()));
+    assert_eq!(cloud.code(&["device", "cuts", "press-8"]).0, 7);
+    // Whoever writes into the file has no key of the device.
+    keep(&key, &thief, receipt(2, CutCause::Time, 9));
+    assert!(
+        text(&["device", "cuts"]).contains("press-7  not signed by the device  -"),
+        "{}",
+        text(&["device", "cuts"])
+    );
+    assert_eq!(cloud.json(&["device", "cuts"])["cuts"][0]["genuine"], false);
+    assert_eq!(last_cut(&cloud), serde_json::Value::Null);
 }
 
 fn terminate(child: &Child) {

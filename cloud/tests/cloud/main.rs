@@ -31,6 +31,7 @@ mod peers;
 mod plans;
 mod publication;
 mod questions;
+mod receipts;
 mod relay;
 mod removal;
 mod review;

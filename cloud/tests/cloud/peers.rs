@@ -18,7 +18,9 @@ use postern_protocol::policy::{Expectation, Floor, Snapshot, Verified, verify};
 use postern_protocol::session::agent::{AgentSync, Event, Outcome, RootOutcome};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
-use postern_protocol::trust::{Digest, NextKey, Nonce, PublicKey, Root, SecretKey, Timestamp};
+use postern_protocol::trust::{
+    Digest, NextKey, Nonce, PublicKey, ReceiptId, Root, SecretKey, SignedReceipt, Timestamp,
+};
 use postern_protocol::wire::control::{AlarmKind, Held, Hello, Life, NackCode};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only};
 use postern_protocol::wire::invitation::Invitee;
@@ -310,7 +312,13 @@ impl Link {
                 }
                 Some(Event::Root(_)) => panic!("a root came"),
                 Some(Event::UpToDate) => return None,
-                Some(Event::Timestamp { .. } | Event::KeyWanted | Event::Lock { .. } | Event::Meet(_))
+                Some(
+                    Event::Timestamp { .. }
+                    | Event::KeyWanted
+                    | Event::Lock { .. }
+                    | Event::Meet(_)
+                    | Event::ReceiptTaken(_),
+                )
                 | None => {}
             }
         }
@@ -352,7 +360,14 @@ impl Link {
                     let nonce = Nonce::new([nonce; 16]);
                     return Timestamp::open(&bytes, &agent.root, agent.device, nonce).unwrap();
                 }
-                Some(Event::UpToDate | Event::KeyWanted | Event::Lock { .. } | Event::Meet(_)) | None => {}
+                Some(
+                    Event::UpToDate
+                    | Event::KeyWanted
+                    | Event::Lock { .. }
+                    | Event::Meet(_)
+                    | Event::ReceiptTaken(_),
+                )
+                | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),
             }
         }
@@ -402,6 +417,22 @@ impl Link {
     pub(crate) async fn alarm(&mut self, kind: AlarmKind, detail: &str) {
         self.sync.handle_alarm(kind, Text::clean(detail));
         self.transmit().await;
+    }
+
+    /// Says what tunnels were stopped, whoever has signed it.
+    pub(crate) async fn say_stopped(&mut self, receipt: SignedReceipt) {
+        self.sync.handle_receipt(receipt);
+        self.transmit().await;
+    }
+
+    /// The next receipt that the hub has stored.
+    pub(crate) async fn receipt_taken(&mut self) -> ReceiptId {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if let Some(Event::ReceiptTaken(id)) = self.sync.handle_message(message).unwrap() {
+                return id;
+            }
+        }
     }
 
     /// Announces a next key.

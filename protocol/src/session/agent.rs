@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::limits;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
-use crate::trust::{NextKey, Nonce};
+use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
@@ -55,6 +55,8 @@ pub enum Event {
     Meet(Meeting),
     /// A later root: verify it, put it in force, then report with [`AgentSync::handle_root_outcome`].
     Root(Vec<u8>),
+    /// The hub has stored a receipt.
+    ReceiptTaken(ReceiptId),
 }
 
 /// What became of a root.
@@ -122,6 +124,7 @@ impl AgentSync {
             HubMessage::Lock { bytes } => Ok(Some(Event::Lock { bytes })),
             HubMessage::Root { bytes } => self.take_root(bytes),
             HubMessage::Meet(meeting) => Ok(Some(Event::Meet(meeting))),
+            HubMessage::ReceiptTaken { id } => Ok(Some(Event::ReceiptTaken(id))),
         }
     }
 
@@ -196,6 +199,11 @@ impl AgentSync {
             Ok((sequence, cut)) => AgentMessage::LockTaken { sequence, cut },
             Err((code, detail)) => AgentMessage::LockRefused { code, detail },
         });
+    }
+
+    /// Says what tunnels were stopped; to be called once for each receipt on a link.
+    pub fn handle_receipt(&mut self, receipt: SignedReceipt) {
+        self.answers.push_back(AgentMessage::Receipt(receipt));
     }
 
     /// The next message for the hub.

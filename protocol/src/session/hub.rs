@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::limits::{CHUNK_BYTES, ROOT_CHAIN};
 use crate::trust::sealed::Announcement;
-use crate::trust::{NextKey, Nonce};
+use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
 use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
@@ -44,6 +44,8 @@ pub struct HubSync {
     roots: Roots,
     /// Meetings that the agent is to be told of.
     meetings: VecDeque<Meeting>,
+    /// Receipts that were stored and are not answered yet.
+    receipts: VecDeque<ReceiptId>,
 }
 
 /// Whether the agent is asked for a new key; once on each link is enough.
@@ -160,6 +162,9 @@ pub enum Event {
         /// Details for people.
         detail: Text,
     },
+    /// The agent says what tunnels it has stopped; nothing is verified yet. [`HubSync::handle_receipt_stored`] is told when it is
+    /// stored.
+    Receipt(SignedReceipt),
 }
 
 #[derive(Debug)]
@@ -199,6 +204,7 @@ impl HubSync {
                 is_refused: false,
             },
             meetings: VecDeque::new(),
+            receipts: VecDeque::new(),
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -265,6 +271,11 @@ impl HubSync {
         }
     }
 
+    /// A receipt is verified and stored, now or before: the agent may forget it.
+    pub fn handle_receipt_stored(&mut self, id: ReceiptId) {
+        self.receipts.push_back(id);
+    }
+
     /// Takes one message of the agent.
     ///
     /// # Errors
@@ -317,6 +328,7 @@ impl HubSync {
                 self.locked = 0;
                 Ok(Event::RootTaken { version })
             }
+            AgentMessage::Receipt(receipt) => Ok(Event::Receipt(receipt)),
             AgentMessage::RootRefused { version, code, detail } => {
                 let refused = version.saturating_add(1);
                 self.root_answered(refused)?;
@@ -349,6 +361,10 @@ impl HubSync {
 
     /// The next message for the agent.
     pub fn poll_transmit(&mut self) -> Option<HubMessage> {
+        // It costs the agent room on its disk, and concerns nothing else.
+        if let Some(id) = self.receipts.pop_front() {
+            return Some(HubMessage::ReceiptTaken { id });
+        }
         // Roots first: a lock or snapshot of a later epoch or key is worth nothing without them.
         if self.roots.is_asked || self.is_exhausted() {
             return None;

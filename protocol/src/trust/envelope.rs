@@ -41,11 +41,13 @@ pub enum Domain {
     NextKey,
     /// What is locked on a device.
     Lock,
+    /// Tunnels that a device has stopped; signed by the device's key, never enveloped.
+    Receipt,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Root,
         Self::Snapshot,
         Self::Pass,
@@ -54,6 +56,7 @@ impl Domain {
         Self::Timestamp,
         Self::NextKey,
         Self::Lock,
+        Self::Receipt,
     ];
 
     /// The number in the envelope.
@@ -68,6 +71,7 @@ impl Domain {
             Self::Timestamp => 6,
             Self::NextKey => 7,
             Self::Lock => 8,
+            Self::Receipt => 9,
         }
     }
 
@@ -83,6 +87,7 @@ impl Domain {
             Self::Timestamp => "timestamp",
             Self::NextKey => "next-key",
             Self::Lock => "lock",
+            Self::Receipt => "receipt",
         }
     }
 

@@ -15,6 +15,8 @@
 //! 2. Before it pushes, the hub repeats this for the last nonce, so that the agent knows the snapshot by name when it
 //!    comes.
 //! 3. The agent reports what somebody should look at ([`AgentMessage::Alarm`]).
+//! 4. The agent says what tunnels it has stopped ([`AgentMessage::Receipt`]), on each link until the hub has taken it
+//!    ([`HubMessage::ReceiptTaken`]).
 //!
 //! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
 //! its signatures alone: a stolen hub can withhold, not invent.
@@ -27,7 +29,7 @@ use super::relay::Meeting;
 use super::text::Text;
 use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
-use crate::trust::{Digest, NextKey, Nonce, RootFault};
+use crate::trust::{Digest, NextKey, Nonce, ReceiptId, RootFault, SignedReceipt};
 
 /// What the agent holds, at the beginning of every link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +115,11 @@ pub enum HubMessage {
     /// Somebody waits for the device at a relay. It says nothing of who that is, and grants nothing: the agent admits whoever comes
     /// there as it admits everybody.
     Meet(Meeting),
+    /// A receipt is stored, and need not be said again.
+    ReceiptTaken {
+        /// Its name.
+        id: ReceiptId,
+    },
 }
 
 /// From agent to hub.
@@ -188,6 +195,8 @@ pub enum AgentMessage {
         /// Details for people.
         detail: Text,
     },
+    /// Tunnels that the agent has stopped.
+    Receipt(SignedReceipt),
 }
 
 /// What an agent raises an alarm about. New kinds are added at the end.

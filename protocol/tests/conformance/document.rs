@@ -53,6 +53,7 @@ fn table(name: &str) -> String {
                     Domain::Lock => Lock::MAX_BYTES.to_string(),
                     Domain::Proof | Domain::NextKey => "72, never in an envelope".to_owned(),
                     Domain::SealingKey => "32, never in an envelope".to_owned(),
+                    Domain::Receipt => format!("{}, never in an envelope", limits::RECEIPT_BYTES),
                 };
                 vec![domain.number().to_string(), format!("`{}`", domain.name()), limit]
             }),
@@ -217,6 +218,8 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("LOCK_BYTES", limits::LOCK_BYTES, "bytes of a lock"),
     ("LOCK_TARGETS", limits::LOCK_TARGETS, "targets of a lock"),
     ("LOCKS", limits::LOCKS, "locks that a device holds side by side"),
+    ("RECEIPT_BYTES", limits::RECEIPT_BYTES, "bytes of a receipt"),
+    ("RECEIPTS", limits::RECEIPTS, "receipts that wait on a device"),
     ("NARROW_DEVICES", limits::NARROW_DEVICES, "devices to which a pass is narrowed"),
     ("NARROW_SERVICES", limits::NARROW_SERVICES, "services to which a pass is narrowed"),
     ("SNAPSHOT_BYTES", limits::SNAPSHOT_BYTES, "bytes of a snapshot"),

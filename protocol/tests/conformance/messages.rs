@@ -4,7 +4,7 @@ use postern_protocol::id::TunnelId;
 use postern_protocol::limits;
 use postern_protocol::policy::{Destination, FreshnessState, Kind, Mode, Protocol, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Digest, NextKey, Nonce, Proof};
+use postern_protocol::trust::{CutCause, Digest, NextKey, Nonce, Proof, Receipt, ReceiptId, SignedReceipt};
 use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
 use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
 use postern_protocol::wire::flow::{FlowTarget, Host, PacketDrops, VpnNews};
@@ -80,6 +80,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::Lock { .. } => "Lock", "bytes: bytes, a sealed lock";
     HubMessage::Root { .. } => "Root", "bytes: bytes";
     HubMessage::Meet(_) => "Meet", "meeting";
+    HubMessage::ReceiptTaken { .. } => "ReceiptTaken", "id: 8 bytes";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -93,6 +94,13 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::LockRefused { .. } => "LockRefused", "code: nack code; detail: text";
     AgentMessage::RootTaken { .. } => "RootTaken", "version: u32";
     AgentMessage::RootRefused { .. } => "RootRefused", "version: u32; code: root code; detail: text";
+    AgentMessage::Receipt(_) => "Receipt", "receipt, section 4.10; signature: signature";
+});
+table!(CUT_CAUSE, cut_cause, CutCause {
+    CutCause::Policy { .. } => "policy", "epoch: u32; version: u64";
+    CutCause::Lock { .. } => "lock", "epoch: u32; sequence: u64";
+    CutCause::Root { .. } => "root", "version: u32";
+    CutCause::Time => "time", "";
 });
 table!(HOST, host, Host {
     Host::Ip(_) => "Ip", "address";
@@ -120,6 +128,19 @@ table!(WHY, why, Why {
 pub(crate) const TUNNEL: TunnelId = TunnelId::new([0x70; 8]);
 
 pub(crate) const TOUCH: Mode = Mode::Full { clipboard: false };
+
+pub(crate) fn receipt() -> Receipt {
+    Receipt {
+        fleet: FLEET,
+        device: DEVICE,
+        id: ReceiptId([0x1d; 8]),
+        cause: CutCause::Policy { epoch: 1, version: 18 },
+        changes: 1,
+        cut: 3,
+        at: UnixTime::from_secs(1_800_000_000),
+        stopped_ms: 12,
+    }
+}
 
 fn password(text: &str) -> Password {
     Password::try_from(text.to_owned()).unwrap()
@@ -447,6 +468,7 @@ pub(crate) fn sync() -> Vec<Sample> {
         detail: text("version 299 was accepted before"),
     };
     let alarm = AgentMessage::Alarm { kind: AlarmKind::Freeze, detail: text("version 301 was named") };
+    let cause = |name, cause| numbered(name, "Why tunnels were cut.", &cause, &CUT_CAUSE, cut_cause(&cause));
     vec![
         down("up-to-date", "The agent holds the newest.", HubMessage::UpToDate),
         down("push", "Three bytes follow.", HubMessage::Push { nonce: 9, held: held(), bytes: 3 }),
@@ -479,5 +501,19 @@ pub(crate) fn sync() -> Vec<Sample> {
         ),
         up("root-taken", "The root is in force.", AgentMessage::RootTaken { version: 2 }),
         up("root-refused", "The root before it stays.", root_refused),
+        up(
+            "receipt",
+            "Three tunnels were stopped by policy 18, within 12 ms.",
+            AgentMessage::Receipt(SignedReceipt::sign(&key(10), receipt()).unwrap()),
+        ),
+        down(
+            "receipt-taken",
+            "The hub has stored it.",
+            HubMessage::ReceiptTaken { id: ReceiptId([0x1d; 8]) },
+        ),
+        cause("cut-by-policy", CutCause::Policy { epoch: 1, version: 18 }),
+        cause("cut-by-lock", CutCause::Lock { epoch: 1, sequence: 2 }),
+        cause("cut-by-root", CutCause::Root { version: 2 }),
+        cause("cut-by-time", CutCause::Time),
     ]
 }

@@ -183,7 +183,8 @@ impl Pair {
                 | hub::Event::Alarm { .. }
                 | hub::Event::NextKey(_)
                 | hub::Event::LockTaken { .. }
-                | hub::Event::LockRefused { .. },
+                | hub::Event::LockRefused { .. }
+                | hub::Event::Receipt(_),
             ) => {}
             Ok(event @ (hub::Event::RootTaken { .. } | hub::Event::RootRefused { .. })) => {
                 panic!("seed {}: no root was sent, {event:?} came", self.seed)
@@ -206,7 +207,8 @@ impl Pair {
                     | agent::Event::Timestamp { .. }
                     | agent::Event::KeyWanted
                     | agent::Event::Lock { .. }
-                    | agent::Event::Meet(_),
+                    | agent::Event::Meet(_)
+                    | agent::Event::ReceiptTaken(_),
                 ),
             ) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {

@@ -1,11 +1,14 @@
 //! Bytes that are cut, lengthened or changed are never the same value in another spelling.
 
-use postern_protocol::id::{DeviceId, TunnelId, UserId};
+use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{Channel, Digest, NextKey, Nonce, Proof, PublicKey, SecretKey, Signature};
+use postern_protocol::trust::{
+    Channel, CutCause, Digest, NextKey, Nonce, Proof, PublicKey, Receipt, ReceiptId, SecretKey, Signature,
+    SignedReceipt,
+};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{
     AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode, RootCode,
@@ -173,6 +176,20 @@ fn next_key(device: [u8; 8]) -> NextKey {
     NextKey::announce(DeviceId::new(device), &present, &next)
 }
 
+fn receipt(device: [u8; 8], version: u64, number: u32) -> SignedReceipt {
+    let receipt = Receipt {
+        fleet: FleetId::new(device),
+        device: DeviceId::new(device),
+        id: ReceiptId(device),
+        cause: CutCause::Policy { epoch: number, version },
+        changes: number,
+        cut: number,
+        at: UnixTime::from_secs(version),
+        stopped_ms: number,
+    };
+    SignedReceipt::sign(&SecretKey::from_seed([1; 32]).unwrap(), receipt).unwrap()
+}
+
 fn only() -> impl Strategy<Value = Only> {
     let names = || option::of(vec(some_name(), 0..4));
     (names(), names()).prop_map(|(devices, services)| Only { devices, services })
@@ -291,6 +308,7 @@ proptest! {
             HubMessage::Root { bytes: bytes.clone() },
             HubMessage::RotateKey,
             HubMessage::Lock { bytes },
+            HubMessage::ReceiptTaken { id: ReceiptId(device) },
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }
@@ -306,6 +324,7 @@ proptest! {
             AgentMessage::NextKey(next_key(device)),
             AgentMessage::LockTaken { sequence: nonce, cut: number },
             AgentMessage::LockRefused { code, detail },
+            AgentMessage::Receipt(receipt(device, nonce, number)),
         ] {
             round_trips(&message, limits::SYNC_FRAME_BYTES);
         }

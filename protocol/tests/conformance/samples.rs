@@ -193,6 +193,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::HUB_ANSWER,
     &messages::HUB_MESSAGE,
     &messages::AGENT_MESSAGE,
+    &messages::CUT_CAUSE,
     &rows::EVENT,
     &rows::FLOW_FATE,
     &messages::HOST,
@@ -581,7 +582,7 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Pass => Some("pass"),
         Domain::Timestamp => Some("timestamp"),
         Domain::Lock => Some("lock"),
-        Domain::Proof | Domain::SealingKey | Domain::NextKey => None,
+        Domain::Proof | Domain::SealingKey | Domain::NextKey | Domain::Receipt => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
 }

@@ -64,7 +64,15 @@ impl Device {
                 let outcome = self.take_root(bytes, bench);
                 self.life.sync.handle_root_outcome(outcome);
             }
-            Ok(Some(agent::Event::UpToDate | agent::Event::KeyWanted | agent::Event::Meet(_)) | None) => {}
+            Ok(
+                Some(
+                    agent::Event::UpToDate
+                    | agent::Event::KeyWanted
+                    | agent::Event::Meet(_)
+                    | agent::Event::ReceiptTaken(_),
+                )
+                | None,
+            ) => {}
             Err(_) => {
                 bench.note("hub broke the protocol", 0, 0);
                 return false;

@@ -87,7 +87,8 @@ impl Promises {
             | AgentMessage::NextKey(_)
             | AgentMessage::LockRefused { .. }
             | AgentMessage::RootTaken { .. }
-            | AgentMessage::RootRefused { .. } => {}
+            | AgentMessage::RootRefused { .. }
+            | AgentMessage::Receipt(_) => {}
         }
         Ok(())
     }

@@ -153,7 +153,8 @@ pub fn sync_agent(bytes: &[u8]) {
                     | agent::Event::Timestamp { .. }
                     | agent::Event::KeyWanted
                     | agent::Event::Lock { .. }
-                    | agent::Event::Meet(_),
+                    | agent::Event::Meet(_)
+                    | agent::Event::ReceiptTaken(_),
                 )
                 | None,
             ) => {

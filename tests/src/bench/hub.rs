@@ -13,7 +13,7 @@ use postern_protocol::limits;
 use postern_protocol::policy::Snapshot;
 use postern_protocol::session::hub::{Event, HubSync, Published};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::PublicKey;
+use postern_protocol::trust::{PublicKey, Receipt};
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
@@ -64,6 +64,8 @@ struct Device {
     newest: Option<Published>,
     /// What it has acknowledged, and when that came.
     applied: Option<(Held, Instant)>,
+    /// What it has signed about tunnels that it stopped.
+    stopped: Vec<Receipt>,
 }
 
 impl Hub {
@@ -109,6 +111,7 @@ impl Hub {
             version: 0,
             newest: None,
             applied: None,
+            stopped: Vec::new(),
         };
         state.devices.insert(name.to_owned(), device);
         drop(state);
@@ -417,6 +420,12 @@ async fn sync(
                     | Event::LockRefused { .. }
                     | Event::RootTaken { .. }
                     | Event::RootRefused { .. } => {}
+                    Event::Receipt(signed) => {
+                        let receipt = signed.verify(&peer, FLEET, id);
+                        let receipt = receipt.map_err(|fault| Mishap::unexpected("a receipt", fault, "a signed one"))?;
+                        sync.handle_receipt_stored(receipt.id);
+                        shared.stopped(peer, receipt);
+                    }
                 }
             }
             changed = changes.changed() => {
@@ -451,6 +460,12 @@ impl Shared {
         let device = state.devices.values_mut().find(|device| device.key == Some(peer));
         if let Some(device) = device.filter(|device| device.applied.is_none_or(|(known, _)| known != held)) {
             device.applied = Some((held, Instant::now()));
+        }
+    }
+
+    fn stopped(&self, peer: PublicKey, receipt: Receipt) {
+        if let Some(device) = self.lock().devices.values_mut().find(|device| device.key == Some(peer)) {
+            device.stopped.push(receipt);
         }
     }
 

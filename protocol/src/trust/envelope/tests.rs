@@ -155,9 +155,12 @@ fn signed_bytes_that_are_not_canonical_are_refused() {
 #[test]
 fn numbers_and_names_of_domains_are_distinct_and_in_order() {
     let numbers: Vec<u8> = Domain::ALL.iter().map(|domain| domain.number()).collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     let mut names: Vec<&str> = Domain::ALL.iter().map(|domain| domain.name()).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names, ["lock", "next-key", "pass", "proof", "root", "sealing-key", "snapshot", "timestamp"]);
+    assert_eq!(
+        names,
+        ["lock", "next-key", "pass", "proof", "receipt", "root", "sealing-key", "snapshot", "timestamp"]
+    );
 }
