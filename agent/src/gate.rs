@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use postern_protocol::id::UserId;
 use postern_protocol::policy::explain::Hypothesis;
 use postern_protocol::policy::{
@@ -29,6 +31,8 @@ use crate::mutex::Mutex;
 #[derive(Debug)]
 pub(crate) struct Gate {
     policy: Mutex<Option<Arc<Index>>>,
+    /// It is another one.
+    changed: watch::Sender<()>,
     clock: Arc<Clock>,
     anchor: Anchor,
 }
@@ -67,13 +71,14 @@ pub(crate) enum Stage {
 impl Gate {
     /// A gate that denies everything.
     pub(crate) fn new(clock: Arc<Clock>, anchor: Anchor) -> Self {
-        Self { policy: Mutex::new(None), clock, anchor }
+        Self { policy: Mutex::new(None), changed: watch::Sender::new(()), clock, anchor }
     }
 
     /// Puts a snapshot in force. Live tunnels must be decided again before anything else happens.
     pub(crate) fn install(&self, index: Index) {
         self.clock.learn_policy(&index);
         *self.policy.lock() = Some(Arc::new(index));
+        self.changed.send_replace(());
     }
 
     /// Puts the policy in force under these locks, in place of those of before. Live tunnels must be decided again
@@ -82,12 +87,14 @@ impl Gate {
         if let Some(index) = self.policy.lock().as_mut() {
             *index = Arc::new(Index::clone(index).under(locks));
         }
+        self.changed.send_replace(());
     }
 
     /// Takes the policy out of force: the root does not vouch for it any more. Live tunnels must be decided again before
     /// anything else happens.
     pub(crate) fn withdraw(&self) {
         *self.policy.lock() = None;
+        self.changed.send_replace(());
     }
 
     /// Decides one request under the policy of this moment.
@@ -162,9 +169,9 @@ impl Gate {
         explain_under(self.policy().as_ref(), user, service, (now, freshness), second_factor_age_s)
     }
 
-    /// Hears of every policy that comes into force.
-    pub(crate) fn changes(&self) -> watch::Receiver<Option<Arc<Index>>> {
-        self.policy.subscribe()
+    /// Hears whenever another policy is in force.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The policy in force.

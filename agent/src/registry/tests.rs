@@ -20,6 +20,8 @@ use super::*;
 use crate::anchor::Anchor;
 use crate::clock::Clock;
 
+mod race;
+
 const FLEET: FleetId = FleetId::new([1; 8]);
 const DEVICE: DeviceId = DeviceId::new([2; 8]);
 const NOW: u64 = 4_000_000_000;

@@ -1,5 +1,6 @@
 //! Live tunnels end when their right does: by a new policy, at the end of a window, by the operator, at shutdown.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_protocol::policy::{Kind, Reason};
@@ -50,6 +51,56 @@ async fn every_tunnel_under_load_ends_within_a_second_of_the_new_policy_and_says
     let trail = world.agent.trail_with("closed", 30).await;
     assert!(trail.iter().filter(|(event, _)| event == "closed").all(|(_, reason)| reason == "revoked"));
     assert_eq!(world.client().await.open("web").await.answer, Answer::Denied(Reason::NoGrant));
+}
+
+#[tokio::test]
+async fn a_thousand_tunnels_that_open_while_policy_changes_leave_none_that_the_newest_refuses() {
+    let mut world = World::start_with("[caps]\nconnections = 32\ntunnels = 1024\n").await;
+    let granted = world.policy.clone();
+    let mut openers = tokio::task::JoinSet::new();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Arc::new(world.client().await));
+    }
+    for client in clients {
+        for _ in 0..50 {
+            let client = Arc::clone(&client);
+            openers.spawn(async move {
+                let tunnel = client.open("web").await;
+                (client, tunnel)
+            });
+        }
+    }
+    // To and fro, and in the end nothing is granted.
+    for version in 3..12 {
+        world.policy = granted.clone();
+        if version % 2 == 1 {
+            world.policy.revoke();
+        }
+        world.hub.publish(world.policy.seal(version));
+        assert_eq!(world.hub.in_force().await.version, version);
+    }
+    let mut opened = 0;
+    while let Some(ended) = openers.join_next().await {
+        let (_client, mut tunnel) = ended.unwrap();
+        if matches!(tunnel.answer, Answer::Accepted { .. }) {
+            opened += 1;
+            assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
+            continue;
+        }
+        // Before it was decided, or while the machine was dialled; or too many rows wait for the disk.
+        let refused = [
+            Answer::Denied(Reason::NoGrant),
+            Answer::Denied(Reason::Revoked),
+            Answer::Failed(Failure::Unrecorded),
+        ];
+        assert!(refused.contains(&tunnel.answer), "{:?}", tunnel.answer);
+    }
+    assert!(opened > 0, "nothing opened between two changes");
+    assert_eq!(world.agent.json(&["sessions"]).await, serde_json::json!([]));
+    world.policy = granted;
+    world.publish(12).await;
+    world.client().await.tunnel("web").await.echo(b"granted again").await;
 }
 
 #[tokio::test]
