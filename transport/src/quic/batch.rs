@@ -85,12 +85,18 @@ impl BatchSocket {
         let mut slots: [IoSliceMut<'_>; MESSAGES] =
             std::array::from_fn(|_| slots.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         batch.filled = 0;
-        batch.filled = self
-            .socket
-            .async_io(Interest::READABLE, || {
-                self.state.recv((&self.socket).into(), &mut slots, &mut batch.metas)
-            })
-            .await?;
+        while batch.filled == 0 {
+            self.socket.readable().await?;
+            let received = self.socket.try_io(Interest::READABLE, || {
+                batch.filled = self.state.recv((&self.socket).into(), &mut slots, &mut batch.metas)?;
+                // A batch that is not full has emptied the socket: waiting for more needs no second call that finds nothing.
+                if batch.filled < MESSAGES { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match received {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
         Ok(())
     }
 
