@@ -118,7 +118,11 @@ pub(crate) fn create(state_dir: &Path) -> Result<SecretKey, KeyError> {
 /// # Errors
 /// A [`KeyError`].
 pub(crate) fn create_next(state_dir: &Path) -> Result<SecretKey, KeyError> {
-    make(state_dir, NEXT)
+    match make(state_dir, NEXT) {
+        // Whoever has heard of it waits in vain: flash has changed it. Another one takes its place.
+        Err(KeyError::Content { .. }) => drop_next(state_dir).and_then(|()| make(state_dir, NEXT)),
+        made => made,
+    }
 }
 
 /// Gives the successor the name of the key, over the key that it replaces. The commit of a snapshot for it comes
@@ -341,6 +345,20 @@ mod tests {
         promote(dir.path()).unwrap();
         let keys = Keys::load(dir.path()).unwrap();
         assert_eq!((keys.present.public(), keys.next.is_none()), (next.public(), true));
+    }
+
+    #[test]
+    fn a_successor_that_is_damaged_is_made_anew_and_a_key_that_is_damaged_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, next) = (create(dir.path()).unwrap(), create_next(dir.path()).unwrap());
+        std::fs::write(dir.path().join(NEXT), "07").unwrap();
+        let keys = Keys::load(dir.path()).unwrap();
+        assert_eq!((keys.present.public(), keys.next.is_none()), (old.public(), true));
+        let anew = create_next(dir.path()).unwrap().public();
+        assert_ne!(anew, next.public());
+        assert_eq!(Keys::load(dir.path()).unwrap().next.unwrap().public(), anew);
+        std::fs::write(dir.path().join(FILE), "07").unwrap();
+        assert!(matches!(create(dir.path()), Err(KeyError::Content { .. })));
     }
 
     #[test]

@@ -74,18 +74,21 @@ pub(crate) struct Lost;
 impl Recordings {
     /// Opens the shelf and starts the thread.
     ///
-    /// # Errors
-    /// Why the directory cannot be used.
+    /// Where its directory cannot be used, what must be recorded is refused, and everything else goes on.
     pub(crate) fn start(
         state: &Path,
         limits: config::Recordings,
         (fleet, device): (FleetId, DeviceId),
         (auditor, clock): (Auditor, Arc<Clock>),
-    ) -> Result<Self, ShelfError> {
-        let shelf = Shelf::open(state, limits)?;
-        let orders = recordist::start(shelf, auditor, Arc::clone(&clock))?;
+    ) -> Self {
+        let started =
+            Shelf::open(state, limits).and_then(|shelf| recordist::start(shelf, auditor, Arc::clone(&clock)));
+        let orders = started.unwrap_or_else(|error| {
+            tracing::error!(%error, "nothing can be recorded before the next start");
+            std::sync::mpsc::channel().0
+        });
         let (room, places) = (Arc::new(Semaphore::new(ROOM_BYTES)), Arc::new(Semaphore::new(PLACES)));
-        Ok(Self { orders, room, places, clock, fleet, device })
+        Self { orders, room, places, clock, fleet, device }
     }
 
     /// Does what a permit demands beside the right, as it was demanded when the tunnel was admitted.

@@ -71,3 +71,21 @@ fn link(before: &Digest, kind: u8, bytes: &[u8]) -> Digest {
 
 const TABLES: [&str; 8] =
     ["enrollment", "policy", "floor", "owed", "counter", "held_lock", "secret", "receipt"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_in_the_digest_but_the_one_that_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = FORMAT.open(dir.path()).unwrap();
+        let mut query = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+        let mut found: Vec<String> =
+            query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        found.sort();
+        let mut expected = [&TABLES[..], &["content"]].concat();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

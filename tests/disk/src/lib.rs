@@ -49,6 +49,8 @@ pub enum Fault {
 pub enum Span {
     /// One call.
     Once,
+    /// Three calls one after another.
+    Thrice,
     /// Until [`Disk::heal`].
     FromThen,
 }
@@ -107,7 +109,8 @@ struct Plan {
     span: Span,
     /// Calls that it may strike, before it does.
     left: u32,
-    has_struck: bool,
+    /// How often it has struck.
+    strikes: u32,
 }
 
 /// The directories that are watched, one for each test that runs.
@@ -132,13 +135,13 @@ impl Disk {
 
     /// Has a fault strike after `left` of the calls that it can strike.
     pub fn fail(&self, fault: Fault, span: Span, left: u32) {
-        self.0.lock().plan = Some(Plan { fault, span, left, has_struck: false });
+        self.0.lock().plan = Some(Plan { fault, span, left, strikes: 0 });
     }
 
     /// Whether the fault that was armed last has struck.
     #[must_use]
     pub fn struck(&self) -> bool {
-        self.0.lock().plan.is_some_and(|plan| plan.has_struck)
+        self.0.lock().plan.is_some_and(|plan| plan.strikes > 0)
     }
 
     /// Everything works again, unless the power went.
@@ -155,6 +158,13 @@ impl Disk {
     #[must_use]
     pub fn changes(&self) -> u32 {
         self.0.lock().changes
+    }
+
+    /// Whether the fault that was armed last has struck a sync.
+    #[must_use]
+    pub fn struck_a_sync(&self) -> bool {
+        let disk = self.0.lock();
+        disk.log.iter().any(|line| line.starts_with("Sync") && !line.ends_with(' '))
     }
 
     /// The calls around the first that met something, for whoever reads a failure.
@@ -229,14 +239,19 @@ impl State {
         }
         self.changes += u32::from(call.is_change());
         let Some(plan) = self.plan.as_mut().filter(|plan| plan.fault.strikes(call)) else { return Ok(()) };
-        if plan.has_struck && plan.span == Span::Once {
+        let is_over = match plan.span {
+            Span::Once => plan.strikes == 1,
+            Span::Thrice => plan.strikes == 3,
+            Span::FromThen => false,
+        };
+        if is_over {
             return Ok(());
         }
         if plan.left > 0 {
             plan.left -= 1;
             return Ok(());
         }
-        plan.has_struck = true;
+        plan.strikes = plan.strikes.saturating_add(1);
         self.is_down = plan.fault == Fault::Cut;
         Err(Struck(plan.fault))
     }

@@ -134,7 +134,7 @@ unsafe extern "C" fn open(
     }
     let is_read_only = disk
         .plan
-        .is_some_and(|plan| plan.has_struck && plan.fault == Fault::ReadOnly && plan.span == Span::FromThen);
+        .is_some_and(|plan| plan.strikes > 0 && plan.fault == Fault::ReadOnly && plan.span == Span::FromThen);
     drop(disk);
     if let Err(struck) = asked {
         return code(call, struck);

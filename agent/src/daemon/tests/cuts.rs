@@ -12,7 +12,7 @@ async fn cut_everywhere(work: Work, before: Image, least: u32) {
         let dir = holding(&before);
         let disk = Disk::under(dir.path());
         let arm = || disk.fail(Fault::Cut, Span::FromThen, change);
-        let promised = Promises::of(work, dir.path(), &disk, arm).await;
+        let promised = Promises::of(work, dir.path(), &disk, arm, || ()).await;
         if !disk.struck() {
             assert!(change > least, "the work is {change} changes");
             return;

@@ -9,22 +9,34 @@ use super::works::{Promises, Work};
 /// Has each call of a work fail, and demands what was promised of what is left: to a process that starts anew, and after a power
 /// cut.
 async fn fail_everywhere(work: Work, before: Image, faults: &[Fault]) {
-    let seed = Dice::seed(1);
     for (fault, span) in faults.iter().flat_map(|fault| [(*fault, Span::Once), (*fault, Span::FromThen)]) {
-        for call in 0.. {
-            let dir = holding(&before);
-            let disk = Disk::under(dir.path());
-            let promised = Promises::of(work, dir.path(), &disk, || disk.fail(fault, span, call)).await;
-            if !disk.struck() {
-                break;
-            }
-            let what = format!("POSTERN_SEED={seed}, {fault:?} {span:?} at call {call}");
-            let what = format!("{what}\n{}\n", disk.log());
-            let mut dice = Dice::new(seed + u64::from(call));
-            let image = disk.image(&mut dice);
-            promised.hold(&image, &format!("{what}, and the power goes")).await;
-            promised.hold(&postern_disk::read(dir.path()), &what).await;
+        fail_at_each(work, &before, (fault, span)).await;
+    }
+}
+
+async fn fail_at_each(work: Work, before: &Image, (fault, span): (Fault, Span)) {
+    let seed = Dice::seed(1);
+    for call in 0.. {
+        let dir = holding(before);
+        let disk = Disk::under(dir.path());
+        let mut images = Vec::new();
+        // Where a sync has failed, it matters what the disk has kept of that.
+        let mut cut = |many: u32| {
+            let count = if span != Span::FromThen && disk.struck_a_sync() { many } else { 1 };
+            let dice = (0..count).map(|image| Dice::new(seed + u64::from(call * 8 + image)));
+            images.extend(dice.map(|mut dice| disk.image(&mut dice)));
+        };
+        let arm = || disk.fail(fault, span, call);
+        let promised = Promises::of(work, dir.path(), &disk, arm, || cut(6)).await;
+        if !disk.struck() {
+            break;
         }
+        cut(1);
+        let what = format!("POSTERN_SEED={seed}, {fault:?} {span:?} at call {call}\n{}\n", disk.log());
+        for image in images {
+            promised.hold(&image, &format!("{what}, and the power goes")).await;
+        }
+        promised.hold(&postern_disk::read(dir.path()), &what).await;
     }
 }
 
@@ -69,6 +81,14 @@ async fn the_disk_fails_at_each_call_of_an_enrolment() {
 #[tokio::test]
 async fn the_disk_fails_at_each_call_of_a_new_enrolment() {
     fail_everywhere(Work::NewEnrolment, usual(false).await, &[MEDIUM, ROOM].concat()).await;
+}
+
+/// Three in a row: that of a commit, and those of whoever would close the file over it.
+#[tokio::test]
+async fn syncs_that_fail_and_succeed_again_lose_no_row_and_no_policy() {
+    for work in [Work::Rows, Work::Activation] {
+        fail_at_each(work, &usual(true).await, (Fault::Sync, Span::Thrice)).await;
+    }
 }
 
 /// A disk that does nothing right from the start: the agent stands, denies, and says why; and it serves when the disk works.

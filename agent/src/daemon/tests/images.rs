@@ -144,6 +144,26 @@ async fn memory_of_another_journal_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_policy_that_was_set_aside_has_no_time_without_the_cloud_left() {
+    let [mut granting, ..] = times().await;
+    granting.insert("policy.db".to_owned(), vec![0x5a; 20_000]);
+    let dir = holding(&granting);
+    let mut life = Life::start(dir.path()).await.unwrap();
+    assert!(life.take(policy(2, life.core.keys.public(), 0)).await);
+    assert_eq!(life.denied(), Some(Reason::PolicyStale));
+    life.confirm().await;
+    assert_eq!(life.denied(), None);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn recordings_that_cannot_be_looked_at_keep_nobody_from_what_is_not_recorded() {
+    let [mut granting, ..] = times().await;
+    granting.insert("recordings".to_owned(), b"no directory any more".to_vec());
+    assert_eq!(started(&granting).await, (Some(2), None, Some(2)));
+}
+
+#[tokio::test]
 async fn a_device_that_lost_everything_but_its_key_and_the_copy_of_its_enrolment_asks_its_hub() {
     let [.., locked] = times().await;
     let image = with(&locked, &Image::new(), &[POLICY, TRAIL, MARKS].concat());

@@ -156,6 +156,21 @@ async fn damaged(files: &[&str], sudden: bool, worlds: u64) {
     assert!((1..worlds).contains(&in_force), "{in_force} of {worlds} were served at once");
 }
 
+/// Every byte of the heads of both databases, in which SQLite believes numbers as they are.
+#[tokio::test]
+async fn a_changed_head_is_set_aside_or_means_nothing() {
+    let Times { newer, .. } = Times::of(false).await;
+    for (name, place) in
+        ["policy.db", "audit.db"].into_iter().flat_map(|name| (0..100).map(move |at| (name, at)))
+    {
+        let mut dice = Dice::new(Dice::seed(0) + u64::try_from(place).unwrap());
+        let mut image = newer.clone();
+        let bit = dice.below(8);
+        image.get_mut(name).unwrap()[place] ^= 1 << bit;
+        survive(&image, &format!("bit {bit} of byte {place} of {name}")).await;
+    }
+}
+
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 

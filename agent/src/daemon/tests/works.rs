@@ -48,8 +48,15 @@ pub(super) struct Promises {
 }
 
 impl Promises {
-    /// Does the work. `arm` is called when nothing but the work itself is to come.
-    pub(super) async fn of(work: Work, dir: &Path, disk: &Disk, arm: impl FnOnce()) -> Self {
+    /// Does the work. `arm` is called when nothing but the work itself is to come, and `running` when all of it is done and the
+    /// device still runs.
+    pub(super) async fn of(
+        work: Work,
+        dir: &Path,
+        disk: &Disk,
+        arm: impl FnOnce(),
+        running: impl FnOnce(),
+    ) -> Self {
         let keys = (super::life::key(0).public(), None);
         let mut promised = Self { work, acknowledged: None, taken: 1, rows: Vec::new(), keys, lock: None };
         if work == Work::Enrolment {
@@ -62,11 +69,13 @@ impl Promises {
         match work {
             Work::Start => {
                 arm();
-                for number in 1..=2 {
-                    let Ok(life) = Life::start(dir).await else { return promised };
-                    promised.record(&life, number).await;
-                    life.end().await;
-                }
+                let Ok(life) = Life::start(dir).await else { return promised };
+                promised.record(&life, 1).await;
+                life.end().await;
+                let Ok(life) = Life::start(dir).await else { return promised };
+                promised.record(&life, 2).await;
+                running();
+                life.end().await;
             }
             Work::NewEnrolment => {
                 arm();
@@ -76,6 +85,7 @@ impl Promises {
                 let mut life = Life::start(dir).await.unwrap();
                 arm();
                 promised.live(&mut life, disk).await;
+                running();
                 life.end().await;
             }
         }
