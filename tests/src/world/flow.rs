@@ -42,6 +42,8 @@ pub struct FlowEnd {
     pub sent: u64,
     /// The error of the socket, none after an orderly end.
     pub error: Option<io::ErrorKind>,
+    /// The last bytes that arrived, where a close frame of a WebSocket stands.
+    pub tail: [u8; TAIL],
 }
 
 impl Flow {
@@ -169,12 +171,14 @@ async fn carry(
         drop(writer);
     });
     let mut block = vec![0; BLOCK];
-    let mut last_byte = Instant::now();
+    let (mut last_byte, mut tail) = (Instant::now(), [0; TAIL]);
     let error = loop {
         match reader.read(&mut block).await {
             Ok(0) => break None,
             Ok(taken) => {
                 last_byte = Instant::now();
+                let fresh = block.get(..taken).unwrap_or_default();
+                tail = [&tail, fresh].concat().last_chunk().copied().unwrap_or(tail);
                 received.send_modify(|total| *total += taken as u64);
             }
             Err(error) => break Some(error.kind()),
@@ -184,7 +188,7 @@ async fn carry(
     let total = *received.borrow();
     upload.abort();
     let sent = *taken_so_far.borrow();
-    FlowEnd { last_byte, noticed, received: total, sent, error }
+    FlowEnd { last_byte, noticed, received: total, sent, error, tail }
 }
 
 /// What a flow writes.
@@ -221,6 +225,8 @@ async fn begin_screen(stream: &mut TcpStream) -> Result<(), Mishap> {
     .await
 }
 
+/// Bytes of the largest control frame (RFC 6455, section 5.5), and its head.
+pub const TAIL: usize = 127;
 const BLOCK: usize = 16 * 1024;
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

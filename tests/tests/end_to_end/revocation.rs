@@ -50,7 +50,7 @@ async fn tunnels_under_load_stop_within_a_second_of_the_change() -> Outcome {
 
     let printed = world.device.running()?.line_count();
     world.hub.apply(&fleet.without_grants_of("anna").to_toml(), &[]).await?;
-    let active = activation(&mut world, printed).await?;
+    let active = activation(&mut world, printed, "a policy came into force").await?;
 
     for ((session, flow), service) in loaded.into_iter().zip(all) {
         let end = flow.end().await?;
@@ -198,13 +198,10 @@ async fn an_operator_ends_one_tunnel_and_the_others_live() -> Outcome {
     Ok(())
 }
 
-/// When the agent said that a policy came into force, among the lines after the first `printed`.
-async fn activation(world: &mut World, printed: usize) -> Result<Instant, Mishap> {
+/// When the agent said that something came into force, among the lines after the first `printed`.
+pub(crate) async fn activation(world: &mut World, printed: usize, said: &str) -> Result<Instant, Mishap> {
     let running = world.device.running()?;
-    Ok(running
-        .line_after(printed, "a policy in force", |line| line.text.contains("a policy came into force"))
-        .await?
-        .at)
+    Ok(running.line_after(printed, said, |line| line.text.contains(said)).await?.at)
 }
 
 fn expect_cut_within_limit(service: &str, end: &FlowEnd, active: Instant) {
