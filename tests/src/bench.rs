@@ -7,7 +7,7 @@
 //! 5. [`gates`] compares the gates with plain bytes and with the proxies that people put before machines.
 //! 6. [`vpn`] compares the VPN through an adapter with those that people use.
 //! 7. [`relays`] compares ways through somebody in between.
-//! 8. [`decisions`], [`policy_changes`] and [`memory`] measure the product alone.
+//! 8. [`decisions`], [`policy_changes`], [`cuts`] and [`memory`] measure the product alone.
 //! 9. [`scale`] measures the cloud alone, on 100,000 devices.
 //! 10. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
@@ -24,6 +24,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub mod child;
+pub mod cuts;
 pub mod decisions;
 pub mod gates;
 pub mod hub;
@@ -292,12 +293,12 @@ impl Bench<'_> {
     }
 
     fn revocation(&mut self) -> Result<(), Mishap> {
-        let device = self.site.device("revocation", self.dir)?;
-        let grid = policy_changes::revocation(&self.link, &self.site, &device, self.rounds())?;
-        let seen = grid.median("postern", "byte_p99");
-        self.report.judge("P8", "200 tunnels, published to last byte, p99 ms", seen, Bound::AtMost(100.0));
-        self.report.grids.push(grid);
-        Ok(())
+        let place = (&self.link, &self.site, self.dir, self.machine);
+        cuts::measure(
+            place,
+            self.args.rounds.unwrap_or(if self.args.quick { 1 } else { 3 }),
+            &mut self.report,
+        )
     }
 
     fn memory(&mut self) -> Result<(), Mishap> {

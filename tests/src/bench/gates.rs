@@ -24,8 +24,8 @@ use super::rounds::Effort;
 use super::stats::quantile;
 use crate::world::{Mishap, Near};
 
-mod origin;
-mod talk;
+pub(super) mod origin;
+pub(super) mod talk;
 
 /// One way to what is measured.
 struct Way {

@@ -183,6 +183,29 @@ impl Hub {
         newest.map_or(Ok(()), |newest| self.acknowledged(name, newest).map(drop))
     }
 
+    /// The newest that a device has signed about tunnels that it stopped, once there are more than `before`; and how many there are.
+    ///
+    /// # Errors
+    /// When it says nothing in time.
+    pub fn stopped(&self, name: &str, before: usize) -> Result<(Option<Receipt>, usize), Mishap> {
+        let end = Instant::now() + WITHIN;
+        loop {
+            let (newest, count) = {
+                let mut state = self.shared.lock();
+                let stopped = &state.device(name)?.stopped;
+                (stopped.last().copied(), stopped.len())
+            };
+            if count >= before {
+                return Ok((newest, count));
+            }
+            if Instant::now() > end {
+                let what = format!("a receipt of {name}");
+                return Err(Mishap::Deadline { what, within: WITHIN, seen: String::new() });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Tells people to dial a device somewhere else than where it says.
     ///
     /// # Errors

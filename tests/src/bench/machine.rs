@@ -1,10 +1,14 @@
 //! What is behind every tunnel: one listener that echoes, swallows, pours or drips, as its caller asks.
 //!
-//! The first byte of a connection says which ([`Habit`]), so that every peer needs one forwarded port alone.
+//! The first byte of a connection says which ([`Habit`]), so that every peer needs one forwarded port alone. Whoever speaks HTTP is answered with a
+//! body, or with frames, without end.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::link::{Link, Side};
 use super::load::as_kernels_come;
@@ -21,10 +25,14 @@ pub enum Habit {
     Pour,
     /// Writes 64 bytes every 20 ms.
     Drip,
+    /// Writes 1250 bytes every 20 ms: half a megabit in a second.
+    Stream,
+    /// Reads `ET` and the rest of a request, and answers without end at the same rate: in frames where it is asked for them.
+    Web,
 }
 
 impl Habit {
-    const ALL: [Self; 4] = [Self::Echo, Self::Swallow, Self::Pour, Self::Drip];
+    const ALL: [Self; 6] = [Self::Echo, Self::Swallow, Self::Pour, Self::Drip, Self::Stream, Self::Web];
 
     /// The byte that asks for it.
     #[must_use]
@@ -34,6 +42,8 @@ impl Habit {
             Self::Swallow => b's',
             Self::Pour => b'p',
             Self::Drip => b'd',
+            Self::Stream => b't',
+            Self::Web => b'G',
         }
     }
 }
@@ -74,10 +84,72 @@ fn attend(mut stream: TcpStream) -> io::Result<()> {
         Some(Habit::Pour) => pour(&mut stream),
         Some(Habit::Drip) => loop {
             stream.write_all(&[7; 64])?;
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         },
+        Some(Habit::Stream) => drip(&mut stream, &[]),
+        Some(Habit::Web) => web(stream),
         None => Ok(()),
     }
+}
+
+/// The same piece behind a head, again and again.
+fn drip(stream: &mut TcpStream, head: &[u8]) -> io::Result<()> {
+    let piece = [head, &[7; PIECE]].concat();
+    loop {
+        stream.write_all(&piece)?;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn web(stream: TcpStream) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut line, mut accept) = (String::new(), None);
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("sec-websocket-key")
+        {
+            accept = Some(derive_accept_key(value.trim().as_bytes()));
+        }
+    }
+    let mut stream = reader.into_inner();
+    let Some(accept) = accept else {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+        return drip(&mut stream, &[]);
+    };
+    let upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
+    stream.write_all(format!("{upgraded}Sec-WebSocket-Accept: {accept}\r\n\r\n").as_bytes())?;
+    drip(&mut stream, &FRAME_HEAD)
+}
+
+/// Serves datagrams at a free port of the machine's address: whoever sends one gets as many bytes as from a [`Habit::Stream`]. It ends with this
+/// process.
+///
+/// # Errors
+/// When there is no port.
+pub fn serve_datagrams(link: &Link, side: Side) -> Result<SocketAddr, Mishap> {
+    link.within(side, || {
+        let socket = Arc::new(UdpSocket::bind(local(0))?);
+        let at = socket.local_addr()?;
+        std::thread::spawn(move || {
+            let mut word = [0; 16];
+            loop {
+                // What nobody took is told to the next who asks.
+                let Ok((_, to)) = socket.recv_from(&mut word) else { continue };
+                let socket = Arc::clone(&socket);
+                std::thread::spawn(move || {
+                    let end = Instant::now() + LONGEST;
+                    while Instant::now() < end && socket.send_to(&[7; PIECE], to).is_ok() {
+                        std::thread::sleep(PAUSE);
+                    }
+                });
+            }
+        });
+        Ok(at)
+    })
 }
 
 fn echo(stream: &mut TcpStream) -> io::Result<()> {
@@ -114,5 +186,11 @@ fn pour(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+const PIECE: usize = 1250;
+const PAUSE: Duration = Duration::from_millis(20);
+/// A binary frame of [`PIECE`] bytes (RFC 6455, section 5.2).
+const FRAME_HEAD: [u8; 4] = [0x82, 126, 0x04, 0xe2];
+/// Nobody tells a machine that its datagrams are not wanted any more.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Bytes of one read or write: large enough that system calls here are not what is measured.
 pub(super) const BLOCK: usize = 128 * 1024;

@@ -27,8 +27,8 @@ use crate::world::Mishap;
 mod middle;
 mod moves;
 mod packets;
-mod peers;
-mod wall;
+pub(super) mod peers;
+pub(super) mod wall;
 
 pub(super) use self::packets::forward;
 

@@ -56,7 +56,7 @@ impl Origin {
 }
 
 /// Frames and a screen, on a thread of their own that inherits the place of this one.
-fn serve() -> Result<(SocketAddr, SocketAddr), Mishap> {
+pub(in crate::bench) fn serve() -> Result<(SocketAddr, SocketAddr), Mishap> {
     let (sender, started) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let run = || -> Result<(), Mishap> {

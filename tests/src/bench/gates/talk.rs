@@ -106,7 +106,7 @@ pub(super) fn pictures(near: &Near, bridged: bool, span: Duration) -> Result<Vol
 }
 
 /// A viewer of the screen (RFC 6143), in frames where a bridge stands before it.
-struct Screen {
+pub(in crate::bench) struct Screen {
     stream: BufReader<TcpStream>,
     bridged: bool,
     /// Bytes left in the present frame.
@@ -114,7 +114,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn begin(near: &Near, bridged: bool) -> Result<Self, Mishap> {
+    pub(in crate::bench) fn begin(near: &Near, bridged: bool) -> Result<Self, Mishap> {
         let stream =
             if bridged { upgraded(near, "/", "Sec-WebSocket-Protocol: binary\r\n")? } else { connect(near)? };
         let mut screen = Self { stream, bridged, left: 0 };
@@ -129,7 +129,7 @@ impl Screen {
         Ok(screen)
     }
 
-    fn ask(&mut self, width: u16, height: u16) -> Result<(), Mishap> {
+    pub(in crate::bench) fn ask(&mut self, width: u16, height: u16) -> Result<(), Mishap> {
         let (width, height) = (width.to_be_bytes(), height.to_be_bytes());
         self.say(&[&[3, 0, 0, 0, 0, 0][..], &width, &height].concat())
     }
@@ -145,7 +145,7 @@ impl Screen {
     }
 
     /// Reads one update with raw rectangles (RFC 6143, sections 7.6.1 and 7.7.1) and yields its bytes.
-    fn update(&mut self) -> Result<u64, Mishap> {
+    pub(in crate::bench) fn update(&mut self) -> Result<u64, Mishap> {
         let [_, _, high, low] = self.array()?;
         let mut bytes = 4;
         for _ in 0..u16::from_be_bytes([high, low]) {
@@ -260,7 +260,7 @@ fn micros(begun: Instant) -> f64 {
 
 /// Bytes of the large body.
 pub(super) const LARGE: u64 = 64 * 1024 * 1024;
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+pub(in crate::bench) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const BLOCK: u64 = 256 * 1024;
 const WIDTH: u16 = 640;

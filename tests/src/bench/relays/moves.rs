@@ -43,7 +43,7 @@ pub(super) fn moving(middle: &Middle, site: &Site, dir: &Path, rounds: u32) -> R
     let link = middle.link();
     let title = "The longest silence of 64 bytes every 20 ms beside an upload, while the connection moves";
     let mut grid = Grid::new("moves", title, None, &[Column { id: "gap", title: "ms" }]);
-    let relay = Relay::start(link, site, &dir.join("moving"))?;
+    let relay = Relay::start(link, Side::Relay, site, &dir.join("moving"))?;
     let device = site.device("moving", dir)?;
     let place = relay.place(true);
     site.hub.relay("moving", [place.clone(), place], relay.key.clone())?;

@@ -35,11 +35,11 @@ pub(super) struct Ways {
 
 /// The product's relay, and an address at which nobody answers.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(in crate::bench) struct Relay {
     pub(super) program: Program,
-    pub(super) key: RelayKey,
+    pub(in crate::bench) key: RelayKey,
     pub(super) at: SocketAddr,
-    pub(super) nowhere: UdpSocket,
+    pub(in crate::bench) nowhere: UdpSocket,
 }
 
 impl Ways {
@@ -52,7 +52,7 @@ impl Ways {
         let mut peers =
             vec![peer(DIRECT, (link.address(Side::Device), machine).into(), Vec::new(), Vec::new())];
         let (mut between, mut devices) = (Vec::new(), Vec::new());
-        let relay = Relay::start(link, site, dir)?;
+        let relay = Relay::start(link, Side::Relay, site, dir)?;
         for (name, label) in [(STRAIGHT, "straight"), (RELAYED, "relayed"), (RELAYED_TLS, "relayed-tls")] {
             let device = site.device(label, dir)?;
             let mut pids = vec![device.pid()?];
@@ -101,18 +101,18 @@ impl Ways {
 }
 
 impl Relay {
-    /// Starts the product's relay in between, over UDP and TLS.
+    /// Starts the product's relay at a side, over UDP and TLS.
     ///
     /// # Errors
     /// When it does not come up.
-    pub(super) fn start(link: &Link, site: &Site, dir: &Path) -> Result<Self, Mishap> {
+    pub(in crate::bench) fn start(link: &Link, side: Side, site: &Site, dir: &Path) -> Result<Self, Mishap> {
         let dir = dir.join("relay");
         fs::create_dir_all(&dir)?;
         let path = dir.join("relay.key");
         let key = postern_cloud::keys::make(&path)
             .map_err(|fault| Mishap::unexpected("a key", fault, "a new one"))?;
-        let at = SocketAddr::new(link.address(Side::Relay), PORT).to_string();
-        let mut command = link.command(Side::Relay, site.shelf().path(Name::Cloud).as_os_str());
+        let at = SocketAddr::new(link.address(side), PORT).to_string();
+        let mut command = link.command(side, site.shelf().path(Name::Cloud).as_os_str());
         command.args(["relay", "--listen", &at, "--tls", &at, "--key"]).arg(&path);
         let program = Program::start("the relay", command)?;
         let line = program.line(&at)?;
@@ -125,7 +125,7 @@ impl Relay {
     }
 
     /// Where it is, over UDP or over TLS alone.
-    pub(super) fn place(&self, over_udp: bool) -> Place {
+    pub(in crate::bench) fn place(&self, over_udp: bool) -> Place {
         place(self.at, over_udp)
     }
 }

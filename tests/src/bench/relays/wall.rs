@@ -7,7 +7,7 @@ use crate::world::Mishap;
 
 /// A wall. It goes with its namespace.
 #[derive(Debug)]
-pub(super) struct Wall {
+pub(in crate::bench) struct Wall {
     link: Link,
     /// The table of the packet filter.
     name: String,
@@ -19,7 +19,7 @@ impl Wall {
     ///
     /// # Errors
     /// When the packet filter refuses it.
-    pub(super) fn before(link: &Link, name: &str, far: SocketAddr) -> Result<Self, Mishap> {
+    pub(in crate::bench) fn before(link: &Link, name: &str, far: SocketAddr) -> Result<Self, Mishap> {
         let wall = Self { link: link.clone(), name: format!("wall-{name}"), far };
         wall.nft(&["add", "table", "ip", &wall.name])?;
         wall.nft(&["add", "chain", "ip", &wall.name, "out", "{ type filter hook output priority 0; }"])?;
@@ -30,7 +30,7 @@ impl Wall {
     ///
     /// # Errors
     /// When the packet filter refuses it.
-    pub(super) fn close(&self) -> Result<(), Mishap> {
+    pub(in crate::bench) fn close(&self) -> Result<(), Mishap> {
         let (ip, port) = (self.far.ip().to_string(), self.far.port().to_string());
         self.open()?;
         let rule =
@@ -42,7 +42,7 @@ impl Wall {
     ///
     /// # Errors
     /// When the packet filter refuses it.
-    pub(super) fn open(&self) -> Result<(), Mishap> {
+    pub(in crate::bench) fn open(&self) -> Result<(), Mishap> {
         self.nft(&["flush", "chain", "ip", &self.name, "out"])
     }
 
