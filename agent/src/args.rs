@@ -169,8 +169,11 @@ pub(crate) enum AuditCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// Verifies the chain over all rows.
-    Verify,
+    /// Verifies all rows on this device: their chain, and that it ends where the cloud has acknowledged it.
+    Verify {
+        /// An exported trail instead, of any device of the installation: by public keys alone, naming the first wrong row.
+        file: Option<PathBuf>,
+    },
 }
 
 /// What to do with secrets.

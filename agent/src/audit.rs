@@ -6,6 +6,7 @@
 //!    and hour. A stranger who knocks all day costs a few rows an hour, not a full trail, which would shut the gate.
 //! 3. [`Auditor::owe`] is for what has happened already and waits for no disk: the row follows as soon as the trail takes
 //!    it, with the time at which it happened.
+//! 4. What finds no room is counted, and one row says how many are missing when there is room again.
 //!
 //! Deliberately absent: log lines (those are for operators and may be lost) and deletion.
 
@@ -14,11 +15,12 @@ mod owed;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use postern_protocol::audit::Event;
+use postern_protocol::audit::{Event, FlowFate, GapCause};
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
 use postern_protocol::path::{Path, Peer};
@@ -38,6 +40,8 @@ pub(crate) struct Auditor {
     clock: Arc<Clock>,
     denials: Arc<Mutex<Denials>>,
     owed: watch::Sender<Owed>,
+    /// Rows that found no room, and that no row says so of yet.
+    lost: Arc<AtomicU32>,
 }
 
 /// One denial, as it is recorded.
@@ -98,7 +102,8 @@ struct Counted {
 impl Auditor {
     /// An auditor that writes to `store` and dates its rows with `clock`.
     pub(crate) fn new(store: Store, clock: Arc<Clock>) -> Self {
-        Self { store, clock, denials: Arc::default(), owed: watch::Sender::default() }
+        let (denials, owed, lost) = (Arc::default(), watch::Sender::default(), Arc::default());
+        Self { store, clock, denials, owed, lost }
     }
 
     /// Writes one row and waits until it is durable.
@@ -106,7 +111,21 @@ impl Auditor {
     /// # Errors
     /// Why it is not; whatever it would have recorded must not happen.
     pub(crate) async fn record(&self, event: Event) -> Result<(), StoreError> {
-        self.store.append(self.clock.now(), event).await
+        let permits = matches!(
+            event,
+            Event::Permitted { .. } | Event::Flows { fate: FlowFate::Opened | FlowFate::Probed, .. }
+        );
+        let recorded = self.store.append(self.clock.now(), event).await;
+        // What was to permit something did not happen then; everything else did.
+        if recorded.is_err() && !permits {
+            self.lose();
+        }
+        recorded
+    }
+
+    /// A row is lost; one that says so follows when there is room.
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Records a denial: the first of its kind in a minute at once, the others as a count.
@@ -123,6 +142,10 @@ impl Auditor {
         let due = self.lock().due(self.clock.now());
         for Counted { request, more } in due {
             self.write(request, more).await;
+        }
+        let rows = self.lost.swap(0, Ordering::Relaxed);
+        if rows > 0 {
+            self.owe(Event::Gap { cause: GapCause::Full, rows });
         }
     }
 

@@ -15,6 +15,7 @@ mod pin;
 mod prompt;
 mod recordings;
 mod secret;
+mod trail;
 mod verify;
 
 use std::ffi::OsString;
@@ -88,7 +89,8 @@ fn dispatch(args: Args) -> Result<Exit, Trouble> {
         }
         Command::Policy { command: PolicyCommand::Show } => inspect::policy(&view),
         Command::Audit { command: AuditCommand::List { limit } } => inspect::audit_list(&view, limit),
-        Command::Audit { command: AuditCommand::Verify } => inspect::audit_verify(&view),
+        Command::Audit { command: AuditCommand::Verify { file: None } } => inspect::audit_verify(&view),
+        Command::Audit { command: AuditCommand::Verify { file: Some(file) } } => trail::verify(&view, &file),
         Command::Secret { command: SecretCommand::Set { name, stdin } } => secret::set(&view, name, stdin),
         Command::Secret { command: SecretCommand::List } => secret::list(&view),
         Command::Secret { command: SecretCommand::Remove { name } } => secret::remove(&view, name),

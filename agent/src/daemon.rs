@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use postern_protocol::audit::Event;
+use postern_protocol::audit::{Event, Whose};
 use postern_protocol::id::DeviceId;
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::session::pulse::Pulse;
@@ -46,9 +46,9 @@ use crate::registry::Registry;
 use crate::report::SandboxReport;
 use crate::sandbox::{self, Sandbox};
 use crate::secrets::{Keyring, Secrets};
-use crate::store::{self, Boot, Pending, Store, StoreError};
+use crate::store::{self, Boot, Pending, Signer, Store, StoreError};
 use crate::surroundings;
-use crate::sync::{self, Activator, LinkStatus, Parts, Uplink};
+use crate::sync::{self, Activator, Carrier, LinkStatus, Parts, Uplink};
 use crate::systemd;
 use crate::trouble::Trouble;
 use crate::tunnel::{Context, Guard, Logins, Packets};
@@ -67,7 +67,10 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<(), Trouble> {
     let keys = DeviceKeys::new(state.path().to_owned(), Keys::load(state.path())?);
     control::prepare(&config.control.socket)?;
     let sandbox = sandbox::enter(config);
-    let (databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
+    let (mut databases, boot) = store::boot(state.path(), u64::from(config.audit.size_kib) * 1024)?;
+    let (keys, fleet) = (Arc::new(keys), boot.enrollment.root()?.fleet);
+    let whose = Whose { fleet, device: boot.enrollment.device };
+    databases.signer = Some(Signer { whose, keys: Arc::clone(&keys) });
     let store = store::start(databases);
     runtime()?.block_on(serve(config, json, keys, (boot, surroundings::ladder(proxies)), store, sandbox))
 }
@@ -104,7 +107,7 @@ struct Core {
 async fn serve(
     config: &Config,
     json: bool,
-    keys: DeviceKeys,
+    keys: Arc<DeviceKeys>,
     (mut boot, ladder): (Boot, Ladder),
     store: Store,
     sandbox: Sandbox,
@@ -141,6 +144,7 @@ async fn serve(
         started: Instant::now(),
         activator,
         receipts: Arc::clone(&core.receipts),
+        carrier: Carrier::new(core.store.clone()),
         ladder: ladder.clone(),
         status: Arc::clone(&core.link),
     };
@@ -187,7 +191,7 @@ impl Core {
     /// A gate that denies everything, and what belongs to it.
     fn new(
         config: &Config,
-        keys: DeviceKeys,
+        keys: Arc<DeviceKeys>,
         boot: &mut Boot,
         (store, clock): (Store, impl FnOnce(&Memory) -> Clock),
     ) -> Result<Self, Trouble> {
@@ -207,7 +211,7 @@ impl Core {
         let stops = Arc::clone(&receipts);
         Ok(Self {
             device,
-            keys: Arc::new(keys),
+            keys,
             anchor,
             boots: boot.boots,
             secrets: Arc::new(secrets),

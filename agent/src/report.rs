@@ -184,6 +184,9 @@ pub(crate) struct AuditReport {
     pub(crate) limit_kib: u32,
     /// Per cent in use; at 95 no tunnel is opened.
     pub(crate) percent: u32,
+    /// Rows that the cloud has not acknowledged yet; none of them is removed.
+    #[serde(default)]
+    pub(crate) waiting: u32,
 }
 
 /// `policy show`: the policy in force, without its users and grants (`explain` shows those one at a time).

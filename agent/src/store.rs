@@ -32,10 +32,11 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Receipt};
 use postern_protocol::wire::codec::CodecFault;
 
+pub(crate) use self::audit::{Outgoing, Signer};
 pub(crate) use self::enrollment::Enrollment;
 pub(crate) use self::policy::{Replaced, StoredLock};
 pub(crate) use self::staged::{Reseal, Staged};
-pub(crate) use self::thread::{Pending, Store, start};
+pub(crate) use self::thread::{Cargo, Carried, Carrying, Pending, Store, start};
 pub(crate) use self::wipe::everything as wipe_everything;
 
 use self::audit::AuditDb;
@@ -79,6 +80,8 @@ pub(crate) struct Databases {
     policy: Option<PolicyDb>,
     audit: Option<AuditDb>,
     audit_bytes: u64,
+    /// Signs checkpoints of the trail; without it there are none.
+    pub(crate) signer: Option<Signer>,
 }
 
 /// Opens the state for writing. Whoever calls this holds the lock of the directory.
@@ -91,8 +94,8 @@ pub(crate) struct Databases {
 pub(crate) fn boot(dir: &Path, audit_bytes: u64) -> Result<(Databases, Boot), StoreError> {
     let policy = logged(sound(dir, policy::FILE, || PolicyDb::open(dir)));
     let audit = logged(sound(dir, audit::FILE, || AuditDb::open(dir, audit_bytes)));
-    let mut databases =
-        Databases { dir: dir.to_owned(), owner: Digest::new([0; 32]), policy, audit, audit_bytes };
+    let owner = Digest::new([0; 32]);
+    let mut databases = Databases { dir: dir.to_owned(), owner, policy, audit, audit_bytes, signer: None };
     let boot = databases.load()?;
     Ok((databases, boot))
 }
@@ -206,7 +209,7 @@ pub(crate) fn prepare_enrollment(dir: &Path, replace: bool) -> Result<(), StoreE
 /// # Errors
 /// What is wrong.
 pub(crate) fn record(dir: &Path, audit_bytes: u64, at: UnixTime, event: &Event) -> Result<(), StoreError> {
-    AuditDb::open(dir, audit_bytes)?.append(std::iter::once((at, event)))
+    AuditDb::open(dir, audit_bytes)?.append(std::iter::once((at, event)), None)
 }
 
 impl Boot {
@@ -385,6 +388,9 @@ pub(crate) enum StoreError {
     /// A secret that was set here could not be sealed to the device's new key; the key before stays in force.
     #[error("a secret of this device could not be sealed to its new key")]
     Reseal,
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
     /// The trail was changed.
     #[error("the audit trail was changed: {0}")]
     Chain(#[from] ChainFault),
@@ -435,6 +441,7 @@ impl StoreError {
             | Self::Enrolled
             | Self::Codec(_)
             | Self::Reseal
+            | Self::Random
             | Self::Chain(_)
             | Self::Full
             | Self::Busy
@@ -475,6 +482,7 @@ impl StoreError {
             | Self::Enrolled
             | Self::Codec(_)
             | Self::Reseal
+            | Self::Random
             | Self::Chain(_)
             | Self::Full
             | Self::Busy

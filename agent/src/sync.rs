@@ -6,6 +6,7 @@
 //! 3. [`activate`] takes a pushed snapshot through verify, store, swap, decide again and record, in this order.
 //! 4. [`chain`] takes later roots, which come before any snapshot, and has what rests on the earlier one judged again.
 //! 5. The outcome is acknowledged, or refused with a code.
+//! 6. [`upload`] sends rows of the trail beside that, and stores what the hub has signed about them.
 //!
 //! The gate stands before the hub is dialled and does not care whether the hub answers. Deliberately absent: trust
 //! in the hub. It can withhold a snapshot; it can neither invent nor replay one.
@@ -17,6 +18,7 @@ mod dial;
 mod enroll;
 mod link;
 mod storing;
+mod upload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +49,7 @@ pub(crate) use self::activate::Activator;
 pub(crate) use self::enroll::{EnrollError, enroll};
 pub(crate) use self::link::LinkError;
 use self::link::Remedy;
+pub(crate) use self::upload::Carrier;
 
 /// What the link works with.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub(crate) struct Uplink {
     pub(crate) activator: Activator,
     /// What is said of tunnels that were stopped.
     pub(crate) receipts: Arc<Receipts>,
+    /// Carries rows of the trail to the hub.
+    pub(crate) carrier: Carrier,
     /// Leads to the hub.
     pub(crate) ladder: Ladder,
     /// What people see of the link.
@@ -156,6 +161,7 @@ pub(crate) async fn run(mut uplink: Uplink) {
     let mut backoff = Backoff::new();
     loop {
         let error = link::once(&mut uplink, &mut backoff).await;
+        uplink.carrier.handle_down();
         uplink.activator.gate().clock().linked(false);
         uplink.status.down(&error);
         match error.remedy() {

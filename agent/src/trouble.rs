@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use postern_protocol::audit::verify::ExportFault;
 use postern_protocol::id::TunnelId;
 use postern_protocol::policy::{SelfTestFault, SnapshotFault};
 use postern_protocol::trust::RootFault;
@@ -43,6 +44,9 @@ pub(crate) enum Trouble {
     /// The sealing key that follows from it.
     #[error(transparent)]
     Sealing(#[from] SealingKeyFault),
+    /// An exported trail.
+    #[error("the audit trail was changed, or is not complete: {0}")]
+    Export(#[from] ExportFault),
     /// The stored state.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -170,6 +174,7 @@ impl Trouble {
                 | StoreError::Codec(_),
             )
             | Self::Sealing(_)
+            | Self::Export(_)
             | Self::Root(_)
             | Self::Snapshot(_)
             | Self::Proxy(ProxyError::Exposed { .. })
@@ -186,6 +191,7 @@ impl Trouble {
                 | StoreError::Io { .. }
                 | StoreError::Enrolled
                 | StoreError::Reseal
+                | StoreError::Random
                 | StoreError::Full
                 | StoreError::Busy
                 | StoreError::Closed,

@@ -124,6 +124,9 @@ pub(crate) enum Command {
     /// Accounts: removing one.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Audit trails of devices.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Lists what somebody should look at, such as two machines with one device's key.
     Alarms {
         #[command(subcommand)]
@@ -197,6 +200,18 @@ pub(crate) enum AccountCommand {
         /// Removes it without asking.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verifies an exported trail by public keys alone, and names the first row that is wrong.
+    Verify {
+        /// The export.
+        file: PathBuf,
+        /// The root file that is trusted; roots of the export after it are followed. The first root in `--state` if not given.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
     },
 }
 
@@ -533,4 +548,5 @@ Exit codes:
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
   7  there is no such account, user, device, service or secret
-  8  the device's key is another one than was named, or not in a state for this; nothing was changed";
+  8  the device's key is another one than was named, or not in a state for this; nothing was changed
+  9  the audit trail was changed, or is not complete";

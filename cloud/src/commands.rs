@@ -8,6 +8,7 @@ mod account;
 mod alarms;
 mod apply;
 mod arrival;
+mod audit;
 mod change;
 mod cuts;
 mod device;
@@ -45,7 +46,9 @@ use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
 use postern_protocol::trust::{Fingerprint, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::args::{AccountCommand, AlarmsCommand, Args, Command, DeviceCommand, SecretCommand, UserCommand};
+use crate::args::{
+    AccountCommand, AlarmsCommand, Args, AuditCommand, Command, DeviceCommand, SecretCommand, UserCommand,
+};
 use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
@@ -55,6 +58,7 @@ use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::signer::SignerError;
 use crate::store::{Store, StoreError, Tx};
+use crate::trail::VerifyError;
 
 /// What a command has to say.
 pub(crate) struct Answer {
@@ -96,6 +100,8 @@ pub(crate) enum CommandError {
     Root(#[from] root::RootError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Trail(#[from] VerifyError),
     #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
@@ -187,6 +193,8 @@ impl CommandError {
                 | PublishError::Exhausted { .. }
                 | PublishError::Ahead { .. } => 1,
             },
+            Self::Trail(VerifyError::Fault { .. }) => 9,
+            Self::Trail(VerifyError::Io(_)) => 1,
             Self::Running(_) => 6,
             Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } => 7,
             Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
@@ -274,6 +282,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Account(AccountCommand::Remove { name, dry_run, yes }) => {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
+        Command::Audit(AuditCommand::Verify { file, root }) => audit::verify(state, &file, root.as_deref()),
         Command::Alarms { command: None } => alarms::list(state),
         Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),
         Command::Device(DeviceCommand::Add { name, confirm_key }) => device::add(state, &name, confirm_key),

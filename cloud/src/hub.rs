@@ -19,6 +19,7 @@ mod meeting;
 mod notary;
 mod nudge;
 mod sealing;
+mod trail;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -73,6 +74,8 @@ enum Failed {
     Store(#[from] StoreError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Take(#[from] trail::TakeError),
     #[error("a task of the hub failed")]
     Internal,
 }
@@ -331,7 +334,7 @@ fn settle(what: &'static str, answer: Result<HubAnswer, Failed>) -> HubAnswer {
     match answer {
         Ok(answer) => answer,
         Err(Failed::Refused(refusal)) => HubAnswer::Refused(refusal),
-        Err(error @ (Failed::Store(_) | Failed::Publish(_) | Failed::Internal)) => {
+        Err(error @ (Failed::Store(_) | Failed::Publish(_) | Failed::Take(_) | Failed::Internal)) => {
             tracing::error!(%error, what, "a request failed");
             HubAnswer::Failed(Failure::Internal)
         }

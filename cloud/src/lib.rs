@@ -4,6 +4,7 @@
 //! 2. [`diff`] says who gains and loses what; [`compile`] turns the model into the policy of one device.
 //! 3. [`publish`] signs what changed, with the [`keys`] that the newest root names ([`signer`]); [`store`] keeps model and snapshots in one transaction.
 //!    Roots are drawn up and signed away from all of that ([`ceremony`]).
+//!    What devices have recorded is kept as they sent it, and exported as a file that anybody can verify ([`trail`]).
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
 //!    everything that one user or device is concerned with.
@@ -33,6 +34,7 @@ pub mod relay;
 pub mod review;
 pub mod signer;
 pub mod store;
+pub mod trail;
 pub mod visibility;
 
 use std::ffi::OsString;

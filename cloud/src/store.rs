@@ -21,6 +21,7 @@ mod revisions;
 mod schema;
 mod secrets;
 mod snapshots;
+mod trail;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub use self::receipts::KeptReceipt;
 pub use self::revisions::{EntityCounts, Revision};
 pub use self::secrets::StoredSecret;
 pub use self::snapshots::{Sealed, SealedTerm};
+pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow};
 
 /// An open state file.
 #[derive(Debug)]

@@ -23,6 +23,12 @@ pub const ROOT_BYTES: usize = 16 * 1024;
 pub const PASS_BYTES: usize = 1536;
 /// Bytes of a signed timestamp payload.
 pub const TIMESTAMP_BYTES: usize = 256;
+/// Bytes of a signed acknowledgement of audit rows: 64 marks and 110 bytes of the rest.
+pub const ACK_BYTES: usize = 512;
+/// Audit rows of one batch.
+pub const AUDIT_ROWS: usize = 64;
+/// Bytes of the rows of one batch, together.
+pub const AUDIT_BYTES: usize = 16 * 1024;
 /// Signatures on one envelope.
 pub const SIGNATURES: usize = 16;
 /// Keys of one role.

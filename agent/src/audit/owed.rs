@@ -4,7 +4,7 @@
 //! 2. [`Auditor::pay`] writes the rows in order, each again and again until the trail takes it.
 //! 3. A snapshot's row is owed in the policy database as well; that debt is settled when the row is durable.
 //!
-//! The room is bounded. Beyond it the newest rows are lost, and the log says so: what fills it is a disk that has taken
+//! The room is bounded. Beyond it the newest rows are lost, and the log and a later row say so: what fills it is a disk that has taken
 //! nothing for hundreds of changes.
 
 use std::collections::VecDeque;
@@ -32,6 +32,7 @@ impl Auditor {
         });
         if !is_taken {
             tracing::error!(event = word, "a row is lost: too many wait for the audit trail");
+            self.lose();
         }
     }
 

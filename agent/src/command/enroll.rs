@@ -31,12 +31,10 @@ pub(super) fn run(view: &View<'_>, code: &str, label: &str, replace: bool) -> Re
             return Err(error.into());
         }
     };
-    if replace {
-        let event = Event::Enrolled { device, key: key.public() };
-        let bytes = u64::from(view.config.audit.size_kib) * 1024;
-        if let Err(error) = store::record(state.path(), bytes, Clock::wall(), &event) {
-            tracing::error!(%error, "the new enrolment was not recorded in the trail");
-        }
+    let event = Event::Enrolled { device, key: key.public() };
+    let bytes = u64::from(view.config.audit.size_kib) * 1024;
+    if let Err(error) = store::record(state.path(), bytes, Clock::wall(), &event) {
+        tracing::error!(%error, "the enrolment was not recorded in the trail");
     }
     show(view, device, &key);
     Ok(Exit::Ok)

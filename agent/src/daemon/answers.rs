@@ -180,6 +180,7 @@ impl Answers {
                 used_kib: fill.used_kib(),
                 limit_kib: fill.limit_kib(),
                 percent: fill.percent(),
+                waiting: fill.waiting(),
             },
         }
     }

@@ -220,6 +220,9 @@ impl From<Row> for AuditLine {
                 recorded: Some(complete),
                 ..line
             },
+            Event::Gap { cause, rows } => {
+                Self { reason: Some(cause.word().to_owned()), count: (rows > 0).then_some(rows), ..line }
+            }
             Event::RecordingRemoved { tunnel, uid } => Self { tunnel: Some(tunnel), uid, ..line },
             Event::Changed { tunnel, before, mode, rules, origin, version, count } => Self {
                 tunnel: Some(tunnel),

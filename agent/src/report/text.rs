@@ -33,8 +33,10 @@ impl Shown for StatusReport {
             (None, Some(error)) => format!("down: {error}"),
             (None, None) => "down: not tried yet".to_owned(),
         };
-        let audit =
-            format!("{} of {} KiB ({} %)", self.audit.used_kib, self.audit.limit_kib, self.audit.percent);
+        let audit = format!(
+            "{} of {} KiB ({} %), {} rows not acknowledged by the cloud",
+            self.audit.used_kib, self.audit.limit_kib, self.audit.percent, self.audit.waiting
+        );
         let now = time(self.clock.now);
         let source =
             if self.clock.attested { "attested" } else { "at least; nobody has said what time it is" };

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use postern_protocol::audit::{Event, Row};
+use postern_protocol::audit::{End, Event, GapCause, LogId, Row};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Floor;
 use postern_protocol::session::freshness::Note;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Receipt, ReceiptId};
 
-use super::audit::AuditDb;
+use super::audit::{AuditDb, Outgoing};
 use super::policy::{PolicyDb, Replaced, StoredLock};
 use super::staged::Staged;
 use super::{Databases, Enrollment, StoreError, floor, wipe};
@@ -24,15 +24,42 @@ use super::{Databases, Enrollment, StoreError, floor, wipe};
 pub(crate) struct Store {
     commands: mpsc::Sender<Command>,
     fill: Fill,
+    heads: watch::Receiver<u64>,
 }
 
 /// What waits for the disk.
 pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
+/// What is asked of the trail on its way to the cloud.
+#[derive(Debug)]
+pub(crate) enum Cargo {
+    /// The next rows.
+    Rows,
+    /// Keeps an acknowledgement that was verified.
+    Keep(LogId, End, Vec<u8>),
+    /// Begins another log.
+    Anew,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// Rows, if there are any.
+    Rows(Option<Box<Outgoing>>),
+    /// Whether the acknowledgement is about the rows that are here.
+    Kept(bool),
+    /// Another log has begun behind this row.
+    Begun(u64),
+}
+
+/// A [`Cargo`] that waits for the disk.
+pub(crate) type Carrying = Pin<Box<dyn Future<Output = Result<Carried, StoreError>> + Send>>;
+
 /// How full the trail is, readable at any time.
 #[derive(Clone, Debug)]
 pub(crate) struct Fill {
     used_kib: Arc<AtomicU32>,
+    waiting: Arc<AtomicU32>,
     limit_kib: u32,
 }
 
@@ -40,16 +67,17 @@ pub(crate) struct Fill {
 pub(crate) fn start(databases: Databases) -> Store {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let limit_kib = u32::try_from(databases.audit_bytes / 1024).unwrap_or(u32::MAX);
-    let fill = Fill { used_kib: Arc::new(AtomicU32::new(0)), limit_kib };
+    let fill = Fill { used_kib: Arc::default(), waiting: Arc::default(), limit_kib };
+    let (head, heads) = watch::channel(0);
     let mut keeper =
-        Keeper { databases, fill: fill.clone(), warned: false, failing: false, reopen_after: None };
+        Keeper { databases, fill: fill.clone(), head, warned: false, failing: false, reopen_after: None };
     keeper.measure();
     let spawned = std::thread::Builder::new().name("store".into()).spawn(move || keeper.run(inbox));
     if let Err(error) = spawned {
         // The inbox is gone with the closure: every command is answered `closed`, so nothing is permitted.
         tracing::error!(%error, "the store's thread could not be started");
     }
-    Store { commands, fill }
+    Store { commands, fill, heads }
 }
 
 impl Store {
@@ -165,6 +193,21 @@ impl Store {
         self.ask(|reply| Command::Run(Errand::Verify { reply })).await?
     }
 
+    /// Reads rows for the cloud, or keeps what it has said of them.
+    pub(crate) fn carry(&self, cargo: Cargo) -> Carrying {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.commands.try_send(Command::Run(Errand::Carry { cargo, reply }));
+        Box::pin(async move {
+            queued.map_err(|_| StoreError::Busy)?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+
+    /// The newest row of the trail, whenever there is a newer one.
+    pub(crate) fn heads(&self) -> watch::Receiver<u64> {
+        self.heads.clone()
+    }
+
     /// Finishes what waits and closes both files.
     pub(crate) async fn close(&self) {
         let _closed = self.ask(|reply| Command::Close { reply }).await;
@@ -199,6 +242,11 @@ impl Fill {
     /// KiB in use.
     pub(crate) fn used_kib(&self) -> u32 {
         self.used_kib.load(Ordering::Relaxed)
+    }
+
+    /// Rows that the cloud has not acknowledged.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// KiB that may be used.
@@ -236,6 +284,7 @@ enum Errand {
     ForgetReceipt { id: ReceiptId },
     Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
     Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
+    Carry { cargo: Cargo, reply: oneshot::Sender<Result<Carried, StoreError>> },
 }
 
 #[derive(Debug)]
@@ -249,6 +298,7 @@ struct Append {
 struct Keeper {
     databases: Databases,
     fill: Fill,
+    head: watch::Sender<u64>,
     warned: bool,
     failing: bool,
     reopen_after: Option<Instant>,
@@ -317,6 +367,24 @@ impl Keeper {
             Errand::Verify { reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.verify()));
             }
+            Errand::Carry { cargo, reply } => {
+                let carried = self.carry(cargo);
+                self.measure();
+                let _gone = reply.send(carried);
+            }
+        }
+    }
+
+    fn carry(&mut self, cargo: Cargo) -> Result<Carried, StoreError> {
+        let signer = self.databases.signer.clone();
+        let db = self.audit()?;
+        match cargo {
+            Cargo::Rows => db.outgoing(signer.as_ref()).map(Carried::Rows),
+            Cargo::Keep(log, end, sealed) => db.keep_ack(log, end, sealed).map(Carried::Kept),
+            Cargo::Anew => {
+                db.begin_anew(GapCause::Refused)?;
+                Ok(Carried::Begun(db.progress().1))
+            }
         }
     }
 
@@ -331,7 +399,9 @@ impl Keeper {
         if batch.is_empty() {
             return;
         }
-        let written = self.audit().and_then(|db| db.append(batch.iter().map(|a| (a.at, &a.event))));
+        let signer = self.databases.signer.clone();
+        let rows = batch.iter().map(|a| (a.at, &a.event));
+        let written = self.audit().and_then(|db| db.append(rows, signer.as_ref()));
         self.measure();
         match written {
             Ok(()) => {
@@ -339,6 +409,8 @@ impl Keeper {
                     tracing::warn!("the audit trail can be written again");
                 }
                 batch.into_iter().for_each(|a| drop(a.reply.send(Ok(()))));
+                // After the answers: a tunnel need not wait for it.
+                self.databases.audit.iter_mut().for_each(AuditDb::forget_keys);
             }
             Err(error) => {
                 // Once, not for every request of a client.
@@ -425,6 +497,10 @@ impl Keeper {
 
     fn measure(&mut self) {
         let used = self.databases.audit.as_ref().map_or(0, AuditDb::used_bytes);
+        let (head, acked) = self.databases.audit.as_ref().map_or((0, 0), AuditDb::progress);
+        let waiting = u32::try_from(head.saturating_sub(acked)).unwrap_or(u32::MAX);
+        self.fill.waiting.store(waiting, Ordering::Relaxed);
+        self.head.send_if_modified(|known| *known != std::mem::replace(known, head));
         self.fill.used_kib.store(u32::try_from(used / 1024).unwrap_or(u32::MAX), Ordering::Relaxed);
         let high = self.fill.percent() >= WARN_PERCENT;
         if high && !self.warned {
@@ -463,6 +539,7 @@ const fn highest_percent(event: &Event) -> Option<u32> {
         | Event::Recorded { .. }
         | Event::RecordingRemoved { .. }
         | Event::Changed { .. }
+        | Event::Gap { .. }
         | Event::Retired { .. } => None,
     }
 }

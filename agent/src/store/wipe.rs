@@ -29,7 +29,8 @@ pub(crate) fn everything(dir: &Path, audit: bool) -> Result<usize, StoreError> {
     let rest = wipe(dir, |name| {
         let state =
             [super::policy::FILE, super::enrollment::FILE, super::floor::FILES[0], super::floor::FILES[1]];
-        state.iter().any(|file| of(name, file)) || (audit && of(name, super::audit::FILE))
+        state.iter().any(|file| of(name, file))
+            || (audit && [super::audit::FILE, super::audit::RATCHET].iter().any(|file| of(name, file)))
     })?;
     Ok(keys + rest)
 }
@@ -96,6 +97,7 @@ mod tests {
             "floor.b",
             "audit.db",
             "audit.db-wal",
+            "audit.ratchet",
             "lock",
             "somebody-elses",
             "policy.dba",
@@ -109,8 +111,11 @@ mod tests {
     fn everything_of_the_device_goes_and_the_trail_stays_unless_it_is_named() {
         let dir = state();
         assert_eq!(everything(dir.path(), false).unwrap(), 10);
-        assert_eq!(names(dir.path()), ["audit.db", "audit.db-wal", "lock", "policy.dba", "somebody-elses"]);
-        assert_eq!(everything(dir.path(), true).unwrap(), 2);
+        assert_eq!(
+            names(dir.path()),
+            ["audit.db", "audit.db-wal", "audit.ratchet", "lock", "policy.dba", "somebody-elses"]
+        );
+        assert_eq!(everything(dir.path(), true).unwrap(), 3);
         assert_eq!(names(dir.path()), ["lock", "policy.dba", "somebody-elses"]);
         assert_eq!(everything(dir.path(), true).unwrap(), 0);
     }

@@ -25,11 +25,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_protocol::audit::Event;
+use postern_protocol::audit::{Event, Whose};
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::{Floor, Index, LockPlace, Locks, SnapshotFault, Taken, Verified};
 use postern_protocol::session::agent::Outcome;
-use postern_protocol::trust::{CutCause, Lock, LockFault, LockTarget, PublicKey, Timestamp};
+use postern_protocol::trust::{CutCause, Lock, LockFault, LockTarget, PublicKey, Root, Timestamp};
 use postern_protocol::wire::control::{Held, NackCode, RootCode};
 use postern_protocol::wire::text::Text;
 
@@ -362,6 +362,13 @@ impl Activator {
 
     pub(super) const fn registry(&self) -> &Arc<Registry> {
         &self.parts.registry
+    }
+
+    /// The root in force, and who this device is under it.
+    pub(super) fn trusted(&self) -> (Arc<Root>, Whose) {
+        let root = self.parts.anchor.root();
+        let whose = Whose { fleet: root.fleet, device: self.parts.device };
+        (root, whose)
     }
 
     pub(super) fn root_version(&self) -> u32 {

@@ -194,10 +194,12 @@ async fn converse(
                     // Only a hub that knows this device gets this far.
                     backoff.reset();
                     uplink.status.up(&dialled.connection);
+                    uplink.carrier.handle_link();
                     tracing::info!(hub = %dialled.hub, "the link to the hub is up");
                 }
                 talk.take(message, uplink, dialled.hub).await?;
             }
+            rows = uplink.carrier.next(), if answered => talk.sync.handle_rows(rows.begin, rows.batch),
             told = uplink.activator.told() => talk.answer(uplink.activator.handle_told(told)),
             // A hub that does not know this device hears nothing of its next key.
             _changed = rekeyed.changed(), if answered => announce(uplink, &key, &mut talk.sync),
@@ -259,6 +261,11 @@ impl Talk {
             Some(Event::Root(bytes)) => self.sync.handle_root_outcome(uplink.activator.take_root(bytes)),
             Some(Event::Meet(meeting)) => uplink.meetings.attend(meeting, hub.ip()),
             Some(Event::ReceiptTaken(id)) => uplink.receipts.forget(id),
+            Some(Event::RowsTaken(bytes)) => {
+                let (root, whose) = uplink.activator.trusted();
+                uplink.carrier.handle_taken(bytes, &root, whose);
+            }
+            Some(Event::RowsRefused(log, code)) => uplink.carrier.handle_refused(log, code),
             Some(Event::UpToDate) | None => {}
         }
         Ok(())

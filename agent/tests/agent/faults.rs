@@ -74,7 +74,8 @@ async fn a_damaged_trail_is_set_aside_and_a_new_one_begins() {
     world.client().await.tunnel("web").await.echo(b"recorded anew").await;
     assert!(state.join("audit.db.damaged-0").exists());
     let trail = world.agent.trail().await;
-    assert_eq!(trail[0].0, "started");
+    assert_eq!(trail[0], ("gap".to_owned(), "lost".to_owned()));
+    assert_eq!(trail[1].0, "started");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn a_flow_carries_bytes_both_ways_and_closes_by_halves() {
     let trail = world.agent.trail_with("closed", 2).await;
     let words: Vec<&str> =
         trail.iter().map(|(event, _)| event.as_str()).filter(|event| *event != "started").collect();
-    assert_eq!(words, ["policy_applied", "permitted", "closed", "permitted", "closed"]);
+    assert_eq!(words, ["enrolled", "policy_applied", "permitted", "closed", "permitted", "closed"]);
     let rows = world.agent.json(&["audit", "list"]).await;
     let closed = rows.as_array().unwrap().last().unwrap().clone();
     assert_eq!((closed["to_machine"].as_u64(), closed["to_client"].as_u64()), (Some(300_004), Some(300_004)));

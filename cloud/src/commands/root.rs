@@ -111,7 +111,7 @@ fn sign(path: &Path, key: &Path) -> Result<Answer, CommandError> {
 }
 
 /// Reads a root file.
-fn read(path: &Path) -> Result<RootFile, CommandError> {
+pub(super) fn read(path: &Path) -> Result<RootFile, CommandError> {
     use std::io::Read as _;
     let io = |error| CommandError::Io { what: "the root file", error };
     let mut bytes = Vec::new();

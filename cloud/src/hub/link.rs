@@ -5,7 +5,8 @@
 //! 3. Roots after the one that it has are sent first, at most 64 over one link; then the link ends, and the next goes on.
 //! 4. Whenever something is published, the newest snapshot is offered; answers are stored.
 //! 5. Questions for the time are answered from what the link knows, and what is pushed is named first.
-//! 6. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
+//! 6. Rows of its trail are taken ([`trail`]) and acknowledged when they are durable.
+//! 7. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
 //! A device may announce its next key: both are recognised until the next one greets, and from then on that one alone.
 //! A run of an agent that comes back after another one is a copy of the device, and raises an alarm.
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use postern_protocol::audit::{Batch, Whose};
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
@@ -25,7 +27,7 @@ use postern_protocol::policy::FreshnessState;
 use postern_protocol::session::hub::{Event, HubSync};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{NextKey, PublicKey, SignedReceipt};
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage};
+use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, RowsCode};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::relay::Meeting;
@@ -33,9 +35,9 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::greet::{Greeted, Newest, newest, roots_after};
-use super::{Failed, Hub, Visit, blocking, close, notary};
+use super::{Failed, Hub, Visit, blocking, close, notary, trail};
 use crate::chance;
-use crate::publish::Affected;
+use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
 
 type Meetings = tokio::sync::mpsc::Receiver<Meeting>;
@@ -277,6 +279,36 @@ impl Link {
                 .await
             }
             Event::NextKey(next) => self.announced(next, now).await,
+            Event::Log(begin) => {
+                self.note(move || hub.store.write(|tx| trail::begin(tx, &device, &begin, now))).await
+            }
+            Event::Rows(batch) => {
+                self.take_rows(batch, now).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Stores rows of the device's trail and answers. Whatever goes wrong with them, the link goes on: what is withdrawn must be
+    /// heard of.
+    async fn take_rows(&mut self, batch: Batch, now: UnixTime) {
+        let (hub, name, device, log) = (Arc::clone(&self.hub), self.device.clone(), self.id, batch.log);
+        let answered = blocking(move || {
+            hub.store.write(|tx| {
+                let authority = hub.publisher.signer().refresh(tx).map_err(PublishError::from)?;
+                let whose = Whose { fleet: authority.root.fleet, device };
+                trail::take(tx, &authority, (&name, whose), &batch, now).map_err(Failed::from)
+            })
+        })
+        .await;
+        // Committed; only now the device may hear of it.
+        match answered {
+            Ok(Ok(ack)) => self.sync.handle_rows_taken(ack),
+            Ok(Err(code)) => self.sync.handle_rows_refused(log, code),
+            Err(error) => {
+                tracing::error!(%error, device = %self.device, "rows of a trail could not be stored");
+                self.sync.handle_rows_refused(log, RowsCode::Storage);
+            }
         }
     }
 

@@ -70,6 +70,15 @@ kinds! {
     /// The device would permit what it must refuse.
     SelfTest, "self_test", "the device would permit what it must refuse, and serves nobody",
         "keep its log, then install another version of the agent";
+    /// The device has sent two different rows of its audit trail for one place.
+    Fork, "fork", "the device has sent two different rows for one place of its audit trail",
+        "the first one counts; if the device was not restored from an older image, its disk was tampered with";
+    /// The device has begun another audit trail.
+    NewLog, "new_log", "the device has begun another audit trail; what was not uploaded of the one before may be missing",
+        "its first row says why; if nobody replaced its disk, treat rows that are missing as removed";
+    /// The rows of the device are not sealed as they must be.
+    Seal, "seal", "rows of the device's audit trail were not taken: their seal or checkpoint is wrong",
+        "treat the device as taken over until it is explained";
 }
 
 impl From<control::AlarmKind> for AlarmKind {

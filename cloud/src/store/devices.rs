@@ -205,7 +205,7 @@ impl Tx<'_> {
             "UPDATE device SET key = next_key, next_key = NULL WHERE name = ? AND next_key IS NOT NULL",
             [name.as_str()],
         )?;
-        Ok(())
+        self.remember_keys(name)
     }
 
     /// Puts a device out of service, with `forget` until its key is forgotten as well, or back into it.
@@ -238,7 +238,7 @@ impl Tx<'_> {
             "UPDATE device SET key = ?, enrolled = ?, confirmed = ? WHERE name = ?",
             params![key.as_bytes(), secs(now), !confirm, name.as_str()],
         )?;
-        Ok(())
+        self.remember_keys(name)
     }
 
     /// Forgets the key of a device and all that is known of its holder; a code that was used for it is worth nothing.
@@ -254,7 +254,7 @@ impl Tx<'_> {
         self.sql.execute(
             "UPDATE device SET key = NULL, next_key = NULL, enrolled = NULL, confirmed = 1, retired = 0, rotate = 0,
              life = NULL, lives = x'', boots = 0, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
-             root = NULL, root_refused = NULL, applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
+             log = NULL, root = NULL, root_refused = NULL, applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
              WHERE name = ?",
             [name.as_str()],
         )?;

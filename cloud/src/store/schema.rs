@@ -197,4 +197,60 @@ CREATE TABLE receipt (
     signed   BLOB NOT NULL,
     PRIMARY KEY (device, id)
 ) STRICT, WITHOUT ROWID;
+", "
+-- Every key that a device ever had: a checkpoint may be by an earlier one.
+CREATE TABLE device_key (
+    device TEXT NOT NULL,
+    key    BLOB NOT NULL,
+    PRIMARY KEY (device, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO device_key SELECT name, key FROM device WHERE key IS NOT NULL;
+-- The log that a device had last, so that another one is noticed.
+ALTER TABLE device ADD COLUMN log BLOB;
+
+-- The trails of devices. Nothing refers to `device`: what happened outlives it.
+CREATE TABLE trail_log (
+    number     INTEGER PRIMARY KEY,
+    device     TEXT NOT NULL,
+    log        BLOB NOT NULL,
+    first      INTEGER NOT NULL,
+    previous   BLOB NOT NULL,    -- link of the row before the first
+    began      INTEGER NOT NULL,
+    seq        INTEGER NOT NULL, -- the newest row that was taken
+    link       BLOB NOT NULL,
+    ratchet    INTEGER NOT NULL, -- the row whose key follows
+    key        BLOB NOT NULL,    -- verifies that row, and none before it
+    device_key BLOB,             -- the device key in force, as the rows say
+    UNIQUE (device, log)
+) STRICT;
+CREATE TABLE trail_row (
+    log      INTEGER NOT NULL REFERENCES trail_log (number),
+    seq      INTEGER NOT NULL,
+    at       INTEGER NOT NULL, -- the device's time
+    event    TEXT NOT NULL,
+    user     BLOB,
+    tunnel   BLOB,
+    service  TEXT,
+    body     BLOB NOT NULL,
+    link     BLOB NOT NULL,
+    received INTEGER NOT NULL,
+    PRIMARY KEY (log, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trail_row_received ON trail_row (received);
+CREATE INDEX trail_row_user ON trail_row (user, at) WHERE user IS NOT NULL;
+CREATE INDEX trail_row_tunnel ON trail_row (tunnel) WHERE tunnel IS NOT NULL;
+CREATE TABLE trail_mark (
+    log  INTEGER NOT NULL REFERENCES trail_log (number),
+    seq  INTEGER NOT NULL,
+    kind INTEGER NOT NULL, -- 0: a checkpoint of the device; 1: an acknowledgement
+    body BLOB NOT NULL,
+    PRIMARY KEY (log, seq, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trail_fork (
+    log      INTEGER NOT NULL REFERENCES trail_log (number),
+    seq      INTEGER NOT NULL,
+    body     BLOB NOT NULL,    -- what was sent second
+    received INTEGER NOT NULL,
+    PRIMARY KEY (log, seq)
+) STRICT, WITHOUT ROWID;
 "];

@@ -317,7 +317,9 @@ impl Link {
                     | Event::KeyWanted
                     | Event::Lock { .. }
                     | Event::Meet(_)
-                    | Event::ReceiptTaken(_),
+                    | Event::ReceiptTaken(_)
+                    | Event::RowsTaken(_)
+                    | Event::RowsRefused(..),
                 )
                 | None => {}
             }
@@ -365,7 +367,9 @@ impl Link {
                     | Event::KeyWanted
                     | Event::Lock { .. }
                     | Event::Meet(_)
-                    | Event::ReceiptTaken(_),
+                    | Event::ReceiptTaken(_)
+                    | Event::RowsTaken(_)
+                    | Event::RowsRefused(..),
                 )
                 | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),

@@ -24,6 +24,20 @@ pub enum ChainFault {
         /// Sequence number expected.
         expected: u64,
     },
+    /// Rows that the cloud has acknowledged are missing at the end.
+    #[error("the rows end with {found}, the cloud has acknowledged rows up to {acknowledged}")]
+    Missing {
+        /// The newest row.
+        found: u64,
+        /// The newest row that was acknowledged.
+        acknowledged: u64,
+    },
+    /// The rows are not those that were signed, or acknowledged, up to here.
+    #[error("the rows up to {seq} are not those that were signed or acknowledged")]
+    Rewritten {
+        /// The row that was signed for.
+        seq: u64,
+    },
     /// A row or link was changed.
     #[error("row {seq} does not match its link")]
     Link {
@@ -73,7 +87,9 @@ pub fn verify_chain<'a>(
     Ok(previous)
 }
 
-fn link(previous: &Link, row: &[u8]) -> Link {
+/// The link of an encoded row.
+#[must_use]
+pub fn link(previous: &Link, row: &[u8]) -> Link {
     Digest::of(&[b"postern/v1/audit\0", previous.as_bytes(), row])
 }
 

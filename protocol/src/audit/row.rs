@@ -250,6 +250,40 @@ pub enum Event {
         /// Seconds that the one was open that was open longest, of those that ended.
         seconds: u64,
     },
+    /// Something is missing before this row, or the trail goes on under another name.
+    Gap {
+        /// Why.
+        cause: GapCause,
+        /// Rows that are missing, as far as that is known.
+        rows: u32,
+    },
+}
+
+/// Why something is missing in a trail, or it goes on as another log. New causes are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// What happened found no room in the trail, or none while it waited for it.
+    Full,
+    /// The trail before was damaged or removed; this is the first row of a new one.
+    Lost,
+    /// The key that seals its rows was lost; they are sealed with another from here on.
+    Unsealed,
+    /// The cloud has another story of it, or does not know it.
+    Refused,
+}
+
+impl GapCause {
+    /// The word in listings.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Lost => "lost",
+            Self::Unsealed => "unsealed",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// What became of flows. New fates are added at the end.
@@ -339,6 +373,7 @@ impl Event {
             Self::RecordingRemoved { .. } => "recording_removed",
             Self::Changed { .. } => "changed",
             Self::Flows { .. } => "flows",
+            Self::Gap { .. } => "gap",
         }
     }
 
@@ -367,6 +402,7 @@ impl Event {
             | Self::RecordingRemoved { .. }
             | Self::Changed { .. }
             | Self::Flows { .. }
+            | Self::Gap { .. }
             | Self::Retired { .. } => None,
         }
     }

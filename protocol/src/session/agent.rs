@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::audit::{Batch, Begin, LogId};
 use crate::limits;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode, RowsCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
@@ -57,6 +58,10 @@ pub enum Event {
     Root(Vec<u8>),
     /// The hub has stored a receipt.
     ReceiptTaken(ReceiptId),
+    /// What claims to be the acknowledgement of the rows that were sent last.
+    RowsTaken(Vec<u8>),
+    /// Rows were not taken.
+    RowsRefused(LogId, RowsCode),
 }
 
 /// What became of a root.
@@ -125,6 +130,8 @@ impl AgentSync {
             HubMessage::Root { bytes } => self.take_root(bytes),
             HubMessage::Meet(meeting) => Ok(Some(Event::Meet(meeting))),
             HubMessage::ReceiptTaken { id } => Ok(Some(Event::ReceiptTaken(id))),
+            HubMessage::RowsTaken { bytes } => Ok(Some(Event::RowsTaken(bytes))),
+            HubMessage::RowsRefused { log, code } => Ok(Some(Event::RowsRefused(log, code))),
         }
     }
 
@@ -204,6 +211,13 @@ impl AgentSync {
     /// Says what tunnels were stopped; to be called once for each receipt on a link.
     pub fn handle_receipt(&mut self, receipt: SignedReceipt) {
         self.answers.push_back(AgentMessage::Receipt(receipt));
+    }
+
+    /// Sends rows of the trail, behind the beginning of their log where the hub may not know it. The caller sends no more before
+    /// these are answered.
+    pub fn handle_rows(&mut self, begin: Option<Begin>, batch: Batch) {
+        self.answers.extend(begin.map(AgentMessage::Log));
+        self.answers.push_back(AgentMessage::Rows(batch));
     }
 
     /// The next message for the hub.

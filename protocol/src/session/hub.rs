@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::limits::{CHUNK_BYTES, ROOT_CHAIN};
+use crate::audit::{Batch, Begin, LogId};
+use crate::limits::{AUDIT_BYTES, AUDIT_ROWS, CHUNK_BYTES, ROOT_CHAIN};
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode, RowsCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
@@ -46,6 +47,18 @@ pub struct HubSync {
     meetings: VecDeque<Meeting>,
     /// Receipts that were stored and are not answered yet.
     receipts: VecDeque<ReceiptId>,
+    rows: Rows,
+}
+
+/// The rows of the agent's trail that came last.
+#[derive(Debug)]
+enum Rows {
+    /// All are answered.
+    Answered,
+    /// Some are being stored.
+    Asked,
+    /// The answer waits.
+    Answer(HubMessage),
 }
 
 /// Whether the agent is asked for a new key; once on each link is enough.
@@ -165,6 +178,10 @@ pub enum Event {
     /// The agent says what tunnels it has stopped; nothing is verified yet. [`HubSync::handle_receipt_stored`] is told when it is
     /// stored.
     Receipt(SignedReceipt),
+    /// The agent names the log whose rows follow.
+    Log(Begin),
+    /// The agent sends rows: store them, then answer with [`HubSync::handle_rows_taken`] or [`HubSync::handle_rows_refused`].
+    Rows(Batch),
 }
 
 #[derive(Debug)]
@@ -205,6 +222,7 @@ impl HubSync {
             },
             meetings: VecDeque::new(),
             receipts: VecDeque::new(),
+            rows: Rows::Answered,
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -336,7 +354,19 @@ impl HubSync {
                 self.roots.waiting.clear();
                 Ok(Event::RootRefused { version: refused, code, detail })
             }
+            AgentMessage::Log(begin) => Ok(Event::Log(begin)),
+            AgentMessage::Rows(batch) => self.take_rows(batch),
         }
+    }
+
+    /// The rows that came last are durable, as this sealed acknowledgement says.
+    pub fn handle_rows_taken(&mut self, bytes: Vec<u8>) {
+        self.answer_rows(HubMessage::RowsTaken { bytes });
+    }
+
+    /// The rows that came last were not taken.
+    pub fn handle_rows_refused(&mut self, log: LogId, code: RowsCode) {
+        self.answer_rows(HubMessage::RowsRefused { log, code });
     }
 
     /// What a timestamp must say that goes out before the next message of [`poll_transmit`](Self::poll_transmit): the
@@ -376,6 +406,9 @@ impl HubSync {
         }
         if let Some(bytes) = self.lock.take() {
             return Some(HubMessage::Lock { bytes });
+        }
+        if let Some(answer) = self.rows.take_answer() {
+            return Some(answer);
         }
         // Somebody waits; a chunk more or less of a snapshot does not matter.
         if let Some(meeting) = self.meetings.pop_front() {
@@ -437,6 +470,25 @@ impl HubSync {
         !waits && self.held.is_some() && self.held == self.newest
     }
 
+    /// A second batch before the answer to the first would have the hub hold what a device sends as fast as it can.
+    fn take_rows(&mut self, batch: Batch) -> Result<Event, ProtocolFault> {
+        let bytes = batch.rows.iter().map(|row| row.body.len()).sum::<usize>();
+        if batch.rows.is_empty() || batch.rows.len() > AUDIT_ROWS || bytes > AUDIT_BYTES {
+            return Err(ProtocolFault::Oversize);
+        }
+        if !matches!(self.rows, Rows::Answered) {
+            return Err(ProtocolFault::Unexpected);
+        }
+        self.rows = Rows::Asked;
+        Ok(Event::Rows(batch))
+    }
+
+    fn answer_rows(&mut self, answer: HubMessage) {
+        if matches!(self.rows, Rows::Asked) {
+            self.rows = Rows::Answer(answer);
+        }
+    }
+
     fn begin_push(&mut self) {
         if self.push.is_none()
             && let Some(published) = self.pending.take()
@@ -485,6 +537,18 @@ impl HubSync {
             Ok(())
         } else {
             Err(ProtocolFault::Unexpected)
+        }
+    }
+}
+
+impl Rows {
+    fn take_answer(&mut self) -> Option<HubMessage> {
+        match std::mem::replace(self, Self::Answered) {
+            Self::Answer(answer) => Some(answer),
+            other @ (Self::Answered | Self::Asked) => {
+                *self = other;
+                None
+            }
         }
     }
 }

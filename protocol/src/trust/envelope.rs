@@ -43,11 +43,15 @@ pub enum Domain {
     Lock,
     /// Tunnels that a device has stopped; signed by the device's key, never enveloped.
     Receipt,
+    /// What a device has written in its trail; signed by its key, never enveloped.
+    Checkpoint,
+    /// Rows that the cloud has.
+    AuditAck,
 }
 
 impl Domain {
     /// All domains, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Root,
         Self::Snapshot,
         Self::Pass,
@@ -57,6 +61,8 @@ impl Domain {
         Self::NextKey,
         Self::Lock,
         Self::Receipt,
+        Self::Checkpoint,
+        Self::AuditAck,
     ];
 
     /// The number in the envelope.
@@ -72,6 +78,8 @@ impl Domain {
             Self::NextKey => 7,
             Self::Lock => 8,
             Self::Receipt => 9,
+            Self::Checkpoint => 10,
+            Self::AuditAck => 11,
         }
     }
 
@@ -88,6 +96,8 @@ impl Domain {
             Self::NextKey => "next-key",
             Self::Lock => "lock",
             Self::Receipt => "receipt",
+            Self::Checkpoint => "checkpoint",
+            Self::AuditAck => "audit-ack",
         }
     }
 

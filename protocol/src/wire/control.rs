@@ -17,6 +17,8 @@
 //! 3. The agent reports what somebody should look at ([`AgentMessage::Alarm`]).
 //! 4. The agent says what tunnels it has stopped ([`AgentMessage::Receipt`]), on each link until the hub has taken it
 //!    ([`HubMessage::ReceiptTaken`]).
+//! 5. The agent sends rows of its trail, one [`AgentMessage::Rows`] after the answer to the one before; the hub answers with
+//!    [`HubMessage::RowsTaken`] when they are durable.
 //!
 //! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
 //! its signatures alone: a stolen hub can withhold, not invent.
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::relay::Meeting;
 use super::text::Text;
+use crate::audit::{Batch, Begin, LogId};
 use crate::policy::FreshnessState;
 use crate::trust::sealed::Announcement;
 use crate::trust::{Digest, NextKey, Nonce, ReceiptId, RootFault, SignedReceipt};
@@ -120,6 +123,18 @@ pub enum HubMessage {
         /// Its name.
         id: ReceiptId,
     },
+    /// Rows of the agent's trail are durable.
+    RowsTaken {
+        /// The sealed acknowledgement; at most [`limits::ACK_BYTES`](crate::limits::ACK_BYTES) of payload.
+        bytes: Vec<u8>,
+    },
+    /// Rows of the agent's trail were not taken.
+    RowsRefused {
+        /// Their log.
+        log: LogId,
+        /// Why.
+        code: RowsCode,
+    },
 }
 
 /// From agent to hub.
@@ -197,6 +212,55 @@ pub enum AgentMessage {
     },
     /// Tunnels that the agent has stopped.
     Receipt(SignedReceipt),
+    /// Names the log whose rows follow. Said on each link before its first rows, until one of them is acknowledged.
+    Log(Begin),
+    /// Rows of the agent's trail.
+    Rows(Batch),
+}
+
+/// Why a hub does not take rows of a trail. New codes are added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowsCode {
+    /// They could not be stored; they may be sent again.
+    Storage,
+    /// A device has so many logs that the hub begins no further one.
+    Crowded,
+    /// A row or checkpoint is malformed, out of its place, or of another key.
+    Row,
+    /// The hub does not know the log.
+    Unknown,
+    /// Rows are missing between those that the hub has and these.
+    Gap,
+    /// The hub has another row in the place of one of them.
+    Fork,
+    /// A row's tag is not that of the log's ratchet.
+    Seal,
+}
+
+impl RowsCode {
+    /// Whether the log cannot go on at this hub, so that its rows are sent as those of another log.
+    #[must_use]
+    pub const fn ends_log(self) -> bool {
+        match self {
+            Self::Storage | Self::Crowded | Self::Row => false,
+            Self::Unknown | Self::Gap | Self::Fork | Self::Seal => true,
+        }
+    }
+
+    /// The word in logs and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Crowded => "crowded",
+            Self::Row => "row",
+            Self::Unknown => "unknown",
+            Self::Gap => "gap",
+            Self::Fork => "fork",
+            Self::Seal => "seal",
+        }
+    }
 }
 
 /// What an agent raises an alarm about. New kinds are added at the end.

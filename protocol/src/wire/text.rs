@@ -9,7 +9,7 @@ use crate::name::deceives;
 
 /// At most [`TEXT_BYTES`] bytes of UTF-8 without control, invisible or direction-changing characters. It decides
 /// nothing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(Box<str>);
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
+use postern_protocol::audit::Ack;
 use postern_protocol::limits;
 use postern_protocol::policy::{Reason, Snapshot};
 use postern_protocol::trust::pass::{CLOCK_SKEW_S, EXPORTER_LABEL};
@@ -51,7 +52,10 @@ fn table(name: &str) -> String {
                     Domain::Pass => Pass::MAX_BYTES.to_string(),
                     Domain::Timestamp => Timestamp::MAX_BYTES.to_string(),
                     Domain::Lock => Lock::MAX_BYTES.to_string(),
-                    Domain::Proof | Domain::NextKey => "72, never in an envelope".to_owned(),
+                    Domain::AuditAck => Ack::MAX_BYTES.to_string(),
+                    Domain::Proof | Domain::NextKey | Domain::Checkpoint => {
+                        "72, never in an envelope".to_owned()
+                    }
                     Domain::SealingKey => "32, never in an envelope".to_owned(),
                     Domain::Receipt => format!("{}, never in an envelope", limits::RECEIPT_BYTES),
                 };
@@ -108,6 +112,8 @@ fn enumeration(name: &str) -> String {
         "Invitee",
         "NackCode",
         "RootCode",
+        "RowsCode",
+        "GapCause",
         "Refusal",
         "FreshnessState",
         "AlarmKind",
@@ -254,6 +260,9 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("MODBUS_SPANS", limits::MODBUS_SPANS, "spans in each list of a Modbus profile"),
     ("WEBSOCKET_BYTES", limits::WEBSOCKET_BYTES, "bytes of a WebSocket message"),
     ("SEALED_SECRET_BYTES", limits::SEALED_SECRET_BYTES, "bytes of a sealed secret"),
+    ("ACK_BYTES", limits::ACK_BYTES, "bytes of an acknowledgement of audit rows"),
+    ("AUDIT_ROWS", limits::AUDIT_ROWS, "audit rows of one batch"),
+    ("AUDIT_BYTES", limits::AUDIT_BYTES, "bytes of the audit rows of one batch"),
     ("SECRET_BYTES", limits::SECRET_BYTES, "bytes of a secret before it is sealed"),
 ];
 

@@ -41,6 +41,8 @@ mod separation;
 #[cfg(test)]
 mod size;
 #[cfg(test)]
+mod trail;
+#[cfg(test)]
 mod vectors;
 #[cfg(test)]
 mod watch;

@@ -81,6 +81,8 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::Root { .. } => "Root", "bytes: bytes";
     HubMessage::Meet(_) => "Meet", "meeting";
     HubMessage::ReceiptTaken { .. } => "ReceiptTaken", "id: 8 bytes";
+    HubMessage::RowsTaken { .. } => "RowsTaken", "bytes: bytes, a sealed acknowledgement (section 9.3)";
+    HubMessage::RowsRefused { .. } => "RowsRefused", "log: 16 bytes; code: rows code";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -95,6 +97,8 @@ table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::RootTaken { .. } => "RootTaken", "version: u32";
     AgentMessage::RootRefused { .. } => "RootRefused", "version: u32; code: root code; detail: text";
     AgentMessage::Receipt(_) => "Receipt", "receipt, section 4.10; signature: signature";
+    AgentMessage::Log(_) => "Log", "log: 16 bytes; first: u64; previous: digest; sealed_from: u64; key: 32 bytes";
+    AgentMessage::Rows(_) => "Rows", "log: 16 bytes; first: u64; rows: list of sealed row; checkpoint: option of checkpoint";
 });
 table!(CUT_CAUSE, cut_cause, CutCause {
     CutCause::Policy { .. } => "policy", "epoch: u32; version: u64";

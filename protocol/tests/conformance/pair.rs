@@ -189,6 +189,9 @@ impl Pair {
             Ok(event @ (hub::Event::RootTaken { .. } | hub::Event::RootRefused { .. })) => {
                 panic!("seed {}: no root was sent, {event:?} came", self.seed)
             }
+            Ok(event @ (hub::Event::Log(_) | hub::Event::Rows(_))) => {
+                panic!("seed {}: this agent sends no rows, {event:?} came", self.seed)
+            }
             Ok(hub::Event::Refused { code, .. }) => {
                 // Only a link that was overtaken can be refused, and only for being overtaken.
                 assert_eq!(code, NackCode::Rollback, "seed {}", self.seed);
@@ -208,7 +211,9 @@ impl Pair {
                     | agent::Event::KeyWanted
                     | agent::Event::Lock { .. }
                     | agent::Event::Meet(_)
-                    | agent::Event::ReceiptTaken(_),
+                    | agent::Event::ReceiptTaken(_)
+                    | agent::Event::RowsTaken(_)
+                    | agent::Event::RowsRefused(..),
                 ),
             ) => {}
             Ok(Some(agent::Event::Offered { held, bytes })) => {

@@ -1,7 +1,7 @@
 //! Rows of the audit trail.
 
 use postern_protocol::audit::row::ROW_BYTES;
-use postern_protocol::audit::{Event, FlowFate, GateCounts};
+use postern_protocol::audit::{Event, FlowFate, GapCause, GateCounts};
 use postern_protocol::gate::rfb::Tally;
 use postern_protocol::path::{Path, Peer};
 use postern_protocol::policy::{FlowEnd, Kind, Mode, Protocol, Reason, Target};
@@ -43,6 +43,7 @@ table!(EVENT, event, Event {
     Event::RecordingRemoved { .. } => "recording_removed", "tunnel: id; uid: option of u32";
     Event::Changed { .. } => "changed", "tunnel: id; before: mode; mode: mode; rules: bool; origin: option of origin; version: u64; count: u32";
     Event::Flows { .. } => "flows", "tunnel: id; to: option of flow end; fate: flow fate; count: u32; to_machine: u64; to_client: u64; seconds: u64";
+    Event::Gap { .. } => "gap", "cause: gap cause; rows: u32";
 });
 
 pub(crate) fn audit() -> Vec<Sample> {
@@ -279,6 +280,7 @@ pub(crate) fn audit() -> Vec<Sample> {
             &FLOW_FATE,
             flow_fate(&FlowFate::Probed),
         ),
+        one("row-gap", "Twelve refusals found no room.", Event::Gap { cause: GapCause::Full, rows: 12 }),
         one("row-closed-vpn", "A VPN tunnel was closed.", worked),
         one("row-closed-http", "A browser left.", browsed),
         one("row-closed-websocket", "A page with live values was closed.", watched),

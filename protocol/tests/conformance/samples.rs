@@ -34,6 +34,7 @@ use crate::messages;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, fixed_root, key};
 use crate::relay;
 use crate::rows;
+use crate::trail;
 
 /// A value's golden bytes.
 pub(crate) struct Sample {
@@ -220,6 +221,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &FRESHNESS_STATE,
     &ALARM_KIND,
     &ROOT_CODE,
+    &trail::ROWS_CODE,
+    &trail::GAP_CAUSE,
 ];
 
 /// Every golden value, in the order of the files.
@@ -229,8 +232,11 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::discoveries());
     samples.extend(messages::hub());
     samples.extend(messages::sync());
+    samples.extend(trail::sync());
+    samples.extend(trail::numbers());
     samples.extend(rows::audit());
     samples.extend(signed());
+    samples.extend(trail::signed());
     samples.extend(relay::notices());
     samples.extend(enumerations());
     samples
@@ -582,7 +588,12 @@ fn payload<T: Signed>(name: &'static str, note: &str, value: &T) -> Sample {
         Domain::Pass => Some("pass"),
         Domain::Timestamp => Some("timestamp"),
         Domain::Lock => Some("lock"),
-        Domain::Proof | Domain::SealingKey | Domain::NextKey | Domain::Receipt => None,
+        Domain::Proof
+        | Domain::SealingKey
+        | Domain::NextKey
+        | Domain::Receipt
+        | Domain::Checkpoint
+        | Domain::AuditAck => None,
     };
     Sample { target, ..plain::<T, { limits::SNAPSHOT_BYTES }>("signed", name, note, value) }
 }

@@ -69,7 +69,9 @@ impl Device {
                     agent::Event::UpToDate
                     | agent::Event::KeyWanted
                     | agent::Event::Meet(_)
-                    | agent::Event::ReceiptTaken(_),
+                    | agent::Event::ReceiptTaken(_)
+                    | agent::Event::RowsTaken(_)
+                    | agent::Event::RowsRefused(..),
                 )
                 | None,
             ) => {}

@@ -88,7 +88,9 @@ impl Promises {
             | AgentMessage::LockRefused { .. }
             | AgentMessage::RootTaken { .. }
             | AgentMessage::RootRefused { .. }
-            | AgentMessage::Receipt(_) => {}
+            | AgentMessage::Receipt(_)
+            | AgentMessage::Log(_)
+            | AgentMessage::Rows(_) => {}
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(crate) struct Model {
 struct File {
     sectors: BTreeMap<usize, Versions<Sector>>,
     size: Versions<usize>,
+    /// When it was truncated.
+    truncated: Vec<u32>,
 }
 
 type Sector = [u8; SECTOR];
@@ -64,7 +66,7 @@ impl Model {
         if is_memory(name) {
             return;
         }
-        self.files.push(File { sectors: BTreeMap::new(), size: Versions::new(0) });
+        self.files.push(File { sectors: BTreeMap::new(), size: Versions::new(0), truncated: Vec::new() });
         let file = self.files.len() - 1;
         self.moment += 1;
         self.set_name(name, Some(file));
@@ -92,6 +94,7 @@ impl Model {
         let moment = self.moment;
         let Some(file) = self.file_mut(name) else { return };
         *file.size.at(moment) = size;
+        file.truncated.push(moment);
         for (number, sector) in file.sectors.range_mut(size / SECTOR..) {
             let kept = size.saturating_sub(number * SECTOR).min(SECTOR);
             sector.at(moment)[kept..].fill(0);
@@ -167,10 +170,14 @@ impl Model {
 
 impl File {
     fn content(&self, draw: &Draw, dice: &mut Dice) -> Vec<u8> {
+        let drawn = match draw {
+            Draw::Any(_) => self.size.all[dice.below(self.size.all.len())],
+            Draw::Synced | Draw::Until(_) => self.size.all[0],
+        };
         let size = match draw {
             Draw::Synced => self.size.all[0].1,
             Draw::Until(moment) => *self.size.until(*moment),
-            Draw::Any(_) => self.size.all[dice.below(self.size.all.len())].1,
+            Draw::Any(_) => drawn.1,
         };
         let mut content = vec![0; size.next_multiple_of(SECTOR)];
         for (number, versions) in &self.sectors {
@@ -179,7 +186,14 @@ impl File {
                 Draw::Synced => place.copy_from_slice(&versions.all[0].1),
                 Draw::Until(moment) => place.copy_from_slice(versions.until(*moment)),
                 Draw::Any(_) => {
-                    let kept = dice.below(versions.all.len());
+                    let mut kept = dice.below(versions.all.len());
+                    // What a truncation took is gone with the size, not before it: a file system does not write zeros for it.
+                    while kept > 0
+                        && versions.all[kept].0 > drawn.0
+                        && self.truncated.contains(&versions.all[kept].0)
+                    {
+                        kept -= 1;
+                    }
                     place.copy_from_slice(&versions.all[kept].1);
                     if kept > 0 && dice.once_in(4) {
                         // The head was still writing it.

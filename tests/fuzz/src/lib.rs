@@ -154,7 +154,9 @@ pub fn sync_agent(bytes: &[u8]) {
                     | agent::Event::KeyWanted
                     | agent::Event::Lock { .. }
                     | agent::Event::Meet(_)
-                    | agent::Event::ReceiptTaken(_),
+                    | agent::Event::ReceiptTaken(_)
+                    | agent::Event::RowsTaken(_)
+                    | agent::Event::RowsRefused(..),
                 )
                 | None,
             ) => {

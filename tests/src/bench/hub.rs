@@ -442,7 +442,10 @@ async fn sync(
                     | Event::LockTaken { .. }
                     | Event::LockRefused { .. }
                     | Event::RootTaken { .. }
-                    | Event::RootRefused { .. } => {}
+                    | Event::RootRefused { .. }
+                    // No trail is kept here; the agents of a benchmark keep their rows.
+                    | Event::Log(_)
+                    | Event::Rows(_) => {}
                     Event::Receipt(signed) => {
                         let receipt = signed.verify(&peer, FLEET, id);
                         let receipt = receipt.map_err(|fault| Mishap::unexpected("a receipt", fault, "a signed one"))?;

@@ -1,6 +1,7 @@
 //! One life of a device, from its start to its end or the end of its disk.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use postern_disk::Image;
 use postern_protocol::audit::{Event, Row};
@@ -56,7 +57,7 @@ impl Life {
     ) -> Result<Self, Trouble> {
         let text = format!("state_dir = \"{}\"\nmachine_networks = [\"192.0.2.0/24\"]\n", dir.display());
         let config = Config::parse(&text, Path::new("agent.toml")).unwrap();
-        let keys = DeviceKeys::new(dir.to_owned(), Keys::load(dir)?);
+        let keys = Arc::new(DeviceKeys::new(dir.to_owned(), Keys::load(dir)?));
         let (databases, mut boot) = store::boot(dir, u64::from(config.audit.size_kib) * 1024)?;
         let core = Core::new(&config, keys, &mut boot, (store::start(databases), clock))?;
         let mut activator = core.activator(&boot);
