@@ -159,7 +159,8 @@ async fn withdraw(world: &mut World, client: &Client, child: &mut Child) -> (boo
         assert_eq!(world.hub.applied().await.version, 3);
         withdrawn = true;
         let _reset = tunnel.drain().await;
-        world.agent.trail_with("closed", 1).await;
+        // Whoever asks an agent that is being killed gets no answer.
+        while !world.agent.run(&["audit", "list", "--json"]).await.out.contains("\"revoked\"") {}
     };
     let killed = tokio::select! {
         biased;
