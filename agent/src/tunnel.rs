@@ -16,6 +16,7 @@ mod open;
 mod services;
 mod session;
 mod target;
+mod turns;
 mod vnc;
 mod vpn;
 mod websocket;

@@ -8,8 +8,9 @@
 //! 6. [`vpn`] compares the VPN through an adapter with those that people use.
 //! 7. [`relays`] compares ways through somebody in between.
 //! 8. [`decisions`], [`policy_changes`], [`cuts`] and [`memory`] measure the product alone.
-//! 9. [`scale`] measures the cloud alone, on 100,000 devices.
-//! 10. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 9. [`floods`] measures a tunnel beside floods.
+//! 10. [`scale`] measures the cloud alone, on 100,000 devices.
+//! 11. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub mod child;
 pub mod cuts;
 pub mod decisions;
+pub mod floods;
 pub mod gates;
 pub mod hub;
 pub mod link;
@@ -101,6 +103,8 @@ pub enum Part {
     Vpn,
     /// Relays in the middle, beside what people put there.
     Relays,
+    /// Floods beside a tunnel.
+    Floods,
     /// The cloud on a large fleet.
     Scale,
 }
@@ -117,6 +121,7 @@ impl Part {
             Self::Gates => "the gates",
             Self::Vpn => "VPNs",
             Self::Relays => "relays",
+            Self::Floods => "floods",
             Self::Scale => "a large fleet in the cloud",
         }
     }
@@ -252,6 +257,10 @@ impl Bench<'_> {
                     Part::Relays => {
                         let place = (&self.link, &self.site, self.dir, self.machine);
                         relays::measure(place, (self.effort(), self.args.quick), &mut self.report)?;
+                    }
+                    Part::Floods => {
+                        let place = (&self.link, &self.site, self.dir);
+                        floods::measure(place, self.effort(), &mut self.report)?;
                     }
                     Part::Scale => {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };

@@ -2,6 +2,7 @@
 
 pub mod bad_relay;
 pub mod bench;
+pub mod flood;
 pub mod lab;
 pub mod machine;
 pub mod programs;

@@ -13,6 +13,7 @@
 //! Deliberately absent: unidirectional streams (nothing uses them; they are switched off on the wire, and so are datagrams
 //! except in sessions), 0-RTT and resumption, and any opinion about who the peer is.
 
+mod arrivals;
 mod batch;
 mod climb;
 mod congestion;
@@ -32,6 +33,6 @@ pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};
 pub use self::incoming::{HandshakeFault, Incoming};
-pub use self::settings::{Admission, Settings};
+pub use self::settings::{Admission, Pacing, Rate, Settings};
 pub use self::stream::{RecvStream, SendStream};
 pub use self::way::Way;

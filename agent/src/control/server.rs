@@ -1,14 +1,17 @@
 //! The agent's end of the control socket.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{REQUEST_BYTES, Request, Response};
 
@@ -89,13 +92,17 @@ impl Listener {
 
     /// Answers callers until it is dropped, a bounded number at a time.
     pub(crate) async fn serve(self, requests: mpsc::Sender<Asked>) {
-        let mut callers = JoinSet::new();
+        let (mut callers, mut silent) = (JoinSet::new(), Silent::default());
         loop {
             tokio::select! {
-                accepted = self.socket.accept(), if callers.len() < CALLERS => match accepted {
+                accepted = self.socket.accept(), if callers.len() < CALLERS || silent.are_any() => match accepted {
                     Ok((stream, _)) => {
-                        let allowed = self.allowed(&stream);
-                        callers.spawn(tokio::time::timeout(PATIENCE, converse(stream, allowed, requests.clone())));
+                        if callers.len() >= CALLERS {
+                            silent.oldest_leaves();
+                        }
+                        let (allowed, spoken) = (self.allowed(&stream), Arc::default());
+                        let talk = converse(stream, allowed, requests.clone(), Arc::clone(&spoken));
+                        silent.add(callers.spawn(tokio::time::timeout(PATIENCE, talk)), spoken);
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a caller of the control socket was lost");
@@ -124,12 +131,44 @@ impl Drop for Listener {
     }
 }
 
-async fn converse(mut stream: UnixStream, allowed: Option<u32>, requests: mpsc::Sender<Asked>) {
+/// Callers of whom no request was read yet. Who is silent longest gives way when all places are taken: a local program says at once
+/// what it wants, so that one which holds places in silence keeps nobody out.
+#[derive(Default)]
+struct Silent(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+
+impl Silent {
+    fn add(&mut self, caller: AbortHandle, spoken: Arc<AtomicBool>) {
+        self.0.push_back((caller, spoken));
+    }
+
+    fn are_any(&mut self) -> bool {
+        self.0.retain(|(caller, spoken)| !caller.is_finished() && !spoken.load(Ordering::Relaxed));
+        !self.0.is_empty()
+    }
+
+    fn oldest_leaves(&mut self) {
+        if self.are_any()
+            && let Some((caller, _)) = self.0.pop_front()
+        {
+            caller.abort();
+        }
+    }
+}
+
+async fn converse(
+    mut stream: UnixStream,
+    allowed: Option<u32>,
+    requests: mpsc::Sender<Asked>,
+    spoken: Arc<AtomicBool>,
+) {
     let (read, mut write) = stream.split();
     let response = match allowed {
         None => Response::Refused("only root, the agent's own user and its group may ask; use `sudo`".into()),
         Some(uid) => match request(read).await {
-            Ok(request) => forward(request, uid, &requests).await,
+            Ok(request) => {
+                spoken.store(true, Ordering::Relaxed);
+                forward(request, uid, &requests).await
+            }
             Err(refused) => refused,
         },
     };

@@ -42,7 +42,10 @@ pub(super) async fn run(
     let wish = Wish { view_only, flows: false };
     let (tunnel, permit) = match admit(session, &subject, &service, wish).await {
         Ok(admitted) => admitted,
-        Err(answer) => return reply(&mut send, &mut recv, &answer).await,
+        Err(answer) => {
+            session.turns.next().await;
+            return reply(&mut send, &mut recv, &answer).await;
+        }
     };
     let (mut tunnel, permit) = match recorded(session, tunnel, permit).await {
         Ok(recorded) => recorded,

@@ -1,7 +1,8 @@
 //! One connection of a client: first who it is, then one request per stream.
 //!
 //! 1. Within ten seconds a pass of somebody whom the policy names must be accepted, or the connection is closed.
-//! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream.
+//! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream. Who asks again and again for what
+//!    opens nothing is answered slowly.
 //! 3. A later pass of the same user replaces the earlier one for new requests, and for live tunnels where it is at
 //!    least as good: so a second factor that is growing old is proved again without losing a tunnel.
 //! 4. When a root came into force that does not vouch for the newest pass, the connection is closed with its tunnels.
@@ -29,6 +30,7 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
 use super::http::Nonces;
+use super::turns::Turns;
 use super::vpn::{self, Lines, Vpns};
 use super::{Context, PATIENCE, open, services};
 use crate::audit::DeniedRequest;
@@ -43,6 +45,8 @@ pub(super) struct Session {
     place: Mutex<Place>,
     /// Passes that were refused on this connection.
     refused: AtomicU32,
+    /// When answers that open nothing are given.
+    pub(super) turns: Turns,
     /// What machines have said about the next login.
     pub(super) nonces: Nonces,
     /// The open VPNs.
@@ -79,6 +83,7 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
         known: watch::Sender::new(None),
         place: Mutex::new(Place::Stranger(place)),
         refused: AtomicU32::new(0),
+        turns: Turns::new(),
         nonces: Nonces::default(),
         vpns: Vpns::default(),
         lines: Lines::default(),
@@ -139,7 +144,10 @@ pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, con
 async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream) {
     let request = match read_frame::<Request>(&mut recv, limits::FRAME_BYTES, PATIENCE).await {
         Ok(request) => request,
-        Err(fault) => return session.drop_stream(&mut send, &mut recv, &fault),
+        Err(fault) => {
+            session.turns.next().await;
+            return session.drop_stream(&mut send, &mut recv, &fault);
+        }
     };
     let answer = match (request, session.subject()) {
         (Request::Authenticate { pass, proof }, _) => session.authenticate(&pass, proof).await,
@@ -168,6 +176,7 @@ async fn answer(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
             Answer::Denied(Reason::BadPass)
         }
     };
+    session.turns.next().await;
     reply(&mut send, &mut recv, &answer).await;
 }
 
@@ -324,6 +333,7 @@ impl Session {
         let Ok(member) = Arc::clone(&self.context.members).try_acquire_owned() else { return false };
         *place = Place::Member(member);
         self.connection.widen(&Settings::session());
+        self.connection.vouch();
         true
     }
 

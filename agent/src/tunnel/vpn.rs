@@ -84,7 +84,10 @@ pub(super) async fn run(
     let wish = Wish { view_only, flows: true };
     let (tunnel, permit) = match open::admit(session, &subject, &service, wish).await {
         Ok(admitted) => admitted,
-        Err(answer) => return reply(&mut send, &mut recv, &answer).await,
+        Err(answer) => {
+            session.turns.next().await;
+            return reply(&mut send, &mut recv, &answer).await;
+        }
     };
     if permit.service().reach.flows().is_none() {
         tunnel.leave();

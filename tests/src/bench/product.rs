@@ -185,9 +185,15 @@ impl Site {
         &self.shelf
     }
 
+    /// The profile of the engineer.
+    #[must_use]
+    pub fn engineer(&self) -> PathBuf {
+        self.dir.join("engineer")
+    }
+
     fn client(&self) -> Command {
         let mut command = self.link.command(Side::Client, self.shelf.path(Name::Client).as_os_str());
-        command.env("POSTERN_HOME", self.dir.join("engineer")).env("NO_COLOR", "1");
+        command.env("POSTERN_HOME", self.engineer()).env("NO_COLOR", "1");
         command
     }
 }
@@ -215,6 +221,12 @@ impl Device {
     /// When it fails, with what it printed.
     pub fn run(&self, args: &[&str]) -> Result<String, Mishap> {
         finish(self.command(args), "")
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.config.with_file_name("state")
     }
 
     /// Its name.

@@ -26,6 +26,8 @@ pub struct Device {
     past: String,
     /// Whether it serves clients at all of its addresses, at the port of `listen`.
     is_everywhere: bool,
+    /// Whether it and its libraries log all that they can.
+    logs_all: bool,
 }
 
 impl Device {
@@ -38,8 +40,10 @@ impl Device {
         };
         let config = dir.join("agent.toml");
         let networks = "[\"127.0.0.1/32\"]".to_owned();
-        let (said, running, past, is_everywhere) = (None, None, String::new(), false);
-        let device = Self { command, dir, config, listen, networks, said, running, past, is_everywhere };
+        let (said, running, past) = (None, None, String::new());
+        let (is_everywhere, logs_all) = (false, false);
+        let device =
+            Self { command, dir, config, listen, networks, said, running, past, is_everywhere, logs_all };
         device.configure("")?;
         Ok(device)
     }
@@ -53,8 +57,9 @@ impl Device {
         let said = self.said.map(|said| format!("advertise = [\"{said}\"]\n")).unwrap_or_default();
         let listen =
             if self.is_everywhere { (Ipv6Addr::UNSPECIFIED, self.listen.port()).into() } else { self.listen };
+        let log = if self.logs_all { "log = \"trace\"\n" } else { "" };
         let text = format!(
-            "state_dir = {state:?}\nlisten = \"{}\"\n{said}machine_networks = {}\n\
+            "state_dir = {state:?}\nlisten = \"{}\"\n{log}{said}machine_networks = {}\n\
              dial_timeout_s = 2\n\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
             listen, self.networks
         );
@@ -76,6 +81,15 @@ impl Device {
     /// As [`configure`](Self::configure).
     pub fn serve_everywhere(&mut self) -> Result<(), Mishap> {
         self.is_everywhere = true;
+        self.configure("")
+    }
+
+    /// Has it and its libraries log all that they can, from its next start on.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn log_everything(&mut self) -> Result<(), Mishap> {
+        self.logs_all = true;
         self.configure("")
     }
 

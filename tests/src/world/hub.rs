@@ -19,6 +19,7 @@ pub struct Hub {
     state: PathBuf,
     address: SocketAddr,
     relays: Relays,
+    logs_all: bool,
     running: Option<Running>,
     past: String,
 }
@@ -42,6 +43,7 @@ impl Hub {
             state,
             address,
             relays: Relays::Itself,
+            logs_all: false,
             running: None,
             past: String::new(),
         };
@@ -77,6 +79,11 @@ impl Hub {
             Relays::Behind(_, path) => Some(path),
             Relays::Itself | Relays::At(_) => None,
         }
+    }
+
+    /// Has it and its libraries log all that they can, from its next start on.
+    pub const fn log_everything(&mut self) {
+        self.logs_all = true;
     }
 
     /// Has a relay elsewhere relay for it, from its next start on.
@@ -128,6 +135,7 @@ impl Hub {
                 .arg(path.at.to_string()),
             Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
         };
+        let serve = if self.logs_all { serve.env("POSTERN_LOG", "trace") } else { serve };
         let running = serve.start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
         self.running = Some(running);

@@ -12,6 +12,7 @@ use quinn::crypto::rustls::HandshakeData;
 use postern_protocol::path::Peer;
 use postern_protocol::trust::keys::PublicKey;
 
+use super::arrivals::Arrivals;
 use super::climb::Measured;
 use super::congestion;
 use super::end::ConnectionEnd;
@@ -25,11 +26,18 @@ pub struct Connection {
     inner: quinn::Connection,
     peer: PublicKey,
     ways: Arc<Ways>,
+    /// Those of the endpoint that admitted it.
+    arrivals: Option<Arc<Arrivals>>,
 }
 
 impl Connection {
-    pub(super) const fn new(inner: quinn::Connection, peer: PublicKey, ways: Arc<Ways>) -> Self {
-        Self { inner, peer, ways }
+    pub(super) const fn new(
+        inner: quinn::Connection,
+        peer: PublicKey,
+        ways: Arc<Ways>,
+        arrivals: Option<Arc<Arrivals>>,
+    ) -> Self {
+        Self { inner, peer, ways, arrivals }
     }
 
     /// Opens a stream, once the peer's limit allows one more. The peer learns of it with the first byte.
@@ -75,6 +83,13 @@ impl Connection {
     pub fn widen(&self, settings: &Settings) {
         self.inner.set_receive_window(VarInt::from_u32(settings.connection_window));
         self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(settings.streams.into()));
+    }
+
+    /// The peer is known: for an hour whoever comes from there is not held up by strangers who come from elsewhere.
+    pub fn vouch(&self) {
+        if let Some(arrivals) = &self.arrivals {
+            arrivals.vouch(self.inner.remote_address().ip(), Instant::now());
+        }
     }
 
     /// Waits for the end. Safe to cancel.

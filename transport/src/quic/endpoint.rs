@@ -3,12 +3,13 @@
 //! Admission, in this order, before any cryptography for the attempt:
 //! 1. More handshakes in flight than allowed: refuse.
 //! 2. More than [`Admission::retry_above`](super::Admission) and the address is unproved: ask for proof (Retry).
-//! 3. Otherwise hand the attempt to the caller together with a permit.
+//! 3. More handshakes from there, or from strangers in all, than [`Pacing`](super::Pacing) allows: no answer. An honest peer asks again.
+//! 4. Otherwise hand the attempt to the caller together with a permit.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, Runtime, TokioRuntime, VarInt};
@@ -19,6 +20,7 @@ use postern_protocol::trust::keys::{PublicKey, SecretKey};
 
 use crate::tls::{self, Identity};
 
+use super::arrivals::Arrivals;
 use super::connection::Connection;
 use super::end::ConnectionEnd;
 use super::incoming::Incoming;
@@ -46,6 +48,7 @@ pub struct Endpoint {
     permits: Arc<Semaphore>,
     /// Handshakes in flight up to which an unproved address is admitted, as permits that are then left.
     retry_at: usize,
+    arrivals: Arc<Arrivals>,
     socket: Arc<PathSocket>,
     ways: Arc<Ways>,
 }
@@ -86,7 +89,8 @@ impl Endpoint {
         let handshakes = usize::from(settings.admission.handshakes);
         let retry_at = handshakes.saturating_sub(usize::from(settings.admission.retry_above));
         let permits = Arc::new(Semaphore::new(handshakes));
-        Ok(Self { inner, identity, permits, retry_at, socket, ways })
+        let arrivals = Arc::new(Arrivals::new(settings.admission.pacing, Instant::now()));
+        Ok(Self { inner, identity, permits, retry_at, arrivals, socket, ways })
     }
 
     /// Presents another key to those who dial this endpoint from now on. Connections that stand are not touched: their
@@ -132,7 +136,7 @@ impl Endpoint {
             return Err(ConnectError::TimedOut { within });
         };
         match (connected, pin.refused()) {
-            (Ok(connection), _) => Ok(Connection::new(connection, expected, Arc::clone(&self.ways))),
+            (Ok(connection), _) => Ok(Connection::new(connection, expected, Arc::clone(&self.ways), None)),
             (Err(_), Some(found)) => Err(ConnectError::UnexpectedKey { expected, found }),
             (Err(error), None) => Err(ConnectError::Ended(error.into())),
         }
@@ -155,7 +159,12 @@ impl Endpoint {
                 let _retried = incoming.retry();
                 continue;
             }
-            return Some(Incoming::new(incoming, permit, Arc::clone(&self.ways)));
+            // By the address of its packets: of peers that a relay leads here, each has one that was made up for it.
+            if !self.arrivals.admit(incoming.remote_address().ip(), Instant::now()) {
+                incoming.ignore();
+                continue;
+            }
+            return Some(Incoming::new(incoming, permit, Arc::clone(&self.ways), Arc::clone(&self.arrivals)));
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::tls;
 
+use super::arrivals::Arrivals;
 use super::connection::Connection;
 use super::end::ConnectionEnd;
 use super::socket::Ways;
@@ -21,11 +22,17 @@ pub struct Incoming {
     inner: quinn::Incoming,
     permit: OwnedSemaphorePermit,
     ways: Arc<Ways>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Incoming {
-    pub(super) const fn new(inner: quinn::Incoming, permit: OwnedSemaphorePermit, ways: Arc<Ways>) -> Self {
-        Self { inner, permit, ways }
+    pub(super) const fn new(
+        inner: quinn::Incoming,
+        permit: OwnedSemaphorePermit,
+        ways: Arc<Ways>,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
+        Self { inner, permit, ways, arrivals }
     }
 
     /// Where the attempt comes from. It may be spoofed as long as the handshake is not finished.
@@ -40,7 +47,7 @@ impl Incoming {
     /// # Errors
     /// Why there is no connection; whatever had been built up for it is gone.
     pub async fn handshake(self, within: Duration) -> Result<Connection, HandshakeFault> {
-        let Self { inner, permit, ways } = self;
+        let Self { inner, permit, ways, arrivals } = self;
         let connecting = inner.accept().map_err(ConnectionEnd::from)?;
         let connected = tokio::time::timeout(within, connecting).await;
         drop(permit);
@@ -48,7 +55,7 @@ impl Incoming {
             connected.map_err(|_| HandshakeFault::TimedOut { within })?.map_err(ConnectionEnd::from)?;
         let peer = connection.peer_identity().and_then(|identity| tls::proved_key(identity.as_ref()));
         match peer {
-            Some(peer) => Ok(Connection::new(connection, peer, ways)),
+            Some(peer) => Ok(Connection::new(connection, peer, ways, Some(arrivals))),
             // Not reachable while the verifier demands a key; without it a stranger would have no name.
             None => Err(HandshakeFault::NoKey),
         }

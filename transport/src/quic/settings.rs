@@ -65,6 +65,28 @@ pub struct Admission {
     pub buffer_each: u32,
     /// Bytes kept for all waiting attempts.
     pub buffer_total: u32,
+    /// How many handshakes may begin; none is as many as come.
+    pub pacing: Option<Pacing>,
+}
+
+/// How many handshakes may begin, by where they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    /// From one place.
+    pub place: Rate,
+    /// From all places of which nobody is known.
+    pub all: Rate,
+    /// From one place of which somebody is known.
+    pub known: Rate,
+}
+
+/// Some at once, and then some in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u16,
+    /// In a second, in the long run; not zero.
+    pub per_s: u16,
 }
 
 impl Settings {
@@ -169,10 +191,22 @@ impl Settings {
 }
 
 impl Admission {
-    /// A router with 128 MB of memory that a few engineers reach.
+    /// A router with 128 MB of memory that a few engineers reach. A handshake takes half a millisecond of a fast processor and ten of a
+    /// slow one: strangers get a third of that one at most, and an office behind one address comes back at once after an outage.
     #[must_use]
     pub const fn device() -> Self {
-        Self { handshakes: 16, retry_above: 4, waiting: 16, buffer_each: 32 * KIB, buffer_total: 256 * KIB }
+        Self {
+            handshakes: 16,
+            retry_above: 4,
+            waiting: 16,
+            buffer_each: 32 * KIB,
+            buffer_total: 256 * KIB,
+            pacing: Some(Pacing {
+                place: Rate { burst: 64, per_s: 4 },
+                all: Rate { burst: 128, per_s: 32 },
+                known: Rate { burst: 256, per_s: 32 },
+            }),
+        }
     }
 
     /// A server to which a whole fleet returns after an outage; two cores do about 1,000 handshakes per second.
@@ -184,6 +218,7 @@ impl Admission {
             waiting: 2048,
             buffer_each: 32 * KIB,
             buffer_total: 16 * 1024 * KIB,
+            pacing: None,
         }
     }
 
