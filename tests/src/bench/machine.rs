@@ -3,9 +3,10 @@
 //! The first byte of a connection says which ([`Habit`]), so that every peer needs one forwarded port alone. Whoever speaks HTTP is answered with a
 //! body, or with frames, without end.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -135,16 +136,20 @@ pub fn serve_datagrams(link: &Link, side: Side) -> Result<SocketAddr, Mishap> {
         let socket = Arc::new(UdpSocket::bind(local(0))?);
         let at = socket.local_addr()?;
         std::thread::spawn(move || {
-            let mut word = [0; 16];
+            let (mut word, served) = ([0; 16], Arc::new(Mutex::new(HashSet::new())));
             loop {
                 // What nobody took is told to the next who asks.
                 let Ok((_, to)) = socket.recv_from(&mut word) else { continue };
-                let socket = Arc::clone(&socket);
+                if !served.lock().unwrap_or_else(PoisonError::into_inner).insert(to) {
+                    continue;
+                }
+                let (socket, served) = (Arc::clone(&socket), Arc::clone(&served));
                 std::thread::spawn(move || {
                     let end = Instant::now() + LONGEST;
                     while Instant::now() < end && socket.send_to(&[7; PIECE], to).is_ok() {
                         std::thread::sleep(PAUSE);
                     }
+                    served.lock().unwrap_or_else(PoisonError::into_inner).remove(&to);
                 });
             }
         });

@@ -294,7 +294,7 @@ fn length_u32(length: usize) -> [u8; 4] {
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Viewers at the same time.
-const VIEWERS_MAX: usize = 32;
+const VIEWERS_MAX: usize = 256;
 
 /// Bytes read from a viewer at once.
 const READ_BUFFER: usize = 2 * 1024;

@@ -83,10 +83,17 @@ impl Streams {
             }
             Self::Tcp => watched(load::open(near.address, Habit::Stream)?),
             Self::Udp => {
-                let (control, socket) = associate(near.address, datagrams)?;
+                let (control, socket, word) = associate(near.address, datagrams)?;
                 let mut block = [0; 2048];
-                socket.set_read_timeout(Some(FIRST))?;
-                socket.recv(&mut block)?;
+                socket.set_read_timeout(Some(AGAIN))?;
+                let begun = Instant::now();
+                // The first may be lost, as any datagram may.
+                while let Err(fault) = socket.recv(&mut block) {
+                    if begun.elapsed() > FIRST {
+                        return Err(fault.into());
+                    }
+                    socket.send(&word)?;
+                }
                 socket.set_read_timeout(Some(SILENCE))?;
                 Ok(watch(move || {
                     // Held for as long as there is something to hear.
@@ -126,8 +133,8 @@ fn look(screen: &mut Screen) -> Result<(), Mishap> {
     screen.update().map(drop)
 }
 
-/// Has a proxy take datagrams to the machine (RFC 1928, section 7), and sends the first.
-fn associate(proxy: SocketAddr, machine: SocketAddr) -> Result<(TcpStream, UdpSocket), Mishap> {
+/// Has a proxy take datagrams to the machine (RFC 1928, section 7), and sends the first, which is yielded as well.
+fn associate(proxy: SocketAddr, machine: SocketAddr) -> Result<(TcpStream, UdpSocket, Vec<u8>), Mishap> {
     let mut control = TcpStream::connect(proxy)?;
     control.set_read_timeout(Some(FIRST))?;
     control.write_all(&[5, 1, 0])?;
@@ -143,11 +150,13 @@ fn associate(proxy: SocketAddr, machine: SocketAddr) -> Result<(TcpStream, UdpSo
     };
     let head = [&[0, 0, 0, 1][..], &to.ip().octets(), &to.port().to_be_bytes(), b"go"].concat();
     socket.send(&head)?;
-    Ok((control, socket))
+    Ok((control, socket, head))
 }
 
 const GLANCE: Duration = Duration::from_millis(80);
 /// For the first byte.
 const FIRST: Duration = Duration::from_secs(30);
+/// After which the first datagram is sent again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// After which a stream of datagrams is over.
 const SILENCE: Duration = Duration::from_secs(2);
