@@ -31,7 +31,8 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
     ("tokio_rustls", &["transport/src/tls"], CRATES),
-    ("rusqlite", &["agent/src/store", "cloud/src/store"], CRATES),
+    // The last one: a test that opens a database as another process would.
+    ("rusqlite", &["agent/src/store", "cloud/src/store", "agent/src/daemon/tests/memory.rs"], CRATES),
     ("postern_protocol::policy::decide", &["agent/src/gate"], &["agent", "client", "transport"]),
     ("tokio", &[], &["protocol"]),
     ("std::fs", &[], &["protocol", "transport"]),
