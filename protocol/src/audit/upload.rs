@@ -136,7 +136,7 @@ impl Upload {
     }
 
     /// The hub has refused what was sent, or the store has another row than was acknowledged. True when another log is to
-    /// begin; otherwise nothing is sent before the next link.
+    /// begin; otherwise nothing is sent before the next link, or for a minute where the hub could not store it.
     #[must_use]
     pub fn handle_refused(&mut self, now_ms: u64, code: RowsCode) -> bool {
         if !matches!(self.state, State::Sent | State::Keeping) {
@@ -144,7 +144,17 @@ impl Upload {
         }
         // A hub that refuses for ever costs a write to flash each time.
         let begins = code.ends_log() && self.anew_after_ms <= now_ms;
-        self.state = if begins { State::Beginning } else { State::Halted };
+        self.state = match code {
+            _ if begins => State::Beginning,
+            // A disk that was full or busy for a moment must not keep rows until the link is made again.
+            RowsCode::Storage => State::Waiting { due_ms: now_ms.saturating_add(RETRY_MS) },
+            RowsCode::Crowded
+            | RowsCode::Row
+            | RowsCode::Unknown
+            | RowsCode::Gap
+            | RowsCode::Fork
+            | RowsCode::Seal => State::Halted,
+        };
         if begins {
             self.anew_after_ms = now_ms.saturating_add(ANEW_MS);
         }

@@ -139,13 +139,13 @@ pub enum ExportFault {
         /// What is wrong.
         fault: AckFault,
     },
-    /// Rows that the cloud acknowledged are missing at the end.
-    #[error("row {seq} is missing: the cloud has acknowledged rows up to {acknowledged}")]
+    /// Rows that the device has signed, or the cloud acknowledged, are missing at the end.
+    #[error("row {seq} is missing: rows up to {signed} were signed or acknowledged")]
     Missing {
         /// The first row that is missing.
         seq: u64,
-        /// The newest row that the cloud acknowledged.
-        acknowledged: u64,
+        /// The newest row that was signed or acknowledged.
+        signed: u64,
     },
     /// Rows that no acknowledgement covers.
     #[error("row {seq} and those after it were never acknowledged by the cloud")]
@@ -208,6 +208,10 @@ impl Verifier {
                 let log = self.log.as_mut().ok_or(ExportFault::Order)?;
                 let key = *log.key.get_or_insert(checkpoint.key);
                 let is_genuine = checkpoint.key == key && checkpoint.holds(*whose, log.id);
+                if is_genuine && checkpoint.end.seq > log.end.seq {
+                    let (seq, signed) = (log.end.seq.saturating_add(1), checkpoint.end.seq);
+                    return Err(ExportFault::Missing { seq, signed });
+                }
                 if checkpoint.end != log.end || !is_genuine {
                     let (seq, by) = (log.vouched.saturating_add(1), log.end.seq);
                     return Err(ExportFault::Unsigned { seq, by });
@@ -320,11 +324,11 @@ impl Log {
     }
 
     fn ack(&mut self, ack: &Ack) -> Result<(), ExportFault> {
-        let (End { seq, .. }, acknowledged) = (self.end, ack.end.seq);
-        if acknowledged > seq {
-            return Err(ExportFault::Missing { seq: seq.saturating_add(1), acknowledged });
+        let (End { seq, .. }, signed) = (self.end, ack.end.seq);
+        if signed > seq {
+            return Err(ExportFault::Missing { seq: seq.saturating_add(1), signed });
         }
-        if acknowledged < seq {
+        if signed < seq {
             return Err(ExportFault::Order);
         }
         if ack.end.link != self.end.link {

@@ -221,7 +221,7 @@ fn another_log_begins_where_the_cloud_has_another_story_and_at_most_once_an_hour
 
 #[test]
 fn what_another_log_would_not_heal_waits_for_the_next_link() {
-    for code in [RowsCode::Storage, RowsCode::Crowded, RowsCode::Row] {
+    for code in [RowsCode::Crowded, RowsCode::Row] {
         let mut upload = Upload::new(0, 9);
         upload.handle_link(0);
         assert_eq!(upload.poll_read(0), Some(1));
@@ -231,6 +231,16 @@ fn what_another_log_would_not_heal_waits_for_the_next_link() {
         upload.handle_link(7);
         assert_eq!(upload.poll_read(7), Some(1));
     }
+}
+
+#[test]
+fn rows_that_the_hub_could_not_store_are_sent_again_after_a_minute() {
+    let mut upload = Upload::new(0, 9);
+    upload.handle_link(0);
+    assert_eq!(upload.poll_read(0), Some(1));
+    assert!(upload.handle_read(true));
+    assert!(!upload.handle_refused(0, RowsCode::Storage));
+    assert_eq!((upload.poll_read(59_999), upload.poll_read(60_000)), (None, Some(1)));
 }
 
 #[test]

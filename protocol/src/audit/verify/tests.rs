@@ -155,10 +155,13 @@ fn a_changed_removed_inserted_or_swapped_row_is_named() {
 fn a_tail_that_was_cut_off_is_named_by_what_the_cloud_acknowledged() {
     let mut items = export(&story());
     // Rows 9 and 10 go, their acknowledgement stays.
-    let ack = items.pop().unwrap();
+    let (ack, checkpoint) = (items.pop().unwrap(), items.pop().unwrap());
     items.truncate(row(&items, 9));
+    items.push(checkpoint);
+    assert_eq!(verify(&items), Err(ExportFault::Missing { seq: 9, signed: 10 }), "the device has signed it");
+    items.pop();
     items.push(ack);
-    assert_eq!(verify(&items), Err(ExportFault::Missing { seq: 9, acknowledged: 10 }));
+    assert_eq!(verify(&items), Err(ExportFault::Missing { seq: 9, signed: 10 }));
     // Without any acknowledgement of the tail it is an export of an earlier time, and says so itself.
     items.pop();
     assert_eq!(verify(&items).map(|summary| summary.rows), Ok(8));
