@@ -148,6 +148,22 @@ async fn rows_that_wait_together_are_chained_in_order() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_rows_is_told_of_each_commit_and_of_nothing_else() {
+    let dir = enrolled();
+    let store = start(boot(dir.path(), LIMIT).unwrap().0);
+    let mut heads = store.heads();
+    assert_eq!(*heads.borrow_and_update(), 0);
+    store.append(UnixTime::EPOCH, Event::Stopped).await.unwrap();
+    heads.changed().await.unwrap();
+    assert_eq!(*heads.borrow_and_update(), 1);
+    assert_eq!(store.newest(9).await.unwrap().len(), 1);
+    assert!(!heads.has_changed().unwrap());
+    store.append(UnixTime::EPOCH, Event::Stopped).await.unwrap();
+    heads.changed().await.unwrap();
+    assert_eq!((*heads.borrow_and_update(), store.fill().waiting()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_trail_above_its_mark_takes_no_permit_and_still_takes_what_ends() {
     let dir = enrolled();
     let store = start(boot(dir.path(), LIMIT).unwrap().0);

@@ -500,7 +500,11 @@ impl Keeper {
         let (head, acked) = self.databases.audit.as_ref().map_or((0, 0), AuditDb::progress);
         let waiting = u32::try_from(head.saturating_sub(acked)).unwrap_or(u32::MAX);
         self.fill.waiting.store(waiting, Ordering::Relaxed);
-        self.head.send_if_modified(|known| *known != std::mem::replace(known, head));
+        self.head.send_if_modified(|known| {
+            let is_newer = *known != head;
+            *known = head;
+            is_newer
+        });
         self.fill.used_kib.store(u32::try_from(used / 1024).unwrap_or(u32::MAX), Ordering::Relaxed);
         let high = self.fill.percent() >= WARN_PERCENT;
         if high && !self.warned {

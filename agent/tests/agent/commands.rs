@@ -128,5 +128,5 @@ async fn a_changed_trail_is_named_by_its_first_wrong_row() {
     std::fs::write(&path, &bytes).unwrap();
     let verified = world.agent.run(&["audit", "verify"]).await;
     assert_eq!(verified.code, 6, "{verified:?}");
-    assert!(verified.err.contains("row 3 does not match its link"), "{verified:?}");
+    assert!(verified.err.contains("row 4 does not match its link"), "{verified:?}");
 }

@@ -454,7 +454,7 @@ async fn a_decommissioned_device_has_nothing_left_but_its_trail_until_that_is_na
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    assert_eq!(left, ["audit.db", "lock"]);
+    assert_eq!(left, ["audit.db", "audit.ratchet", "lock"]);
     let trail = world.agent.trail().await;
     assert_eq!(
         trail[trail.len() - 2..].iter().map(|(event, _)| event.as_str()).collect::<Vec<_>>(),

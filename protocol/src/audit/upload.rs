@@ -34,8 +34,8 @@ enum State {
     Idle,
     /// Rows wait until then.
     Waiting { due_ms: u64 },
-    /// The store is asked for rows.
-    Reading,
+    /// The store is asked for rows, when this was the newest one.
+    Reading { head: u64 },
     /// Rows are sent and not answered.
     Sent,
     /// An acknowledgement is on its way to the disk.
@@ -82,7 +82,7 @@ impl Upload {
             State::Waiting { due_ms } => Some(due_ms),
             State::Halted
             | State::Idle
-            | State::Reading
+            | State::Reading { .. }
             | State::Sent
             | State::Keeping
             | State::Beginning => None,
@@ -93,7 +93,7 @@ impl Upload {
     pub fn poll_read(&mut self, now_ms: u64) -> Option<u64> {
         let is_due = matches!(self.state, State::Waiting { due_ms } if due_ms <= now_ms);
         is_due.then(|| {
-            self.state = State::Reading;
+            self.state = State::Reading { head: self.head };
             self.acked.saturating_add(1)
         })
     }
@@ -102,11 +102,14 @@ impl Upload {
     /// read for.
     #[must_use]
     pub fn handle_read(&mut self, are_there: bool) -> bool {
-        let is_wanted = self.state == State::Reading;
-        if is_wanted {
-            self.state = if are_there { State::Sent } else { State::Idle };
+        let State::Reading { head } = self.state else { return false };
+        self.state = State::Sent;
+        if !are_there {
+            // All of them are acknowledged already: by what was stored before this agent was started.
+            self.acked = self.acked.max(head);
+            self.state = State::Idle;
         }
-        is_wanted && are_there
+        are_there
     }
 
     /// The hub has acknowledged rows up to `seq`. Whether that answers what was sent, so that it is to be stored.
@@ -130,7 +133,7 @@ impl Upload {
 
     /// The store could not be read or written.
     pub fn handle_failed(&mut self, now_ms: u64) {
-        if matches!(self.state, State::Reading | State::Keeping | State::Beginning) {
+        if matches!(self.state, State::Reading { .. } | State::Keeping | State::Beginning) {
             self.state = State::Waiting { due_ms: now_ms.saturating_add(RETRY_MS) };
         }
     }

@@ -341,7 +341,7 @@ fn reseal(lines: &[String], key: &SecretKey, changed: u64) -> Vec<String> {
                 Item::Row { link, body }
             }
             Item::Checkpoint(_) => Item::Checkpoint(Checkpoint::sign(whose.unwrap(), log, end, key)),
-            other => {
+            other @ (Item::Root(_) | Item::Device { .. } | Item::Log { .. } | Item::Ack(_)) => {
                 if let Item::Device { whose: found, .. } = &other {
                     whose = Some(*found);
                 }

@@ -187,6 +187,31 @@ fn rows_that_were_read_for_a_link_before_are_not_sent() {
 }
 
 #[test]
+fn a_started_device_whose_rows_are_all_acknowledged_looks_once_and_then_sleeps() {
+    // It knows its newest row, and the store which of them are acknowledged.
+    let mut upload = Upload::new(0, 0);
+    upload.handle_head(0, 9);
+    upload.handle_link(0);
+    assert_eq!(upload.poll_read(0), Some(1));
+    assert!(!upload.handle_read(false));
+    upload.handle_head(5, 9);
+    assert_eq!((upload.poll_timeout(), upload.is_idle()), (None, true));
+    upload.handle_head(7, 10);
+    assert_eq!(upload.poll_timeout(), Some(1007));
+}
+
+#[test]
+fn a_row_that_is_written_while_the_store_is_read_is_not_forgotten() {
+    let mut upload = Upload::new(0, 9);
+    upload.handle_link(0);
+    assert_eq!(upload.poll_read(0), Some(1));
+    upload.handle_head(1, 10);
+    assert!(!upload.handle_read(false));
+    upload.handle_head(2, 10);
+    assert_eq!(upload.poll_timeout(), Some(1002));
+}
+
+#[test]
 fn an_answer_to_nothing_is_not_kept() {
     let mut pair = Pair::new();
     pair.write(2);
