@@ -113,8 +113,13 @@ impl Plan {
     }
 
     fn way(&self, real: IpNet, rows: &[Row], host: &Host) -> Way {
+        // An alias of another network may lie where this one is at the site.
+        let is_apart = |nets: &[IpNet]| {
+            let mut taken = rows.iter().flat_map(|row| row.way.routes());
+            !taken.any(|taken| nets.iter().any(|net| check::overlap(*net, taken)))
+        };
         let fault = match check::route(real, host) {
-            Ok(()) if !self.always => return Way::Own(vec![real]),
+            Ok(()) if !self.always && is_apart(&[real]) => return Way::Own(vec![real]),
             Ok(()) => Fault::NotPrivate(real),
             Err(fault) => fault,
         };
@@ -123,7 +128,7 @@ impl Plan {
         }
         let mut rest = Vec::new();
         apart(real, host, &mut rest);
-        let fits = !self.always && !rest.is_empty() && rest.len() <= PIECES;
+        let fits = !self.always && !rest.is_empty() && rest.len() <= PIECES && is_apart(&rest);
         if fits { Way::Own(rest) } else { Way::Nothing(fault) }
     }
 
@@ -352,6 +357,16 @@ mod tests {
             let v6 = v6.into_iter().map(|(ip, prefix)| IpNet::new(Ipv6Addr::from(ip).into(), prefix));
             v4.chain(v6).map(|net| net.unwrap().trunc()).collect()
         }
+    }
+
+    #[test]
+    fn a_network_that_lies_where_another_one_has_its_alias_gets_one_too() {
+        let nets: Vec<IpNet> = ["169.192.0.0/11", "100.64.0.0/12"].map(|net| net.parse().unwrap()).to_vec();
+        let host = Host { networks: Vec::new(), needed: Vec::new(), lacks_ipv6: false };
+        let plan = Plan::new([0; 8], false).revised(&nets, &host);
+        assert!(plan.rows().iter().all(|row| matches!(row.way, Way::Alias(_))), "{plan:?}");
+        let routes = plan.routes();
+        assert!(!check::overlap(routes[0], routes[1]), "{routes:?}");
     }
 
     proptest! {
