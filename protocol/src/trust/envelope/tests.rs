@@ -161,6 +161,18 @@ fn numbers_and_names_of_domains_are_distinct_and_in_order() {
     names.dedup();
     assert_eq!(
         names,
-        ["lock", "next-key", "pass", "proof", "receipt", "root", "sealing-key", "snapshot", "timestamp"]
+        [
+            "audit-ack",
+            "checkpoint",
+            "lock",
+            "next-key",
+            "pass",
+            "proof",
+            "receipt",
+            "root",
+            "sealing-key",
+            "snapshot",
+            "timestamp"
+        ]
     );
 }
