@@ -426,27 +426,9 @@ impl StoreError {
     /// Whether the connection that has failed so is as good as a new one, or better: after a sync that failed it writes again what
     /// is not on the disk, while a new one would find that in the system's memory and take it for written.
     fn keeps_connection(&self) -> bool {
-        match self {
-            Self::Sqlite { error, .. } => {
-                error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-                    || matches!(self.extended_code(), Some(file::SYNC | file::SYNC_DIR))
-            }
-            Self::Corrupt { .. } => false,
-            Self::Newer { .. }
-            | Self::Older { .. }
-            | Self::Missing { .. }
-            | Self::Io { .. }
-            | Self::Copy { .. }
-            | Self::NotEnrolled
-            | Self::Enrolled
-            | Self::Codec(_)
-            | Self::Reseal
-            | Self::Random
-            | Self::Chain(_)
-            | Self::Full
-            | Self::Busy
-            | Self::Closed => true,
-        }
+        let Self::Sqlite { error, .. } = self else { return !self.is_corruption() };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+            || matches!(self.extended_code(), Some(file::SYNC | file::SYNC_DIR))
     }
 
     const fn extended_code(&self) -> Option<i32> {
