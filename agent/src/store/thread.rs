@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
 
 use postern_protocol::audit::{End, Event, GapCause, LogId, Row};
 use postern_protocol::name::Name;
@@ -20,9 +20,13 @@ use super::staged::Staged;
 use super::{Databases, Enrollment, StoreError, floor, wipe};
 
 /// The way to the store's thread. Clones share it.
+///
+/// What grows with the number of requests, rows and receipts, has places of its own in the queue: however many wait, a policy,
+/// a lock or a key finds room.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     commands: mpsc::Sender<Command>,
+    records: Arc<Semaphore>,
     fill: Fill,
     heads: watch::Receiver<u64>,
 }
@@ -65,7 +69,7 @@ pub(crate) struct Fill {
 
 /// Starts the thread. It ends when the last [`Store`] is gone or [`Store::close`] was called.
 pub(crate) fn start(databases: Databases) -> Store {
-    let (commands, inbox) = mpsc::channel(QUEUE);
+    let (commands, inbox) = mpsc::channel(RECORDS + ERRANDS);
     let limit_kib = u32::try_from(databases.audit_bytes / 1024).unwrap_or(u32::MAX);
     let fill = Fill { used_kib: Arc::default(), waiting: Arc::default(), limit_kib };
     let (head, heads) = watch::channel(0);
@@ -77,7 +81,7 @@ pub(crate) fn start(databases: Databases) -> Store {
         // The inbox is gone with the closure: every command is answered `closed`, so nothing is permitted.
         tracing::error!(%error, "the store's thread could not be started");
     }
-    Store { commands, fill, heads }
+    Store { commands, records: Arc::new(Semaphore::new(RECORDS)), fill, heads }
 }
 
 impl Store {
@@ -87,18 +91,14 @@ impl Store {
     /// Why it is not. [`StoreError::Busy`] when too many rows wait already.
     pub(crate) async fn append(&self, at: UnixTime, event: Event) -> Result<(), StoreError> {
         let (reply, durable) = oneshot::channel();
-        // A full queue refuses what would permit; what merely records waits its turn.
-        let permits = matches!(event, Event::Permitted { .. });
-        let append = Command::Append(Append { at, event, reply });
-        let queued = if permits {
-            self.commands.try_send(append).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            })
+        // Where no place is free, what would permit is refused; what merely records waits its turn.
+        let place = if matches!(event, Event::Permitted { .. }) {
+            self.place()?
         } else {
-            self.commands.send(append).await.map_err(|_| StoreError::Closed)
+            Arc::clone(&self.records).acquire_owned().await.map_err(|_| StoreError::Closed)?
         };
-        queued?;
+        let append = Command::Append(Append { at, event, reply, _place: place });
+        self.commands.send(append).await.map_err(|_| StoreError::Closed)?;
         durable.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -169,12 +169,17 @@ impl Store {
     /// Keeps a receipt until it is taken, in the place of another where it stands for both. A full queue, or a disk that takes
     /// nothing, leaves it to the memory of whoever calls this.
     pub(crate) fn keep_receipt(&self, receipt: Receipt, instead_of: Option<ReceiptId>) {
-        let _full = self.commands.try_send(Command::Run(Errand::KeepReceipt { receipt, instead_of }));
+        if let Ok(place) = self.place() {
+            let keep = Errand::KeepReceipt { receipt, instead_of, _place: place };
+            let _full = self.commands.try_send(Command::Run(keep));
+        }
     }
 
     /// A receipt was taken.
     pub(crate) fn forget_receipt(&self, id: ReceiptId) {
-        let _full = self.commands.try_send(Command::Run(Errand::ForgetReceipt { id }));
+        if let Ok(place) = self.place() {
+            let _full = self.commands.try_send(Command::Run(Errand::ForgetReceipt { id, _place: place }));
+        }
     }
 
     /// The newest rows, oldest first.
@@ -216,6 +221,14 @@ impl Store {
     /// How full the trail is.
     pub(crate) const fn fill(&self) -> &Fill {
         &self.fill
+    }
+
+    /// A place for a record, if one is free.
+    fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.records).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => StoreError::Busy,
+            TryAcquireError::Closed => StoreError::Closed,
+        })
     }
 
     /// Puts an errand in the queue now, whoever waits for it and for how long. A full queue refuses.
@@ -280,8 +293,8 @@ enum Errand {
     KeepTime { time: UnixTime },
     KeepSecret { name: Name, sealed: Vec<u8>, reply: oneshot::Sender<Result<(), StoreError>> },
     ForgetSecret { name: Name, reply: oneshot::Sender<Result<bool, StoreError>> },
-    KeepReceipt { receipt: Receipt, instead_of: Option<ReceiptId> },
-    ForgetReceipt { id: ReceiptId },
+    KeepReceipt { receipt: Receipt, instead_of: Option<ReceiptId>, _place: OwnedSemaphorePermit },
+    ForgetReceipt { id: ReceiptId, _place: OwnedSemaphorePermit },
     Newest { limit: u16, reply: oneshot::Sender<Result<Vec<Row>, StoreError>> },
     Verify { reply: oneshot::Sender<Result<u64, StoreError>> },
     Carry { cargo: Cargo, reply: oneshot::Sender<Result<Carried, StoreError>> },
@@ -292,6 +305,7 @@ struct Append {
     at: UnixTime,
     event: Event,
     reply: oneshot::Sender<Result<(), StoreError>>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What the thread owns.
@@ -357,10 +371,10 @@ impl Keeper {
             Errand::ForgetSecret { name, reply } => {
                 let _gone = reply.send(self.change(|db| db.forget_secret(&name)));
             }
-            Errand::KeepReceipt { receipt, instead_of } => {
+            Errand::KeepReceipt { receipt, instead_of, _place: _ } => {
                 self.quietly(|db| db.keep_receipt(&receipt, instead_of));
             }
-            Errand::ForgetReceipt { id } => self.quietly(|db| db.forget_receipt(id)),
+            Errand::ForgetReceipt { id, _place: _ } => self.quietly(|db| db.forget_receipt(id)),
             Errand::Newest { limit, reply } => {
                 let _gone = reply.send(self.audit().and_then(|db| db.newest(limit)));
             }
@@ -560,11 +574,65 @@ fn gather(batch: &mut Vec<Append>, inbox: &mut mpsc::Receiver<Command>) -> Optio
     None
 }
 
-/// Commands that may wait; what would permit is refused beyond it.
-const QUEUE: usize = 256;
+/// Rows and receipts that may wait; what would permit is refused beyond it.
+const RECORDS: usize = 256;
+/// Everything else that may wait beside them. Each has one source that waits for its answer, but for the receipts above.
+const ERRANDS: usize = 64;
 /// Rows in one commit.
 const BATCH: usize = 64;
 const WARN_PERCENT: u32 = 80;
 const SHUT_PERCENT: u32 = 95;
 /// A broken disk is not asked more often than this.
 const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle() -> (Store, mpsc::Receiver<Command>) {
+        let (commands, inbox) = mpsc::channel(RECORDS + ERRANDS);
+        let fill = Fill { used_kib: Arc::default(), waiting: Arc::default(), limit_kib: 1 };
+        let (_, heads) = watch::channel(0);
+        (Store { commands, records: Arc::new(Semaphore::new(RECORDS)), fill, heads }, inbox)
+    }
+
+    fn note() -> Note {
+        Note { time: UnixTime::EPOCH, spent: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_policy_finds_room_beside_as_many_rows_as_may_wait_and_a_row_too_many_waits_outside() {
+        let (store, mut inbox) = idle();
+        let mut rows = tokio::task::JoinSet::new();
+        for _ in 0..2 * RECORDS {
+            let store = store.clone();
+            rows.spawn(async move { store.append(UnixTime::EPOCH, Event::Stopped).await });
+        }
+        while store.records.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let noted = store.note(note());
+        let mut taken = 0;
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Append(append) => append.reply.send(Ok(())).unwrap(),
+                Command::Run(Errand::Note { reply, .. }) => {
+                    reply.send(Ok(())).unwrap();
+                    break;
+                }
+                other @ (Command::Run(_) | Command::Close { .. }) => panic!("{other:?}"),
+            }
+            taken += 1;
+        }
+        assert_eq!(taken, RECORDS);
+        noted.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn errands_without_number_are_refused_beyond_their_bound() {
+        let (store, _inbox) = idle();
+        let noted: Vec<_> = (0..ERRANDS + RECORDS).map(|_| store.note(note())).collect();
+        assert!(matches!(store.note(note()).await, Err(StoreError::Busy)));
+        drop(noted);
+    }
+}
