@@ -38,6 +38,8 @@ use postern_protocol::trust::PublicKey;
 pub use self::affected::affected;
 pub(crate) use self::affected::affected_by;
 pub use self::content::{Addressee, CompileError, Content, Term};
+pub(crate) use self::places::Places;
+pub(crate) use self::reach::Reach;
 pub use self::rows::{Ban, Compiler, Row};
 pub(crate) use self::source::label;
 pub(crate) use self::standing::Endpoint;

@@ -32,6 +32,7 @@ mod parallel;
 pub mod publish;
 pub mod relay;
 pub mod review;
+pub mod rights;
 pub mod signer;
 pub mod store;
 pub mod trail;

@@ -30,7 +30,7 @@ use std::fmt;
 
 use postern_protocol::name::Name;
 
-pub use self::account::{Account, Tenant, User};
+pub use self::account::{Account, Delegable, Tenant, User};
 pub use self::administrator::Bereft;
 pub use self::assignment::{Assignment, Scope, Subject};
 pub use self::case::{Case, CaseSubject, Visibility};
@@ -123,7 +123,7 @@ macro_rules! tables {
             }
 
             /// Takes an entity away, and nothing that names it.
-            fn remove(&mut self, kind: EntityKind, name: &Name) {
+            pub(crate) fn remove(&mut self, kind: EntityKind, name: &Name) {
                 match kind { $( EntityKind::$kind => drop(self.$field.remove(name)), )+ }
             }
 
@@ -226,7 +226,13 @@ mod tests {
             let parent = parent.map(name);
             model.accounts.insert(
                 account,
-                Account { tenant: Tenant::OperatingCompany, parent, recording_key: None, label: None },
+                Account {
+                    tenant: Tenant::OperatingCompany,
+                    parent,
+                    recording_key: None,
+                    delegable: Delegable::default(),
+                    label: None,
+                },
             );
         }
         model

@@ -31,7 +31,7 @@ type Table<'a> = HashMap<&'a Name, Vec<&'a Name>>;
 
 /// The places of one model.
 #[derive(Debug)]
-pub(super) struct Places<'a> {
+pub(crate) struct Places<'a> {
     model: &'a Model,
     /// The devices that are looked at; none where that is all of them.
     only: Option<HashSet<&'a Name>>,
@@ -43,7 +43,7 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(super) const fn new(model: &'a Model) -> Self {
+    pub(crate) const fn new(model: &'a Model) -> Self {
         Self {
             model,
             only: None,
@@ -160,7 +160,7 @@ impl<'a> Places<'a> {
     }
 
     /// What a scope reaches on a device.
-    pub(super) fn reach(&self, scope: &'a Scope, device: &Name) -> Reach<'a> {
+    pub(crate) fn reach(&self, scope: &'a Scope, device: &Name) -> Reach<'a> {
         self.resolve(scope, device, &Reach::Nothing)
     }
 
@@ -195,7 +195,7 @@ impl<'a> Places<'a> {
     }
 
     /// Whether a group contains a device, which it then reaches as a whole.
-    pub(super) fn in_group(&self, group: &Name, device: &Name) -> Reach<'a> {
+    pub(crate) fn in_group(&self, group: &Name, device: &Name) -> Reach<'a> {
         Reach::whole(self.model.device_groups.get(group).is_some_and(|group| group.devices.contains(device)))
     }
 

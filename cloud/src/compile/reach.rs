@@ -4,7 +4,7 @@ use postern_protocol::name::Name;
 
 /// Part of a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reach<'a> {
+pub(crate) enum Reach<'a> {
     /// Nothing.
     Nothing,
     /// The services of these machines, ascending; never an empty list.
@@ -37,7 +37,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Whether the services of `machine`, or of the device itself for none, are reached.
-    pub(super) fn contains(&self, machine: Option<&Name>) -> bool {
+    pub(crate) fn contains(&self, machine: Option<&Name>) -> bool {
         match self {
             Self::Nothing => false,
             Self::Machines(machines) => {

@@ -12,8 +12,8 @@ use super::include::INCLUDE;
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::model::{
-    Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, EntityKind, Entry,
-    GroupType, Machine, MachineModel, Member, Membership, Model, Permission, Role, Scope, ScopeNode,
+    Account, Assignment, Case, CaseSubject, Category, Delegable, Device, DeviceGroup, Effect, EntityKind,
+    Entry, GroupType, Machine, MachineModel, Member, Membership, Model, Permission, Role, Scope, ScopeNode,
     Selection, Subject, Tenant, User, UserGroup, Visibility,
 };
 
@@ -74,8 +74,11 @@ fn account(reader: &mut Reader<'_>, s: &mut Section) -> Option<Account> {
     let tenant = reader.word(s, "tenant", &Tenant::ALL, Tenant::word);
     let parent = reader.optional_name(s, "parent");
     let recording_key = recording_key(reader, s);
+    let categories = reader.names(s, "delegable-categories");
+    let roles = reader.names(s, "delegable-roles");
+    let delegable = Delegable { categories, roles };
     let label = reader.label(s, "label");
-    Some(Account { tenant: tenant?, parent, recording_key, label })
+    Some(Account { tenant: tenant?, parent, recording_key, delegable, label })
 }
 
 fn recording_key(reader: &mut Reader<'_>, s: &mut Section) -> Option<SealingKey> {

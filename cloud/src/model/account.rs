@@ -1,5 +1,7 @@
 //! Companies and the people in them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use postern_protocol::name::{Label, Name};
@@ -17,8 +19,22 @@ pub struct Account {
     /// company and on no device. Accounts nested in it that have none of their own use it too.
     #[serde(default)]
     pub recording_key: Option<SealingKey>,
+    /// What its administrators may hand on although they do not hold it themselves: whoever is responsible for the account above
+    /// says so, or the operator of the installation.
+    #[serde(default)]
+    pub delegable: Delegable,
     /// What people call it.
     pub label: Option<Label>,
+}
+
+/// What somebody may give who does not have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegable {
+    /// Access categories.
+    pub categories: BTreeSet<Name>,
+    /// Custom roles, with all that they contain.
+    pub roles: BTreeSet<Name>,
 }
 
 /// The role of a company. The role of a *user* is something else ([`Role`](super::Role)).

@@ -37,7 +37,7 @@ impl Model {
     }
 
     /// The tenant administrators of each account that has any.
-    fn administrators(&self, now: UnixTime) -> BTreeMap<&Name, BTreeSet<&Name>> {
+    pub(crate) fn administrators(&self, now: UnixTime) -> BTreeMap<&Name, BTreeSet<&Name>> {
         let mut found: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
         for assignment in self.assignments.values().filter(|assignment| administrates(assignment, now)) {
             for user in self.lasting_holders(assignment) {
@@ -48,6 +48,13 @@ impl Model {
             }
         }
         found
+    }
+
+    /// The accounts that a user administrates for good, as [`bereft_in`](Self::bereft_in) counts.
+    #[must_use]
+    pub fn administered_by(&self, user: &Name, now: UnixTime) -> BTreeSet<&Name> {
+        let found = self.administrators(now).into_iter();
+        found.filter(|(_, users)| users.contains(user)).map(|(account, _)| account).collect()
     }
 
     /// Who is assigned, without those whose place in the group ends.
@@ -62,7 +69,7 @@ impl Model {
     }
 
     /// Whether a scope names an account, or one that it is nested in with all below.
-    fn is_named_by(&self, scope: &Scope, account: &Name) -> bool {
+    pub(crate) fn is_named_by(&self, scope: &Scope, account: &Name) -> bool {
         match scope {
             Scope::Account { account: named, nested: false } => named == account,
             Scope::Account { account: named, nested: true } => self.is_within(account, named),

@@ -142,6 +142,17 @@ impl Check<'_> {
     fn accounts(&mut self) {
         for (name, account) in &self.model.accounts {
             let entity = (EntityKind::Account, name);
+            for category in &account.delegable.categories {
+                self.known(
+                    entity,
+                    format_args!("delegable-categories[{category}]"),
+                    EntityKind::Category,
+                    category,
+                );
+            }
+            for role in &account.delegable.roles {
+                self.delegable_role(entity, role);
+            }
             let Some(parent) = &account.parent else { continue };
             if !self.known(entity, "parent", EntityKind::Account, parent) {
                 continue;
@@ -160,6 +171,16 @@ impl Check<'_> {
             } else if through.len() > NESTING && is_straight(&through) {
                 self.fault(entity, "parent", Problem::TooDeep);
             }
+        }
+    }
+
+    /// A role that may be handed on is a custom one: what a built-in role contains is no secret of anybody.
+    fn delegable_role(&mut self, entity: Entity<'_>, role: &Name) {
+        let key = format_args!("delegable-roles[{role}]");
+        if super::Essential::from_word(role.as_str()).is_some() {
+            self.fault(entity, key, Problem::DelegableAnyway { role: role.clone() });
+        } else {
+            self.known(entity, key, EntityKind::Role, role);
         }
     }
 

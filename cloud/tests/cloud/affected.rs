@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_cloud::compile::{Compiler, Content, Enrolled, Roster, affected};
 use postern_cloud::fleet;
 use postern_cloud::model::{
-    Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, Entry, GroupType, Machine,
-    MachineModel, Member, Membership, Model, Offer, Role, Scope, ScopeNode, Selection, Service, Subject,
-    Template, Tenant, User, UserGroup, Visibility,
+    Account, Assignment, Case, CaseSubject, Category, Delegable, Device, DeviceGroup, Effect, Entry,
+    GroupType, Machine, MachineModel, Member, Membership, Model, Offer, Role, Scope, ScopeNode, Selection,
+    Service, Subject, Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
@@ -138,7 +138,13 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
             // Parents have lower numbers: there are no circles.
             let parent = (number > 0 && !dice.one_in(4)).then(|| dice.name("a", number));
             let recording_key = (!dice.one_in(4)).then(|| recording_key(dice.one_in(2)));
-            let account = Account { tenant: Tenant::OperatingCompany, parent, recording_key, label: None };
+            let account = Account {
+                tenant: Tenant::OperatingCompany,
+                parent,
+                recording_key,
+                delegable: Delegable::default(),
+                label: None,
+            };
             put(&mut model.accounts, format!("a{number}").parse().unwrap(), keep(gone).then_some(account));
         }
         1 => {

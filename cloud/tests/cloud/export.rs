@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_cloud::fleet;
 use postern_cloud::model::{
-    Account, Assignment, Case, CaseSubject, Category, Device, DeviceGroup, Effect, EntityKind, Entry,
-    GroupType, Machine, MachineModel, Member, Membership, Model, Offer, Page, Permission, Role, Scope,
+    Account, Assignment, Case, CaseSubject, Category, Delegable, Device, DeviceGroup, Effect, EntityKind,
+    Entry, GroupType, Machine, MachineModel, Member, Membership, Model, Offer, Page, Permission, Role, Scope,
     ScopeNode, Selection, Service, Subject, Template, Tenant, User, UserGroup, Visibility,
 };
 use postern_protocol::name::{Label, Name};
@@ -348,9 +348,9 @@ prop_compose! {
         let d = &mut draws;
         let account = name(ACME);
         let label = labels_of(&people);
-        let root = Account { tenant: Tenant::OperatingCompany, parent: None, recording_key: Some(recording_key()), label: label.clone() };
+        let root = Account { tenant: Tenant::OperatingCompany, parent: None, recording_key: Some(recording_key()), delegable: Delegable::default(), label: label.clone() };
         model.accounts.insert(account.clone(), root);
-        let inner = Account { tenant: Tenant::OperatingCompany, parent: Some(account.clone()), recording_key: None, label };
+        let inner = Account { tenant: Tenant::OperatingCompany, parent: Some(account.clone()), recording_key: None, delegable: Delegable::default(), label };
         model.accounts.insert(name("acme.inner"), inner);
         model.users = people.iter().map(|(name, label)| (name.clone(), User { account: account.clone(), label: label.clone() })).collect();
         model.machine_models = machine_models.into_iter().map(|(name, (label, services))| (name, MachineModel { account: account.clone(), label, services })).collect();
@@ -377,6 +377,9 @@ prop_compose! {
             let offline = permissions.contains(&Permission::UseRemoteAccess) && d.flag();
             model.roles.insert(name, Role { tenant, permissions, categories, second_factor_s, needs_case, offline, ends: None, label });
         });
+        let custom: Vec<Name> = model.roles.keys().cloned().collect();
+        let delegable = Delegable { categories: d.some(&known.categories), roles: d.some(&custom) };
+        model.accounts.get_mut("acme.inner").unwrap().delegable = delegable;
         places.into_iter().for_each(|(name, label)| place(&mut model, &known, d, &name, label));
         grants.into_iter().for_each(|(name, (window, second_factor_s, label))| {
             grant(&mut model, &known, d, &name, window, second_factor_s, label);

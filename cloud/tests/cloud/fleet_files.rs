@@ -56,7 +56,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     assert_eq!(
         after_head("labl = \"Acme\"\n"),
         [
-            "f:3:1: `account.acme.labl`: this key is unknown here, expected one of `tenant`, `parent`, `recording-key`, `label`; did you mean `label`?"
+            "f:3:1: `account.acme.labl`: this key is unknown here, expected one of `tenant`, `parent`, `recording-key`, `delegable-categories`, `delegable-roles`, `label`; did you mean `label`?"
         ]
     );
     let complaints = after_head("[acount.b]\n");

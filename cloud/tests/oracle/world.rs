@@ -14,8 +14,9 @@ use std::sync::LazyLock;
 
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::model::{
-    Account, Category, Device, DeviceGroup, GroupType, Machine, MachineModel, Member, Model, Offer, Page,
-    Permission, Role, SERVICE_MANAGER_ENDS, ScopeNode, Service, Template, Tenant, User, UserGroup,
+    Account, Category, Delegable, Device, DeviceGroup, GroupType, Machine, MachineModel, Member, Model,
+    Offer, Page, Permission, Role, SERVICE_MANAGER_ENDS, ScopeNode, Service, Template, Tenant, User,
+    UserGroup,
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Label, Name};
@@ -78,7 +79,8 @@ fn companies(model: &mut Model, dice: &mut Dice) {
         };
         let parent = parent.map(|parent| name("company", parent));
         let recording_key = parent.is_none().then(recording_key);
-        let account = Account { tenant, parent, recording_key, label: hidden() };
+        let account =
+            Account { tenant, parent, recording_key, delegable: Delegable::default(), label: hidden() };
         model.accounts.insert(name("company", number), account);
     }
 }

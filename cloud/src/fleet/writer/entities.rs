@@ -17,6 +17,8 @@ impl Writer {
         self.text("tenant", account.tenant.word());
         self.optional_text("parent", account.parent.as_ref());
         self.optional_text("recording-key", account.recording_key.map(|key| format!("{key:?}")).as_ref());
+        self.texts("delegable-categories", &account.delegable.categories);
+        self.texts("delegable-roles", &account.delegable.roles);
         self.optional_text("label", account.label.as_ref());
     }
 

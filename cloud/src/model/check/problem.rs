@@ -132,6 +132,12 @@ pub enum Problem {
         /// The name.
         role: Name,
     },
+    /// A role that needs no leave to be handed on.
+    #[error("role `{role}` is built in and may be handed on by every `tenant-admin`; leave it out")]
+    DelegableAnyway {
+        /// The name.
+        role: Name,
+    },
     /// A custom role that is for no tenant role.
     #[error("`tenant` is missing; only built-in roles are for every account")]
     NoTenant,

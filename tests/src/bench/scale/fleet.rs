@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use postern_cloud::compile::{Enrolled, Roster};
 use postern_cloud::model::{
-    Account, Assignment, Category, Device, DeviceGroup, GroupType, Member, Model, Permission, Role, Scope,
-    Service, Subject, Tenant, User, UserGroup,
+    Account, Assignment, Category, Delegable, Device, DeviceGroup, GroupType, Member, Model, Permission,
+    Role, Scope, Service, Subject, Tenant, User, UserGroup,
 };
 use postern_protocol::id::UserId;
 use postern_protocol::name::{Name, NameFault};
@@ -122,7 +122,10 @@ fn rules(model: &mut Model) -> Result<(), NameFault> {
 }
 
 fn account(model: &mut Model, name: Name, tenant: Tenant, parent: Option<Name>) {
-    model.accounts.insert(name, Account { tenant, parent, recording_key: None, label: None });
+    model.accounts.insert(
+        name,
+        Account { tenant, parent, recording_key: None, delegable: Delegable::default(), label: None },
+    );
 }
 
 /// A customer with its people and devices.
