@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
+use postern_protocol::id::{ApprovalId, DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::path::{Path, Peer};
-use postern_protocol::policy::explain::{Chain, Veto};
+use postern_protocol::policy::explain::{Chain, Given, Veto};
 use postern_protocol::policy::{Explanation, Index, Kind, Mode, Origin, Pattern, Reach, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{LockTarget, Root};
@@ -327,6 +327,9 @@ pub(crate) struct GrantReport {
     pub(crate) second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub(crate) needs_case: bool,
+    /// Whether it demands an approval.
+    #[serde(default)]
+    pub(crate) needs_approval: bool,
     /// Whether it holds while the policy is stale.
     pub(crate) offline_ok: bool,
     /// What may be done, before the service narrows it.
@@ -336,8 +339,22 @@ pub(crate) struct GrantReport {
     pub(crate) record: bool,
     /// The active case that it rests on.
     pub(crate) case: Option<String>,
+    /// The approval that it rests on.
+    #[serde(default)]
+    pub(crate) approval: Option<ApprovalReport>,
     /// Its first failing condition.
     pub(crate) fails: Option<String>,
+}
+
+/// What somebody of the machine's own company has approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApprovalReport {
+    /// The request.
+    pub(crate) id: ApprovalId,
+    /// The most that may be done.
+    pub(crate) mode: Mode,
+    /// The first second in which it is worth nothing.
+    pub(crate) until: UnixTime,
 }
 
 /// One prohibition; while it is in force it beats every grant.
@@ -456,10 +473,12 @@ impl From<Chain> for GrantReport {
             not_after,
             second_factor_s,
             needs_case,
+            needs_approval,
             offline_ok,
             mode,
             record,
             case,
+            approval,
             fails,
         } = chain;
         let fails = fails.map(|reason| reason.word().to_owned());
@@ -471,10 +490,12 @@ impl From<Chain> for GrantReport {
             not_after,
             second_factor_s,
             needs_case,
+            needs_approval,
             offline_ok,
             mode,
             record,
             case,
+            approval: approval.map(|Given { id, mode, until }| ApprovalReport { id, mode, until }),
             fails,
         }
     }

@@ -10,12 +10,13 @@
 //! 4. [`Content::into_snapshot`] adds what changes with each publication: version, issue and expiry.
 //! 5. [`affected()`]: which devices an edit can affect, so that the others are left alone.
 //!
-//! Rules that live here: grants are per source (role, scope, window, second factor, case and what holds without the cloud
+//! Rules that live here: grants are per source (role, scope, window, second factor, case, approval and what holds without the cloud
 //! are never combined with another's); a denial beats every grant; policy flows from an account down and never up or sideways; permissions are
 //! not read at all; a page opens nothing; internal cases stay inside. Deliberately absent: the clock. A grant that has
 //! ended is compiled like any other and the device refuses it with its reason.
 
 mod affected;
+mod approvers;
 mod cases;
 mod category_name;
 mod closing;
@@ -30,8 +31,9 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_protocol::id::UserId;
+use postern_protocol::id::{ApprovalId, UserId};
 use postern_protocol::name::Name;
+use postern_protocol::policy::{Mode, Origin};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
@@ -43,14 +45,33 @@ pub(crate) use self::reach::Reach;
 pub use self::rows::{Ban, Compiler, Row};
 pub(crate) use self::source::label;
 pub(crate) use self::standing::Endpoint;
-pub use self::warning::{Bearer, Warning, warnings};
+pub use self::warning::{Bearer, Demander, Warning, warnings};
 pub use self::window::Window;
 
-/// What is known of people beside the model: ids, keys and whether they are disabled.
+/// What is known of people beside the model: ids, keys, whether they are disabled, and what was approved for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     /// By user name.
     pub users: BTreeMap<Name, Enrolled>,
+    /// By device name. One that has ended is compiled like any other: the device knows the time.
+    pub approvals: BTreeMap<Name, Vec<Approved>>,
+}
+
+/// That somebody may use one service of one device for a time, as far as one of their sources of access demands an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approved {
+    /// The request.
+    pub id: ApprovalId,
+    /// Who may.
+    pub user: Name,
+    /// The service, by its name on the device.
+    pub service: Name,
+    /// What demanded the approval when it was asked for. Whatever else demands one now was not approved.
+    pub origins: BTreeSet<Origin>,
+    /// The most that may be done.
+    pub mode: Mode,
+    /// The first second in which it is worth nothing.
+    pub until: UnixTime,
 }
 
 /// One user of a roster.

@@ -77,6 +77,8 @@ pub struct Access {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Whether it demands an approval.
+    pub needs_approval: bool,
     /// Seconds for which it holds after the last word of the cloud.
     pub window_s: u32,
     /// Seconds for which it holds beyond that while the device is cut off; zero for what does not.
@@ -150,6 +152,7 @@ fn beyond(accesses: &BTreeSet<Access>, others: &BTreeSet<Access>) -> Vec<Access>
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            needs_approval: false,
             window_s: 0,
             offline_s: 0,
             case: None,
@@ -172,20 +175,21 @@ impl Access {
         (&self.user, &self.device, &self.service, self.kind, self.target)
     }
 
-    /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case demanded that
-    /// `other` does without, as long without the cloud, as much that may be done, all that the rules of `other` let
+    /// Whether whoever has `self` has `other` too: a window as wide, a second factor no stricter, no case and no approval demanded
+    /// that `other` does without, as long without the cloud, as much that may be done, all that the rules of `other` let
     /// through, and no recording and no path closed that `other` does without.
     fn covers(&self, other: &Self) -> bool {
         let window = |access: &Self| Window { from: access.not_before, until: access.not_after };
         let factor =
             self.second_factor_s.is_none_or(|age| other.second_factor_s.is_some_and(|other| other <= age));
+        let approval = !self.needs_approval || other.needs_approval;
         let case = !self.needs_case || (other.needs_case && self.case.is_some() == other.case.is_some());
         let cut_off = self.window_s >= other.window_s && self.offline_s >= other.offline_s;
         let may = self.mode >= other.mode
             && rules::cover(&self.reach, &other.reach)
             && (other.record || !self.record)
             && self.closed.iter().all(|path| other.closed.iter().any(|other| rules::covers(other, path)));
-        window(self).covers(window(other)) && factor && case && cut_off && may
+        window(self).covers(window(other)) && factor && case && approval && cut_off && may
     }
 }
 
@@ -212,6 +216,7 @@ fn access(compiler: &Compiler<'_>, device: &Name) -> BTreeSet<Access> {
                     not_after: window.until,
                     second_factor_s: row.second_factor_s,
                     needs_case: row.needs_case,
+                    needs_approval: row.needs_approval,
                     window_s: freshness.window_s,
                     offline_s: if row.offline { freshness.offline_s } else { 0 },
                     case,

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use postern_protocol::name::Name;
-use postern_protocol::policy::explain::{Chain, Explanation, Hypothesis, Veto};
+use postern_protocol::policy::explain::{Chain, Explanation, Given, Hypothesis, Veto};
 use postern_protocol::policy::{
     Circumstances, Freshness, Kind, Mode, Origin, Pattern, Reason, Service, explain,
 };
@@ -59,6 +59,10 @@ pub struct Granted {
     pub needs_case: bool,
     /// The active case that it rests on.
     pub case: Option<String>,
+    /// Whether it demands an approval.
+    pub needs_approval: bool,
+    /// The approval that it rests on.
+    pub approval: Option<Given>,
     /// What may be done.
     pub mode: Mode,
     /// Whether its tunnels are recorded.
@@ -172,6 +176,8 @@ impl Inquiry<'_> {
             second_factor_s: chain.second_factor_s,
             needs_case: chain.needs_case,
             case: chain.case.clone(),
+            needs_approval: chain.needs_approval,
+            approval: chain.approval,
             mode: chain.mode.narrower(service.widest()),
             record: chain.record,
             closed: closed(judgement),

@@ -104,6 +104,11 @@ id!(
     TunnelId,
     "tun"
 );
+id!(
+    /// One request for approval, and what was approved of it.
+    ApprovalId,
+    "apr"
+);
 
 fn parse(text: &str, prefix: &'static str) -> Result<[u8; 8], IdFault> {
     let fault = IdFault { prefix };

@@ -88,6 +88,8 @@ pub const PROHIBITIONS: usize = 8192;
 pub const PATHS: usize = 512;
 /// Service cases of one snapshot.
 pub const CASES: usize = 512;
+/// Approvals of one snapshot.
+pub const APPROVALS: usize = 1024;
 /// Sealed secrets of one snapshot.
 pub const SECRETS: usize = 64;
 /// Bytes of one sealed secret: room for a later form beside the present one of 306 bytes.

@@ -35,7 +35,7 @@ pub use snapshot::rules::{
     Upstream, VncRules, VpnRules, WebsocketRules,
 };
 pub use snapshot::{
-    Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Reach, Rules, Secret, Service,
-    Snapshot, Target, User,
+    Approval, Case, Category, DeviceLimits, FormFault, Grant, Kind, Origin, Prohibition, Reach, Rules,
+    Secret, Service, Snapshot, Target, User,
 };
 pub use verify::{Expectation, Floor, SnapshotFault, Verified, verify};

@@ -144,6 +144,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         origin: 0,
@@ -180,6 +181,7 @@ fn index(version: u64, change: impl FnOnce(&mut Snapshot)) -> Index {
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     };

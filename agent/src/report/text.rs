@@ -6,8 +6,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
 
 use super::{
-    AlarmReport, AuditLine, FreshnessReport, GrantReport, Measure, PolicyReport, ProhibitionReport,
-    RootReport, SandboxReport, SelfTestReport, SessionReport, StatusReport, Verdict, gate,
+    AlarmReport, ApprovalReport, AuditLine, FreshnessReport, GrantReport, Measure, PolicyReport,
+    ProhibitionReport, RootReport, SandboxReport, SelfTestReport, SessionReport, StatusReport, Verdict, gate,
 };
 use crate::secrets::{SecretReport, Source, Wanting};
 
@@ -238,6 +238,14 @@ fn chain(grant: &GrantReport) -> String {
         (None, true) => conditions.push_str(", needs an active service case"),
         (None, false) => {}
     }
+    match (&grant.approval, grant.needs_approval) {
+        (Some(ApprovalReport { id, mode, until }), _) => {
+            let (mode, until) = (mode.remark().map(|mode| format!(" {mode}")), time(*until));
+            conditions.push_str(&format!(", approved{} until {until} ({id})", mode.unwrap_or_default()));
+        }
+        (None, true) => conditions.push_str(", needs an approval"),
+        (None, false) => {}
+    }
     if let Some(mode) = grant.mode.remark() {
         conditions.push_str(&format!(", {mode}"));
     }
@@ -381,6 +389,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use postern_protocol::id::ApprovalId;
     use postern_protocol::policy::Origin;
 
     use super::*;
@@ -401,10 +410,12 @@ mod tests {
             not_after: None,
             second_factor_s: Some(28_800),
             needs_case: false,
+            needs_approval: false,
             offline_ok: true,
             record: false,
             mode: Mode::Full { clipboard: false },
             case: None,
+            approval: None,
             fails: None,
         };
         let marked = "* entry `loan` grants category `screen`, needs a second factor not older than 8h, also without the \
@@ -416,6 +427,37 @@ mod tests {
         let other = "* entry `loan` grants category `screen`, needs a second factor not older than 8h, to look only: fails: \
                      policy_stale\n";
         assert_eq!(chain(&grant), other);
+    }
+
+    #[test]
+    fn a_grant_says_what_was_approved_of_it_until_when_and_how_far() {
+        let mode = Mode::Full { clipboard: false };
+        let (not_before, not_after, second_factor_s) = (None, None, None);
+        let mut grant = GrantReport {
+            used: true,
+            origin: Origin::Entry { entry: "loan".parse().unwrap() },
+            category: "screen".to_owned(),
+            not_before,
+            not_after,
+            second_factor_s,
+            needs_case: false,
+            needs_approval: true,
+            offline_ok: false,
+            record: false,
+            mode,
+            case: None,
+            approval: None,
+            fails: Some("approval_pending".to_owned()),
+        };
+        let waiting = "* entry `loan` grants category `screen`, needs an approval: fails: approval_pending\n";
+        assert_eq!(chain(&grant), waiting);
+        let id = ApprovalId::new([1; 8]);
+        let until = UnixTime::from_secs(3_600);
+        grant.approval = Some(ApprovalReport { id, mode: Mode::ViewOnly, until });
+        grant.fails = None;
+        let given = "* entry `loan` grants category `screen`, approved to look only until 1970-01-01T01:00:00Z \
+                     (apr-0101010101010101): holds\n";
+        assert_eq!(chain(&grant), given);
     }
 
     #[test]

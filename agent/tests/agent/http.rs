@@ -7,6 +7,7 @@ use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
 
 use crate::client::Tunnel;
+use crate::policy::now;
 use crate::web::{Says, Web, ok};
 use crate::world::{GENEROUS, World};
 
@@ -314,6 +315,37 @@ async fn a_narrower_mode_cuts_the_request_in_flight_and_refuses_the_next_one() {
     assert!(ask(&mut reads, &get).await.ends_with("seen"));
     world.policy.snapshot.grants[0].mode = Mode::ViewOnly;
     world.publish(4).await;
+    assert_eq!(writes.drain().await, Err(StreamFault::Reset(Reason::ViewOnly.number().into())));
+    assert!(ask(&mut reads, &get).await.ends_with("seen"), "who looks goes on looking");
+    let refused = ask(&mut reads, &post).await;
+    assert!(status(&refused) == "403" && refused.contains("view_only"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_approval_that_is_narrowed_to_looking_narrows_its_tunnels_in_place() {
+    let mut web = Web::start(|line| {
+        if line.starts_with("POST") {
+            Says::Begins(b"HTTP/1.1 200 OK\r\n\r\nslow".to_vec())
+        } else {
+            Says::This(ok("seen"))
+        }
+    })
+    .await;
+    let mut world = world(&web, |_rules| ()).await;
+    let services = &world.policy.snapshot.services;
+    let pages = services.iter().position(|service| service.name.as_str() == "pages").unwrap();
+    let (pages, until) = (u32::try_from(pages).unwrap(), now().saturating_add(600));
+    world.policy.demand_approval(pages, Mode::WIDEST, until);
+    world.publish(4).await;
+    let client = world.client().await;
+    let (mut writes, mut reads) = (client.tunnel("pages").await, client.tunnel("pages").await);
+    let post = format!("POST / HTTP/1.1\r\n{HOST}Content-Length: 2\r\n\r\nhi");
+    let get = format!("GET / HTTP/1.1\r\n{HOST}\r\n");
+    writes.send.write_all(post.as_bytes()).await.unwrap();
+    assert!(web.heard().await.text.starts_with("POST"));
+    assert!(ask(&mut reads, &get).await.ends_with("seen"));
+    world.policy.demand_approval(pages, Mode::ViewOnly, until);
+    world.publish(5).await;
     assert_eq!(writes.drain().await, Err(StreamFault::Reset(Reason::ViewOnly.number().into())));
     assert!(ask(&mut reads, &get).await.ends_with("seen"), "who looks goes on looking");
     let refused = ask(&mut reads, &post).await;

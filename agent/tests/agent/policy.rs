@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use postern_protocol::id::{DeviceId, FleetId, UserId};
+use postern_protocol::id::{ApprovalId, DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Mode, Origin, Prohibition, Reach, Service,
-    Snapshot, Target, User,
+    Approval, Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Mode, Origin, Prohibition, Reach,
+    Service, Snapshot, Target, User,
 };
 use postern_protocol::session::hub::Published;
 use postern_protocol::time::UnixTime;
@@ -173,6 +173,7 @@ impl Policy {
             prohibitions: Vec::new(),
             paths: Vec::new(),
             cases: Vec::new(),
+            approvals: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,
         };
@@ -216,6 +217,7 @@ impl Policy {
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            needs_approval: false,
             offline_ok: false,
             mode: Mode::Full { clipboard: false },
             origin: 0,
@@ -288,9 +290,19 @@ impl Policy {
         self.snapshot.cases = vec![Case { name, services, not_before: None, not_after: until }];
     }
 
+    /// Demands an approval for what is granted, and has one for a service by its position, as far and as long as it says.
+    pub(crate) fn demand_approval(&mut self, service: u32, mode: Mode, until: UnixTime) {
+        for grant in &mut self.snapshot.grants {
+            grant.needs_approval = true;
+        }
+        let id = ApprovalId::new([0xa9; 8]);
+        self.snapshot.approvals = vec![Approval { grant: 0, service, mode, not_after: until, id }];
+    }
+
     /// Takes every grant away.
     pub(crate) fn revoke(&mut self) {
         self.snapshot.grants.clear();
+        self.snapshot.approvals.clear();
     }
 
     /// Signs it as `version`.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_protocol::policy::{Kind, Reason};
+use postern_protocol::policy::{Kind, Mode, Reason};
+use postern_protocol::wire::control::NackCode;
 use postern_protocol::wire::registry::Failure;
 use postern_protocol::wire::tunnel::Answer;
 use postern_transport::quic::StreamFault;
@@ -229,6 +230,52 @@ async fn a_case_that_is_deactivated_ends_its_tunnels_and_its_return_revives_none
     world.policy.snapshot.cases = cases;
     world.publish(5).await;
     assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::CaseInactive.number().into())));
+    client.tunnel("web").await.echo(b"a new one").await;
+}
+
+/// Where the service `web` stands.
+const WEB: u32 = 3;
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_approval_without_a_word_from_anybody_and_a_longer_one_keeps_it() {
+    let mut world = World::start().await;
+    let end = now().saturating_add(3);
+    world.policy.demand_approval(WEB, Mode::WIDEST, end);
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"approved").await;
+    // Of the same grant, and not approved.
+    assert_eq!(client.open("live").await.answer, Answer::Denied(Reason::ApprovalPending));
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::ApprovalPending.number().into())));
+    assert!(now() >= end && now() <= end.saturating_add(1), "{} is not about {end}", now());
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::ApprovalPending));
+    world.policy.demand_approval(WEB, Mode::WIDEST, now().saturating_add(100));
+    world.publish(4).await;
+    let mut kept = client.tunnel("web").await;
+    world.policy.demand_approval(WEB, Mode::WIDEST, now().saturating_add(600));
+    world.publish(5).await;
+    kept.echo(b"still approved").await;
+}
+
+#[tokio::test]
+async fn an_approval_that_is_withdrawn_ends_its_tunnels_and_its_return_or_an_older_policy_revives_none() {
+    let mut world = World::start().await;
+    world.policy.demand_approval(WEB, Mode::WIDEST, now().saturating_add(600));
+    let approving = world.policy.clone();
+    world.publish(3).await;
+    let client = world.client().await;
+    let mut tunnel = client.tunnel("web").await;
+    tunnel.echo(b"approved").await;
+    world.policy.snapshot.approvals.clear();
+    world.publish(4).await;
+    assert_eq!(tunnel.drain().await, Err(StreamFault::Reset(Reason::ApprovalPending.number().into())));
+    // Whoever kept the policy of before and sends it again opens nothing.
+    world.hub.replay(approving.seal(3));
+    assert_eq!(world.hub.refused().await.1, NackCode::Rollback);
+    assert_eq!(client.open("web").await.answer, Answer::Denied(Reason::ApprovalPending));
+    world.policy = approving;
+    world.publish(5).await;
     client.tunnel("web").await.echo(b"a new one").await;
 }
 

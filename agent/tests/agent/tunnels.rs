@@ -114,6 +114,7 @@ async fn a_second_factor_opens_what_a_password_alone_does_not() {
         not_after: None,
         second_factor_s: Some(600),
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         origin: 0,

@@ -69,10 +69,12 @@ fn json(answer: &Answer) -> Value {
             "not_after": chain.not_after,
             "second_factor_s": chain.second_factor_s,
             "needs_case": chain.needs_case,
+            "needs_approval": chain.needs_approval,
             "offline_ok": chain.offline_ok,
             "mode": chain.mode,
             "record": chain.record,
             "case": chain.case,
+            "approval": chain.approval,
             "fails": chain.fails.map(Reason::word),
         })
     });
@@ -191,6 +193,8 @@ fn write_chain(text: &mut String, answer: &Answer, chain: &Chain) {
         second_factor_s: chain.second_factor_s,
         needs_case: chain.needs_case,
         case: chain.case.as_deref(),
+        needs_approval: chain.needs_approval,
+        approval: chain.approval,
         offline_s: if chain.offline_ok { answer.freshness.offline_s } else { 0 },
         mode: chain.mode,
         record: chain.record,

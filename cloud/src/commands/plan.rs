@@ -174,6 +174,9 @@ fn conditions(access: &Access) -> Option<String> {
         second_factor_s: access.second_factor_s,
         needs_case: access.needs_case,
         case: access.case.as_ref().map(Name::as_str),
+        needs_approval: access.needs_approval,
+        // What was approved is no part of a model.
+        approval: None,
         offline_s: access.offline_s,
         mode: access.mode,
         record: access.record,

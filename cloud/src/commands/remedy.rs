@@ -37,6 +37,10 @@ pub(super) fn words(remedy: &Remedy, answer: &Answer) -> String {
                 .map_or_else(|| format!("device {device}"), |machine| format!("machine {machine}"));
             format!("{origin} needs an active shared case of {about}: {}", present(cases))
         }
+        Remedy::Approve { origin } => format!(
+            "{origin} needs an approval, by somebody of the operating company that has {device}: {user} asks for it with `postern connect \
+             {device} {service}`"
+        ),
         Remedy::Reconnect => format!("{device} hears from the cloud again: then every grant counts"),
         Remedy::HoldOffline { origin, mark } => {
             let how = match mark {

@@ -122,6 +122,8 @@ fn cells(granted: &Granted) -> [String; 6] {
         record: granted.record,
         closed: &granted.closed,
         case: granted.case.as_deref(),
+        needs_approval: granted.needs_approval,
+        approval: granted.approval,
         offline_s: granted.offline_s,
     };
     [

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
+use postern_protocol::policy::explain::Given;
 use postern_protocol::policy::{Mode, Origin, Pattern};
 use postern_protocol::time::UnixTime;
 
@@ -18,6 +19,8 @@ pub(super) struct Conditions<'a> {
     pub(super) second_factor_s: Option<u32>,
     pub(super) needs_case: bool,
     pub(super) case: Option<&'a str>,
+    pub(super) needs_approval: bool,
+    pub(super) approval: Option<Given>,
     /// Seconds for which it holds while the device is cut off; zero for not at all.
     pub(super) offline_s: u32,
     /// What may be done.
@@ -42,6 +45,15 @@ impl Conditions<'_> {
         words.extend(match (self.needs_case, self.case) {
             (_, Some(case)) => Some(format!("by active case `{case}`")),
             (true, None) => Some("with an active case".to_owned()),
+            (false, None) => None,
+        });
+        words.extend(match (self.needs_approval, self.approval) {
+            (_, Some(Given { id, mode, until })) => {
+                let mode = mode.remark().filter(|_| !mode.touches());
+                let mode = mode.map(|mode| format!(" {mode}")).unwrap_or_default();
+                Some(format!("approved{mode} until {} ({id})", clock::show(until)))
+            }
+            (true, None) => Some("with an approval".to_owned()),
             (false, None) => None,
         });
         words.extend(
@@ -131,6 +143,8 @@ mod tests {
             second_factor_s: Some(28_800),
             needs_case: true,
             case: None,
+            needs_approval: true,
+            approval: None,
             offline_s: 604_800,
             mode: Mode::ViewOnly,
             record: true,
@@ -138,7 +152,7 @@ mod tests {
         };
         assert_eq!(
             conditions.words().unwrap(),
-            "to look only, recorded, without `/a/**` and `/b/**`, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, also for up to 7 \
+            "to look only, recorded, without `/a/**` and `/b/**`, until 2026-12-31T18:00:00Z, with a second factor not older than 8h, with an active case, with an approval, also for up to 7 \
              days without the cloud"
         );
         let none = BTreeSet::new();
@@ -146,6 +160,7 @@ mod tests {
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            needs_approval: false,
             record: false,
             closed: &none,
             ..conditions
@@ -154,6 +169,17 @@ mod tests {
         assert_eq!(conditions.words().as_deref(), Some("to look only"));
         conditions.mode = Mode::Full { clipboard: false };
         assert_eq!(conditions.words(), None);
+        let id = postern_protocol::id::ApprovalId::new([7; 8]);
+        let until = UnixTime::from_secs(1_798_740_000);
+        let words = |mode| {
+            let approval = Some(Given { id, mode, until });
+            Conditions { needs_approval: true, approval, ..conditions }.words().unwrap()
+        };
+        assert_eq!(words(Mode::WIDEST), "approved until 2026-12-31T18:00:00Z (apr-0707070707070707)");
+        assert_eq!(
+            words(Mode::ViewOnly),
+            "approved to look only until 2026-12-31T18:00:00Z (apr-0707070707070707)"
+        );
     }
 
     #[test]

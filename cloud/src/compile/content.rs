@@ -8,19 +8,19 @@ use postern_protocol::id::{DeviceId, FleetId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Pattern, Prohibition, Secret, Service,
-    Snapshot, User,
+    Approval, Case, Category, DeviceLimits, FreshnessRule, Grant, Kind, Origin, Pattern, Prohibition, Secret,
+    Service, Snapshot, User,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::SealingKey;
 use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::codec::{self, CodecFault};
 
-use super::Enrolled;
 use super::cases::ActiveCase;
 use super::category_name::category_names;
 use super::source::{Source, label};
 use super::standing::{Endpoint, Rule, Selected, Standing};
+use super::{Approved, Enrolled};
 use crate::model::Device;
 
 /// The policy part of a snapshot. Equal content is equal policy.
@@ -38,6 +38,7 @@ pub struct Content {
     prohibitions: Vec<Prohibition>,
     paths: Vec<Pattern>,
     cases: Vec<Case>,
+    approvals: Vec<Approval>,
     secrets: Vec<Secret>,
     recording_key: Option<SealingKey>,
 }
@@ -150,6 +151,7 @@ impl Content {
             prohibitions: Vec::new(),
             paths: Vec::new(),
             cases: Vec::new(),
+            approvals: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,
         }
@@ -160,9 +162,9 @@ impl Content {
         device: &Name,
         body: &Device,
         standing: &Standing<'_, '_>,
-        cases: &[ActiveCase<'_>],
+        facts: Facts<'_>,
     ) -> Result<Self, CompileError> {
-        let content = Assembly::new(standing).content(body, cases);
+        let content = Assembly::new(standing).content(body, facts);
         content.check_counts(device)?;
         content.check_recordings(device)?;
         Ok(content)
@@ -178,6 +180,7 @@ impl Content {
             ("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS),
             ("paths of denied pages", self.paths.len(), limits::PATHS),
             ("service cases", self.cases.len(), limits::CASES),
+            ("approvals", self.approvals.len(), limits::APPROVALS),
         ];
         match counts.into_iter().find(|(_, found, limit)| found > limit) {
             Some((list, found, limit)) => {
@@ -252,10 +255,18 @@ impl Content {
             prohibitions: self.prohibitions,
             paths: self.paths,
             cases: self.cases,
+            approvals: self.approvals,
             secrets: self.secrets,
             recording_key: self.recording_key,
         }
     }
+}
+
+/// What meets demands of grants on one device.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'f> {
+    pub(super) cases: &'f [ActiveCase<'f>],
+    pub(super) approvals: &'f [Approved],
 }
 
 /// Positions of everything that is needed on one device.
@@ -300,10 +311,12 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         Self { standing, grants, bans, services, categories: Vec::new(), users, origins, paths }
     }
 
-    fn content(mut self, device: &Device, cases: &[ActiveCase<'_>]) -> Content {
+    fn content(mut self, device: &Device, facts: Facts<'_>) -> Content {
         let categories = self.categories();
         let grants: BTreeSet<Grant> =
             self.grants.iter().filter_map(|(rule, user)| self.grant(rule, user)).collect();
+        let grants: Vec<Grant> = grants.into_iter().collect();
+        let approvals = self.approvals(&grants, facts.approvals);
         let bans = self.bans.iter().filter_map(|(rule, user)| self.prohibition(rule, user));
         let prohibitions: BTreeSet<Prohibition> = bans.collect();
         let is_recorded = categories.iter().any(|category| category.record);
@@ -323,10 +336,11 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             categories,
             users: users.collect(),
             origins: self.origins.iter().copied().cloned().collect(),
-            grants: grants.into_iter().collect(),
+            grants,
             prohibitions: prohibitions.into_iter().collect(),
             paths: self.paths.iter().copied().cloned().collect(),
-            cases: self.cases(cases),
+            cases: self.cases(facts.cases),
+            approvals,
             secrets: Vec::new(),
             recording_key,
         }
@@ -390,6 +404,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
             not_after: rule.window.until,
             second_factor_s: rule.source.second_factor_s,
             needs_case: rule.source.needs_case,
+            needs_approval: rule.source.needs_approval,
             offline_ok: rule.source.offline,
             mode: self.standing.mode(rule.selected),
             origin: self.origin(rule.source)?,
@@ -433,6 +448,30 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
         cases.iter().filter_map(case).collect()
     }
 
+    /// What was approved of each grant that demands it: by whom it was asked for, of this service, and because of this source.
+    fn approvals(&self, grants: &[Grant], approved: &[Approved]) -> Vec<Approval> {
+        let mut approvals = BTreeSet::new();
+        if approved.is_empty() {
+            return Vec::new();
+        }
+        for (rule, user) in self.grants.iter().filter(|(rule, _)| rule.source.needs_approval) {
+            let grant = self.grant(rule, user).and_then(|grant| grants.binary_search(&grant).ok());
+            let Some(grant) = grant.and_then(|at| u32::try_from(at).ok()) else { continue };
+            let concerned = approved.iter().filter(|one| one.user == *rule.holder.user);
+            for one in concerned.filter(|one| one.origins.contains(&rule.source.origin)) {
+                let selected = self.standing.services(rule.selected).iter();
+                let named = |at: &&usize| {
+                    self.standing.endpoints().get(**at).is_some_and(|it| it.name == one.service)
+                };
+                let services =
+                    selected.filter(named).filter_map(|at| self.services.get(*at).copied().flatten());
+                let Approved { id, mode, until: not_after, .. } = *one;
+                approvals.extend(services.map(|service| Approval { grant, service, mode, not_after, id }));
+            }
+        }
+        approvals.into_iter().collect()
+    }
+
     fn user(&self, user: &Enrolled) -> Option<u32> {
         let position = self.users.binary_search_by_key(&user.id, |(id, _)| *id).ok()?;
         u32::try_from(position).ok()
@@ -473,11 +512,19 @@ mod tests {
             not_after,
             second_factor_s: None,
             needs_case: false,
+            needs_approval: false,
             offline_ok: false,
             mode: postern_protocol::policy::Mode::ViewOnly,
             origin: 0,
         };
         let case = Case { name: label(), services: Vec::new(), not_before, not_after };
+        let approval = Approval {
+            grant: 0,
+            service: 0,
+            mode: postern_protocol::policy::Mode::ViewOnly,
+            not_after: UnixTime::MAX,
+            id: postern_protocol::id::ApprovalId::new([0; 8]),
+        };
         let user =
             User { id: UserId::new([0; 8]), keys: Vec::new(), disabled: false, passes_from: UnixTime::EPOCH };
         let with = |more: usize| {
@@ -520,6 +567,11 @@ mod tests {
                         paths: vec![Pattern::everything(); limits::PATHS + more],
                         ..Content::deny_all()
                     },
+                ),
+                (
+                    "approvals",
+                    limits::APPROVALS,
+                    Content { approvals: vec![approval; limits::APPROVALS + more], ..Content::deny_all() },
                 ),
                 (
                     "service cases",

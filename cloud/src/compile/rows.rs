@@ -8,6 +8,7 @@ use postern_protocol::policy::{FreshnessRule, Mode, Origin, Pattern};
 use postern_protocol::time::UnixTime;
 
 use super::cases::{ActiveCase, active};
+use super::content::Facts;
 use super::places::Places;
 use super::source::{Holder, Holders, Source, Sources, Whose, allowing_of, denying_of, groups_of};
 use super::standing::{Endpoint, Rule, Standing, endpoints};
@@ -46,6 +47,8 @@ pub struct Row {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Whether it demands an approval.
+    pub needs_approval: bool,
     /// Whether it holds while the device is cut off from the cloud.
     pub offline: bool,
     /// What may be done, before the service narrows it.
@@ -142,7 +145,11 @@ impl<'a> Compiler<'a> {
     /// When the policy is larger than a snapshot may be.
     pub fn compile(&self, device: &Name) -> Result<Content, CompileError> {
         match (self.model.devices.get(device), self.standing(device)) {
-            (Some(body), Some(standing)) => Content::assemble(device, body, &standing, &self.cases(device)),
+            (Some(body), Some(standing)) => {
+                let approvals = self.roster.approvals.get(device).map_or(&[][..], Vec::as_slice);
+                let cases = self.cases(device);
+                Content::assemble(device, body, &standing, Facts { cases: &cases, approvals })
+            }
             (_, _) => Ok(Content::unassigned()),
         }
     }
@@ -281,6 +288,7 @@ impl Standing<'_, '_> {
                 not_after: rule.window.until,
                 second_factor_s: rule.source.second_factor_s,
                 needs_case: rule.source.needs_case,
+                needs_approval: rule.source.needs_approval,
                 offline: rule.source.offline,
                 mode: self.mode(rule.selected),
                 record: self.records(rule.selected),

@@ -35,6 +35,7 @@ pub(super) struct Source<'a> {
     pub(super) until: Option<UnixTime>,
     pub(super) second_factor_s: Option<u32>,
     pub(super) needs_case: bool,
+    pub(super) needs_approval: bool,
     /// Whether it holds while the device is cut off from the cloud.
     pub(super) offline: bool,
 }
@@ -94,6 +95,7 @@ impl<'a> Source<'a> {
             until: earlier(body.until, role.ends),
             second_factor_s: role.second_factor_s,
             needs_case: role.needs_case || body.needs_case,
+            needs_approval: body.needs_approval,
             offline: model.holds_offline(&body.role, body.offline),
         })
     }
@@ -115,6 +117,7 @@ impl<'a> Source<'a> {
             until: earlier(body.until, role.ends),
             second_factor_s: role.second_factor_s,
             needs_case: role.needs_case,
+            needs_approval: false,
             offline: model.holds_offline(&body.role, body.offline),
         })
     }
@@ -141,6 +144,7 @@ impl<'a> Source<'a> {
             until: body.until,
             second_factor_s: body.second_factor_s,
             needs_case: false,
+            needs_approval: body.needs_approval,
             offline: body.offline,
         })
     }

@@ -9,6 +9,7 @@ use postern_protocol::name::Name;
 use postern_protocol::policy::Kind;
 use postern_protocol::time::UnixTime;
 
+use super::approvers::Approvers;
 use super::places::Places;
 use super::source::{Extent, Pick, Source};
 use crate::model::{
@@ -66,6 +67,21 @@ pub enum Warning {
         /// The role.
         role: Name,
     },
+    /// An approval is demanded for a role that opens nothing anyway.
+    ApprovalForNothing {
+        /// The assignment.
+        assignment: Name,
+        /// The role.
+        role: Name,
+    },
+    /// An approval is demanded that nobody can give: what it would open stays closed.
+    NobodyApproves {
+        /// What demands it.
+        #[serde(flatten)]
+        by: Demander,
+        /// A device that stays closed to some or all.
+        device: Name,
+    },
     /// The role is deprecated.
     Deprecated {
         /// Where it is given.
@@ -120,6 +136,31 @@ pub enum Bearer {
     },
 }
 
+/// What demands an approval.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case", untagged)]
+pub enum Demander {
+    /// An assignment.
+    Assignment {
+        /// Its name.
+        assignment: Name,
+    },
+    /// An entry.
+    Entry {
+        /// Its name.
+        entry: Name,
+    },
+}
+
+impl Demander {
+    const fn entity(&self) -> (EntityKind, &Name) {
+        match self {
+            Self::Assignment { assignment } => (EntityKind::Assignment, assignment),
+            Self::Entry { entry } => (EntityKind::Entry, entry),
+        }
+    }
+}
+
 impl Bearer {
     const fn entity(&self) -> (EntityKind, &Name) {
         match self {
@@ -151,7 +192,9 @@ impl Warning {
             Self::UnknownScope { assignment }
             | Self::EmptyScope { assignment }
             | Self::CaseForNothing { assignment, .. }
+            | Self::ApprovalForNothing { assignment, .. }
             | Self::OutsideAccount { assignment, .. } => (EntityKind::Assignment, assignment),
+            Self::NobodyApproves { by, .. } => by.entity(),
             Self::NoSecret { device, .. } => (EntityKind::Device, device),
             Self::NoRole { user } => (EntityKind::User, user),
         }
@@ -184,6 +227,15 @@ impl fmt::Display for Warning {
             Self::CaseForNothing { role, .. } => {
                 write!(f, "`needs-case` has no effect: role `{role}` opens nothing here")
             }
+            Self::ApprovalForNothing { role, .. } => {
+                write!(f, "`needs-approval` has no effect: role `{role}` opens nothing here")
+            }
+            Self::NobodyApproves { device, .. } => write!(
+                f,
+                "nobody can approve what it demands on device `{device}`: that takes somebody else than who asks, of an operating \
+                 company that has the device, with `{}` in a scope that contains it",
+                Permission::ActivateRemoteAccess.word()
+            ),
             Self::Deprecated { bearer, role, ends } => {
                 let ends = crate::clock::show(*ends);
                 write!(
@@ -210,10 +262,18 @@ pub fn warnings(model: &Model) -> BTreeSet<Warning> {
     let mut warnings = BTreeSet::new();
     categories(model, &offered, &mut warnings);
     let mut accounts = AccountsOf::default();
+    let approvers = Approvers::of(model, &places);
     for (name, assignment) in &model.assignments {
         let bearer = Bearer::Assignment { assignment: name.clone() };
         role(model, &bearer, &assignment.role, &assignment.categories, &mut warnings);
-        needless_case(model, name, assignment, &mut warnings);
+        needless_demand(model, name, assignment, &mut warnings);
+        if assignment.needs_approval && opens(model, assignment) {
+            let users = users_of(model, &assignment.subject);
+            if let Some(device) = unapprovable(&places, model, (&users, &assignment.scope), &approvers) {
+                let by = Demander::Assignment { assignment: name.clone() };
+                warnings.insert(Warning::NobodyApproves { by, device: device.clone() });
+            }
+        }
         scope(&places, model, (name, assignment), &mut accounts, &mut warnings);
     }
     for (name, group) in &model.device_groups {
@@ -225,6 +285,13 @@ pub fn warnings(model: &Model) -> BTreeSet<Warning> {
     for (name, entry) in &model.entries {
         if entry.effect == Effect::Deny && entry.scope.as_ref().is_some_and(mentions_unknown) {
             warnings.insert(Warning::UnknownDeny { entry: name.clone() });
+        }
+        if entry.needs_approval
+            && let Some(scope) = &entry.scope
+            && let Some(device) = unapprovable(&places, model, (&[&entry.user], scope), &approvers)
+        {
+            let by = Demander::Entry { entry: name.clone() };
+            warnings.insert(Warning::NobodyApproves { by, device: device.clone() });
         }
         if !selects_something(model, &places, &offered, name, entry) {
             warnings.insert(Warning::EntryOfNothing { entry: name.clone() });
@@ -309,11 +376,47 @@ fn role(
     }
 }
 
-fn needless_case(model: &Model, name: &Name, assignment: &Assignment, warnings: &mut BTreeSet<Warning>) {
-    if assignment.needs_case && !opens(model, assignment) {
-        let role = assignment.role.clone();
-        warnings.insert(Warning::CaseForNothing { assignment: name.clone(), role });
+fn needless_demand(model: &Model, name: &Name, assignment: &Assignment, warnings: &mut BTreeSet<Warning>) {
+    if opens(model, assignment) {
+        return;
     }
+    let named = || (name.clone(), assignment.role.clone());
+    if assignment.needs_case {
+        let (assignment, role) = named();
+        warnings.insert(Warning::CaseForNothing { assignment, role });
+    }
+    if assignment.needs_approval {
+        let (assignment, role) = named();
+        warnings.insert(Warning::ApprovalForNothing { assignment, role });
+    }
+}
+
+fn users_of<'a>(model: &'a Model, subject: &'a Subject) -> Vec<&'a Name> {
+    match subject {
+        Subject::User(user) => vec![user],
+        Subject::Group(group) => {
+            model.user_groups.get(group).into_iter().flat_map(|group| group.members.keys()).collect()
+        }
+    }
+}
+
+/// The first device in a scope that some of the users may reach, and on which there is nobody to approve it for one of them.
+fn unapprovable<'a>(
+    places: &Places<'a>,
+    model: &'a Model,
+    (users, scope): (&[&Name], &'a Scope),
+    approvers: &Approvers<'_>,
+) -> Option<&'a Name> {
+    let accounts: BTreeSet<&Name> =
+        users.iter().filter_map(|user| Some(&model.users.get(*user)?.account)).collect();
+    let mut devices = places.in_scope(scope);
+    devices.sort_unstable();
+    devices.into_iter().find(|device| {
+        let owner = model.devices.get(*device).map(|body| &body.account);
+        let reached = |owner| accounts.iter().any(|account| model.is_within(owner, account));
+        let found = approvers.two_of(device);
+        owner.is_some_and(reached) && found.len() < 2 && found.iter().all(|one| users.contains(one))
+    })
 }
 
 fn opens(model: &Model, assignment: &Assignment) -> bool {

@@ -75,6 +75,11 @@ pub enum Remedy {
         /// Cases that there are, and why they do not do.
         cases: Vec<Unfit>,
     },
+    /// The grant waits for an approval.
+    Approve {
+        /// The grant.
+        origin: Origin,
+    },
     /// The device is cut off, or was for too long: with a word of the cloud all grants count again.
     Reconnect,
     /// The grant does not hold while the device is cut off.
@@ -235,6 +240,7 @@ impl Matter<'_> {
                 let machine = self.place.machine.cloned();
                 Some(Remedy::ActivateCase { origin, machine, cases: self.unfit_cases() })
             }
+            Reason::ApprovalPending => Some(Remedy::Approve { origin }),
             Reason::PolicyStale if chain.offline_ok => Some(Remedy::AllowOffline),
             Reason::PolicyStale => Some(Remedy::HoldOffline { mark: self.mark(&origin), origin }),
             // No condition of a grant: a grant fails for the reasons above and for no other.
@@ -243,7 +249,6 @@ impl Matter<'_> {
             | Reason::DeviceUnassigned
             | Reason::NoPolicy
             | Reason::NoGrant
-            | Reason::ApprovalPending
             | Reason::SiteLocked
             | Reason::Concurrency
             | Reason::ViewOnly

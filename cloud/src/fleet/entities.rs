@@ -240,9 +240,10 @@ fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let needs_case = reader.flag(s, "needs-case");
+    let needs_approval = reader.flag(s, "needs-approval");
     let offline = reader.optional_flag(s, "offline");
     let (subject, role, scope) = (subject?, role?, scope?);
-    Some(Assignment { subject, role, categories, scope, from, until, needs_case, offline })
+    Some(Assignment { subject, role, categories, scope, from, until, needs_case, needs_approval, offline })
 }
 
 fn optional_scope(reader: &mut Reader<'_>, s: &mut Section) -> Option<Scope> {
@@ -264,9 +265,10 @@ fn entry(reader: &mut Reader<'_>, s: &mut Section) -> Option<Entry> {
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let second_factor_s = reader.seconds(s, "second-factor");
+    let needs_approval = reader.flag(s, "needs-approval");
     let offline = reader.flag(s, "offline");
     let (user, effect, selection) = (user?, effect?, category.or(service)?);
-    Some(Entry { user, effect, selection, scope, from, until, second_factor_s, offline })
+    Some(Entry { user, effect, selection, scope, from, until, second_factor_s, needs_approval, offline })
 }
 
 fn case(reader: &mut Reader<'_>, s: &mut Section) -> Option<Case> {

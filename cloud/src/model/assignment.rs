@@ -28,6 +28,9 @@ pub struct Assignment {
     /// Demands an active shared service case of the machine, also where the role does not.
     #[serde(default)]
     pub needs_case: bool,
+    /// Demands that somebody of the operating company that has the machine approves each access, for a time.
+    #[serde(default)]
+    pub needs_approval: bool,
     /// Whether it holds also while a device is cut off from the cloud. Only that of an essential role may say yes; that of
     /// a custom role may say no, and is of the same mind as its role when it says nothing.
     #[serde(default)]

@@ -28,6 +28,9 @@ pub struct Entry {
     pub until: Option<UnixTime>,
     /// Demands a second factor not older than this many seconds; allows only.
     pub second_factor_s: Option<u32>,
+    /// Demands that somebody of the operating company that has the machine approves each access; allows only.
+    #[serde(default)]
+    pub needs_approval: bool,
     /// Whether it holds also while a device is cut off from the cloud; allows only. A deny always does.
     #[serde(default)]
     pub offline: bool,

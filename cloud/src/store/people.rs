@@ -106,7 +106,7 @@ impl Tx<'_> {
                 user.keys.insert(key);
             }
         }
-        Ok(Roster { users })
+        Ok(Roster { users, approvals: BTreeMap::new() })
     }
 
     /// Everyone, by name.

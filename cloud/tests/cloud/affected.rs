@@ -242,8 +242,18 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
             };
             let (role, categories, scope) = (dice.role(), dice.categories(), dice.scope());
             let (needs_case, offline) = (dice.one_in(4), dice.said());
-            let assignment =
-                Assignment { subject, role, categories, scope, from, until, needs_case, offline };
+            let needs_approval = dice.one_in(4);
+            let assignment = Assignment {
+                subject,
+                role,
+                categories,
+                scope,
+                from,
+                until,
+                needs_case,
+                needs_approval,
+                offline,
+            };
             put(&mut model.assignments, dice.name("x", 6), keep(gone).then_some(assignment));
         }
         12 => {
@@ -259,6 +269,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
                 from,
                 until,
                 second_factor_s: dice.one_in(4).then_some(60),
+                needs_approval: dice.one_in(4),
                 offline: dice.one_in(4),
             };
             put(&mut model.entries, dice.name("e", 4), keep(gone).then_some(entry));

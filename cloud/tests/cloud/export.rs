@@ -469,8 +469,18 @@ fn grant(
         (name("workshop-manager"), d.some(&known.categories), d.of(&[None, Some(false), Some(true)]))
     };
     let place = scope(model, known, d, 0);
-    let assignment =
-        Assignment { subject, role, categories, scope: place, from, until, needs_case: d.flag(), offline };
+    let (needs_case, needs_approval) = (d.flag(), d.flag());
+    let assignment = Assignment {
+        subject,
+        role,
+        categories,
+        scope: place,
+        from,
+        until,
+        needs_case,
+        needs_approval,
+        offline,
+    };
     model.assignments.insert(at.clone(), assignment);
     let effect = d.of(&Effect::ALL);
     let selection = if d.flag() {
@@ -481,7 +491,18 @@ fn grant(
     let place = (effect == Effect::Allow || d.flag()).then(|| scope(model, known, d, 0));
     let second_factor_s = second_factor_s.filter(|_| effect == Effect::Allow);
     let (user, offline) = (d.of(&known.users), effect == Effect::Allow && d.flag());
-    let entry = Entry { user, effect, selection, scope: place, from, until, second_factor_s, offline };
+    let needs_approval = effect == Effect::Allow && d.flag();
+    let entry = Entry {
+        user,
+        effect,
+        selection,
+        scope: place,
+        from,
+        until,
+        second_factor_s,
+        needs_approval,
+        offline,
+    };
     model.entries.insert(at.clone(), entry);
     let subject = match model.machines.keys().next() {
         Some(machine) if d.flag() => CaseSubject::Machine(machine.clone()),

@@ -12,6 +12,7 @@
 mod access;
 mod administrators;
 mod affected;
+mod approvals;
 mod commands;
 mod determinism;
 mod device_keys;

@@ -335,6 +335,13 @@ fn an_allow_says_where_and_a_deny_asks_for_no_second_factor() {
             "1:8: `entry.e.second-factor`: a deny holds whether or not there is a second factor; take `second-factor` away"
         ]
     );
+    assert_eq!(
+        faults(&entry("deny", "needs-approval = true\n")),
+        [
+            "5:18: `entry.e.needs-approval`: a deny holds whether or not something is approved; take `needs-approval` away"
+        ]
+    );
+    sound(&entry("allow", "needs-approval = true\nscope = { device = \"d\" }\n"));
     sound(&entry("allow", "second-factor = \"8h\"\nscope = { device = \"d\" }\n"));
     assert_eq!(
         faults(&entry("allow", "scope = { device = \"x\" }\n")),

@@ -83,6 +83,7 @@ pub(crate) struct Allowance {
     pub(crate) until: Option<UnixTime>,
     pub(crate) second_factor_s: Option<u32>,
     pub(crate) needs_case: bool,
+    pub(crate) needs_approval: bool,
     /// Whether it is marked for work without the cloud.
     pub(crate) offline: bool,
     /// What the category lets do; a service that is named by itself is fully there, without the clipboard.
@@ -144,7 +145,8 @@ pub(crate) fn may(model: &Model, roster: &Roster, question: &Question) -> Verdic
     {
         until = until.min(edge);
     }
-    let ((mode, longest, recorded), because) = match best(model, question, place, (&allowances, until)) {
+    let held = best((model, roster), question, place, (&allowances, until));
+    let ((mode, longest, recorded), because) = match held {
         Ok(best) => best,
         Err((reason, because)) => return Verdict::Denied { reason, because },
     };
@@ -181,7 +183,7 @@ type Best = (Mode, UnixTime, bool);
 
 /// The allowances that let do most, and of these those that hold longest; or the reason of those that came furthest.
 fn best(
-    model: &Model,
+    (model, roster): (&Model, &Roster),
     question: &Question,
     place: &Place<'_>,
     // What goes beyond the end of everything is no longer than that.
@@ -191,10 +193,8 @@ fn best(
     // Whatever is allowed comes further than nothing.
     let mut failed: Option<(Reason, BTreeSet<Origin>)> = None;
     for allowance in allowances {
-        let looks = question.view_only || place.service.view_only;
-        let mode = if looks { Mode::ViewOnly } else { allowance.mode };
-        match holds_until(model, question, place, allowance)
-            .map(|until| (mode, until.min(most), allowance.record))
+        match holds((model, roster), question, place, allowance)
+            .map(|(mode, until)| (mode, until.min(most), allowance.record))
         {
             Ok(good) => match &mut held {
                 Some((best, because)) if *best == good => {
@@ -215,14 +215,16 @@ fn best(
     held.ok_or_else(|| failed.unwrap_or((Reason::NoGrant, BTreeSet::new())))
 }
 
-/// Until when one allowance holds, with all of its own conditions and nobody else's.
-fn holds_until(
-    model: &Model,
+/// What one allowance lets do and until when it holds, with all of its own conditions and nobody else's.
+fn holds(
+    (model, roster): (&Model, &Roster),
     question: &Question,
     place: &Place<'_>,
     allowance: &Allowance,
-) -> Result<UnixTime, Reason> {
+) -> Result<(Mode, UnixTime), Reason> {
     let now = question.now;
+    let looks = question.view_only || place.service.view_only;
+    let narrow = |mode: Mode| if looks { Mode::ViewOnly } else { mode.min(allowance.mode) };
     // Without a word of the cloud only what is marked for that holds; with one, everything does until the window ends.
     let believed = if allowance.offline { question.offline_until } else { question.fresh_until };
     let believed = believed.min(question.offline_until);
@@ -255,7 +257,19 @@ fn holds_until(
         }
         until = until.min(latest.ok_or(Reason::CaseInactive)?);
     }
-    Ok(until)
+    if !allowance.needs_approval {
+        return Ok((narrow(allowance.mode), until));
+    }
+    let approved = roster.approvals.get(&question.device).into_iter().flatten().filter(|one| {
+        one.user == question.user
+            && one.service.as_str() == place.name
+            && one.origins.contains(&allowance.origin)
+            && now < one.until
+    });
+    // The one that lets do most, and of these the longest.
+    let best = approved.map(|one| (narrow(one.mode), one.until)).max();
+    let (mode, end) = best.ok_or(Reason::ApprovalPending)?;
+    Ok((mode, until.min(end)))
 }
 
 fn is_about(subject: &CaseSubject, question: &Question, place: &Place<'_>) -> bool {
@@ -460,6 +474,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: earliest([assignment.until, ends, role.ends]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case || assignment.needs_case,
+                needs_approval: assignment.needs_approval,
                 offline: is_marked(model, &assignment.role, assignment.offline),
                 mode: model.categories[category].mode,
                 record: model.categories[category].record,
@@ -484,6 +499,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: earliest([membership.until, role.ends, None]),
                 second_factor_s: role.second_factor_s,
                 needs_case: role.needs_case,
+                needs_approval: false,
                 offline: is_marked(model, &membership.role, membership.offline),
                 mode: model.categories[category].mode,
                 record: model.categories[category].record,
@@ -503,6 +519,7 @@ pub(crate) fn allowances(model: &Model, user: &Name, device: &Name, place: &Plac
                 until: entry.until,
                 second_factor_s: entry.second_factor_s,
                 needs_case: false,
+                needs_approval: entry.needs_approval,
                 offline: entry.offline,
                 mode: match &entry.selection {
                     Selection::Category(category) => model.categories[category].mode,

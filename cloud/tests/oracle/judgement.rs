@@ -148,7 +148,7 @@ fn ask_when(fleet: &str, user: &str, service: &str, after: u64, heard: Freshness
         let keys = BTreeSet::from([public_key(number, 0)]);
         (parsed(name), Enrolled { id: id_of(number), keys, disabled: false, passes_from: UnixTime::EPOCH })
     });
-    let roster = Roster { users: BTreeMap::from(users) };
+    let roster = Roster { users: BTreeMap::from(users), ..Roster::default() };
     let number = crate::world::number_of(&parsed(user));
     let question = Question {
         user: parsed(user),

@@ -60,7 +60,7 @@ fn random() -> u64 {
 }
 
 /// The reasons that a decision can have.
-const DECIDED: [Reason; 12] = [
+const DECIDED: [Reason; 13] = [
     Reason::BadPass,
     Reason::UserDisabled,
     Reason::DeviceUnassigned,
@@ -72,5 +72,6 @@ const DECIDED: [Reason; 12] = [
     Reason::SecondFactorRequired,
     Reason::SecondFactorStale,
     Reason::CaseInactive,
+    Reason::ApprovalPending,
     Reason::Concurrency,
 ];

@@ -10,7 +10,7 @@ use crate::world::World;
 /// A mistake, as the model that a product which makes it would compile.
 type Mistake = (&'static str, fn(&mut Model));
 
-const MISTAKES: [Mistake; 16] = [
+const MISTAKES: [Mistake; 18] = [
     ("forgets that entries deny", |model| model.entries.retain(|_, entry| entry.effect == Effect::Allow)),
     ("forgets that entries allow", |model| model.entries.retain(|_, entry| entry.effect == Effect::Deny)),
     ("forgets when members leave their group", |model| {
@@ -32,6 +32,12 @@ const MISTAKES: [Mistake; 16] = [
     }),
     ("forgets that assignments demand a case", |model| {
         model.assignments.values_mut().for_each(|assignment| assignment.needs_case = false);
+    }),
+    ("forgets that assignments demand an approval", |model| {
+        model.assignments.values_mut().for_each(|assignment| assignment.needs_approval = false);
+    }),
+    ("forgets that entries demand an approval", |model| {
+        model.entries.values_mut().for_each(|entry| entry.needs_approval = false);
     }),
     ("takes every custom role for marked for work without the cloud", |model| {
         model.roles.values_mut().for_each(|role| role.offline = true);

@@ -53,6 +53,15 @@ impl Shrinking<'_> {
             less.roster.users.remove(&user);
             self.keeps(less);
         }
+        let approved: Vec<_> = self.world.roster.approvals.keys().cloned().collect();
+        for device in approved {
+            let count = self.world.roster.approvals[&device].len();
+            for at in (0..count).rev() {
+                let mut less = self.world.clone();
+                less.roster.approvals.get_mut(&device).unwrap().remove(at);
+                self.keeps(less);
+            }
+        }
         size(&self.world) < before
     }
 
@@ -77,7 +86,8 @@ impl Shrinking<'_> {
 fn size(world: &World) -> usize {
     let rows = world.model.rows();
     let bodies: usize = rows.iter().map(|((_, name), body)| name.as_str().len() + body.len()).sum();
-    bodies + world.roster.users.values().map(|user| 1 + user.keys.len()).sum::<usize>()
+    let approvals: usize = world.roster.approvals.values().map(Vec::len).sum();
+    bodies + approvals + world.roster.users.values().map(|user| 1 + user.keys.len()).sum::<usize>()
 }
 
 /// A value without one of its parts, at any depth.

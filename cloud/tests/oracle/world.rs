@@ -12,23 +12,24 @@ mod grants;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use postern_cloud::compile::{Enrolled, Roster};
+use postern_cloud::compile::{Approved, Enrolled, Roster};
 use postern_cloud::model::{
     Account, Category, Delegable, Device, DeviceGroup, GroupType, Machine, MachineModel, Member, Model,
     Offer, Page, Permission, Role, SERVICE_MANAGER_ENDS, ScopeNode, Service, Template, Tenant, User,
     UserGroup,
 };
-use postern_protocol::id::UserId;
+use postern_protocol::id::{ApprovalId, UserId};
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::snapshot::rules::{Method, Methods};
 use postern_protocol::policy::{
     Allow, Carries, Destination, DeviceLimits, FreshnessRule, HttpRules, Kind, ModbusRules, Mode, Network,
-    Ports, Profile, Reach, Rules, Target, VncRules, VpnRules,
+    Origin, Ports, Profile, Reach, Rules, Target, VncRules, VpnRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{SealingKey, SealingSecret};
 
 use crate::dice::Dice;
+use crate::evaluator::{allowances, services};
 use crate::keyring;
 
 /// A model that holds, and who has signed in to it.
@@ -44,7 +45,8 @@ impl World {
     /// The world of a seed; none where the model does not hold.
     pub(crate) fn of(dice: &mut Dice) -> Option<Self> {
         let model = draft(dice);
-        let roster = roster(&model, dice);
+        let mut roster = roster(&model, dice);
+        approvals(&model, &mut roster, dice);
         let policy_expires = if dice.percent(7) { moment(dice) } else { grid(1000) };
         model.check(&BTreeSet::new()).is_empty().then_some(Self { model, roster, policy_expires })
     }
@@ -213,6 +215,34 @@ fn roster(model: &Model, dice: &mut Dice) -> Roster {
         roster.users.insert(user.clone(), enrolled);
     }
     roster
+}
+
+/// What was approved: mostly what is demanded, now and then because of something that demands nothing or of somebody else.
+fn approvals(model: &Model, roster: &mut Roster, dice: &mut Dice) {
+    for device in model.devices.keys() {
+        for place in services(model, device) {
+            for user in model.users.keys() {
+                let demanding: BTreeSet<Origin> = allowances(model, user, device, &place)
+                    .into_iter()
+                    .filter(|allowance| allowance.needs_approval || dice.percent(10))
+                    .map(|allowance| allowance.origin)
+                    .collect();
+                let count = if demanding.is_empty() { 0 } else { *dice.pick(&[0, 1, 1, 1, 2]).unwrap() };
+                for _ in 0..count {
+                    let mode = *dice.pick(&[Mode::ViewOnly, Mode::WIDEST, Mode::WIDEST]).unwrap();
+                    let user = if dice.percent(92) { user.clone() } else { any(&model.users, dice) };
+                    let origins = if dice.percent(80) {
+                        demanding.clone()
+                    } else {
+                        demanding.iter().take(1).cloned().collect()
+                    };
+                    let (id, service) = (ApprovalId::new(*b"approval"), parsed(&place.name));
+                    let approved = Approved { id, user, service, origins, mode, until: moment(dice) };
+                    roster.approvals.entry(device.clone()).or_default().push(approved);
+                }
+            }
+        }
+    }
 }
 
 /// The id of the person of a number; eight bytes that occur nowhere else.

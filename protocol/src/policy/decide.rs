@@ -7,13 +7,14 @@
 //! 4. Is the whole device locked?
 //! 5. Is there room for one more tunnel, and a seat if it may touch a screen?
 //!
-//! Conditions belong to the grant that is used: a window, second factor or case is never borrowed from another grant.
+//! Conditions belong to the grant that is used: a window, second factor, case or approval is never borrowed from another
+//! grant.
 //! If several grants hold, the one with the widest mode is used, and of these the one that holds longest. Where it ends a
 //! tunnel is decided again, so that a narrower grant that holds longer takes over in place; rights of two grants are never
 //! united. If none holds, the denial names the grant that came furthest, because that is the one the caller can do something
 //! about.
 //!
-//! A mode is that of the grant, narrowed by the service and by the caller's own wish.
+//! A mode is that of the grant, narrowed by its approval where it demands one, by the service and by the caller's own wish.
 //!
 //! Absent on purpose: any default. Every path that is not spelled out ends in a denial.
 
@@ -26,7 +27,7 @@ use super::freshness::Freshness;
 use super::index::{Ask, Caller, Index};
 use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Category, Grant, Origin, Pattern, Reach, Rules, Service};
+use super::snapshot::{Approval, Case, Category, Grant, Origin, Pattern, Reach, Rules, Service};
 use super::verify::Floor;
 use crate::id::UserId;
 use crate::name::Name;
@@ -416,9 +417,11 @@ fn choose(
     let mut case: Option<Option<UnixTime>> = None;
     for (ix, grant) in index.grants_for(caller, service) {
         let case_end = || *case.get_or_insert_with(|| active_case(index, service, now).map(Case::end));
-        match holds(grant, facts, case_end, freshness, now) {
+        let approval = || approval(index, (ix, service), grant.mode.narrower(widest), now);
+        let conditions = Conditions { case_end, approval };
+        match holds(grant, facts, conditions, freshness, now) {
             Ok(lasting) => {
-                let mode = grant.mode.narrower(widest);
+                let mode = lasting.mode.narrower(widest);
                 // Few devices record: for the others this costs one comparison.
                 let recorded = records && index.category(grant.category).is_some_and(|one| one.record);
                 let until = lasting.until.min(bound);
@@ -448,15 +451,23 @@ pub(super) struct Lasting {
     pub(super) until: UnixTime,
     /// The first second in which it is over, however fresh the policy is then.
     pub(super) ends: UnixTime,
+    /// What it lets do, before service and wish narrow it.
+    pub(super) mode: Mode,
 }
 
-/// Whether one grant holds now, and until when; otherwise its first failing condition.
-///
-/// `case_end` says until when a case of the very service is active; it is asked only by a grant that demands one.
-pub(super) fn holds(
+/// What a grant is asked about that stands elsewhere in the snapshot; only a grant that demands it asks.
+pub(super) struct Conditions<C, A> {
+    /// Until when a case of the very service is active.
+    pub(super) case_end: C,
+    /// What is approved of this grant for the very service.
+    pub(super) approval: A,
+}
+
+/// Whether one grant holds now, how far and until when; otherwise its first failing condition.
+pub(super) fn holds<'a>(
     grant: &Grant,
     facts: &Facts<'_>,
-    case_end: impl FnOnce() -> Option<UnixTime>,
+    conditions: Conditions<impl FnOnce() -> Option<UnixTime>, impl FnOnce() -> Option<&'a Approval>>,
     freshness: Freshness,
     now: UnixTime,
 ) -> Result<Lasting, Reason> {
@@ -482,15 +493,34 @@ pub(super) fn holds(
         ends = ends.min(stale_at);
     }
     if grant.needs_case {
-        ends = ends.min(case_end().ok_or(Reason::CaseInactive)?);
+        ends = ends.min((conditions.case_end)().ok_or(Reason::CaseInactive)?);
     }
-    Ok(Lasting { until: ends.min(lasting), ends })
+    let mut mode = grant.mode;
+    if grant.needs_approval {
+        let approval = (conditions.approval)().ok_or(Reason::ApprovalPending)?;
+        ends = ends.min(approval.not_after);
+        mode = mode.narrower(approval.mode);
+    }
+    Ok(Lasting { until: ends.min(lasting), ends, mode })
 }
 
 /// The case that contains the service and is active; of several the one that ends last.
 #[inline(never)] // few grants demand a case, and all others would pay for the space
 pub(super) fn active_case(index: &Index, service: u32, now: UnixTime) -> Option<&Case> {
     index.cases_of(service).filter(|case| case.is_active(now)).max_by_key(|case| case.end())
+}
+
+/// What is approved of one grant for one service; of several the one that lets do most of `wanted`, and of these the one that ends
+/// last. Where it ends is decided again, so that a narrower one that lasts longer takes over.
+#[inline(never)] // as `active_case`
+pub(super) fn approval(
+    index: &Index,
+    (grant, service): (u32, u32),
+    wanted: Mode,
+    now: UnixTime,
+) -> Option<&Approval> {
+    let given = index.approvals_of(grant, service).filter(|approval| now < approval.not_after);
+    given.max_by_key(|approval| (approval.mode.narrower(wanted), approval.not_after))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::decide::{Circumstances, Facts, No, Rule, active_case, holds, judge};
+use super::decide::{Circumstances, Conditions, Facts, No, Rule, active_case, approval, holds, judge};
 use super::index::Index;
 use super::mode::Mode;
 use super::reason::Reason;
-use super::snapshot::{Case, Grant, Origin, Pattern, Prohibition};
-use crate::id::UserId;
+use super::snapshot::{Approval, Case, Grant, Origin, Pattern, Prohibition, Service};
+use crate::id::{ApprovalId, UserId};
 use crate::name::Name;
 use crate::time::UnixTime;
 use crate::trust::LockTarget;
@@ -63,6 +63,8 @@ pub struct Chain {
     pub second_factor_s: Option<u32>,
     /// Whether it demands an active service case.
     pub needs_case: bool,
+    /// Whether it demands an approval.
+    pub needs_approval: bool,
     /// Whether it holds while the policy is stale.
     pub offline_ok: bool,
     /// What may be done, before the service narrows it.
@@ -71,8 +73,27 @@ pub struct Chain {
     pub record: bool,
     /// The active case that it rests on, if it demands one and there is one.
     pub case: Option<String>,
+    /// The approval that it rests on, if it demands one and there is one.
+    pub approval: Option<Given>,
     /// Its first failing condition; none when it holds.
     pub fails: Option<Reason>,
+}
+
+/// What was approved of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// The request.
+    pub id: ApprovalId,
+    /// The most that may be done.
+    pub mode: Mode,
+    /// The first second in which it is worth nothing.
+    pub until: UnixTime,
+}
+
+impl From<&Approval> for Given {
+    fn from(approval: &Approval) -> Self {
+        Self { id: approval.id, mode: approval.mode, until: approval.not_after }
+    }
 }
 
 /// One prohibition with its origin; it refuses while it is in force, whatever the chains say: the service, or one path of it.
@@ -146,8 +167,12 @@ pub fn explain(
         explanation.chains = index
             .grants_for(caller, service)
             .filter_map(|(ix, grant)| {
-                let fails = holds(grant, &facts, || case.map(Case::end), circumstances.freshness, now).err();
-                chain(index, grant, case, Verdict { used: used == Some(Rule::Grant(ix)), fails })
+                let widest = index.service(service).map_or(Mode::ViewOnly, Service::widest);
+                let given = approval(index, (ix, service), grant.mode.narrower(widest), now);
+                let conditions = Conditions { case_end: || case.map(Case::end), approval: || given };
+                let fails = holds(grant, &facts, conditions, circumstances.freshness, now).err();
+                let rests = Rests { case, approval: given };
+                chain(index, grant, rests, Verdict { used: used == Some(Rule::Grant(ix)), fails })
             })
             .collect();
         let rows = index.prohibitions_for(caller, service);
@@ -177,7 +202,13 @@ struct Verdict {
     fails: Option<Reason>,
 }
 
-fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) -> Option<Chain> {
+/// What a grant may rest on beside itself.
+struct Rests<'a> {
+    case: Option<&'a Case>,
+    approval: Option<&'a Approval>,
+}
+
+fn chain(index: &Index, grant: &Grant, rests: Rests<'_>, verdict: Verdict) -> Option<Chain> {
     let category = index.category(grant.category)?;
     Some(Chain {
         used: verdict.used,
@@ -187,10 +218,12 @@ fn chain(index: &Index, grant: &Grant, case: Option<&Case>, verdict: Verdict) ->
         not_after: grant.not_after,
         second_factor_s: grant.second_factor_s,
         needs_case: grant.needs_case,
+        needs_approval: grant.needs_approval,
         offline_ok: grant.offline_ok,
         mode: grant.mode,
         record: category.record,
-        case: case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
+        case: rests.case.filter(|_| grant.needs_case).map(|case| case.name.to_string()),
+        approval: rests.approval.filter(|_| grant.needs_approval).map(Given::from),
         fails: verdict.fails,
     })
 }

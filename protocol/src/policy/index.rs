@@ -7,7 +7,8 @@
 //! 4. Prohibitions likewise; a snapshot without any has no ranges, and costs a decision one comparison.
 //! 5. Each service has a row of bits, one for each category that contains it; another for cases.
 //!
-//! 6. Locks disable callers and void grants here; a caller or a grant that is locked is skipped at no cost.
+//! 6. Approvals are ascending by grant and service already: few decisions ask for one, and those search.
+//! 7. Locks disable callers and void grants here; a caller or a grant that is locked is skipped at no cost.
 //!
 //! The snapshot stays as it was signed. What is repeated here only leads to its rows faster.
 
@@ -19,7 +20,7 @@ use std::ops::Range;
 
 use self::membership::{Fold, Membership};
 use super::locks::Locks;
-use super::snapshot::{Case, Category, Grant, Origin, Pattern, Prohibition, Service, Snapshot};
+use super::snapshot::{Approval, Case, Category, Grant, Origin, Pattern, Prohibition, Service, Snapshot};
 use super::verify::{Floor, Verified};
 use crate::id::UserId;
 use crate::name::Name;
@@ -285,6 +286,14 @@ impl Index {
     pub(super) fn cases_of(&self, service: u32) -> impl Iterator<Item = &Case> {
         let lists = self.cases.of_service(service);
         (0u32..).zip(&self.snapshot.cases).filter(move |(at, _)| lists.contain(*at)).map(|(_, case)| case)
+    }
+
+    /// What was approved of one grant for `service`, over or not.
+    pub(super) fn approvals_of(&self, grant: u32, service: u32) -> impl Iterator<Item = &Approval> {
+        let all = &self.snapshot.approvals;
+        let from = all.partition_point(|row| (row.grant, row.service) < (grant, service));
+        let rest = all.get(from..).unwrap_or_default();
+        rest.iter().take_while(move |row| (row.grant, row.service) == (grant, service))
     }
 }
 

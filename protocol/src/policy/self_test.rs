@@ -141,6 +141,10 @@ pub enum Probe {
     OldSecondFactor,
     /// The grant demands a case.
     NoCase,
+    /// The grant demands an approval.
+    NoApproval,
+    /// What was approved is over.
+    ApprovalOver,
     /// The device is locked.
     Locked,
     /// As many tunnels are open as may be.
@@ -167,6 +171,8 @@ impl fmt::Display for Probe {
             Self::NoSecondFactor => "a request without the second factor",
             Self::OldSecondFactor => "a request with an old second factor",
             Self::NoCase => "a request without a service case",
+            Self::NoApproval => "a request that nobody approved",
+            Self::ApprovalOver => "a request whose approval is over",
             Self::Locked => "a request at a locked device",
             Self::NoRoom => "one tunnel more than may be open",
         })

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::freshness::FreshnessRule;
 use super::mode::Mode;
-use crate::id::{DeviceId, FleetId, UserId};
+use crate::id::{ApprovalId, DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
 use crate::time::UnixTime;
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub paths: Vec<Pattern>,
     /// Service cases whose remote access is or will be active, ascending by name; at most [`limits::CASES`].
     pub cases: Vec<Case>,
+    /// What was approved of grants that demand it, ascending; at most [`limits::APPROVALS`].
+    pub approvals: Vec<Approval>,
     /// Secrets that this device alone can open, ascending by name; at most [`limits::SECRETS`].
     pub secrets: Vec<Secret>,
     /// The key to which tunnels are recorded, of a device that has a category which demands it.
@@ -248,6 +250,8 @@ pub struct Grant {
     pub second_factor_s: Option<u32>,
     /// Demands an active [`Case`] that contains the service.
     pub needs_case: bool,
+    /// Demands an [`Approval`] of this very grant for the service.
+    pub needs_approval: bool,
     /// Holds also while the policy is stale, for as long as the device's budget lasts.
     pub offline_ok: bool,
     /// What may be done through its tunnels; a service that everybody only looks at narrows it.
@@ -285,6 +289,22 @@ pub struct Case {
     pub not_before: Option<UnixTime>,
     /// The first second in which it is active no more; none is until it is closed.
     pub not_after: Option<UnixTime>,
+}
+
+/// That somebody of the machine's own company said yes to one service of one grant, for a time. It belongs to that grant: no
+/// other one is met by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Approval {
+    /// Position in [`Snapshot::grants`], of one that demands approval.
+    pub grant: u32,
+    /// Position in [`Snapshot::services`], of one that the grant's category contains.
+    pub service: u32,
+    /// The most that may be done, whatever the grant says.
+    pub mode: Mode,
+    /// The first second in which it is worth nothing.
+    pub not_after: UnixTime,
+    /// The request that was approved, as a label that the device can show.
+    pub id: ApprovalId,
 }
 
 /// A secret of the device, such as the password of a panel, sealed so that nobody else reads it on its way.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::verify::{Expectation, verify};
 use super::{
-    Case, Category, Circumstances, Destination, DeviceLimits, Freshness, FreshnessRule, Grant, HttpRules,
-    Index, Mode, Origin, Permit, Prohibition, Reach, Rules, Service, Snapshot, Target, User, VncRules,
-    VpnRules, decide,
+    Approval, Case, Category, Circumstances, Destination, DeviceLimits, Freshness, FreshnessRule, Grant,
+    HttpRules, Index, Mode, Origin, Permit, Prohibition, Reach, Rules, Service, Snapshot, Target, User,
+    VncRules, VpnRules, decide,
 };
-use crate::id::{DeviceId, FleetId, UserId};
+use crate::id::{ApprovalId, DeviceId, FleetId, UserId};
 use crate::time::UnixTime;
 use crate::trust::pass::Presented;
 use crate::trust::{
@@ -100,6 +100,7 @@ pub(crate) fn snapshot() -> Snapshot {
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     }
@@ -114,6 +115,7 @@ pub(crate) const fn grant() -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         origin: 0,
@@ -128,6 +130,12 @@ pub(crate) const fn prohibition() -> Prohibition {
 /// A case that contains the service `hmi` and is active.
 pub(crate) fn case(name: &str) -> Case {
     Case { name: name.parse().unwrap(), services: vec![0], not_before: None, not_after: None }
+}
+
+/// What was approved of the first grant, Alice's of the service `hmi`, without bounds of mode.
+pub(crate) fn approval(id: u8, not_after: u64) -> Approval {
+    let id = ApprovalId::new([id; 8]);
+    Approval { grant: 0, service: 0, mode: Mode::WIDEST, not_after: at(not_after), id }
 }
 
 pub(crate) fn sealed(snapshot: &Snapshot) -> Vec<u8> {

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use crate::oracle::{Ban, Question, Rule, Visit, World, ban_origin, origin, service_name, user_id};
+use crate::oracle::{Ban, Consent, Question, Rule, Visit, World, ban_origin, origin, service_name, user_id};
 use crate::probes::{DEVICE, EXPORTER, FLEET, fixed_root, key};
 
 /// A window that may be open at either end, and lies where the questions are asked.
@@ -35,20 +35,34 @@ fn mode() -> impl Strategy<Value = Mode> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.4), mode());
-    (0..6u8, 0..3u8, 0..3u8, window(), option::weighted(0.3, 0..8u32), flags).prop_map(
-        |(assignment, user, category, (from, until), factor_s, (needs_case, offline_ok, mode))| Rule {
+    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.3), proptest::bool::weighted(0.4));
+    (0..6u8, 0..3u8, 0..3u8, window(), option::weighted(0.3, 0..8u32), (flags, mode())).prop_map(
+        |(assignment, user, category, (from, until), factor_s, (flags, mode))| Rule {
             assignment,
             user,
             category,
             from,
             until,
             factor_s,
-            needs_case,
-            offline_ok,
+            needs_case: flags.0,
+            needs_approval: flags.1,
+            offline_ok: flags.2,
             mode,
         },
     )
+}
+
+/// What is drawn of one approval: of which rule, of which service of its category, how far and until when.
+type Drawn = (prop::sample::Index, prop::sample::Index, Mode, u64);
+
+fn consents(rules: &[Rule], contents: &[(u8, u8)], drawn: Vec<Drawn>) -> Vec<Consent> {
+    let consent = |(rule, service, mode, until): Drawn| {
+        let rule = *rules.get(rule.index(rules.len().max(1)))?;
+        let inside: Vec<u8> =
+            contents.iter().filter(|(it, _)| *it == rule.category).map(|(_, it)| *it).collect();
+        Some(Consent { rule, service: *inside.get(service.index(inside.len().max(1)))?, mode, until })
+    };
+    drawn.into_iter().filter_map(consent).collect()
 }
 
 fn ban() -> impl Strategy<Value = Ban> {
@@ -73,7 +87,8 @@ fn visits() -> impl Strategy<Value = Vec<Visit>> {
 fn world() -> impl Strategy<Value = World> {
     let things = (vec(0..4u8, 2..10), vec((0..3u8, 0..4u8), 4..16), vec(0..4u8, 0..2), 0..4u16);
     let people = vec((0..3u8, proptest::bool::weighted(0.1)), 2..10);
-    let rules = (vec(rule(), 0..16), vec(ban(), 0..4), visits());
+    let approved = vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), mode(), 3..16u64), 0..24);
+    let rules = (vec(rule(), 0..16), vec(ban(), 0..4), visits(), approved);
     (proptest::bool::weighted(0.95), 10..24u64, 0..8u16, things, people, rules).prop_map(
         |(
             assigned,
@@ -81,7 +96,7 @@ fn world() -> impl Strategy<Value = World> {
             tunnels,
             (services, contents, looked_at, writers),
             users,
-            (rules, bans, visits),
+            (rules, bans, visits, approved),
         )| World {
             assigned,
             expires,
@@ -89,6 +104,7 @@ fn world() -> impl Strategy<Value = World> {
             services,
             looked_at,
             writers,
+            consents: consents(&rules, &contents, approved),
             contents,
             users,
             rules,
@@ -258,7 +274,7 @@ proptest! {
         let full = index(&whole);
         for gone in 0..whole.grants.len() {
             let mut less = whole.clone();
-            less.grants.remove(gone);
+            without_grant(&mut less, gone);
             permits_no_more(&less, &full, &asked)?;
         }
     }
@@ -271,6 +287,31 @@ proptest! {
             let mut less = whole.clone();
             less.cases.remove(gone);
             permits_no_more(&less, &full, &asked)?;
+        }
+    }
+
+    #[test]
+    fn removing_an_approval_never_permits_more(world in world(), questions in vec(question(), 10)) {
+        let (whole, asked) = (world.assemble(), asked(questions));
+        let full = index(&whole);
+        for gone in 0..whole.approvals.len() {
+            let mut less = whole.clone();
+            less.approvals.remove(gone);
+            permits_no_more(&less, &full, &asked)?;
+        }
+    }
+
+    #[test]
+    fn demanding_an_approval_never_permits_more(world in world(), questions in vec(question(), 10)) {
+        let (whole, asked) = (world.assemble(), asked(questions));
+        let full = index(&whole);
+        for tied in 0..whole.grants.len() {
+            let mut less = whole.clone();
+            less.grants[tied].needs_approval = true;
+            // Where that puts it elsewhere, positions mean others.
+            if less.grants.is_sorted_by(|a, b| a < b) {
+                permits_no_more(&less, &full, &asked)?;
+            }
         }
     }
 
@@ -359,6 +400,7 @@ proptest! {
         rotate(&mut shuffled.rules, &seed);
         rotate(&mut shuffled.bans, &seed);
         rotate(&mut shuffled.visits, &seed);
+        rotate(&mut shuffled.consents, &seed);
         let (a, b) = (world.assemble(), shuffled.assemble());
         let bytes = |snapshot: &Snapshot| codec::encode(snapshot, limits::SNAPSHOT_BYTES).unwrap();
         prop_assert_eq!(bytes(&a), bytes(&b));
@@ -405,10 +447,14 @@ fn the_random_worlds_reach_every_answer() {
     let mut runner = TestRunner::deterministic();
     let (mut reasons, mut permitted, mut banned, mut by_case) = (BTreeSet::new(), 0, 0, 0);
     let (mut looking, mut unseated, mut shorter, mut partly) = (0, 0, 0, 0);
+    let (mut approved, mut bounded) = (0, 0);
     for _ in 0..400 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let unbanned = World { bans: Vec::new(), ..world.clone() };
         let caseless = World { visits: Vec::new(), ..world.clone() };
+        let waiting = World { consents: Vec::new(), ..world.clone() };
+        let mut unbounded = world.clone();
+        unbounded.consents.iter_mut().for_each(|consent| consent.mode = Mode::WIDEST);
         for q in vec(question(), 20).new_tree(&mut runner).unwrap().current() {
             let answer = world.judge(&q);
             reasons.insert(answer.err());
@@ -421,20 +467,36 @@ fn the_random_worlds_reach_every_answer() {
             shorter +=
                 u32::from(matches!((answer, asked), (Ok((_, end, _)), Ok((_, later, _))) if end < later));
             banned += u32::from(answer == Err(Reason::NoGrant) && unbanned.judge(&q).is_ok());
+            approved += u32::from(answer.is_ok() && waiting.judge(&q) == Err(Reason::ApprovalPending));
+            bounded += u32::from(
+                matches!((answer, unbounded.judge(&q)), (Ok((less, ..)), Ok((more, ..))) if less < more),
+            );
             by_case += u32::from(answer.is_ok() && caseless.judge(&q) == Err(Reason::CaseInactive));
         }
     }
     let decided = |reason: &&Reason| **reason <= Reason::Concurrency;
     let missing: Vec<&Reason> =
         Reason::ALL.iter().filter(decided).filter(|reason| !reasons.contains(&Some(**reason))).collect();
-    // Nobody asks a device without policy here, and approvals and locks have no rows yet.
-    assert_eq!(missing, [&Reason::NoPolicy, &Reason::ApprovalPending, &Reason::SiteLocked]);
+    // Nobody asks a device without policy here, and locks have no rows.
+    assert_eq!(missing, [&Reason::NoPolicy, &Reason::SiteLocked]);
     let found = format!(
         "of 8,000: {permitted} permitted, {by_case} of them by a case, {looking} to look only, {shorter} for less \
-         time than to look only; {banned} banned, {unseated} without a seat, {partly} with a path closed"
+         time than to look only; {banned} banned, {unseated} without a seat, {partly} with a path closed; {approved} approved, \
+         {bounded} less far than granted"
     );
     assert!(permitted > 400 && by_case > 20 && banned > 50, "{found}");
+    assert!(approved > 20 && bounded > 10, "{found}");
     assert!(looking > 50 && shorter > 10 && unseated > 10 && partly > 20, "{found}");
+}
+
+/// Removes a grant with what was approved of it: positions after it move up.
+fn without_grant(snapshot: &mut Snapshot, gone: usize) {
+    snapshot.grants.remove(gone);
+    let gone = u32::try_from(gone).unwrap();
+    snapshot.approvals.retain(|approval| approval.grant != gone);
+    for approval in snapshot.approvals.iter_mut().filter(|approval| approval.grant > gone) {
+        approval.grant -= 1;
+    }
 }
 
 /// Reverses and rotates: cheap, and no element keeps its neighbour on the same side.

@@ -239,6 +239,7 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("PROHIBITIONS", limits::PROHIBITIONS, "prohibitions of a snapshot"),
     ("PATHS", limits::PATHS, "paths that prohibitions of a snapshot close"),
     ("CASES", limits::CASES, "cases of a snapshot"),
+    ("APPROVALS", limits::APPROVALS, "approvals of a snapshot"),
     ("SECRETS", limits::SECRETS, "secrets of a snapshot"),
     ("PATTERN_BYTES", limits::PATTERN_BYTES, "bytes of a pattern of paths"),
     ("ALLOWS", limits::ALLOWS, "rows of what an HTTP service allows"),

@@ -78,6 +78,7 @@ fn permit(destinations: Vec<Destination>, mode: Mode) -> Arc<Permit> {
         until: None,
         factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode,
     };
@@ -93,6 +94,7 @@ fn permit(destinations: Vec<Destination>, mode: Mode) -> Arc<Permit> {
         rules: vec![rule],
         bans: vec![],
         visits: vec![],
+        consents: vec![],
     };
     let mut snapshot = world.assemble();
     snapshot.services[0].reach = Reach::Flows(VpnRules { destinations });

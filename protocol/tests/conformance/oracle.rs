@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_protocol::id::UserId;
+use postern_protocol::id::{ApprovalId, UserId};
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Pattern, Prohibition, Reach,
-    Reason, Rules, Service, Snapshot, Target, User, VncRules,
+    Approval, Case, Category, DeviceLimits, FreshnessRule, Grant, HttpRules, Mode, Origin, Pattern,
+    Prohibition, Reach, Reason, Rules, Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
 
@@ -25,6 +25,7 @@ pub(crate) struct Rule {
     pub(crate) until: Option<u64>,
     pub(crate) factor_s: Option<u32>,
     pub(crate) needs_case: bool,
+    pub(crate) needs_approval: bool,
     pub(crate) offline_ok: bool,
     pub(crate) mode: Mode,
 }
@@ -49,6 +50,15 @@ pub(crate) struct Visit {
     pub(crate) until: Option<u64>,
 }
 
+/// What was approved of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Consent {
+    pub(crate) rule: Rule,
+    pub(crate) service: u8,
+    pub(crate) mode: Mode,
+    pub(crate) until: u64,
+}
+
 /// A policy by names, in the order in which somebody happened to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
@@ -67,6 +77,7 @@ pub(crate) struct World {
     pub(crate) rules: Vec<Rule>,
     pub(crate) bans: Vec<Ban>,
     pub(crate) visits: Vec<Visit>,
+    pub(crate) consents: Vec<Consent>,
 }
 
 /// One question.
@@ -137,23 +148,33 @@ impl World {
         let granting = self.rules.iter().map(|rule| origin(rule.assignment));
         let origins: BTreeSet<Origin> =
             granting.chain(self.bans.iter().map(|ban| ban_origin(ban.entry))).collect();
-        let grants: BTreeSet<Grant> = self
-            .rules
-            .iter()
-            .filter_map(|rule| {
-                Some(Grant {
-                    user: place(&ids, &rule.user)?,
-                    category: place(&category_ids, &rule.category)?,
-                    not_before: rule.from.map(UnixTime::from_secs),
-                    not_after: rule.until.map(UnixTime::from_secs),
-                    second_factor_s: rule.factor_s,
-                    needs_case: rule.needs_case,
-                    offline_ok: rule.offline_ok,
-                    mode: rule.mode,
-                    origin: place(&origins, &origin(rule.assignment))?,
+        let grant = |rule: &Rule| {
+            Some(Grant {
+                user: place(&ids, &rule.user)?,
+                category: place(&category_ids, &rule.category)?,
+                not_before: rule.from.map(UnixTime::from_secs),
+                not_after: rule.until.map(UnixTime::from_secs),
+                second_factor_s: rule.factor_s,
+                needs_case: rule.needs_case,
+                needs_approval: rule.needs_approval,
+                offline_ok: rule.offline_ok,
+                mode: rule.mode,
+                origin: place(&origins, &origin(rule.assignment))?,
+            })
+        };
+        let grants: BTreeSet<Grant> = self.rules.iter().filter_map(grant).filter(|_| self.assigned).collect();
+        let approved = self.consents.iter().filter(|consent| consent.rule.needs_approval);
+        let approved = approved.filter(|consent| self.holds(consent.rule.category, consent.service));
+        let approvals: BTreeSet<Approval> = approved
+            .filter_map(|consent| {
+                Some(Approval {
+                    grant: place(&grants, &grant(&consent.rule)?)?,
+                    service: place(&services, &consent.service)?,
+                    mode: consent.mode,
+                    not_after: UnixTime::from_secs(consent.until),
+                    id: ApprovalId::new([9; 8]),
                 })
             })
-            .filter(|_| self.assigned)
             .collect();
         let paths: BTreeSet<u8> =
             self.bans.iter().filter(|_| self.assigned).filter_map(|ban| ban.path).collect();
@@ -208,6 +229,7 @@ impl World {
             prohibitions: prohibitions.into_iter().collect(),
             paths: paths.into_iter().map(pattern).collect(),
             cases: self.cases(&services),
+            approvals: approvals.into_iter().collect(),
             secrets: Vec::new(),
             recording_key: categories.keys().any(|it| is_recorded(*it)).then(|| factory().public()),
         }
@@ -270,15 +292,16 @@ impl World {
         if self.is_banned(q, q.now) {
             return Err(Reason::NoGrant);
         }
-        let chains: Vec<&Rule> = self
+        let chains: Vec<(&Rule, Option<&Consent>)> = self
             .rules
             .iter()
             .filter(|rule| rule.user == q.user && disabled.is_some() && self.holds(rule.category, q.service))
+            .flat_map(|rule| self.consents_to(rule, q.service).map(move |consent| (rule, consent)))
             .collect();
-        let end = |rule: &Rule| {
+        let end = |rule: &Rule, consent: Option<&Consent>| {
             let ends = |case: &Option<&Visit>| {
                 (q.now..).find(|t| {
-                    first_lack(rule, *case, q, *t).is_some()
+                    first_lack(rule, (*case, consent), q, *t).is_some()
                         || *t >= self.expires
                         || *t >= q.offline_until
                         || *t >= q.pass_expires
@@ -287,13 +310,15 @@ impl World {
                 })
             };
             self.cases_for(q.service)
-                .filter(|case| first_lack(rule, *case, q, q.now).is_none())
+                .filter(|case| first_lack(rule, (*case, consent), q, q.now).is_none())
                 .filter_map(|case| ends(&case))
                 .max()
         };
         match chains
             .iter()
-            .filter_map(|rule| Some((self.mode(rule, q), end(rule)?, is_recorded(rule.category))))
+            .filter_map(|(rule, consent)| {
+                Some((self.mode(rule, *consent, q), end(rule, *consent)?, is_recorded(rule.category)))
+            })
             .max()
         {
             Some(_) if q.open >= self.tunnels => Err(Reason::Concurrency),
@@ -303,15 +328,23 @@ impl World {
             Some(best) => Ok(best),
             None => Err(chains
                 .iter()
-                .filter_map(|rule| first_lack(rule, None, q, q.now))
+                .flat_map(|(rule, consent)| {
+                    self.cases_for(q.service).map(move |case| (*rule, (case, *consent)))
+                })
+                // It came as far as with the best of them.
+                .filter_map(|(rule, rests)| first_lack(rule, rests, q, q.now))
                 .max()
                 .unwrap_or(Reason::NoGrant)),
         }
     }
 
     /// What one rule lets do in this question.
-    fn mode(&self, rule: &Rule, q: &Question) -> Mode {
-        if q.view_only || self.looked_at.contains(&q.service) { Mode::ViewOnly } else { rule.mode }
+    fn mode(&self, rule: &Rule, consent: Option<&Consent>, q: &Question) -> Mode {
+        if q.view_only || self.looked_at.contains(&q.service) {
+            Mode::ViewOnly
+        } else {
+            consent.map_or(rule.mode, |consent| consent.mode.min(rule.mode))
+        }
     }
 
     /// Whether the user is kept from the service in one second.
@@ -348,6 +381,14 @@ impl World {
         self.services.contains(&service) && self.contents.contains(&(category, service))
     }
 
+    /// Of a rule that demands approval each that it has for the service, and none at all; of another one just that.
+    fn consents_to(&self, rule: &Rule, service: u8) -> impl Iterator<Item = Option<&Consent>> {
+        let given = self.consents.iter().filter(move |consent| {
+            rule.needs_approval && consent.rule == *rule && consent.service == service
+        });
+        std::iter::once(None).chain(given.map(Some))
+    }
+
     /// With no case at all, and with each one that contains the service.
     fn cases_for(&self, service: u8) -> impl Iterator<Item = Option<&Visit>> {
         let named = self.visits.iter().filter(move |visit| visit.services.contains(&service)).map(Some);
@@ -365,8 +406,13 @@ fn during(from: Option<u64>, until: Option<u64>, second: u64) -> bool {
     from.is_none_or(|from| second >= from) && until.is_none_or(|until| second < until)
 }
 
-/// The first condition that one rule lacks in one second, when it rests on this case or on none.
-fn first_lack(rule: &Rule, case: Option<&Visit>, q: &Question, second: u64) -> Option<Reason> {
+/// The first condition that one rule lacks in one second, when it rests on this case and consent or on none.
+fn first_lack(
+    rule: &Rule,
+    (case, consent): (Option<&Visit>, Option<&Consent>),
+    q: &Question,
+    second: u64,
+) -> Option<Reason> {
     let young = |age: u32| q.factor_at.map(|at| second < at + u64::from(age));
     [
         (second >= if rule.offline_ok { q.offline_until } else { q.fresh_until }, Reason::PolicyStale),
@@ -377,6 +423,10 @@ fn first_lack(rule: &Rule, case: Option<&Visit>, q: &Question, second: u64) -> O
         (
             rule.needs_case && !case.is_some_and(|case| during(case.from, case.until, second)),
             Reason::CaseInactive,
+        ),
+        (
+            rule.needs_approval && consent.is_none_or(|consent| second >= consent.until),
+            Reason::ApprovalPending,
         ),
     ]
     .into_iter()

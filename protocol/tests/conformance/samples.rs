@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 
 use postern_protocol::audit::Row;
 use postern_protocol::audit::row::ROW_BYTES;
+use postern_protocol::id::ApprovalId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules;
 use postern_protocol::policy::snapshot::rules::{ModbusSpan, ModbusTable, UnitSpan};
 use postern_protocol::policy::{
-    Allow, Carries, Case, Category, Credential, Destination, DeviceLimits, FreshnessRule, FreshnessState,
-    Grant, HttpRules, Kind, Methods, ModbusRules, Mode, Network, Origin, PathLog, Ports, Profile,
-    Prohibition, Protocol, Reach, Rules, Scheme, Secret, Service, Snapshot, Target, Upstream, User, VncRules,
-    VpnRules, WebsocketRules,
+    Allow, Approval, Carries, Case, Category, Credential, Destination, DeviceLimits, FreshnessRule,
+    FreshnessState, Grant, HttpRules, Kind, Methods, ModbusRules, Mode, Network, Origin, PathLog, Ports,
+    Profile, Prohibition, Protocol, Reach, Rules, Scheme, Secret, Service, Snapshot, Target, Upstream, User,
+    VncRules, VpnRules, WebsocketRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::{Announcement, Place, Plaintext, SealingSecret, seal};
@@ -366,6 +367,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_after: Some(ISSUED.saturating_add(3600)),
                 second_factor_s: Some(900),
                 needs_case: true,
+                needs_approval: true,
                 offline_ok: true,
                 mode: Mode::ViewOnly,
                 origin: 1,
@@ -377,6 +379,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 not_after: None,
                 second_factor_s: None,
                 needs_case: false,
+                needs_approval: false,
                 offline_ok: false,
                 mode: Mode::Full { clipboard: true },
                 origin: 2,
@@ -399,6 +402,13 @@ pub(crate) fn snapshot() -> Snapshot {
             services: vec![0],
             not_before: Some(ISSUED),
             not_after: Some(ISSUED.saturating_add(1800)),
+        }],
+        approvals: vec![Approval {
+            grant: 0,
+            service: 1,
+            mode: Mode::Full { clipboard: true },
+            not_after: ISSUED.saturating_add(900),
+            id: ApprovalId::new(*b"\xa9pproval"),
         }],
         secrets: vec![Secret { name: name("hmi"), sealed: sealed_secret() }],
         recording_key: Some(factory().public()),

@@ -1,9 +1,10 @@
 //! A large customer fits: what `limits` promises about snapshots is counted here.
 
+use postern_protocol::id::ApprovalId;
 use postern_protocol::limits;
 use postern_protocol::policy::{
-    Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Reach, Rules, Secret,
-    Service, Snapshot, Target, User, VncRules,
+    Approval, Case, Category, DeviceLimits, FreshnessRule, Grant, Mode, Origin, Prohibition, Reach, Rules,
+    Secret, Service, Snapshot, Target, User, VncRules,
 };
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::SEALED_BYTES;
@@ -73,6 +74,7 @@ fn large(window: bool) -> Snapshot {
             not_after: window.then(|| until(user)),
             second_factor_s: Some(28_800),
             needs_case: true,
+            needs_approval: true,
             offline_ok: true,
             mode: Mode::Full { clipboard: true },
             origin: user % 500,
@@ -94,6 +96,16 @@ fn large(window: bool) -> Snapshot {
             services: (i * 40..i * 40 + 40).collect(),
             not_before: window.then_some(ISSUED),
             not_after: window.then(|| until(i)),
+        })
+        .collect();
+    // What is needed at one moment by a company whose every technician waits for approval.
+    let approvals = (0..200)
+        .map(|grant| Approval {
+            grant,
+            service: grant % 200 * 10,
+            mode: Mode::Full { clipboard: true },
+            not_after: until(grant),
+            id: ApprovalId::new([0xa9; 8]),
         })
         .collect();
     let secrets = (0..limits::SECRETS)
@@ -120,6 +132,7 @@ fn large(window: bool) -> Snapshot {
         prohibitions,
         paths: (0..100).map(|i| format!("/somewhere/page-{i:03}/**").parse().unwrap()).collect(),
         cases,
+        approvals,
         secrets,
         recording_key: Some(factory().public()),
     }

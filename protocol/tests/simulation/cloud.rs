@@ -313,6 +313,7 @@ fn snapshot(
         not_after: second(terms.until),
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: terms.offline,
         mode: Mode::WIDEST,
         origin: 0,
@@ -357,6 +358,7 @@ fn snapshot(
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     }

@@ -251,6 +251,7 @@ impl Content {
             prohibitions: Vec::new(),
             paths: Vec::new(),
             cases: Vec::new(),
+            approvals: Vec::new(),
             secrets: Vec::new(),
             recording_key: None,
         })
@@ -359,6 +360,7 @@ const fn grant(user: u32, category: u32) -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         origin: 0,

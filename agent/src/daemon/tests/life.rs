@@ -213,6 +213,7 @@ pub(super) fn policy(version: u64, device_key: PublicKey, cleared: u64) -> (Held
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: true,
         mode: Mode::Full { clipboard: false },
         origin: 0,
@@ -248,6 +249,7 @@ pub(super) fn policy(version: u64, device_key: PublicKey, cleared: u64) -> (Held
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     };

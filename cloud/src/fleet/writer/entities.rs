@@ -148,6 +148,7 @@ impl Writer {
         self.time("from", assignment.from);
         self.time("until", assignment.until);
         self.flag("needs-case", assignment.needs_case);
+        self.flag("needs-approval", assignment.needs_approval);
         self.optional_flag("offline", assignment.offline);
         Some(())
     }
@@ -167,6 +168,7 @@ impl Writer {
         if let Some(seconds) = entry.second_factor_s {
             self.text("second-factor", span(seconds));
         }
+        self.flag("needs-approval", entry.needs_approval);
         self.flag("offline", entry.offline);
         Some(())
     }

@@ -37,6 +37,9 @@ impl Check<'_> {
             if entry.effect == Effect::Deny && entry.second_factor_s.is_some() {
                 self.fault(entity, "second-factor", Problem::DenyFactor);
             }
+            if entry.effect == Effect::Deny && entry.needs_approval {
+                self.fault(entity, "needs-approval", Problem::DenyApproval);
+            }
         }
     }
 

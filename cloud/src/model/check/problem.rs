@@ -206,6 +206,9 @@ pub enum Problem {
     /// A condition on a deny.
     #[error("a deny holds whether or not there is a second factor; take `second-factor` away")]
     DenyFactor,
+    /// An approval, of a deny.
+    #[error("a deny holds whether or not something is approved; take `needs-approval` away")]
+    DenyApproval,
     /// Validity without the cloud, of a deny.
     #[error("a deny holds with and without the cloud; take `offline` away")]
     DenyOffline,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use postern_cloud::compile::{Compiler, Enrolled, Roster, affected};
+use postern_cloud::compile::{Approved, Compiler, Enrolled, Roster, affected};
 use postern_cloud::diff::{Access, Diff};
 use postern_cloud::model::{EntityKind, Model};
+use postern_protocol::id::ApprovalId;
 use postern_protocol::name::Name;
 use postern_protocol::policy::snapshot::rules::Method;
 use postern_protocol::policy::{Mode, Reach, VpnRules};
@@ -29,6 +30,8 @@ pub(crate) struct Edit {
     second_factor_at: Option<UnixTime>,
     /// How many seconds ago the device heard from the cloud.
     silent_s: u64,
+    /// Whether everything is approved that demands it; otherwise nothing is.
+    approved: bool,
 }
 
 impl Edit {
@@ -43,7 +46,8 @@ impl Edit {
             let body = other.get(row).filter(|_| dice.percent(80)).cloned();
             let (now, second_factor_at) = (near(dice), *dice.pick(&keyring::factors())?);
             let silent_s = *dice.pick(&SILENCES)?;
-            let edit = Self { kind: row.0, name: row.1.clone(), body, now, second_factor_at, silent_s };
+            let (kind, name, approved) = (row.0, row.1.clone(), dice.percent(60));
+            let edit = Self { kind, name, body, now, second_factor_at, silent_s, approved };
             if edit.apply(&world.model).is_some() {
                 return Some(edit);
             }
@@ -126,7 +130,7 @@ impl Edit {
             disabled: false,
             passes_from: UnixTime::EPOCH,
         };
-        let roster = Roster { users: [(user.clone(), enrolled)].into() };
+        let mut roster = Roster { users: [(user.clone(), enrolled)].into(), ..Roster::default() };
         let freshness = model.devices.get(device)?.freshness;
         // Window and budget count from the last word on.
         let heard = self.now.as_secs().saturating_sub(self.silent_s);
@@ -147,6 +151,18 @@ impl Edit {
         };
         let places = evaluator::services(model, device);
         let place = places.iter().find(|place| place.name == service)?;
+        if self.approved {
+            let origins = evaluator::allowances(model, user, device, place);
+            let approved = Approved {
+                id: ApprovalId::new([1; 8]),
+                user: user.clone(),
+                service: service.parse().unwrap(),
+                origins: origins.into_iter().map(|allowance| allowance.origin).collect(),
+                mode: Mode::WIDEST,
+                until: UnixTime::MAX,
+            };
+            roster.approvals.insert(device.clone(), vec![approved]);
+        }
         let reach = place.service.reach.clone();
         let looking = Question { view_only: true, ..question.clone() };
         // Who finds no seat may still look.

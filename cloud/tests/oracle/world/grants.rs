@@ -72,8 +72,9 @@ pub(super) fn assignments(model: &mut Model, dice: &mut Dice) {
         let Some((role, categories)) = role(model, dice, &holders) else { continue };
         let (from, until) = window(dice);
         let (scope, needs_case) = (scope(model, dice, &account, 0), dice.percent(12));
-        let offline = said(&role, dice);
-        let assignment = Assignment { subject, role, categories, scope, from, until, needs_case, offline };
+        let (offline, needs_approval) = (said(&role, dice), dice.percent(25));
+        let assignment =
+            Assignment { subject, role, categories, scope, from, until, needs_case, needs_approval, offline };
         model.assignments.insert(name("grant", number), assignment);
     }
 }
@@ -96,7 +97,10 @@ pub(super) fn entries(model: &mut Model, dice: &mut Dice) {
         let (from, until) = window(dice);
         let age = (effect == Effect::Allow && dice.percent(25)).then(|| *dice.pick(&AGES).unwrap());
         let offline = effect == Effect::Allow && dice.percent(40);
-        let entry = Entry { user, effect, selection, scope, from, until, second_factor_s: age, offline };
+        let needs_approval = effect == Effect::Allow && dice.percent(30);
+        let second_factor_s = age;
+        let entry =
+            Entry { user, effect, selection, scope, from, until, second_factor_s, needs_approval, offline };
         // With `entry.` before it this is longer than a name can be.
         let long = if dice.percent(8) { format!("-{}", "x".repeat(53)) } else { String::new() };
         model.entries.insert(parsed(&format!("entry-{number}{long}")), entry);

@@ -1,11 +1,12 @@
+mod approvals;
 mod lapse;
 
 use super::super::snapshot::Kind;
 use super::super::world::{
-    ALICE, BOB, DEVICE, FLEET, at, case, grant, granting, index, narrowed, prohibition, public, snapshot,
-    subject, subject_until,
+    ALICE, BOB, DEVICE, FLEET, approval, at, case, grant, granting, index, narrowed, prohibition, public,
+    snapshot, subject, subject_until,
 };
-use super::super::{Case, DeviceLimits, Locks, Prohibition, Reach, Snapshot, VncRules};
+use super::super::{Approval, Case, DeviceLimits, Locks, Prohibition, Reach, Snapshot, VncRules};
 use super::*;
 use crate::trust::sealed::{SealingKey, SealingSecret};
 

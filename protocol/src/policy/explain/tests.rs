@@ -1,5 +1,6 @@
 use super::super::world::{
-    ALICE, BOB, DEVICE, FLEET, at, case, grant, granting, index, prohibition, snapshot, subject_until,
+    ALICE, BOB, DEVICE, FLEET, approval, at, case, grant, granting, index, prohibition, snapshot,
+    subject_until,
 };
 use super::super::{Freshness, Locks, Snapshot, decide};
 use super::*;
@@ -34,7 +35,9 @@ fn every_chain_is_listed_with_its_own_verdict_and_the_used_one_is_marked() {
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         record: false,
+        needs_approval: false,
         case: None,
+        approval: None,
         fails: None,
     };
     let second = Chain { used: true, second_factor_s: Some(300), ..chain("Second", "all") };
@@ -141,6 +144,25 @@ fn a_chain_names_the_case_that_it_rests_on_if_it_demands_one() {
 }
 
 #[test]
+fn a_chain_names_the_approval_that_it_rests_on_if_it_demands_one() {
+    let tied = Grant { needs_approval: true, ..grant() };
+    let free = Grant { category: 2, origin: 1, ..grant() };
+    let look = Approval { mode: Mode::ViewOnly, ..approval(1, 90) };
+    let approvals = vec![look, approval(2, 50)];
+    let index = index(&Snapshot { grants: vec![tied, free], approvals, ..snapshot() });
+    let said = |now| {
+        let said = explain(Some(&index), &hypothesis(None), "hmi", &idle(now));
+        let chain = said.chains.into_iter().next().unwrap();
+        let id = chain.approval.map(|given| (given.id.as_bytes()[0], given.mode, given.until.as_secs()));
+        (said.until.map(UnixTime::as_secs), said.mode, id, chain.fails)
+    };
+    let touch = Mode::Full { clipboard: false };
+    assert_eq!(said(10), (Some(50), Some(touch), Some((2, Mode::WIDEST, 50)), None));
+    assert_eq!(said(50), (Some(90), Some(Mode::ViewOnly), Some((1, Mode::ViewOnly, 90)), None));
+    assert_eq!(said(90), (None, None, None, Some(Reason::ApprovalPending)));
+}
+
+#[test]
 fn it_says_the_mode_of_each_grant_and_of_the_permit() {
     let look = Grant { category: 0, mode: Mode::ViewOnly, not_after: Some(at(50)), origin: 1, ..grant() };
     let mut policy = Snapshot { grants: vec![look, grant()], ..snapshot() };
@@ -161,7 +183,7 @@ fn it_agrees_with_the_decision_at_every_moment() {
     let window = Grant { not_before: Some(at(20)), not_after: Some(at(60)), ..grant() };
     let factor = Grant { category: 0, second_factor_s: Some(30), origin: 1, ..grant() };
     let short = Snapshot { expires: at(90), ..snapshot() };
-    let mut policies = vec![short.clone(); 6];
+    let mut policies = vec![short.clone(); 7];
     policies[1].grants = vec![window];
     policies[2].grants = vec![factor, window];
     policies[3].grants = vec![window];
@@ -171,6 +193,9 @@ fn it_agrees_with_the_decision_at_every_moment() {
         vec![Prohibition { not_before: Some(at(30)), not_after: Some(at(40)), ..prohibition() }];
     policies[5].grants = vec![Grant { needs_case: true, ..grant() }];
     policies[5].cases = vec![Case { not_before: Some(at(30)), not_after: Some(at(40)), ..case("C-1") }];
+    policies[6].grants = vec![Grant { needs_approval: true, ..grant() }];
+    policies[6].approvals = vec![approval(1, 40), Approval { mode: Mode::ViewOnly, ..approval(2, 60) }];
+    policies[6].approvals.sort();
     for policy in policies {
         let index = index(&policy);
         for (second_factor_at, open, service) in

@@ -12,13 +12,13 @@ use super::super::mode::Mode;
 use super::super::reason::Reason;
 use super::super::snapshot::rules::Kind;
 use super::super::snapshot::{
-    Category, DeviceLimits, Grant, Origin, Prohibition, Reach, Service, Snapshot, Target, User,
+    Approval, Category, DeviceLimits, Grant, Origin, Prohibition, Reach, Service, Snapshot, Target, User,
 };
 use super::super::verify::{Expectation, verify};
 use super::{
     Circumstances, Freshness, IMPOSTORS, Index, Probe, Refusable, Request, SelfTestFault, Strangers,
 };
-use crate::id::{DeviceId, FleetId, UserId};
+use crate::id::{ApprovalId, DeviceId, FleetId, UserId};
 use crate::name::{Label, Name};
 use crate::policy::FreshnessRule;
 use crate::time::UnixTime;
@@ -67,7 +67,8 @@ impl Stage {
         // What cannot be read locks the whole device.
         locks.restore(LockPlace { epoch: EPOCH, sequence: 1 }, &[]);
         let locked = Arc::new(Index::clone(&index).under(&locks));
-        let nobodys = Snapshot { assigned: false, grants: vec![], prohibitions: vec![], ..snapshot };
+        let mut nobodys = Snapshot { assigned: false, grants: vec![], prohibitions: vec![], ..snapshot };
+        nobodys.approvals.clear();
         let expected = expectation(&root, &nobodys);
         let unassigned = self::index(&seal(&nobodys, &policy, "policy")?, &expected)?;
         let only = Narrowing { devices: None, services: Some(vec![name(FACTOR)?]) };
@@ -156,6 +157,8 @@ impl Stage {
             ),
             (Probe::OldSecondFactor, of(FACTOR), Reason::SecondFactorStale),
             (Probe::NoCase, of(CASE), Reason::CaseInactive),
+            (Probe::NoApproval, of(NOT_APPROVED), Reason::ApprovalPending),
+            (Probe::ApprovalOver, of(APPROVED), Reason::ApprovalPending),
             (Probe::Locked, under(Some(&self.locked)), Reason::SiteLocked),
             (Probe::NoRoom, when(full), Reason::Concurrency),
         ]
@@ -272,6 +275,14 @@ fn snapshot(device_key: PublicKey, user_key: PublicKey) -> Result<Snapshot, Self
         }],
         paths: Vec::new(),
         cases: Vec::new(),
+        // Of this one and not of the other: neither may be met by it now.
+        approvals: vec![Approval {
+            grant: APPROVED_GRANT,
+            service: 7,
+            mode: Mode::WIDEST,
+            not_after: INSTANT,
+            id: ApprovalId::new(*b"selftest"),
+        }],
         secrets: Vec::new(),
         recording_key: None,
     })
@@ -286,6 +297,7 @@ fn grants() -> Vec<Grant> {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::WIDEST,
         origin: 0,
@@ -297,6 +309,8 @@ fn grants() -> Vec<Grant> {
         Grant { second_factor_s: Some(INSTANT_S - FACTOR_USED_S), ..grant(3) },
         Grant { not_after: Some(INSTANT), ..grant(5) },
         grant(6),
+        Grant { needs_approval: true, ..grant(7) },
+        Grant { needs_approval: true, ..grant(8) },
         Grant { user: 1, ..grant(0) },
     ];
     grants.sort();
@@ -329,10 +343,15 @@ const PASS_ENDS: UnixTime = UnixTime::from_secs(3_000);
 /// Somewhere in the payload.
 const CHANGED: usize = 40;
 /// Ascending, each in a category of its own name and position.
-const SERVICES: [&str; 7] = [SERVICE, AHEAD, CASE, FACTOR, NOT_GRANTED, OVER, PROHIBITED];
+const SERVICES: [&str; 9] =
+    [SERVICE, AHEAD, CASE, FACTOR, NOT_GRANTED, OVER, PROHIBITED, APPROVED, NOT_APPROVED];
 const AHEAD: &str = "b-ahead";
 const CASE: &str = "c-case";
 const FACTOR: &str = "d-factor";
 const NOT_GRANTED: &str = "e-not-granted";
 const OVER: &str = "f-over";
 const PROHIBITED: &str = "g-prohibited";
+const APPROVED: &str = "h-approved";
+const NOT_APPROVED: &str = "i-not-approved";
+/// Where the grant of [`APPROVED`] stands among the others.
+const APPROVED_GRANT: u32 = 6;

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: who signed it, for whom and when. [`verify`](super::super::verify()) asks that before.
 
-use super::{Case, Grant, Prohibition, Secret, Service, Snapshot};
+use super::{Approval, Case, Grant, Prohibition, Secret, Service, Snapshot};
 use crate::limits;
 use crate::time::UnixTime;
 
@@ -73,6 +73,7 @@ impl Snapshot {
         count("prohibitions", self.prohibitions.len(), limits::PROHIBITIONS)?;
         count("paths", self.paths.len(), limits::PATHS)?;
         count("cases", self.cases.len(), limits::CASES)?;
+        count("approvals", self.approvals.len(), limits::APPROVALS)?;
         count("secrets", self.secrets.len(), limits::SECRETS)?;
         ascending("services", &self.services, |a, b| a.name < b.name)?;
         ascending("categories", &self.categories, |a, b| a.name < b.name)?;
@@ -82,6 +83,7 @@ impl Snapshot {
         ascending("prohibitions", &self.prohibitions, |a, b| a < b)?;
         ascending("paths", &self.paths, |a, b| a < b)?;
         ascending("cases", &self.cases, |a, b| a.name < b.name)?;
+        ascending("approvals", &self.approvals, |a, b| a < b)?;
         ascending("secrets", &self.secrets, |a, b| a.name < b.name)?;
         if self.issued >= self.expires {
             return Err(FormFault::Value { list: "snapshot", field: "expires" });
@@ -97,6 +99,7 @@ impl Snapshot {
             empty("prohibitions", &self.prohibitions)?;
             empty("paths", &self.paths)?;
             empty("cases", &self.cases)?;
+            empty("approvals", &self.approvals)?;
             empty("secrets", &self.secrets)?;
         }
         self.services.iter().try_for_each(Service::check_form)?;
@@ -117,6 +120,7 @@ impl Snapshot {
         self.grants.iter().try_for_each(|grant| grant.check_form(self))?;
         self.prohibitions.iter().try_for_each(|prohibition| prohibition.check_form(self))?;
         self.cases.iter().try_for_each(|case| case.check_form(self))?;
+        self.approvals.iter().try_for_each(|approval| approval.check_form(self))?;
         self.secrets.iter().try_for_each(Secret::check_form)
     }
 
@@ -132,6 +136,7 @@ impl Snapshot {
             ("prohibitions", !self.prohibitions.is_empty()),
             ("paths", !self.paths.is_empty()),
             ("cases", !self.cases.is_empty()),
+            ("approvals", !self.approvals.is_empty()),
             ("secrets", !self.secrets.is_empty()),
             ("recording_key", self.recording_key.is_some()),
         ];
@@ -179,6 +184,24 @@ impl Case {
         ascending("case services", &self.services, |a, b| a < b)?;
         refers("cases", "service", self.services.last().copied(), snapshot.services.len())?;
         window("cases", self.not_before, self.not_after)
+    }
+}
+
+impl Approval {
+    /// What approves something that no grant waits for would be taken for the reason of an access that it did not give.
+    fn check_form(&self, snapshot: &Snapshot) -> Result<(), FormFault> {
+        let at = |ix: u32| usize::try_from(ix).ok();
+        let grant = at(self.grant).and_then(|ix| snapshot.grants.get(ix));
+        let grant = grant.ok_or(FormFault::Reference { list: "approvals", to: "grant" })?;
+        let category = at(grant.category).and_then(|ix| snapshot.categories.get(ix));
+        category
+            .filter(|category| category.services.binary_search(&self.service).is_ok())
+            .ok_or(FormFault::Reference { list: "approvals", to: "service of its grant" })?;
+        if grant.needs_approval {
+            Ok(())
+        } else {
+            Err(FormFault::Value { list: "approvals", field: "grant" })
+        }
     }
 }
 

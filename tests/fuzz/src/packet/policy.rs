@@ -99,6 +99,7 @@ fn policy(destinations: Vec<Destination>, looks: bool) -> Snapshot {
             not_after: None,
             second_factor_s: None,
             needs_case: false,
+            needs_approval: false,
             offline_ok: false,
             mode: if looks { Mode::ViewOnly } else { Mode::Full { clipboard: false } },
             origin: 0,
@@ -106,6 +107,7 @@ fn policy(destinations: Vec<Destination>, looks: bool) -> Snapshot {
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     }

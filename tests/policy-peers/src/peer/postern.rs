@@ -147,6 +147,7 @@ fn snapshot(world: &World) -> Result<Snapshot, Mishap> {
         prohibitions: Vec::new(),
         paths: Vec::new(),
         cases: Vec::new(),
+        approvals: Vec::new(),
         secrets: Vec::new(),
         recording_key: None,
     })
@@ -169,6 +170,7 @@ fn grant(user: u16, category: u16, origin: u32) -> Grant {
         not_after: None,
         second_factor_s: None,
         needs_case: false,
+        needs_approval: false,
         offline_ok: false,
         mode: Mode::Full { clipboard: false },
         origin,

@@ -216,6 +216,7 @@ fn assign(
         from: None,
         until: None,
         needs_case: false,
+        needs_approval: false,
         offline: None,
     };
     model.assignments.insert(name, assignment);

@@ -1,4 +1,4 @@
-use super::super::super::world::{at, case, grant, prohibition, public, snapshot};
+use super::super::super::world::{approval, at, case, grant, prohibition, public, snapshot};
 use super::*;
 use crate::policy::{Reach, Target};
 
@@ -26,10 +26,20 @@ fn changed(change: impl FnOnce(&mut Snapshot)) -> Result<(), FormFault> {
     snapshot.check_form()
 }
 
+/// The same with a grant that demands an approval, and one.
+fn approved(change: impl FnOnce(&mut Snapshot)) -> Result<(), FormFault> {
+    changed(|s| {
+        s.grants[0].needs_approval = true;
+        s.approvals = vec![approval(1, 500)];
+        change(s);
+    })
+}
+
 #[test]
 fn a_snapshot_in_form_is_accepted() {
     assert_eq!(changed(|_| ()), Ok(()));
     assert_eq!(changed(|s| s.grants.clear()), Ok(()));
+    assert_eq!(approved(|_| ()), Ok(()));
 }
 
 #[test]
@@ -61,6 +71,9 @@ fn every_list_must_ascend_strictly() {
     assert_eq!(changed(|s| s.secrets.push(secret("hmh"))), order("secrets"));
     assert_eq!(changed(|s| s.secrets.push(secret("hmi"))), order("secrets"));
     assert_eq!(changed(|s| s.secrets.push(secret("hmj"))), Ok(()));
+    assert_eq!(approved(|s| s.approvals.push(approval(1, 500))), order("approvals"));
+    assert_eq!(approved(|s| s.approvals.push(approval(0, 500))), order("approvals"));
+    assert_eq!(approved(|s| s.approvals.push(approval(2, 500))), Ok(()));
     assert_eq!(changed(|s| s.cases[0].services = vec![1, 0]), order("case services"));
     assert_eq!(changed(|s| s.cases[0].services = vec![1, 1]), order("case services"));
     assert_eq!(changed(|s| s.categories[0].services = vec![1, 0]), order("category services"));
@@ -88,6 +101,7 @@ fn every_list_has_a_bound() {
     assert_eq!(changed(|s| s.grants = vec![grant(); 32_769]), over("grants", 32_768));
     assert_eq!(changed(|s| fill(&mut s.prohibitions, 8192)), over("prohibitions", 8192));
     assert_eq!(changed(|s| fill(&mut s.cases, 512)), over("cases", 512));
+    assert_eq!(approved(|s| fill(&mut s.approvals, 1024)), over("approvals", 1024));
     assert_eq!(changed(|s| fill(&mut s.secrets, 64)), over("secrets", 64));
     assert_eq!(changed(|s| s.users[0].keys = vec![public(20); 9]), over("user keys", 8));
     // At the bound it is the next rule that speaks.
@@ -119,6 +133,19 @@ fn references_must_resolve() {
     assert_eq!(changed(|s| s.cases[0].services = vec![0, 2]), dangling("cases", "service"));
     assert_eq!(changed(|s| s.cases[0].services.clear()), dangling("cases", "service"));
     assert_eq!(changed(|s| s.grants[0].user = u32::MAX), dangling("grants", "user"));
+    assert_eq!(approved(|s| s.approvals[0].grant = 1), dangling("approvals", "grant"));
+    assert_eq!(approved(|s| s.approvals[0].grant = u32::MAX), dangling("approvals", "grant"));
+    // The category `hmi` has one service, the category `all` both.
+    let elsewhere = dangling("approvals", "service of its grant");
+    assert_eq!(approved(|s| s.approvals[0].service = 1), elsewhere);
+    assert_eq!(approved(|s| s.approvals[0].service = 2), elsewhere);
+    let with_all = |service: u32| {
+        approved(|s| {
+            s.grants[0].category = 0;
+            s.approvals[0].service = service;
+        })
+    };
+    assert_eq!((with_all(0), with_all(1), with_all(2)), (Ok(()), Ok(()), elsewhere));
 }
 
 #[test]
@@ -130,6 +157,7 @@ fn values_that_mean_nothing_are_refused() {
     assert_eq!(changed(|s| s.services[1].idle_s = 0), value("services", "idle_s"));
     assert_eq!(changed(|s| s.services[1].duration_s = 0), value("services", "duration_s"));
     assert_eq!(changed(|s| s.users[1].keys.clear()), value("users", "keys"));
+    assert_eq!(approved(|s| s.grants[0].needs_approval = false), value("approvals", "grant"));
     assert_eq!(changed(|s| s.secrets[0].sealed.clear()), value("secrets", "sealed"));
     assert_eq!(changed(|s| s.secrets[0].sealed = vec![1; 512]), Ok(()));
     assert_eq!(changed(|s| s.secrets[0].sealed = vec![1; 513]), value("secrets", "sealed"));
@@ -163,8 +191,10 @@ fn a_device_out_of_service_carries_nothing_at_all() {
     let retired = |list| Err(FormFault::Retired { list });
     let mut snapshot = crate::policy::world::snapshot();
     snapshot.retired = true;
+    snapshot.grants = vec![Grant { needs_approval: true, ..grant() }];
+    snapshot.approvals = vec![approval(1, 500)];
     type Clear = (&'static str, fn(&mut Snapshot));
-    let lists: [Clear; 9] = [
+    let lists: [Clear; 10] = [
         ("assigned", |s| s.assigned = false),
         ("services", |s| s.services.clear()),
         ("categories", |s| s.categories.clear()),
@@ -173,6 +203,7 @@ fn a_device_out_of_service_carries_nothing_at_all() {
         ("grants", |s| s.grants.clear()),
         ("prohibitions", |s| s.prohibitions.clear()),
         ("cases", |s| s.cases.clear()),
+        ("approvals", |s| s.approvals.clear()),
         ("secrets", |s| s.secrets.clear()),
     ];
     let full = snapshot.clone();
@@ -209,6 +240,15 @@ fn an_unassigned_device_carries_no_rules() {
             s.prohibitions.clear();
         }),
         rules("cases")
+    );
+    assert_eq!(
+        unassigned(|s| {
+            s.grants.clear();
+            s.prohibitions.clear();
+            s.cases.clear();
+            s.approvals = vec![approval(1, 500)];
+        }),
+        rules("approvals")
     );
     assert_eq!(
         unassigned(|s| {
