@@ -18,6 +18,11 @@ pub(crate) fn show(time: UnixTime) -> String {
     Timestamp::from_second(secs).map_or_else(|_| "the end of time".to_owned(), |time| time.to_string())
 }
 
+/// A span of time with its units, such as `8h`.
+pub(crate) fn span(seconds: u32) -> String {
+    format!("{:#}", SignedDuration::from_secs(i64::from(seconds)))
+}
+
 /// Reads a time in RFC 3339.
 pub(crate) fn parse(text: &str) -> Result<UnixTime, TimeFault> {
     let time: Timestamp = text.parse().map_err(|_| TimeFault)?;

@@ -7,6 +7,7 @@
 mod account;
 mod alarms;
 mod apply;
+mod approval;
 mod arrival;
 mod audit;
 mod change;
@@ -46,6 +47,7 @@ use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
 use postern_protocol::trust::{Fingerprint, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
+use crate::approval::ApprovalError;
 use crate::args::{
     AccountCommand, AlarmsCommand, Args, AuditCommand, Command, DeviceCommand, SecretCommand, UserCommand,
 };
@@ -129,6 +131,8 @@ pub(crate) enum CommandError {
     NotRetired(Name),
     #[error("{kind} `{name}` is not locked there; `postern-cloud lock list` says what is")]
     NotLocked { kind: &'static str, name: Name },
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
     #[error("{what}: {error}")]
@@ -184,7 +188,7 @@ impl CommandError {
                 | FoundError::Store(_) => 1,
             },
             Self::Root(error) => error.code(),
-            Self::Publish(error) => match error {
+            Self::Publish(error) | Self::Approval(ApprovalError::Publish(error)) => match error {
                 PublishError::Store(_) | PublishError::Signer(_) => 5,
                 PublishError::Compile(_)
                 | PublishError::Size { .. }
@@ -192,6 +196,16 @@ impl CommandError {
                 | PublishError::Seal { .. }
                 | PublishError::Exhausted { .. }
                 | PublishError::Ahead { .. } => 1,
+            },
+            Self::Approval(error) => match error {
+                ApprovalError::Span | ApprovalError::Reason => 2,
+                ApprovalError::Unknown(_) => 7,
+                ApprovalError::Store(_) => 5,
+                ApprovalError::Nothing
+                | ApprovalError::Nobody
+                | ApprovalError::TooMany
+                | ApprovalError::Decided { .. }
+                | ApprovalError::Publish(_) => 1,
             },
             Self::Trail(VerifyError::Fault { .. }) => 9,
             Self::Trail(VerifyError::Io(_)) => 1,
@@ -282,6 +296,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Account(AccountCommand::Remove { name, dry_run, yes }) => {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
+        Command::Approval(command) => approval::run(state, command),
         Command::Audit(AuditCommand::Verify { file, root }) => audit::verify(state, &file, root.as_deref()),
         Command::Alarms { command: None } => alarms::list(state),
         Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),

@@ -64,6 +64,8 @@ pub struct Approved {
     pub id: ApprovalId,
     /// Who may.
     pub user: Name,
+    /// The account to which the device belonged when it was asked for: its people have nothing to say in another one.
+    pub account: Name,
     /// The service, by its name on the device.
     pub service: Name,
     /// What demanded the approval when it was asked for. Whatever else demands one now was not approved.

@@ -195,6 +195,8 @@ impl Publisher {
                 &stored
             }
         };
+        // What has ended is said no more to anybody, and is called ended by those who list it.
+        tx.lapse_approvals(now)?;
         let roster = tx.roster()?;
         let names = Self::affected(tx, affected, model, now)?;
         let compiler = Compiler::among(model, &roster, &names);
@@ -290,6 +292,7 @@ impl Publisher {
         if held.version.saturating_sub(newest) > LEAP {
             return Err(PublishError::Ahead { device: device.name.clone(), claimed: held.version, newest });
         }
+        tx.lapse_approvals(now)?;
         let (model, roster) = (tx.model()?, tx.roster()?);
         let compiler = Compiler::among(&model, &roster, [&device.name]);
         let content = content(&compiler, &device.name, device.standing(), &tx.sealed_secrets(device)?)?;

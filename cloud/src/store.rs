@@ -9,6 +9,7 @@
 //! touches what it changes. Deliberately absent: private keys, and the secrets of invitations (digests only).
 
 mod alarms;
+mod approvals;
 mod devices;
 mod installation;
 mod invitations;
@@ -35,6 +36,7 @@ use postern_protocol::time::UnixTime;
 use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
+pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
-
 use postern_protocol::policy::explain::Given;
 use postern_protocol::policy::{Mode, Origin, Pattern};
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
+pub(super) use crate::clock::span;
 use crate::model::Scope;
 
 /// What a grant demands.
@@ -69,11 +68,6 @@ pub(super) fn window(from: Option<UnixTime>, until: Option<UnixTime>) -> Vec<Str
     let from = from.map(|from| format!("from {}", clock::show(from)));
     let until = until.map(|until| format!("until {}", clock::show(until)));
     from.into_iter().chain(until).collect()
-}
-
-/// A time span, such as `8h`.
-pub(super) fn span(seconds: u32) -> String {
-    format!("{:#}", SignedDuration::from_secs(i64::from(seconds)))
 }
 
 /// A long time span: in days where it is whole days.

@@ -266,7 +266,7 @@ impl Content {
 #[derive(Clone, Copy)]
 pub(super) struct Facts<'f> {
     pub(super) cases: &'f [ActiveCase<'f>],
-    pub(super) approvals: &'f [Approved],
+    pub(super) approvals: &'f [&'f Approved],
 }
 
 /// Positions of everything that is needed on one device.
@@ -449,7 +449,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
     }
 
     /// What was approved of each grant that demands it: by whom it was asked for, of this service, and because of this source.
-    fn approvals(&self, grants: &[Grant], approved: &[Approved]) -> Vec<Approval> {
+    fn approvals(&self, grants: &[Grant], approved: &[&Approved]) -> Vec<Approval> {
         let mut approvals = BTreeSet::new();
         if approved.is_empty() {
             return Vec::new();
@@ -465,7 +465,7 @@ impl<'t, 's, 'a> Assembly<'t, 's, 'a> {
                 };
                 let services =
                     selected.filter(named).filter_map(|at| self.services.get(*at).copied().flatten());
-                let Approved { id, mode, until: not_after, .. } = *one;
+                let Approved { id, mode, until: not_after, .. } = **one;
                 approvals.extend(services.map(|service| Approval { grant, service, mode, not_after, id }));
             }
         }

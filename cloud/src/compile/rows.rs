@@ -13,7 +13,7 @@ use super::places::Places;
 use super::source::{Holder, Holders, Source, Sources, Whose, allowing_of, denying_of, groups_of};
 use super::standing::{Endpoint, Rule, Standing, endpoints};
 use super::window::Window;
-use super::{CompileError, Content, Roster};
+use super::{Approved, CompileError, Content, Roster};
 use crate::model::{Device, Model, Selection};
 
 /// Resolves what one model grants, for one device or user after another.
@@ -146,9 +146,11 @@ impl<'a> Compiler<'a> {
     pub fn compile(&self, device: &Name) -> Result<Content, CompileError> {
         match (self.model.devices.get(device), self.standing(device)) {
             (Some(body), Some(standing)) => {
-                let approvals = self.roster.approvals.get(device).map_or(&[][..], Vec::as_slice);
+                let approvals = self.roster.approvals.get(device).into_iter().flatten();
+                let approvals: Vec<&Approved> =
+                    approvals.filter(|approved| approved.account == body.account).collect();
                 let cases = self.cases(device);
-                Content::assemble(device, body, &standing, Facts { cases: &cases, approvals })
+                Content::assemble(device, body, &standing, Facts { cases: &cases, approvals: &approvals })
             }
             (_, _) => Ok(Content::unassigned()),
         }

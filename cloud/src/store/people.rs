@@ -106,7 +106,7 @@ impl Tx<'_> {
                 user.keys.insert(key);
             }
         }
-        Ok(Roster { users, approvals: BTreeMap::new() })
+        Ok(Roster { users, approvals: self.approved()? })
     }
 
     /// Everyone, by name.

@@ -253,4 +253,27 @@ CREATE TABLE trail_fork (
     received INTEGER NOT NULL,
     PRIMARY KEY (log, seq)
 ) STRICT, WITHOUT ROWID;
+", "
+-- Who asks for access that somebody of the machine's own company must approve, and what became of it.
+CREATE TABLE approval (
+    id              BLOB PRIMARY KEY,
+    user            TEXT NOT NULL REFERENCES person (name) ON DELETE CASCADE,
+    device          TEXT NOT NULL REFERENCES device (name) ON DELETE CASCADE,
+    account         TEXT NOT NULL,    -- of the device when it was asked
+    service         TEXT NOT NULL,
+    origins         TEXT NOT NULL,    -- JSON: what demands it
+    view_only       INTEGER NOT NULL, -- what is asked for
+    for_s           INTEGER NOT NULL,
+    why             TEXT NOT NULL,
+    asked           INTEGER NOT NULL,
+    lapses          INTEGER NOT NULL, -- when nobody can approve it any more
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'revoked', 'expired')),
+    decider         TEXT,
+    decided         INTEGER,
+    decided_why     TEXT,
+    given_view_only INTEGER,
+    given_until     INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX approval_pending ON approval (user, device, service) WHERE state = 'pending';
+CREATE INDEX approval_state ON approval (state, asked);
 "];

@@ -13,7 +13,7 @@ use postern_protocol::policy::{Mode, Origin, Reason};
 use crate::gate::{Gate, NOW};
 
 /// A maker services the machines of a plant, which approves each access. A rival has nothing to do with it.
-const FLEET: &str = r#"
+pub(crate) const FLEET: &str = r#"
 [account.maker]
 tenant = "service_provider"
 [account.plant]
@@ -74,6 +74,7 @@ fn approved() -> Approved {
     Approved {
         id: ApprovalId::new([1; 8]),
         user: parsed("tina"),
+        account: parsed("plant"),
         service: parsed("hmi"),
         origins: BTreeSet::from([origin("service", "technician")]),
         mode: Mode::WIDEST,
@@ -117,6 +118,11 @@ fn only_what_demanded_the_approval_is_met_by_it() {
     // An assignment that came later was not approved, although it opens the same.
     let later = FLEET.replace("[assignment.service]", "[assignment.later]");
     assert_eq!(tina(&approving(&later, vec![approved()])), [PENDING, PENDING]);
+    // The device went to another company, whose people approved nothing.
+    let moved = FLEET.replace("[device.press]\naccount = \"plant\"", "[device.press]\naccount = \"rival\"");
+    assert_eq!(tina(&approving(&moved, vec![approved()])), [PENDING, PENDING]);
+    let theirs = Approved { account: parsed("rival"), ..approved() };
+    assert_eq!(tina(&approving(&moved, vec![theirs])), [Ok(()), PENDING]);
     // Somebody took the demand away: nothing of it reaches the device any more.
     let gate = approving(&FLEET.replace("needs-approval = true", ""), vec![approved()]);
     assert_eq!(tina(&gate), [Ok(()), Ok(())]);

@@ -35,6 +35,7 @@ mod questions;
 mod receipts;
 mod relay;
 mod removal;
+mod requests;
 mod review;
 mod roots;
 mod rules;

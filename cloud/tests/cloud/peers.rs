@@ -66,7 +66,8 @@ impl World {
         world
     }
 
-    async fn start() -> Self {
+    /// A hub without a fleet.
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
         let plan =
@@ -99,6 +100,11 @@ impl World {
             })
             .map_err(|error: postern_cloud::publish::PublishError| error.to_string())
             .unwrap();
+        hub::notify(&self.state);
+    }
+
+    /// Tells the hub that something was published beside it.
+    pub(crate) fn hub_hears(&self) {
         hub::notify(&self.state);
     }
 

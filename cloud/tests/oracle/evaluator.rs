@@ -263,6 +263,7 @@ fn holds(
     let approved = roster.approvals.get(&question.device).into_iter().flatten().filter(|one| {
         one.user == question.user
             && one.service.as_str() == place.name
+            && model.devices.get(&question.device).is_some_and(|device| device.account == one.account)
             && one.origins.contains(&allowance.origin)
             && now < one.until
     });

@@ -236,8 +236,14 @@ fn approvals(model: &Model, roster: &mut Roster, dice: &mut Dice) {
                     } else {
                         demanding.iter().take(1).cloned().collect()
                     };
+                    let account = if dice.percent(92) {
+                        model.devices[device].account.clone()
+                    } else {
+                        any(&model.accounts, dice)
+                    };
                     let (id, service) = (ApprovalId::new(*b"approval"), parsed(&place.name));
-                    let approved = Approved { id, user, service, origins, mode, until: moment(dice) };
+                    let approved =
+                        Approved { id, user, account, service, origins, mode, until: moment(dice) };
                     roster.approvals.entry(device.clone()).or_default().push(approved);
                 }
             }

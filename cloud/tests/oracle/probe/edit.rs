@@ -156,6 +156,7 @@ impl Edit {
             let approved = Approved {
                 id: ApprovalId::new([1; 8]),
                 user: user.clone(),
+                account: model.devices[device].account.clone(),
                 service: service.parse().unwrap(),
                 origins: origins.into_iter().map(|allowance| allowance.origin).collect(),
                 mode: Mode::WIDEST,
