@@ -561,6 +561,18 @@ pub(crate) enum UserCommand {
         /// The user's name.
         name: String,
     },
+    /// Lists the keys of a user, one for each computer on which the user has signed in.
+    Keys {
+        /// The user's name.
+        name: String,
+    },
+    /// Withdraws one key of a user, such as that of a lost computer: what it opened is cut, and the user's other keys live on.
+    WithdrawKey {
+        /// The user's name.
+        name: String,
+        /// The key's fingerprint, as `user keys` lists it and `postern status` shows it on that computer.
+        fingerprint: Fingerprint,
+    },
     /// Lifts a `disable`.
     Enable {
         /// The user's name.
@@ -591,6 +603,6 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device, service or secret
+  7  there is no such account, user, device, service, secret or key
   8  the device's key is another one than was named, or not in a state for this; nothing was changed
   9  the audit trail was changed, or is not complete";

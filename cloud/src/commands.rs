@@ -129,6 +129,11 @@ pub(crate) enum CommandError {
     NotWaiting(Name),
     #[error("`{0}` is in service; `postern-cloud device decommission {0}` puts it out of it")]
     NotRetired(Name),
+    #[error(
+        "user `{user}` has no key {fingerprint}; `postern-cloud user keys {user}` lists those that can be withdrawn; \
+         nothing was changed"
+    )]
+    NoKey { user: Name, fingerprint: Fingerprint },
     #[error("{kind} `{name}` is not locked there; `postern-cloud lock list` says what is")]
     NotLocked { kind: &'static str, name: Name },
     #[error(transparent)]
@@ -210,7 +215,7 @@ impl CommandError {
             Self::Trail(VerifyError::Fault { .. }) => 9,
             Self::Trail(VerifyError::Io(_)) => 1,
             Self::Running(_) => 6,
-            Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } => 7,
+            Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } | Self::NoKey { .. } => 7,
             Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
             Self::Explain(error) => match error {
                 ExplainError::Unknown { .. } | ExplainError::NoService { .. } => 7,
@@ -322,6 +327,10 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::User(UserCommand::List) => user::list(state),
         Command::User(UserCommand::Disable { name }) => user::set_disabled(state, &name, true),
         Command::User(UserCommand::SignOut { name }) => user::sign_out(state, &name),
+        Command::User(UserCommand::Keys { name }) => user::keys(state, &name),
+        Command::User(UserCommand::WithdrawKey { name, fingerprint }) => {
+            user::withdraw_key(state, &name, fingerprint)
+        }
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
         Command::Root(command) => root::run(state, command),
         Command::Serve { listen, relay } => serve::run(state, listen, &relay, args.json),

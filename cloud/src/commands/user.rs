@@ -1,10 +1,10 @@
-//! `user invite`, `user list`, `user disable`, `user enable` and `user sign-out`.
+//! `user invite`, `user list`, `user disable`, `user enable`, `user sign-out`, `user keys` and `user withdraw-key`.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use postern_protocol::trust::Digest;
+use postern_protocol::trust::{Digest, Fingerprint};
 use postern_protocol::wire::invitation::Invitee;
 
 use super::table::table;
@@ -102,6 +102,59 @@ pub(super) fn sign_out(state: &Path, name: &str) -> Result<Answer, CommandError>
     let count = publications.len();
     let text = format!("{user} is signed out everywhere; snapshots signed: {count}.\n{arrived}");
     let json = json!({ "user": user, "signed_out": true, "published": publications, "arrival": arrival });
+    Ok(Answer { text, json })
+}
+
+pub(super) fn keys(state: &Path, name: &str) -> Result<Answer, CommandError> {
+    let (user, keys) = open(state)?.read(|tx| {
+        let user = known(&tx.model()?, EntityKind::User, name)?;
+        let keys = tx.person_keys(&user)?;
+        Ok::<_, CommandError>((user, keys))
+    })?;
+    let mut rows = Vec::new();
+    let mut entries = Vec::new();
+    for (key, used) in &keys {
+        let fingerprint = key.fingerprint();
+        rows.push(vec![fingerprint.to_string(), clock::show(*used)]);
+        entries.push(json!({ "fingerprint": fingerprint.to_string(), "last_sign_in": used }));
+    }
+    let text = if rows.is_empty() {
+        format!("{user} has no key: a computer gets one when {user} signs in on it.\n")
+    } else {
+        table(&["KEY", "LAST SIGN-IN"], rows)
+    };
+    Ok(Answer { text, json: json!({ "user": user, "keys": entries }) })
+}
+
+pub(super) fn withdraw_key(
+    state: &Path,
+    name: &str,
+    fingerprint: Fingerprint,
+) -> Result<Answer, CommandError> {
+    let store = open(state)?;
+    let (user, left, publications) = store.write(|tx| {
+        let user = known(&tx.model()?, EntityKind::User, name)?;
+        let keys = tx.person_keys(&user)?;
+        let found = keys.iter().find(|(key, _)| key.fingerprint() == fingerprint);
+        let (key, _) = found.ok_or_else(|| CommandError::NoKey { user: user.clone(), fingerprint })?;
+        let publisher = publisher(state, tx)?;
+        let now = clock::now();
+        tx.forget_key(key)?;
+        tx.log(now, &operator(), &format!("user withdraw-key {user} {fingerprint}"))?;
+        let publications = publisher.publish(tx, Affected::User(&user), now)?;
+        Ok::<_, CommandError>((user, keys.len().saturating_sub(1), publications))
+    })?;
+    hub::notify(state);
+    let arrival = arrival::watch(&store, state, &publications);
+    let arrived = arrival::sentence(arrival.as_ref(), &publications);
+    let count = publications.len();
+    let text = format!(
+        "The key {fingerprint} of {user} is withdrawn; keys left: {left}; snapshots signed: {count}.\n{arrived}"
+    );
+    let withdrawn = fingerprint.to_string();
+    let json = json!({
+        "user": user, "withdrawn": withdrawn, "left": left, "published": publications, "arrival": arrival,
+    });
     Ok(Answer { text, json })
 }
 

@@ -146,6 +146,21 @@ impl Tx<'_> {
         }
     }
 
+    /// The keys of a user with the last sign-in of each, the newest first.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn person_keys(&self, name: &Name) -> Result<Vec<(PublicKey, UnixTime)>, StoreError> {
+        let select = "SELECT key, used FROM person_key WHERE person = ? ORDER BY used DESC, key";
+        let mut query = self.sql.prepare_cached(select)?;
+        let mut rows = query.query([name.as_str()])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            keys.push((public_key(blob(row, 0)?)?, time(row.get(1)?)));
+        }
+        Ok(keys)
+    }
+
     /// Registers a key or notes its use; beyond the limit the one that was unused for longest is forgotten.
     /// Returns whether the user's keys are different now.
     ///

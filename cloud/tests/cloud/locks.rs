@@ -1,5 +1,7 @@
 //! Locks from the command to the device and back: signed, delivered, acknowledged, lifted.
 
+use std::collections::BTreeSet;
+
 use postern_protocol::trust::{Lock, LockTarget, Role};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Refusal};
 use serde_json::Value;
@@ -175,6 +177,57 @@ async fn who_signs_out_everywhere_has_no_pass_of_before_on_any_device() {
     done(&world, &["user", "sign-out", "otto"]).await;
     press.take(&mut link).await;
     assert!(press.snapshot().users[0].passes_from > after.issued);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_withdrawn_leaves_every_policy_and_the_user_s_others_stay() {
+    let world = World::with_sample("direct-sales").await;
+    let (laptop, mut press) = (world.join("otto", 10, PASSWORD).await, world.enroll("press-7", 1).await);
+    let mut link = press.link(&world).await;
+    press.take(&mut link).await;
+    let tablet = world.dial(&key(11)).await;
+    let before = pass(&world, tablet.login("acme", "otto", PASSWORD, None).await);
+    press.take(&mut link).await;
+    let passes_from = press.snapshot().users[0].passes_from;
+
+    let lost = key(10).public().fingerprint().to_string();
+    let listed = done(&world, &["user", "keys", "otto"]).await;
+    let listed: BTreeSet<&str> =
+        listed["keys"].as_array().unwrap().iter().map(|key| key["fingerprint"].as_str().unwrap()).collect();
+    assert_eq!(listed, BTreeSet::from([lost.as_str(), &key(11).public().fingerprint().to_string()]));
+    let said = done(&world, &["user", "withdraw-key", "otto", &lost]).await;
+    assert_eq!((&said["withdrawn"], &said["left"]), (&lost.as_str().into(), &1.into()));
+    press.take(&mut link).await;
+
+    // The passes of the other key count as before.
+    let row = press.snapshot().users[0].clone();
+    assert_eq!((row.keys, row.passes_from), (vec![key(11).public()], passes_from));
+    assert!(before.issued >= passes_from);
+    assert_eq!(laptop.ask(&HubRequest::ListDevices).await, HubAnswer::Refused(Refusal::UnknownKey));
+    assert!(matches!(tablet.ask(&HubRequest::ListDevices).await, HubAnswer::Devices(_)));
+    let history = done(&world, &["history"]).await.to_string();
+    assert!(history.contains(&format!("user withdraw-key otto {lost}")), "{history}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_key_of_the_very_user_is_withdrawn() {
+    let world = World::with_sample("direct-sales").await;
+    world.join("otto", 10, PASSWORD).await;
+    let (_, text, _) = command(&world, &["user", "keys", "eva"]).await;
+    assert_eq!(text, "eva has no key: a computer gets one when eva signs in on it.\n");
+    let otto_s = key(10).public().fingerprint().to_string();
+    let said = format!(
+        "postern-cloud: user `eva` has no key {otto_s}; `postern-cloud user keys eva` lists those that can be \
+         withdrawn; nothing was changed\n"
+    );
+    assert_eq!(
+        command(&world, &["user", "withdraw-key", "eva", &otto_s]).await,
+        (7, String::new(), said)
+    );
+    assert_eq!(command(&world, &["user", "withdraw-key", "nobody", &otto_s]).await.0, 7);
+    assert_eq!(command(&world, &["user", "withdraw-key", "otto", "v4hd"]).await.0, 2);
+    let keys = world.read(|tx| tx.person_keys(&name("otto")));
+    assert_eq!(keys.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
