@@ -2,10 +2,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use postern_protocol::id::{DeviceId, FleetId};
-use postern_protocol::path::Path;
+use postern_protocol::path::{Path, Peer};
 use postern_protocol::policy::{
-    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Mode, Origin, Reach, Rules, Service,
-    Snapshot, Target, User, VncRules, verify,
+    Category, DeviceLimits, Expectation, FreshnessRule, Grant, Index, Kind, Mode, Origin, Reach, Reason,
+    Rules, Service, Snapshot, Target, User, VncRules, verify,
 };
 use postern_protocol::session::freshness::Memory;
 use postern_protocol::time::BootTime;
