@@ -391,10 +391,7 @@ async fn edges(registry: Arc<Registry>, gate: Arc<Gate>) {
         // Time may be attested anew, or the machine may have slept: asked at least once a second while tunnels are open.
         let wait = gate.clock().until(edge);
         if wait.is_zero() {
-            let cut = registry.judge(&gate, CutCause::Time);
-            if cut > 0 {
-                tracing::info!(cut, "permits ran out");
-            } else {
+            if lapse(&registry, &gate) == 0 {
                 // The edge stands and yet nothing was cut: the same permit again. Not in a busy loop.
                 tokio::time::sleep(EDGE_PAUSE).await;
             }
@@ -432,13 +429,22 @@ async fn keep_time(core: Core) {
                 }
                 clock.noted(noted.is_ok());
                 // Without a debit what is stale permits nothing.
-                core.registry.judge(&core.gate, CutCause::Time);
+                lapse(&core.registry, &core.gate);
             }
-            () = tokio::time::sleep(wait) => drop(core.registry.judge(&core.gate, CutCause::Time)),
+            () = tokio::time::sleep(wait) => drop(lapse(&core.registry, &core.gate)),
             // The clock lives as long as the agent.
             _changed = changes.changed() => {}
         }
     }
+}
+
+/// Stops what time permits no more; how many there were.
+fn lapse(registry: &Registry, gate: &Gate) -> u32 {
+    let cut = registry.judge(gate, CutCause::Time);
+    if cut > 0 {
+        tracing::info!(cut, "permits ran out");
+    }
+    cut
 }
 
 /// What became of a write; for ever without one.

@@ -13,6 +13,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -230,6 +231,39 @@ impl World {
         person.login_with_code(&code).await?.expect_code(0)?;
         self.settle().await?;
         Ok(person)
+    }
+
+    /// Signs somebody in on a second computer, where they have a key of its own, and waits until the device knows it.
+    ///
+    /// # Errors
+    /// When signing in fails.
+    pub async fn second_computer(&self, person: &Person) -> Result<Person, Mishap> {
+        let name = person.name();
+        let home = self.dir.path().join("people").join(format!("{name} elsewhere"));
+        let elsewhere = Person::new(&self.shelf, home, name)?;
+        elsewhere.login_at(self.hub.address(), &self.hub.key().await?).await?.expect_code(0)?;
+        self.settle().await?;
+        Ok(elsewhere)
+    }
+
+    /// Puts a pass in somebody's profile that the cloud's own key has signed, and that ends sooner or later: a real one
+    /// lasts for half a day.
+    ///
+    /// # Errors
+    /// When there is no pass yet.
+    pub fn shorten_pass(&self, person: &Person, until: SystemTime) -> Result<(), Mishap> {
+        person.hold_until(until, &self.hub.identity()?)
+    }
+
+    /// Starts the hub anew, with a relay that is a program of its own and outlives it.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn relay_apart(&mut self) -> Result<Running, Mishap> {
+        let relay = self.hub.relay_apart().await?;
+        self.hub.stop().await?;
+        self.hub.serve().await?;
+        Ok(relay)
     }
 
     /// Somebody with an own home who has not signed in.

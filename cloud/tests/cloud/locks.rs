@@ -220,10 +220,7 @@ async fn only_a_key_of_the_very_user_is_withdrawn() {
         "postern-cloud: user `eva` has no key {otto_s}; `postern-cloud user keys eva` lists those that can be \
          withdrawn; nothing was changed\n"
     );
-    assert_eq!(
-        command(&world, &["user", "withdraw-key", "eva", &otto_s]).await,
-        (7, String::new(), said)
-    );
+    assert_eq!(command(&world, &["user", "withdraw-key", "eva", &otto_s]).await, (7, String::new(), said));
     assert_eq!(command(&world, &["user", "withdraw-key", "nobody", &otto_s]).await.0, 7);
     assert_eq!(command(&world, &["user", "withdraw-key", "otto", "v4hd"]).await.0, 2);
     let keys = world.read(|tx| tx.person_keys(&name("otto")));

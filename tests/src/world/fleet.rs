@@ -15,6 +15,8 @@ pub struct Fleet {
     grants: Vec<Grant>,
     /// The key to which everything is recorded, if it is.
     recording_key: Option<String>,
+    /// Lines of the device's section.
+    device: String,
 }
 
 /// Who may use what.
@@ -71,6 +73,14 @@ impl Fleet {
         self
     }
 
+    /// Adds a line to the section of the device, such as `freshness = "1m"`.
+    #[must_use]
+    pub fn of_device(mut self, line: &str) -> Self {
+        self.device.push_str(line);
+        self.device.push('\n');
+        self
+    }
+
     /// Adds a user who may use these services; none for a user with an empty role.
     #[must_use]
     pub fn allow(self, user: &str, services: &[&str]) -> Self {
@@ -104,8 +114,9 @@ impl Fleet {
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = format!(
-            "[account.acme]\ntenant = \"service_provider\"\n{}\n[device.{DEVICE}]\naccount = \"acme\"\n\n",
-            self.recording_key.iter().map(|key| format!("recording-key = \"{key}\"\n")).collect::<String>()
+            "[account.acme]\ntenant = \"service_provider\"\n{}\n[device.{DEVICE}]\naccount = \"acme\"\n{}\n",
+            self.recording_key.iter().map(|key| format!("recording-key = \"{key}\"\n")).collect::<String>(),
+            self.device
         );
         for Service { name, kind, leads, limits } in &self.services {
             let head = format!("[device.{DEVICE}.service.{name}]\nkind = \"{kind}\"\n{leads}");
@@ -188,6 +199,9 @@ pub fn in_seconds(ahead: u64) -> SystemTime {
 fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default()
 }
+
+/// The account of everybody.
+pub(super) const ACCOUNT: &str = "acme";
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use postern_protocol::trust::SecretKey;
 use serde_json::Value;
 
 use super::file_in;
@@ -169,6 +170,35 @@ impl Hub {
         if let Some(running) = self.running.take() {
             self.past.push_str(&running.log());
         }
+    }
+
+    /// Its key, as `status` shows it to those who sign in without an invitation.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) async fn key(&self) -> Result<String, Mishap> {
+        let status = self.call(["status", "--json"]).finish().await?.expect_code(0)?.json()?;
+        let key = status.pointer("/hub_keys/0").and_then(Value::as_str).map(str::to_owned);
+        key.ok_or_else(|| Mishap::unexpected("the status of the hub", &status, "its key"))
+    }
+
+    /// The key that signs passes.
+    pub(super) fn identity(&self) -> Result<SecretKey, Mishap> {
+        let text = std::fs::read_to_string(self.state.join("identity.key"))?;
+        let seed = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok();
+        let key = seed.and_then(|seed| SecretKey::from_seed(seed.try_into().ok()?).ok());
+        key.ok_or_else(|| Mishap::unexpected("the identity key", "nonsense", "a key"))
+    }
+
+    /// Has a program of its own relay for it, from its next start on.
+    pub(super) async fn relay_apart(&mut self) -> Result<Running, Mishap> {
+        let near = SocketAddr::new(self.address.ip(), 0).to_string();
+        let key = self.state.join("relay.key");
+        let relay = self.call(["relay", "--listen", &near, "--key"]).arg(key).start("relay")?;
+        let line = relay.line("that it relays", |line| line.text.contains("relaying on")).await?.text;
+        let at = line.split([' ', ',']).find_map(|word| word.parse().ok());
+        self.relays = Relays::At(at.ok_or_else(|| Mishap::unexpected("the relay", &line, "an address"))?);
+        Ok(relay)
     }
 
     /// A code that enrols a device of the fleet.

@@ -2,11 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use postern_protocol::limits;
+use postern_protocol::time::UnixTime;
+use postern_protocol::trust::{Envelope, Pass, SecretKey};
+use postern_protocol::wire::codec;
 use rustix::process::Signal;
 
 use super::DEVICE;
 use super::exchange::Exchange;
+use super::fleet::ACCOUNT;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Line, Piped, Running, Stream};
 use crate::programs::{Program, Shelf};
@@ -65,12 +71,57 @@ impl Person {
         self.call(["login", code, "--password-stdin"]).input(format!("{PASSWORD}\n")).finish().await
     }
 
+    /// Signs in on a computer that has seen no invitation.
+    pub(super) async fn login_at(&self, hub: SocketAddr, hub_key: &str) -> Result<Done, Mishap> {
+        self.call(["login", "--password-stdin", "--account", ACCOUNT, "--user", &self.name])
+            .args(["--hub", &hub.to_string(), "--hub-key", hub_key])
+            .input(format!("{PASSWORD}\n"))
+            .finish()
+            .await
+    }
+
     /// Signs in again.
     ///
     /// # Errors
     /// When the command cannot be run.
     pub async fn login(&self) -> Result<Done, Mishap> {
         self.call(["login", "--password-stdin"]).input(format!("{PASSWORD}\n")).finish().await
+    }
+
+    /// The fingerprint of this computer's key.
+    ///
+    /// # Errors
+    /// When `postern status` does not say it.
+    pub async fn key(&self) -> Result<String, Mishap> {
+        let status = self.call(["status", "--json"]).finish().await?.expect_code(0)?.json()?;
+        let key = status.get("key").and_then(serde_json::Value::as_str).map(str::to_owned);
+        key.ok_or_else(|| Mishap::unexpected("the status", &status, "a key"))
+    }
+
+    /// When the pass on this computer ends.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pass_expires(&self) -> Result<SystemTime, Mishap> {
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(self.pass()?.expires.as_secs()))
+    }
+
+    /// The pass on this computer.
+    fn pass(&self) -> Result<Pass, Mishap> {
+        let sealed = std::fs::read(self.home.join("pass"))?;
+        let wrong =
+            |fault: &dyn std::fmt::Display| Mishap::unexpected("the pass of a profile", fault, "a pass");
+        let envelope = Envelope::parse(&sealed, limits::PASS_BYTES).map_err(|fault| wrong(&fault))?;
+        codec::decode(envelope.payload(), limits::PASS_BYTES).map_err(|fault| wrong(&fault))
+    }
+
+    /// Puts a pass in the place of the one on this computer that ends at another time.
+    pub(super) fn hold_until(&self, until: SystemTime, identity: &SecretKey) -> Result<(), Mishap> {
+        let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let pass = Pass { expires: UnixTime::from_secs(until.as_secs()), ..self.pass()? };
+        let sealed = Envelope::seal(&pass, &[identity])
+            .map_err(|fault| Mishap::unexpected("a shorter pass", fault, "an envelope"))?;
+        Ok(std::fs::write(self.home.join("pass"), sealed)?)
     }
 
     /// The names of the services that they may use on the device, in the order of the listing.

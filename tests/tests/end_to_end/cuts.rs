@@ -5,24 +5,22 @@
 //! 3. The person is told why and what to do, the trail has a row for each, and the cloud has a receipt that the device has signed.
 //! 4. The right comes back. What was cut stays cut, and the next round opens anew.
 //!
-//! Deliberately absent: the end of a pass and of the policy's freshness, which take hours and minutes here. The agent's own tests have them.
+//! The end of the policy's freshness, which ends some tunnels and spares others, is beside them (`lapse`).
 
+mod lapse;
+mod loaded;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use postern_protocol::policy::Reason;
-use postern_tests::world::flow::Flow;
-use postern_tests::world::probe::within;
 use postern_tests::world::target::Target;
-use postern_tests::world::{
-    DEVICE, Fleet, Grant, Line, Mishap, Person, Running, Session, Stream, World, in_seconds,
-};
+use postern_tests::world::{DEVICE, Fleet, Grant, Mishap, Person, World, in_seconds};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::task::JoinSet;
+use tokio::net::UdpSocket;
 
+use self::loaded::{Because, Cut, Datagrams, Loaded};
 use super::gate::has;
 use super::revocation::activation;
 use super::stage::{LAB, Outcome, Plant};
@@ -35,7 +33,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 enum Cause {
     /// The user is disabled.
     User,
-    /// Every pass and key of before is worth nothing.
+    /// Every pass of before is worth nothing.
+    SignOut,
+    /// One of the user's keys is withdrawn.
     Key,
     /// The category has the services no more.
     Category,
@@ -49,10 +49,12 @@ enum Cause {
     Lock,
     /// The device is another account's.
     Moved,
+    /// The user's pass is over.
+    PassEnd,
 }
 
 impl Cause {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::User,
         Self::Category,
         Self::Target,
@@ -60,6 +62,8 @@ impl Cause {
         Self::Window,
         Self::Lock,
         Self::Moved,
+        Self::SignOut,
+        Self::PassEnd,
         Self::Key,
     ];
 
@@ -67,8 +71,8 @@ impl Cause {
     const fn reason(self) -> Reason {
         match self {
             Self::Lock => Reason::UserDisabled,
-            // No pass of before counts, and the device knows nothing of why.
-            Self::User | Self::Key => Reason::BadPass,
+            // The pass or its key counts no more, and the device knows nothing of why.
+            Self::User | Self::SignOut | Self::Key | Self::PassEnd => Reason::BadPass,
             Self::Category | Self::Target | Self::Assignment | Self::Moved => Reason::Revoked,
             Self::Window => Reason::Expired,
         }
@@ -76,17 +80,21 @@ impl Cause {
 
     /// How late the last byte may be. The device's time is attested in whole seconds, and may be one behind.
     fn limit(self) -> Duration {
-        if self == Self::Window { 2 * LIMIT } else { LIMIT }
+        if matches!(self, Self::Window | Self::PassEnd) { 2 * LIMIT } else { LIMIT }
     }
 
     /// What the receipt says.
     const fn because_of(self) -> &'static str {
         match self {
-            Self::Window => "time",
+            Self::Window | Self::PassEnd => "time",
             Self::Lock => "lock",
-            Self::User | Self::Key | Self::Category | Self::Target | Self::Assignment | Self::Moved => {
-                "policy"
-            }
+            Self::User
+            | Self::SignOut
+            | Self::Key
+            | Self::Category
+            | Self::Target
+            | Self::Assignment
+            | Self::Moved => "policy",
         }
     }
 
@@ -122,6 +130,8 @@ impl Machines {
             [format!("\"tcp {} {}\"", tcp.ip(), tcp.port()), format!("\"udp {} {}\"", udp.ip(), udp.port())];
         Fleet::new()
             .service("screen", "vnc", at(self.plant.press.vnc))
+            // Two people, or computers, beside each other.
+            .limit("screen", "writers = 2")
             .service("page", "http", at(self.plant.source.address))
             .service("frames", "websocket", at(self.frames.address))
             .vpn("cell", &cell.each_ref().map(String::as_str))
@@ -133,12 +143,24 @@ impl Machines {
     }
 
     /// Takes the right away; when that took effect.
-    async fn withdraw(&self, cause: Cause, who: &str, world: &mut World) -> Result<Instant, Mishap> {
-        let printed = world.device.running()?.line_count();
+    async fn withdraw(&self, cause: Cause, person: &Person, world: &mut World) -> Result<Instant, Mishap> {
+        let (who, printed) = (person.name(), world.device.running()?.line_count());
         let word = if cause == Cause::Lock { "a lock came into force" } else { "a policy came into force" };
         let fleet = match cause {
             Cause::User => return self.command(&["user", "disable", who], world, (printed, word)).await,
-            Cause::Key => return self.command(&["user", "sign-out", who], world, (printed, word)).await,
+            Cause::SignOut => {
+                return self.command(&["user", "sign-out", who], world, (printed, word)).await;
+            }
+            Cause::Key => {
+                let key = person.key().await?;
+                return self.command(&["user", "withdraw-key", who, &key], world, (printed, word)).await;
+            }
+            Cause::PassEnd => {
+                let end = moment(person.pass_expires()?);
+                // The condition is the clock itself.
+                tokio::time::sleep_until((end - LIMIT).into()).await;
+                return Ok(end);
+            }
             Cause::Lock => {
                 return self.command(&["lock", "add", "user", who], world, (printed, word)).await;
             }
@@ -150,8 +172,7 @@ impl Machines {
                 let grant = Grant::new(who, &ALL).until(until);
                 // Somebody who is not there any more would lose their sign-in.
                 world.apply(&both(self.services(false).grant(grant), &[])).await?;
-                let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-                return Ok(Instant::now() + left);
+                return Ok(moment(until));
             }
             Cause::Moved => {
                 let former = "[account.acme]\ntenant = \"service_provider\"\n[user.anna]\naccount = \"acme\"\n[user.bert]\naccount = \"acme\"\n";
@@ -183,7 +204,8 @@ impl Machines {
             Cause::Lock => {
                 world.hub.call(["lock", "lift", "user", who.name()]).finish().await?.expect_code(0)?;
             }
-            Cause::Key => {
+            // Also the computer whose key was withdrawn: whoever has the password may use it again.
+            Cause::SignOut | Cause::Key | Cause::PassEnd => {
                 who.login().await?.expect_code(0)?;
             }
             Cause::Category | Cause::Target | Cause::Assignment | Cause::Window | Cause::Moved => {
@@ -199,211 +221,40 @@ fn both(fleet: Fleet, services: &[&str]) -> Fleet {
     fleet.allow("anna", services).allow("bert", services)
 }
 
-/// Five tunnels under load.
-struct Loaded {
-    /// Screen, page and frames.
-    sessions: [Session; 3],
-    flows: Vec<(&'static str, Flow)>,
-    vpns: Vec<Running>,
-    datagrams: Listening,
+/// When the clock says so, which is also the device's.
+fn moment(time: SystemTime) -> Instant {
+    Instant::now() + time.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-impl Loaded {
-    async fn open(machines: &Machines, who: &Person) -> Result<Self, Mishap> {
-        let (tcp, udp) = (machines.plant.source.address, machines.datagrams.address);
-        let place = tcp.to_string();
-        let forward = ["forward", DEVICE, &place, "--json"];
-        let (screen, page, frames, (forward, near), (proxy, socks)) = tokio::try_join!(
-            who.connect("screen"),
-            who.connect("page"),
-            who.connect("frames"),
-            vpn(who, &forward, tcp),
-            vpn(who, &["proxy", DEVICE, "--listen", "0", "--json"], tcp),
-        )?;
-        let datagrams = Listening::start(socks, udp).await?;
-        let mut flows = Vec::new();
-        for (kind, flow) in [
-            ("screen", Flow::download(&screen).await?),
-            ("page", Flow::download(&page).await?),
-            ("frames", Flow::download(&frames).await?),
-            ("flow of a VPN", Flow::download(near).await?),
-        ] {
-            flow.receives(ENOUGH).await?;
-            flows.push((kind, flow));
-        }
-        datagrams.hears().await?;
-        Ok(Self { sessions: [screen, page, frames], flows, vpns: vec![forward, proxy], datagrams })
-    }
-
-    /// Goes on under another policy.
-    async fn goes_on(&self) -> Outcome {
-        for (_, flow) in &self.flows {
-            flow.receives(ENOUGH).await?;
-        }
-        self.datagrams.hears().await
-    }
-
-    /// Every stream has ended by then, and its person was told.
-    async fn ended(self, cause: Cause, active: Instant) -> Outcome {
-        let mut says_so_itself = false;
-        for (kind, flow) in self.flows {
-            let end = flow.end().await?;
-            let late = end.last_byte.saturating_duration_since(active);
-            // Between two frames there is room for a word to the program, which hears it in place of the person.
-            says_so_itself |= String::from_utf8_lossy(&end.tail).contains(cause.reason().word());
-            eprintln!("{cause:?}, {kind}: last byte {late:?} after it took effect");
-            assert!(late <= cause.limit(), "{cause:?}: the last byte of the {kind} came {late:?} late");
-        }
-        let (reason, is_told) = (cause.reason(), |line: &Line| {
-            line.stream == Stream::Err
-                && line.text.contains(cause.reason().sentence())
-                && line.text.contains(cause.reason().next_step())
-        });
-        let what = format!("`{}` and what to do", reason.sentence());
-        let [screen, page, frames] = &self.sessions;
-        for session in [screen, page].into_iter().chain((!says_so_itself).then_some(frames)) {
-            let line = session.notice(reason.sentence()).await?;
-            assert!(is_told(&line), "{cause:?}: {}", line.text);
-        }
-        if cause != Cause::Target {
-            for vpn in &self.vpns {
-                vpn.line(&what, is_told).await?;
-            }
-        }
-        // Silence has no moment of its own: what has come until long after the limit was the last.
-        tokio::time::sleep_until((active + 2 * cause.limit()).into()).await;
-        let late = self.datagrams.last().saturating_duration_since(active);
-        assert!(late <= cause.limit(), "{cause:?}: the last datagram came {late:?} late");
-        // In order, so that their connections leave at once: a device has a few places.
-        for session in self.sessions {
-            session.interrupt().await?;
-        }
-        for mut vpn in self.vpns {
-            vpn.stop().await?;
-        }
-        Ok(())
-    }
-}
-
-/// Runs a command that opens the VPN; where it listens.
-async fn vpn(who: &Person, args: &[&str], target: SocketAddr) -> Result<(Running, SocketAddr), Mishap> {
-    let running = who.call(args.iter().copied()).start("postern vpn")?;
-    let said = running.line("where it listens", |line| line.stream == Stream::Out).await?.text;
-    let mut named = said.split('"').filter_map(|word| word.parse::<SocketAddr>().ok());
-    let near = named.find(|named| *named != target);
-    near.map(|near| (running, near)).ok_or_else(|| Mishap::unexpected("the listener", said, "an address"))
-}
-
-/// A machine that sends datagrams to whoever sent it one, until nobody takes them.
-struct Datagrams {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
-}
-
-impl Datagrams {
-    async fn start() -> Result<Self, Mishap> {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
-        let address = socket.local_addr()?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let (mut senders, mut word) = (JoinSet::new(), [0; 16]);
-            loop {
-                // What nobody took is told to the next who asks.
-                let Ok((_, to)) = socket.recv_from(&mut word).await else { continue };
-                let socket = Arc::clone(&socket);
-                senders.spawn(async move {
-                    let mut every = tokio::time::interval(Duration::from_millis(1));
-                    while socket.send_to(&[7; 1000], to).await.is_ok() {
-                        every.tick().await;
-                    }
-                });
-            }
-        });
-        Ok(Self { address, _tasks: tasks })
-    }
-}
-
-/// What comes back from [`Datagrams`] by way of SOCKS5 (RFC 1928, section 7).
-struct Listening {
-    last: Arc<Mutex<Instant>>,
-    count: tokio::sync::watch::Receiver<u64>,
-    _control: TcpStream,
-    _tasks: JoinSet<()>,
-}
-
-impl Listening {
-    async fn start(proxy: SocketAddr, machine: SocketAddr) -> Result<Self, Mishap> {
-        let mut control = TcpStream::connect(proxy).await?;
-        control.write_all(&[5, 1, 0]).await?;
-        control.read_exact(&mut [0; 2]).await?;
-        control.write_all(&[5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-        let mut bound = [0; 10];
-        within("the answer of the proxy", async { Ok(control.read_exact(&mut bound).await?) }).await?;
-        let port = u16::from_be_bytes([bound[8], bound[9]]);
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.connect((proxy.ip(), port)).await?;
-        let SocketAddr::V4(to) = machine else { unreachable!("machines are on loopback") };
-        let head = [&[0, 0, 0, 1][..], &to.ip().octets(), &to.port().to_be_bytes(), b"go"].concat();
-        socket.send(&head).await?;
-        let (last, (counter, count)) = (Arc::new(Mutex::new(Instant::now())), tokio::sync::watch::channel(0));
-        let (mut tasks, heard) = (JoinSet::new(), Arc::clone(&last));
-        tasks.spawn(async move {
-            let mut datagram = [0; 2048];
-            // An association that ended is told by the kernel, again and again.
-            while let Ok(length) = socket.recv(&mut datagram).await {
-                assert_eq!(length, 1010);
-                *heard.lock().unwrap() = Instant::now();
-                counter.send_modify(|count| *count += 1);
-            }
-        });
-        Ok(Self { last, count, _control: control, _tasks: tasks })
-    }
-
-    /// Waits until more datagrams have come.
-    async fn hears(&self) -> Outcome {
-        let mut count = self.count.clone();
-        let goal = *count.borrow() + 50;
-        within("datagrams", async {
-            count
-                .wait_for(|count| *count >= goal)
-                .await
-                .map_err(|_| Mishap::unexpected("datagrams", "their end", "more of them"))?;
-            Ok(())
-        })
-        .await
-    }
-
-    fn last(&self) -> Instant {
-        *self.last.lock().unwrap()
-    }
+/// What the trail must know by now.
+#[derive(Default)]
+struct Closed {
+    /// By the word of the reason.
+    by_reason: BTreeMap<&'static str, usize>,
+    /// In all, over the path of this world.
+    over_path: usize,
 }
 
 /// All causes one after another in one world.
 async fn every_cause(world: &mut World, machines: &Machines, path: &str) -> Outcome {
     // A hub lets one person ask for thirty meetings in a minute.
     let people = [world.person("anna").await?, world.person("bert").await?];
-    let mut closed = 0;
+    let mut closed = Closed::default();
     for (cause, who) in Cause::ALL.into_iter().zip(people.iter().cycle()) {
-        let loaded = Loaded::open(machines, who).await?;
-        if cause == Cause::User {
-            // Narrower is not over.
-            let narrow = both(machines.services(false).limit("screen", "view-only = true"), &ALL);
-            world.apply(&narrow).await?;
-            loaded.goes_on().await?;
-            world.apply(&machines.granted()).await?;
-            loaded.goes_on().await?;
+        let lost = if cause == Cause::Key { Some(world.second_computer(who).await?) } else { None };
+        let spared = if lost.is_some() { Some(Loaded::open(machines, who).await?) } else { None };
+        let who = lost.as_ref().unwrap_or(who);
+        let cut = round(world, machines, (cause, who)).await?;
+        closed.expect(world, cause, path).await?;
+        if let Some(spared) = spared {
+            spared.goes_on().await?;
+            spared.close().await?;
         }
-        let active = machines.withdraw(cause, who.name(), world).await?;
-        loaded.ended(cause, active).await?;
-        // The VPNs of the round in which only their destinations moved end with their programs.
-        closed += if cause == Cause::Target { 3 } else { 5 };
-        let because = |row: &&Value| has(row, "closed") && row["reason"] == cause.reason().word();
-        let (what, least) = (format!("rows of {cause:?}"), usize::try_from(cause.tunnels()).unwrap());
-        let rows =
-            world.device.audit_until(&what, |rows| rows.iter().filter(because).count() >= least).await?;
-        let cut = rows.iter().filter(|row| has(row, "closed") && row["path"] == path).count();
-        assert!(cut >= closed, "{cut} rows of the path `{path}`, {closed} tunnels were cut over it");
         machines.restore(cause, world, who).await?;
+        // A VPN whose destinations went is as it was with the new ones.
+        let left = if cause == Cause::Target { 2 } else { 0 };
+        assert_eq!(live(world).await?, left, "{cause:?}: a right that came back revived a tunnel");
+        cut.leave().await?;
     }
     // What is granted again opens anew.
     let [anna, _] = &people;
@@ -417,6 +268,56 @@ async fn every_cause(world: &mut World, machines: &Machines, path: &str) -> Outc
     let narrowed = world.device.audit().await?;
     assert!(narrowed.iter().any(|row| has(row, "changed")), "the trail knows of the narrower right");
     Ok(())
+}
+
+/// Opens everything, takes the right away by one cause, and looks at how everything ends.
+async fn round(
+    world: &mut World,
+    machines: &Machines,
+    (cause, who): (Cause, &Person),
+) -> Result<Cut, Mishap> {
+    if cause == Cause::PassEnd {
+        world.shorten_pass(who, in_seconds(PASS_S))?;
+    }
+    let loaded = Loaded::open(machines, who).await?;
+    if cause == Cause::User {
+        // Narrower is not over.
+        let narrow = both(machines.services(false).limit("screen", "view-only = true"), &ALL);
+        world.apply(&narrow).await?;
+        loaded.goes_on().await?;
+        world.apply(&machines.granted()).await?;
+        loaded.goes_on().await?;
+    }
+    let active = machines.withdraw(cause, who, world).await?;
+    let what = format!("{cause:?}");
+    let vpns_end = cause != Cause::Target;
+    let because = Because { what: &what, reason: cause.reason(), limit: cause.limit(), vpns_end };
+    loaded.ended(&because, active).await
+}
+
+impl Closed {
+    /// Waits for the rows of one more cause.
+    async fn expect(&mut self, world: &World, cause: Cause, path: &str) -> Outcome {
+        let (word, tunnels) = (cause.reason().word(), usize::try_from(cause.tunnels()).unwrap());
+        // The VPNs of the round in which only their destinations moved end with their programs.
+        self.over_path += tunnels;
+        let least = self.by_reason.entry(word).or_default();
+        *least += tunnels;
+        let because = |row: &&Value| has(row, "closed") && row["reason"] == word;
+        let what = format!("rows of {cause:?}");
+        let rows =
+            world.device.audit_until(&what, |rows| rows.iter().filter(because).count() >= *least).await?;
+        let cut = rows.iter().filter(|row| has(row, "closed") && row["path"] == path).count();
+        let expected = self.over_path;
+        assert!(cut >= expected, "{cut} rows of the path `{path}`, {expected} tunnels were cut over it");
+        Ok(())
+    }
+}
+
+/// How many tunnels are open on the device.
+async fn live(world: &World) -> Result<usize, Mishap> {
+    let answer = world.device.call(["sessions", "--json"]).finish().await?.expect_code(0)?.json()?;
+    answer.as_array().map(Vec::len).ok_or_else(|| Mishap::unexpected("the sessions", &answer, "a list"))
 }
 
 /// The receipts that the cloud has, the newest first, as soon as there are so many.
@@ -444,7 +345,12 @@ async fn every_cause_cuts_every_kind_of_tunnel_within_a_second_and_says_so_to_al
 async fn every_cause_cuts_every_kind_of_tunnel_that_the_relay_carries_as_well() -> Outcome {
     let machines = Machines::start().await?;
     let mut world = World::start(LAB, &machines.granted()).await?;
-    // Nobody answers there, and the socket holds the address.
+    let _nowhere = behind_a_relay(&mut world).await?;
+    every_cause(&mut world, &machines, "relayed").await
+}
+
+/// Has nobody reach the device but through a relay. Nobody answers where it says that it is, and the socket holds the address.
+async fn behind_a_relay(world: &mut World) -> Result<UdpSocket, Mishap> {
     let nowhere = UdpSocket::bind(("127.0.0.1", 0)).await?;
     world.device.say_at(nowhere.local_addr()?)?;
     world.device.stop().await?;
@@ -452,8 +358,9 @@ async fn every_cause_cuts_every_kind_of_tunnel_that_the_relay_carries_as_well() 
     world.device.configure("\n[caps]\nconnections = 64\n")?;
     world.device.run().await?;
     world.settle().await?;
-    every_cause(&mut world, &machines, "relayed").await
+    Ok(nowhere)
 }
 
+/// Time to open everything under a pass that ends.
+const PASS_S: u64 = 15;
 const ALL: [&str; 4] = ["screen", "page", "frames", "cell"];
-const ENOUGH: u64 = 256 * 1024;
