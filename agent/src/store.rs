@@ -9,6 +9,7 @@
 //! This is the only place that knows SQLite. Deliberately absent: verification. What is stored is bytes, and
 //! whoever reads them verifies them again.
 
+mod aside;
 mod audit;
 mod content;
 mod enrollment;
@@ -301,7 +302,7 @@ fn sound<T>(
 ) -> Result<T, StoreError> {
     match open().or_else(|error| if error.is_damage() { open() } else { Err(error) }) {
         Err(error) if error.is_damage() => {
-            let aside = file::set_aside(&dir.join(file))?;
+            let aside = aside::set(dir, file)?;
             tracing::error!(error = %error, file = %aside.display(), "a damaged database was set aside");
             open()
         }

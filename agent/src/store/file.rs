@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -195,23 +195,6 @@ impl Format {
     fn newest(&self) -> i64 {
         i64::try_from(self.migrations.len()).unwrap_or(i64::MAX)
     }
-}
-
-/// Moves a database and its journals out of the way and returns its new name.
-pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let with = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let aside =
-        (0u32..).map(|n| with(&format!(".damaged-{n}"))).find(|name| !name.exists()).unwrap_or_default();
-    disk::rename(path, &aside).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
-    for journal in ["-wal", "-shm", "-journal"] {
-        // Without its database a journal means nothing; a new database must not meet an old one.
-        let _absent = disk::remove(&with(journal));
-    }
-    Ok(aside)
 }
 
 /// Replaces `dir/name` so that a power cut leaves the old or the new content.

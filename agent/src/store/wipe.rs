@@ -11,7 +11,7 @@ use super::StoreError;
 
 /// Overwrites and removes the databases named `file` that were set aside as damaged.
 pub(super) fn set_aside(dir: &Path, file: &str) -> Result<(), StoreError> {
-    let prefix = format!("{file}.damaged-");
+    let prefix = format!("{file}{}", super::aside::ASIDE);
     wipe(dir, |name| name.starts_with(&prefix)).map(drop)
 }
 
