@@ -280,18 +280,35 @@ async fn half_open(victim: &Victim, pace: Pace) -> Result<(), Mishap> {
 }
 
 async fn handshakes(victim: &Victim, pace: Pace) -> Result<(), Mishap> {
+    let tally = Arc::clone(&pace.tally);
+    crowd(victim, &pace, move |_connection| {
+        tally.answer();
+        std::future::ready(())
+    })
+    .await
+}
+
+/// Strangers who dial again and again, each time from a socket of their own: ports cost nothing. What each does with a connection
+/// that stands is `then`.
+async fn crowd<F>(
+    victim: &Victim,
+    pace: &Pace,
+    then: impl Fn(Connection) -> F + Clone + Send + 'static,
+) -> Result<(), Mishap>
+where
+    F: Future<Output = ()> + Send,
+{
     let mut crowd = JoinSet::new();
     for number in 0..CROWD {
-        let (victim, pace) = (victim.clone(), pace.clone());
+        let (victim, pace, then) = (victim.clone(), pace.clone(), then.clone());
         crowd.spawn(async move {
             loop {
                 pace.next().await;
-                // A socket of its own each time: ports cost nothing.
                 let Ok(endpoint) = key(number).and_then(|key| victim.endpoint(&key, victim.from)) else {
                     return;
                 };
-                if victim.dial(&endpoint).await.is_ok() {
-                    pace.tally.answer();
+                if let Ok(connection) = victim.dial(&endpoint).await {
+                    then(connection).await;
                 }
             }
         });
@@ -371,33 +388,23 @@ async fn gaps(victim: &Victim, pace: Pace) -> Result<(), Mishap> {
 }
 
 async fn loris(victim: &Victim, pace: Pace) -> Result<(), Mishap> {
-    let mut crowd = JoinSet::new();
-    for number in 0..CROWD {
-        let (victim, pace) = (victim.clone(), pace.clone());
-        crowd.spawn(async move {
-            loop {
-                pace.next().await;
-                let Ok(endpoint) = key(number).and_then(|key| victim.endpoint(&key, victim.from)) else {
-                    return;
-                };
-                let Ok(connection) = victim.dial(&endpoint).await else { continue };
-                let mut streams = Vec::new();
-                while let Ok(Ok(stream)) = tokio::time::timeout(TICK, connection.open_bi()).await {
-                    streams.push(stream);
-                }
-                'connection: loop {
-                    for (send, _recv) in &mut streams {
-                        if send.write_all(&[1]).await.is_err() {
-                            break 'connection;
-                        }
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        });
+    crowd(victim, &pace, dawdle).await
+}
+
+/// A word a second on as many streams as there are, for as long as they are taken.
+async fn dawdle(connection: Connection) {
+    let mut streams = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(TICK, connection.open_bi()).await {
+        streams.push(stream);
     }
-    while crowd.join_next().await.is_some() {}
-    Ok(())
+    loop {
+        for (send, _recv) in &mut streams {
+            if send.write_all(&[1]).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn ask(connection: &Connection, request: &Request) -> Result<Answer, Mishap> {

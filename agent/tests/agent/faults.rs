@@ -150,6 +150,25 @@ impl SmallDisk {
         }
         disk
     }
+
+    /// Has it take writes, or none.
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        let mounted = std::process::Command::new("mount").args(["-o", &option]).arg(&self.0).status();
+        assert!(mounted.unwrap().success());
+    }
+}
+
+/// A world whose agent keeps its state on a small disk, which goes first.
+async fn on_a_small_disk() -> Option<(World, SmallDisk)> {
+    let (machine, mut hub, mut agent) = (Machine::echo().await, Hub::start(), Agent::new(""));
+    let disk = SmallDisk::mount(agent.state())?;
+    assert_eq!(agent.run(&["enroll", &hub.code()]).await.code, 0);
+    let policy = Policy::usual(agent.key(), machine.addr());
+    hub.publish(policy.seal(2));
+    agent.start().await;
+    assert_eq!(hub.applied().await.version, 2);
+    Some((World { hub, machine, agent, policy }, disk))
 }
 
 impl Drop for SmallDisk {
@@ -160,16 +179,8 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_full_disk_opens_nothing_still_cuts_what_is_withdrawn_and_heals_when_there_is_room() {
-    let machine = Machine::echo().await;
-    let mut hub = Hub::start();
-    let mut agent = Agent::new("");
-    let Some(disk) = SmallDisk::mount(agent.state()) else { return };
-    assert_eq!(agent.run(&["enroll", &hub.code()]).await.code, 0);
-    let policy = Policy::usual(agent.key(), machine.addr());
-    hub.publish(policy.seal(2));
-    agent.start().await;
-    assert_eq!(hub.applied().await.version, 2);
-    let client = Client::signed_in(&agent, USER, 1).await;
+    let Some((mut world, disk)) = on_a_small_disk().await else { return };
+    let client = Client::signed_in(&world.agent, USER, 1).await;
     let mut live = client.tunnel("live").await;
     let ballast = disk.0.join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
@@ -180,56 +191,39 @@ async fn a_full_disk_opens_nothing_still_cuts_what_is_withdrawn_and_heals_when_t
         assert!(opened < 1000, "the disk is not full");
     }
     live.echo(b"live tunnels go on").await;
-    let mut withdrawn = Policy::usual(agent.key(), machine.addr());
+    let mut withdrawn = Policy::usual(world.agent.key(), world.machine.addr());
     withdrawn.revoke();
-    hub.publish(withdrawn.seal(3));
-    let (held, code) = hub.refused().await;
+    world.hub.publish(withdrawn.seal(3));
+    let (held, code) = world.hub.refused().await;
     assert_eq!((held.version, code), (3, NackCode::Storage));
     // It cannot be stored, and it holds all the same.
     assert_eq!(live.drain().await, Err(StreamFault::Reset(Reason::Revoked.number().into())));
     std::fs::remove_file(&ballast).unwrap();
     drop(file);
-    hub.publish(policy.seal(4));
-    assert_eq!(hub.stored().await.version, 4);
+    world.hub.publish(world.policy.seal(4));
+    assert_eq!(world.hub.stored().await.version, 4);
     client.tunnel("web").await.echo(b"room again").await;
-    assert_eq!(agent.run(&["audit", "verify"]).await.code, 0);
-    assert_eq!(agent.stop().await, Some(0));
-}
-
-impl SmallDisk {
-    /// Has it take writes, or none.
-    fn remount(&self, option: &str) {
-        let option = format!("remount,{option}");
-        let mounted = std::process::Command::new("mount").args(["-o", &option]).arg(&self.0).status();
-        assert!(mounted.unwrap().success());
-    }
+    assert_eq!(world.agent.run(&["audit", "verify"]).await.code, 0);
+    assert_eq!(world.agent.stop().await, Some(0));
 }
 
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_any_more_opens_nothing_stops_no_start_and_heals_when_it_does() {
-    let machine = Machine::echo().await;
-    let mut hub = Hub::start();
-    let mut agent = Agent::new("");
-    let Some(disk) = SmallDisk::mount(agent.state()) else { return };
-    assert_eq!(agent.run(&["enroll", &hub.code()]).await.code, 0);
-    let policy = Policy::usual(agent.key(), machine.addr());
-    hub.publish(policy.seal(2));
-    agent.start().await;
-    assert_eq!(hub.applied().await.version, 2);
-    assert_eq!(agent.stop().await, Some(0));
+    let Some((mut world, disk)) = on_a_small_disk().await else { return };
+    assert_eq!(world.agent.stop().await, Some(0));
     disk.remount("ro");
-    agent.start().await;
-    let client = Client::signed_in(&agent, USER, 1).await;
+    world.agent.start().await;
+    let client = Client::signed_in(&world.agent, USER, 1).await;
     // The hub sends it again, it is in force and cannot be stored; and without a row nothing is opened.
-    let (held, code) = hub.refused().await;
+    let (held, code) = world.hub.refused().await;
     assert_eq!((held.version, code), (2, NackCode::Storage));
     assert_eq!(client.open("web").await.answer, Answer::Failed(Failure::Unrecorded));
     disk.remount("rw");
-    hub.publish(policy.seal(3));
-    assert_eq!(hub.stored().await.version, 3);
+    world.hub.publish(world.policy.seal(3));
+    assert_eq!(world.hub.stored().await.version, 3);
     let opened = async { while !matches!(client.open("web").await.answer, Answer::Accepted { .. }) {} };
     tokio::time::timeout(crate::world::GENEROUS, opened).await.unwrap();
-    assert_eq!(agent.stop().await, Some(0));
+    assert_eq!(world.agent.stop().await, Some(0));
 }
 
 #[tokio::test]
