@@ -22,6 +22,9 @@ const UNDER_WAY: u32 = 300;
 const HELD_KIB: u64 = 24 * 1024;
 /// Rows that any flood may write: kinds of denial of one user that an hour tells apart, and what connections cost besides.
 const ROWS: usize = 100;
+/// KiB that any flood may have the agent write to flash: each of the rows in a commit of its own, and as much again when its log is
+/// taken over into the database.
+const WRITTEN_KIB: u64 = 1_024;
 
 struct Scene {
     world: World,
@@ -56,9 +59,18 @@ impl Scene {
         Ok(line.split_whitespace().next().unwrap().parse().unwrap())
     }
 
+    /// What the kernel has taken from it for the disk, whole pages.
+    fn written_kib(&mut self) -> Result<u64, Mishap> {
+        let pid = self.world.device.running()?.pid().unwrap();
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:")).unwrap();
+        Ok(line.trim().parse::<u64>().unwrap() / 1024)
+    }
+
     /// A tunnel that is open, and somebody who comes, while a flood is under way.
     async fn withstands(&mut self, kind: Kind) -> Outcome {
         let (rows, before) = (self.world.device.audit().await?.len(), self.resident_kib()?);
+        let earlier_kib = self.written_kib()?;
         let permitted = |rows: &[Value]| rows.iter().filter(|row| has(row, "permitted")).count();
         let earlier = permitted(&self.world.device.audit().await?);
         let flood = Flood::start(kind, &self.victim, PER_S)?;
@@ -78,8 +90,10 @@ impl Scene {
         assert!(more < HELD_KIB, "{kind:?}: {more} KiB more");
         let trail = self.world.device.audit_until("the newcomer", |rows| permitted(rows) > earlier).await?;
         assert!(trail.len() - rows < ROWS, "{kind:?}: {} rows", trail.len() - rows);
+        let written = self.written_kib()? - earlier_kib;
+        assert!(written < WRITTEN_KIB, "{kind:?}: {written} KiB were written");
         println!(
-            "{kind:?}: {} sent, {} answered, {more} KiB, {} rows",
+            "{kind:?}: {} sent, {} answered, {more} KiB, {} rows, {written} KiB to flash",
             flood.sent(),
             flood.answered(),
             trail.len() - rows
