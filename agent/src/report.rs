@@ -24,7 +24,7 @@ use crate::registry::Session;
 use crate::secrets::Wanting;
 
 pub(crate) use self::audit::AuditLine;
-pub(crate) use self::text::{Shown, time};
+pub(crate) use self::text::{Shown, sandbox, time};
 
 /// `status`: the running agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,9 @@ pub(crate) struct Measure {
     pub(crate) holds: bool,
     /// Why not.
     pub(crate) why: Option<String>,
+    /// How far, where kernels differ.
+    #[serde(default)]
+    pub(crate) how: Option<String>,
 }
 
 /// The root in force.

@@ -35,17 +35,21 @@ pub(crate) struct Sandbox {
 pub(crate) fn enter(config: &Config) -> Sandbox {
     let keeps = kept(config);
     let held = [
-        ("no new privileges", set_no_new_privs(true).map_err(|error| error.to_string())),
-        ("no memory dump", undumpable().map_err(|error| error.to_string())),
-        ("no capability", drop_capabilities(keeps).map_err(|error| error.to_string())),
-        ("own files only", restrict_files(config)),
-        ("few system calls", calls::restrict().map_err(|error| error.to_string())),
+        ("no new privileges", whole(set_no_new_privs(true))),
+        ("no memory dump", whole(undumpable())),
+        ("no capability", whole(drop_capabilities(keeps))),
+        ("own files only", restrict_files(config).map(|abi| Some(reach(abi)))),
+        ("few system calls", whole(calls::restrict())),
     ];
-    let measures = held.map(|(what, holds)| {
-        if let Err(error) = &holds {
-            tracing::warn!(error, "this kernel lets the agent give up less than it would: no `{what}`");
-        }
-        Measure { what: what.to_owned(), holds: holds.is_ok(), why: holds.err() }
+    let measures = held.map(|(what, held)| {
+        let (how, why) = match held {
+            Ok(how) => (how, None),
+            Err(error) => {
+                tracing::warn!(error, "this kernel lets the agent give up less than it would: no `{what}`");
+                (None, Some(error))
+            }
+        };
+        Measure { what: what.to_owned(), holds: why.is_none(), why, how }
     });
     Sandbox {
         report: SandboxReport { measures: measures.into() },
@@ -63,6 +67,21 @@ impl Sandbox {
         }
         self.report
     }
+}
+
+/// What holds wholly or not at all.
+fn whole(done: Result<(), impl std::fmt::Display>) -> Result<Option<String>, String> {
+    done.map(|()| None).map_err(|error| error.to_string())
+}
+
+/// How far landlock reaches on a kernel: its ABI, and what that leaves to the modes of files.
+fn reach(abi: ABI) -> String {
+    let later = [(ABI::V3, "truncation by name", "6.2"), (ABI::V5, "control of devices", "6.10")];
+    let left = later.into_iter().filter(|(since, ..)| abi < *since);
+    let left: String = left
+        .map(|(_, what, linux)| format!("; {what} is left to their modes, before Linux {linux}"))
+        .collect();
+    format!("landlock {abi}{left}")
 }
 
 /// Memory with keys in it is no file: not for a debugger of the same user, and not after a crash.
@@ -102,8 +121,8 @@ fn drop_capabilities(but: CapabilitySet) -> Result<(), Errno> {
     set_capabilities(None, CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })
 }
 
-/// Gives up all files but those that the agent works with, and the running of programs.
-fn restrict_files(config: &Config) -> Result<(), String> {
+/// Gives up all files but those that the agent works with, and the running of programs; by which ABI.
+fn restrict_files(config: &Config) -> Result<ABI, String> {
     let say = |error: RulesetError| error.to_string();
     let all = AccessFs::from_all(KNOWN);
     let mut rules = Ruleset::default().handle_access(all).map_err(say)?.create().map_err(say)?;
@@ -113,8 +132,9 @@ fn restrict_files(config: &Config) -> Result<(), String> {
             rules = rules.add_rule(PathBeneath::new(place, access)).map_err(say)?;
         }
     }
-    match rules.restrict_self().map_err(say)?.ruleset {
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+    let status = rules.restrict_self().map_err(say)?;
+    match status.ruleset {
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(ABI::from(status.landlock)),
         RulesetStatus::NotEnforced => Err("this kernel has no landlock (Linux 5.13)".to_owned()),
     }
 }

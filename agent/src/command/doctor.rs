@@ -3,6 +3,7 @@
 //! 1. Key and enrolment are read as `check` reads them; nothing is locked and nothing is changed, so a running agent goes on.
 //! 2. A running agent is asked how its link is.
 //! 3. Every way to each hub is tried, as itself and beside the link: the hub tells what it sees of this device, and begins nothing.
+//! 4. What a running agent has given up is shown, and what this kernel did not let it give up.
 
 use std::net::SocketAddr;
 
@@ -19,7 +20,7 @@ use crate::clock::Clock;
 use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
 use crate::identity::Keys;
-use crate::report::{Shown, StatusReport};
+use crate::report::{SandboxReport, Shown, StatusReport, sandbox};
 use crate::{daemon, store, surroundings};
 
 /// What was found.
@@ -30,6 +31,8 @@ struct DoctorReport {
     /// The address from which packets to it leave.
     from: Option<std::net::IpAddr>,
     findings: Vec<FindingReport>,
+    /// What the running agent has given up.
+    sandbox: Option<SandboxReport>,
     verdict: Verdict,
 }
 
@@ -42,6 +45,12 @@ impl Shown for DoctorReport {
             text.push_str(format!("{name:<15}{result:<9}{at:<23}{detail}").trim_end());
             text.push('\n');
         }
+        let (result, detail) = match &self.sandbox {
+            Some(report) if report.measures.iter().all(|measure| measure.holds) => ("ok", sandbox(report)),
+            Some(report) => ("partial", sandbox(report)),
+            None => ("-", "a running agent says what it has given up".to_owned()),
+        };
+        text.push_str(&format!("{:<15}{result:<9}{:<23}{detail}\n", "sandbox", ""));
         text.push('\n');
         for line in self.verdict.what.iter().chain(&self.verdict.ask) {
             text.push_str(line);
@@ -63,7 +72,10 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         whose: Whose::Device,
         wall: Clock::wall,
     };
-    let link = link(view);
+    let status = ask(&view.config.control.socket, &Request::Status {});
+    let status = status.map(|value| serde_json::from_value::<StatusReport>(value).ok());
+    let sandbox = status.as_ref().ok().and_then(|status| Some(status.as_ref()?.sandbox.clone()));
+    let link = link(status);
     let mut examined: Vec<(Verdict, Examination)> = daemon::runtime()?.block_on(async {
         let mut examined = Vec::new();
         for hub in &boot.enrollment.hubs {
@@ -80,14 +92,12 @@ pub(super) fn run(view: &View<'_>) -> Result<Exit, Trouble> {
         return Err(Trouble::NoHub);
     };
     let exit = exit(&verdict);
-    view.show(&DoctorReport { hub, from, findings, verdict });
+    view.show(&DoctorReport { hub, from, findings, sandbox, verdict });
     Ok(exit)
 }
 
 /// How the link of a running agent is, in its own words.
-fn link(view: &View<'_>) -> Finding {
-    let asked = ask(&view.config.control.socket, &Request::Status {});
-    let status = asked.map(|value| serde_json::from_value::<StatusReport>(value).ok());
+fn link(status: Result<Option<StatusReport>, AskError>) -> Finding {
     let (at, found) = match status {
         Ok(Some(status)) => match status.hub {
             Some(hub) => (Some(hub), Found::Passed(Note::Link(status.hub_path.unwrap_or(Path::Direct)))),

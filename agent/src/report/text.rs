@@ -83,9 +83,11 @@ impl Shown for StatusReport {
     }
 }
 
-fn sandbox(report: &SandboxReport) -> String {
-    let word = |Measure { what, holds, why }: &Measure| match (holds, why) {
-        (true, _) => what.clone(),
+/// What the agent has given up, and what the kernel did not let it.
+pub(crate) fn sandbox(report: &SandboxReport) -> String {
+    let word = |Measure { what, holds, why, how }: &Measure| match (holds, why.as_ref().or(how.as_ref())) {
+        (true, Some(how)) => format!("{what} ({how})"),
+        (true, None) => what.clone(),
         (false, Some(why)) => format!("NOT {what} ({why})"),
         (false, None) => format!("NOT {what}"),
     };

@@ -93,3 +93,13 @@ fn low_ports_and_old_kernels_keep_what_they_need() {
     assert!(!is_older_than(c"5.7.0", (5, 7)) && !is_older_than(c"6.18.44-fc", (5, 7)));
     assert!(!is_older_than(c"unheard of", (5, 7)));
 }
+
+#[test]
+fn what_an_older_kernel_leaves_open_is_said() {
+    assert_eq!(reach(ABI::V10), "landlock 10");
+    assert_eq!(reach(ABI::V5), "landlock 5");
+    assert_eq!(reach(ABI::V4), "landlock 4; control of devices is left to their modes, before Linux 6.10");
+    let oldest = "landlock 1; truncation by name is left to their modes, before Linux 6.2; control of devices is left to \
+                  their modes, before Linux 6.10";
+    assert_eq!(reach(ABI::V1), oldest);
+}

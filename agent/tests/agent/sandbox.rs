@@ -36,13 +36,27 @@ async fn every_thread_of_a_running_agent_is_bound_and_status_says_so() {
     }
     assert_eq!(status["self_test"]["passed"], true);
     let text = world.agent.run(&["status"]).await.out;
-    assert!(
-        text.contains("no new privileges, no memory dump, no capability, own files only, few system calls"),
-        "{text}"
-    );
+    let said = "no new privileges, no memory dump, no capability, own files only (landlock ";
+    assert!(text.contains(said) && text.contains("), few system calls"), "{text}");
     // Those of its own, and some of the policy in force.
     let check = world.agent.json(&["check"]).await;
     assert!(check["self_test"].as_u64() > Some(23), "{check}");
+}
+
+#[tokio::test]
+async fn the_doctor_shows_what_a_running_agent_has_given_up_and_nothing_of_one_that_does_not_run() {
+    let mut world = World::start().await;
+    let row = |text: &str| text.lines().find(|line| line.starts_with("sandbox ")).unwrap().to_owned();
+    let status = world.agent.json(&["status"]).await;
+    let doctor = world.agent.json(&["doctor"]).await;
+    assert_eq!(doctor["sandbox"], status["sandbox"]);
+    assert_eq!(doctor["sandbox"]["measures"][3]["what"], "own files only");
+    let how = doctor["sandbox"]["measures"][3]["how"].as_str().unwrap().to_owned();
+    let shown = row(&world.agent.run(&["doctor"]).await.out);
+    assert!(shown.starts_with("sandbox        ok ") && shown.contains(&how), "{shown}");
+    world.agent.stop().await;
+    let shown = row(&world.agent.run(&["doctor"]).await.out);
+    assert!(shown.starts_with("sandbox        - "), "{shown}");
 }
 
 #[tokio::test]
