@@ -42,7 +42,7 @@ use crate::nearby::{self, Nearby};
 use crate::network;
 use crate::receipts::Receipts;
 use crate::recordings::Recordings;
-use crate::registry::Registry;
+use crate::registry::{Registry, Stopped};
 use crate::report::SandboxReport;
 use crate::sandbox::{self, Sandbox};
 use crate::secrets::{Keyring, Secrets};
@@ -115,6 +115,8 @@ async fn serve(
     let mut stop = Stop::new()?;
     let core = Core::new(config, keys, &mut boot, (store, Clock::new))?;
     let mut activator = core.activator(&boot);
+    // Before the row of this start, which says that it was counted.
+    core.own_up(boot.left_open);
     resume(&mut activator, &core.auditor, &boot).await;
     let proven = core.proof.test(&core.gate);
 
@@ -229,6 +231,14 @@ impl Core {
             link: Arc::default(),
             stop: Arc::default(),
         })
+    }
+
+    /// Says of tunnels that were open when the agent last ended without a word that they have stopped.
+    fn own_up(&self, left_open: u32) {
+        if left_open > 0 {
+            let (cause, at) = (CutCause::SuddenEnd, self.gate.clock().now());
+            self.receipts.note(Stopped { cause, cut: left_open, at, took: Duration::ZERO });
+        }
     }
 
     fn activator(&self, boot: &Boot) -> Activator {

@@ -1,7 +1,8 @@
 //! What is to be said to the cloud of tunnels that were stopped, until it has taken it.
 //!
 //! 1. The registry tells when what a change stopped has stopped ([`Receipts::note`]). A receipt is made of it, remembered, and handed
-//!    to the store, which is waited for by nobody.
+//!    to the store, which is waited for by nobody. What power took before the store had it is said at the next start, of all that the
+//!    trail knows as open: with the power it had ended.
 //! 2. The link signs what waits and says it, once on each link ([`Receipts::listen`]).
 //! 3. What the hub has stored is forgotten ([`Receipts::forget`]).
 //!

@@ -70,6 +70,8 @@ pub(crate) struct Boot {
     pub(crate) secrets: BTreeMap<Name, Vec<u8>>,
     /// What is to be said of tunnels that were stopped, oldest first.
     pub(crate) receipts: Vec<Receipt>,
+    /// Tunnels that were open when the agent last ended without a word.
+    pub(crate) left_open: u32,
 }
 
 /// Both databases, open for writing.
@@ -122,6 +124,7 @@ pub(crate) fn peek(dir: &Path) -> Result<Boot, StoreError> {
                 locks: stored.locks,
                 secrets: db.secrets()?,
                 receipts: db.receipts()?,
+                left_open: 0,
             };
             (boot, db.counters()?)
         }
@@ -254,6 +257,7 @@ impl Databases {
             locks: Vec::new(),
             secrets: BTreeMap::new(),
             receipts: Vec::new(),
+            left_open: 0,
         };
         if let Some(db) = self.policy.as_mut() {
             if logged(db.enrollment()).flatten().as_ref() != Some(&boot.enrollment) {
@@ -282,6 +286,7 @@ impl Databases {
         if copy.damaged {
             tracing::warn!("a copy of the version floor is damaged; the other one and the database are used");
         }
+        boot.left_open = self.audit.as_ref().and_then(|trail| logged(trail.left_open())).unwrap_or(0);
         // Without a whole memory of the floor an old snapshot could come back; the trail remembers it too.
         let trail = if boot.floor.is_none() || copy.damaged { self.audit.as_ref() } else { None };
         let recorded = trail.and_then(|trail| logged(trail.newest_policy()).flatten());

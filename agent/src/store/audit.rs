@@ -7,6 +7,7 @@
 mod outgoing;
 mod ratchet_file;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -224,6 +225,43 @@ impl AuditDb {
         Ok(rows)
     }
 
+    /// Tunnels that were open when the agent ended without a word: permitted since its last start, and closed nowhere.
+    ///
+    /// Of a trail that goes back further than [`SOUGHT`] rows to its start, those alone are looked at: a start must not wait for long.
+    pub(super) fn left_open(&self) -> Result<u32, StoreError> {
+        let mut select =
+            self.connection.prepare("SELECT body FROM row ORDER BY seq DESC LIMIT ?1").map_err(sqlite)?;
+        let bodies = select.query_map(params![SOUGHT], |row| row.get::<_, Vec<u8>>(0)).map_err(sqlite)?;
+        let (mut ended, mut open) = (BTreeSet::new(), 0u32);
+        for body in bodies {
+            let row: Row = codec::decode(&body.map_err(sqlite)?, ROW_BYTES)?;
+            match row.event {
+                Event::Closed { tunnel, .. } | Event::Failed { tunnel, .. } => drop(ended.insert(tunnel)),
+                Event::Permitted { tunnel, .. } => open += u32::from(!ended.contains(&tunnel)),
+                // In order, or what is before was counted by the start before, or was another device.
+                Event::Stopped | Event::Started { .. } | Event::Enrolled { .. } => break,
+                Event::Gap { .. }
+                | Event::PolicyApplied { .. }
+                | Event::PolicyRefused { .. }
+                | Event::Denied { .. }
+                | Event::Control { .. }
+                | Event::Alarm { .. }
+                | Event::KeyChanged { .. }
+                | Event::Retired { .. }
+                | Event::Locked { .. }
+                | Event::Unlocked { .. }
+                | Event::Requests { .. }
+                | Event::Recorded { .. }
+                | Event::RecordingRemoved { .. }
+                | Event::Changed { .. }
+                | Event::Flows { .. }
+                | Event::RootTaken { .. }
+                | Event::RootRefused { .. } => {}
+            }
+        }
+        Ok(open)
+    }
+
     /// The newest snapshot that the trail says came into force.
     pub(super) fn newest_policy(&self) -> Result<Option<Floor>, StoreError> {
         let mut select = self.connection.prepare("SELECT body FROM row ORDER BY seq DESC").map_err(sqlite)?;
@@ -414,6 +452,8 @@ const INSERT: &str = "INSERT INTO row (seq, body, link, tag) VALUES (?1, ?2, ?3,
 const PAGE_BYTES: u64 = 4096;
 /// From here on rows that the cloud has make room for new ones.
 const PRUNE_PERCENT: u64 = 70;
+/// Rows that a start looks at for what was left open, about 6 MB.
+const SOUGHT: u32 = 65_536;
 const CHECKPOINT_BYTES: usize = 256;
 /// Most of it is the acknowledgement with the signatures of its role.
 const TRAIL_BYTES: usize = 4096;

@@ -73,6 +73,8 @@ async fn a_receipt_is_said_on_each_link_until_the_hub_has_it_also_after_a_power_
     world.hub.drop_link();
     assert_eq!(world.hub.receipt().await, first);
     kept(&world.agent).await;
+    // Without the row of its end the next start could not know that it had ended.
+    world.agent.trail_with("closed", 1).await;
     world.agent.kill().await;
     world.agent.start().await;
     assert_eq!(world.hub.receipt().await, first);
@@ -90,6 +92,33 @@ async fn a_receipt_is_said_on_each_link_until_the_hub_has_it_also_after_a_power_
     world.policy.revoke();
     world.publish(5).await;
     assert_eq!(said(&world.hub.receipt().await), (policy(5), 1, 1));
+    assert!(!world.hub.has_receipt());
+}
+
+#[tokio::test]
+async fn what_was_open_when_the_power_went_is_said_at_the_next_start_and_once() {
+    let mut world = World::start().await;
+    let client = world.client().await;
+    let (_one, _two) = (client.tunnel("web").await, client.tunnel("live").await);
+    let mut ended = client.tunnel("web").await;
+    ended.send.finish().unwrap();
+    ended.drain().await.unwrap();
+    world.agent.trail_with("closed", 1).await;
+    world.agent.kill().await;
+    world.agent.start().await;
+    assert_eq!(said(&world.hub.receipt().await), (CutCause::SuddenEnd, 1, 2));
+    forgotten(&world.agent).await;
+
+    // That start has counted them; and what ends in order has rows of its own.
+    world.agent.kill().await;
+    world.agent.start().await;
+    let _three = world.client().await.tunnel("web").await;
+    assert_eq!(world.agent.stop().await, Some(0));
+    world.agent.start().await;
+    let _four = world.client().await.tunnel("web").await;
+    world.policy.revoke();
+    world.publish(3).await;
+    assert_eq!(said(&world.hub.receipt().await), (policy(3), 1, 1));
     assert!(!world.hub.has_receipt());
 }
 

@@ -53,7 +53,13 @@ fn row((kept, receipt): &Verified) -> Vec<String> {
             received,
         ];
     };
-    let within = format!("{} ms", receipt.stopped_ms);
+    let within = match receipt.cause {
+        // Before the agent started again, and nobody knows when.
+        CutCause::SuddenEnd => "-".to_owned(),
+        CutCause::Policy { .. } | CutCause::Lock { .. } | CutCause::Root { .. } | CutCause::Time => {
+            format!("{} ms", receipt.stopped_ms)
+        }
+    };
     vec![device, clock::show(receipt.at), because(receipt), receipt.cut.to_string(), within, received]
 }
 
@@ -75,7 +81,7 @@ fn summary(receipt: &Receipt) -> Value {
             (Some(epoch), Some(version))
         }
         CutCause::Root { version } => (None, Some(version.into())),
-        CutCause::Time => (None, None),
+        CutCause::Time | CutCause::SuddenEnd => (None, None),
     };
     json!({
         "at": receipt.at, "because_of": receipt.cause.word(), "epoch": epoch, "version": version,
@@ -90,7 +96,7 @@ fn because(receipt: &Receipt) -> String {
         CutCause::Policy { version, .. } => format!("{word} {version}"),
         CutCause::Lock { sequence, .. } => format!("{word} {sequence}"),
         CutCause::Root { version } => format!("{word} {version}"),
-        CutCause::Time => word.to_owned(),
+        CutCause::Time | CutCause::SuddenEnd => word.replace('_', " "),
     };
     match receipt.changes.saturating_sub(1) {
         0 => cause,

@@ -31,7 +31,7 @@ pub struct Receipt {
     pub changes: u32,
     /// Tunnels that were stopped; never none.
     pub cut: u32,
-    /// When they were not permitted any more, by the device's time.
+    /// When they were not permitted any more, by the device's time; after a sudden end, what the device knew of the time as the agent started again.
     pub at: UnixTime,
     /// Milliseconds from then until the last of them had stopped: nothing of it has passed since.
     pub stopped_ms: u32,
@@ -65,6 +65,9 @@ pub enum CutCause {
     },
     /// Time alone: a window, a case, a pass, a second factor or the freshness of the policy ended.
     Time,
+    /// The agent ended without a word, as with the power, and with it what was open. Whether some of it had been withdrawn
+    /// before, nobody knows any more; that nothing has passed since, everybody does.
+    SuddenEnd,
 }
 
 /// A receipt and the signature of its device.
@@ -108,6 +111,7 @@ impl CutCause {
             Self::Lock { .. } => "lock",
             Self::Root { .. } => "root",
             Self::Time => "time",
+            Self::SuddenEnd => "sudden_end",
         }
     }
 }

@@ -105,6 +105,7 @@ table!(CUT_CAUSE, cut_cause, CutCause {
     CutCause::Lock { .. } => "lock", "epoch: u32; sequence: u64";
     CutCause::Root { .. } => "root", "version: u32";
     CutCause::Time => "time", "";
+    CutCause::SuddenEnd => "sudden_end", "";
 });
 table!(HOST, host, Host {
     Host::Ip(_) => "Ip", "address";
@@ -519,5 +520,6 @@ pub(crate) fn sync() -> Vec<Sample> {
         cause("cut-by-lock", CutCause::Lock { epoch: 1, sequence: 2 }),
         cause("cut-by-root", CutCause::Root { version: 2 }),
         cause("cut-by-time", CutCause::Time),
+        cause("cut-by-sudden-end", CutCause::SuddenEnd),
     ]
 }

@@ -1,5 +1,6 @@
 use postern_protocol::audit::{Intake, Mark};
-use postern_protocol::id::{DeviceId, FleetId, TunnelId};
+use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
+use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::control::RowsCode;
 use postern_protocol::wire::registry::{CloseCode, Failure};
 use postern_protocol::wire::text::Text;
@@ -39,6 +40,46 @@ fn closed() -> Event {
     };
     let (code, tunnel) = (CloseCode::Failed(Failure::Shutdown).number(), TunnelId::new([1; 8]));
     Event::Closed { tunnel, code, to_machine: 0, to_client: 0, seconds: 0, peer, gate: None }
+}
+
+fn permitted(tunnel: u8) -> Event {
+    Event::Permitted {
+        tunnel: TunnelId::new([tunnel; 8]),
+        user: UserId::new([7; 8]),
+        service: "web".parse().unwrap(),
+        kind: Kind::Http,
+        target: None,
+        mode: Mode::ViewOnly,
+        origin: None,
+        version: 1,
+        peer: postern_protocol::path::Peer {
+            addr: ([192, 0, 2, 2], 1).into(),
+            path: postern_protocol::path::Path::Direct,
+        },
+        recorded: false,
+    }
+}
+
+fn started() -> Event {
+    Event::Started { agent: Text::clean("0.1.0"), boots: 1 }
+}
+
+#[test]
+fn what_was_left_open_since_the_last_start_is_counted_and_what_ended_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut db = open(&dir);
+    assert_eq!(db.left_open().unwrap(), 0);
+    write(&mut db, &[permitted(9), started(), permitted(1), permitted(2), permitted(3), closed()], None);
+    assert_eq!(db.left_open().unwrap(), 2);
+    let tunnel = TunnelId::new([2; 8]);
+    write(&mut db, &[Event::Failed { tunnel, failure: Failure::Refused }], None);
+    assert_eq!(db.left_open().unwrap(), 1);
+    for end in [Event::Stopped, started(), enrolled()] {
+        write(&mut db, &[permitted(4), permitted(5)], None);
+        assert!(db.left_open().unwrap() >= 2);
+        write(&mut db, &[end], None);
+        assert_eq!(db.left_open().unwrap(), 0);
+    }
 }
 
 /// A cloud that takes what it is sent, as the real one judges it.

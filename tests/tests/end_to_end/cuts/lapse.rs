@@ -3,7 +3,7 @@
 //! 1. Anna's five tunnels and Bert's five carry what they can. Bert's role is marked for work without the cloud.
 //! 2. The hub dies. Nothing changes until the window ends, which is counted from the last answer.
 //! 3. Anna's tunnels end within a second of that and hers alone; Bert's go on, and end with the budget.
-//! 4. The hub is back: it gets a receipt for each, nothing is revived, and everything opens anew.
+//! 4. The hub is back, and the agent starts anew: the hub gets a receipt for each, nothing is revived, and everything opens anew.
 
 use std::time::{Duration, SystemTime};
 
@@ -53,8 +53,10 @@ async fn lapses(world: &mut World, machines: &Machines, path: &str) -> Outcome {
         |row: &&serde_json::Value| has(row, "closed") && row["reason"] == STALE.word() && row["path"] == path;
     world.device.audit_until("ten rows", |rows| rows.iter().filter(closed).count() == 10).await?;
 
+    // An agent that was alone for long would ask only now and then.
+    world.device.stop().await?;
     world.hub.serve().await?;
-    world.settle().await?;
+    world.device.run().await?;
     for said in receipts(world, 2).await? {
         let seen = (said["because_of"].as_str(), said["tunnels"].as_u64(), said["genuine"].as_bool());
         assert_eq!(seen, (Some("time"), Some(5), Some(true)), "{said}");
