@@ -121,6 +121,9 @@ pub(crate) enum Command {
         /// How many changes at most.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
+        /// Shows one change instead: each entity as it was and as it is.
+        #[arg(long, value_name = "NUMBER", conflicts_with = "limit")]
+        revision: Option<i64>,
     },
     /// Accounts: removing one.
     #[command(subcommand)]
@@ -148,6 +151,9 @@ pub(crate) enum Command {
     /// Users: invitations, listing, disabling.
     #[command(subcommand)]
     User(UserCommand),
+    /// Tokens for the API: making, listing, taking back.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Roots: who may sign what. All but `publish` work on files, away from the hub.
     #[command(subcommand)]
     Root(RootCommand),
@@ -156,6 +162,10 @@ pub(crate) enum Command {
         /// Listens here instead of where `init` said.
         #[arg(long)]
         listen: Option<SocketAddr>,
+        /// Answers the administration API (HTTP) here, such as `127.0.0.1:7480`; not at all if not given. An address of this
+        /// machine alone: a proxy that speaks TLS stands before it.
+        #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+        api: Option<SocketAddr>,
         #[command(flatten)]
         relay: ServedRelay,
     },
@@ -308,6 +318,51 @@ pub(crate) enum Lockable {
     Device,
     /// An access category.
     Category,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Makes a token for a user, and shows it this once. Whoever has it may do what the user may, in the API and nowhere else.
+    New {
+        /// The user's name.
+        user: String,
+        /// What it is for, for those who list it.
+        #[arg(long = "for", value_name = "TEXT", default_value = "")]
+        label: String,
+        /// For how many days it is good.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+        /// It reads and changes nothing, whatever its user may.
+        #[arg(long)]
+        reads_only: bool,
+    },
+    /// Lists all tokens, without their secrets.
+    List,
+    /// Takes a token back.
+    Revoke {
+        /// Its number.
+        number: i64,
+    },
+}
+
+/// An address that only this machine can reach.
+fn loopback(text: &str) -> Result<SocketAddr, LoopbackFault> {
+    let address: SocketAddr = text.parse()?;
+    if address.ip().is_loopback() { Ok(address) } else { Err(LoopbackFault::Reachable) }
+}
+
+/// Why the API is not answered somewhere.
+#[derive(Clone, Debug, thiserror::Error)]
+enum LoopbackFault {
+    /// No address.
+    #[error(transparent)]
+    Address(#[from] std::net::AddrParseError),
+    /// Others could read the tokens on the way.
+    #[error(
+        "others can reach this address, and tokens would pass without TLS; take one such as 127.0.0.1:7480 and put a proxy that \
+         speaks TLS before it"
+    )]
+    Reachable,
 }
 
 #[derive(Debug, Subcommand)]
@@ -603,6 +658,6 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device, service, secret or key
+  7  there is no such account, user, device, service, secret, key, token or revision
   8  the device's key is another one than was named, or not in a state for this; nothing was changed
   9  the audit trail was changed, or is not complete";

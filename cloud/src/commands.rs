@@ -29,6 +29,7 @@ mod secret;
 mod serve;
 mod status;
 mod table;
+mod token;
 mod user;
 mod words;
 
@@ -83,6 +84,10 @@ pub(crate) enum CommandError {
     Overtaken,
     #[error("{}; nothing was applied", bereft(.0))]
     Bereft(Vec<Bereft>),
+    #[error("revision {0} changed nothing of the model, or is not there; `postern-cloud history` lists all")]
+    NoChange(i64),
+    #[error("there is no token {0}; `postern-cloud token list` shows all")]
+    NoToken(i64),
     #[error(transparent)]
     Found(#[from] FoundError),
     #[error("`--advertise ADDRESS` is needed: {listen} does not say where devices and users reach the hub")]
@@ -217,6 +222,7 @@ impl CommandError {
             Self::Running(_) => 6,
             Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } | Self::NoKey { .. } => 7,
             Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
+            Self::NoToken(_) | Self::NoChange(_) => 7,
             Self::Explain(error) => match error {
                 ExplainError::Unknown { .. } | ExplainError::NoService { .. } => 7,
                 ExplainError::Compile(_)
@@ -297,7 +303,8 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Review { name, kind, at } => review::run(state, &name, kind, at),
         Command::Roles { name } => roles::run(state, name.as_deref()),
         Command::Export { output, force } => export::run(state, output.as_deref(), force),
-        Command::History { limit } => history::run(state, limit),
+        Command::History { revision: Some(number), .. } => history::show(state, number),
+        Command::History { limit, revision: None } => history::run(state, limit),
         Command::Account(AccountCommand::Remove { name, dry_run, yes }) => {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
@@ -333,7 +340,10 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         }
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
         Command::Root(command) => root::run(state, command),
-        Command::Serve { listen, relay } => serve::run(state, listen, &relay, args.json),
+        Command::Token(command) => token::run(state, command),
+        Command::Serve { listen, api, relay } => {
+            serve::run(state, &serve::Places { listen, api, relay }, args.json)
+        }
         Command::Relay { listen, tls, key } => relay::run(listen, tls, &key, args.json),
         Command::Status => status::run(state),
     }

@@ -5,7 +5,8 @@
 //! 2. The entities are read key by key; whatever is mistyped, missing or impossible is a [`Complaint`] with its place.
 //! 3. The model is checked as a whole; faults get the place of the key that they are about.
 //!
-//! [`write()`] is the way back: a model as one file that reads as the same model.
+//! [`write()`] is the way back: a model as one file that reads as the same model. [`read_one`] and [`describe`] speak of one
+//! entity in the same notation, as JSON.
 //!
 //! Either there are no complaints, or there is no model: nothing is ever applied in part. All complaints of one run
 //! are returned, so that a file is repaired in one sitting. Deliberately absent: ids, keys, passwords and
@@ -15,6 +16,7 @@ mod complaint;
 mod entities;
 mod flows;
 mod include;
+mod notation;
 mod places;
 mod reader;
 mod rules;
@@ -34,6 +36,7 @@ use self::reader::Reader;
 
 pub(crate) use self::complaint::Cut;
 pub use self::complaint::{Complaint, Fault, Place};
+pub use self::notation::{describe, read_one};
 pub use self::writer::{Unwritable, write};
 
 /// The files of a fleet are together at most this large: 100,000 devices with two services each need about 20 MB.

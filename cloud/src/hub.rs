@@ -41,6 +41,7 @@ use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendSt
 use self::attempts::Attempts;
 use self::links::Links;
 use self::meeting::Asked;
+use crate::api::Api;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
@@ -96,6 +97,13 @@ impl Hub {
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
         self.publisher.signer()
+    }
+
+    /// The administration API over the same store; what it publishes reaches the links of this hub at once.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&self.publisher));
+        Api::new(store, publisher, self.news.clone(), self.clock)
     }
 
     /// Admits connections until the endpoint is closed.

@@ -7,12 +7,16 @@
 //!    What devices have recorded is kept as they sent it, and exported as a file that anybody can verify ([`trail`]).
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
+//!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
+//!    HTTP by the [`api`].
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
 //!    everything that one user or device is concerned with.
 //!
 //! The program is [`main`], so that a laboratory can run the same code under another name. Deliberately absent:
 //! anything that a device would have to trust. It believes signatures, never this process.
 
+pub mod administration;
+pub mod api;
 pub mod approval;
 mod args;
 mod buckets;

@@ -122,6 +122,22 @@ macro_rules! tables {
                 match kind { $( EntityKind::$kind => self.$field.contains_key(name), )+ }
             }
 
+            /// A model of one entity alone, as far as it exists.
+            pub(crate) fn only(&self, kind: EntityKind, name: &Name) -> Self {
+                let mut only = Self::default();
+                match kind {
+                    $( EntityKind::$kind => {
+                        only.$field.extend(self.$field.get(name).map(|one| (name.clone(), one.clone())));
+                    } )+
+                }
+                only
+            }
+
+            /// Puts in what another model has, in the place of what has its name.
+            pub(crate) fn put(&mut self, other: Self) {
+                $( self.$field.extend(other.$field); )+
+            }
+
             /// Takes an entity away, and nothing that names it.
             pub(crate) fn remove(&mut self, kind: EntityKind, name: &Name) {
                 match kind { $( EntityKind::$kind => drop(self.$field.remove(name)), )+ }

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod approvals;
+mod changes;
 mod devices;
 mod installation;
 mod invitations;
@@ -22,6 +23,7 @@ mod revisions;
 mod schema;
 mod secrets;
 mod snapshots;
+mod tokens;
 mod trail;
 
 use std::cell::Cell;
@@ -37,6 +39,7 @@ use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
 pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
+pub use self::changes::EntityChange;
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
@@ -46,6 +49,7 @@ pub use self::receipts::KeptReceipt;
 pub use self::revisions::{EntityCounts, Revision};
 pub use self::secrets::StoredSecret;
 pub use self::snapshots::{Sealed, SealedTerm};
+pub use self::tokens::Token;
 pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow};
 
 /// An open state file.

@@ -31,6 +31,8 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("quinn", &["transport/src/quic"], CRATES),
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
     ("tokio_rustls", &["transport/src/tls"], CRATES),
+    ("axum", &["cloud/src/api"], CRATES),
+    ("utoipa", &["cloud/src/api"], CRATES),
     // The last one: a test that opens a database as another process would.
     ("rusqlite", &["agent/src/store", "cloud/src/store", "agent/src/daemon/tests/memory.rs"], CRATES),
     ("postern_protocol::policy::decide", &["agent/src/gate"], &["agent", "client", "transport"]),
@@ -98,6 +100,18 @@ const APART: &[(&str, &[&str])] = &[
     ("agent/src/tunnel", &["crate::sync", "crate::control", "crate::daemon"]),
     ("agent/src/sync", &["crate::tunnel", "crate::control", "crate::daemon"]),
     ("cloud/src/model", &["crate::store", "crate::hub", "crate::compile", "crate::publish", "crate::login"]),
+    (
+        "cloud/src/rights",
+        &[
+            "crate::store",
+            "crate::hub",
+            "crate::publish",
+            "crate::login",
+            "crate::api",
+            "crate::administration",
+        ],
+    ),
+    ("cloud/src/administration", &["crate::hub", "crate::login", "crate::api", "crate::commands"]),
     ("cloud/src/compile", &["crate::store", "crate::hub", "crate::publish", "crate::login"]),
     ("protocol/src/trust", &["crate::policy", "crate::session"]),
     ("protocol/src/policy", &["crate::session"]),

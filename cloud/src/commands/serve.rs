@@ -2,7 +2,8 @@
 //!
 //! 1. The lock: one hub for each state directory.
 //! 2. Keys, store, endpoint. The address is stored for the codes that other commands make.
-//! 3. The first line of output says where it listens; then connections are admitted and publications watched.
+//! 3. The first line of output says where it listens; then connections are admitted, publications watched, and the API answered
+//!    where there is one.
 //! 4. SIGTERM or SIGINT: peers are told, links are noted as down, and the program ends.
 
 use std::fs::{File, TryLockError};
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
@@ -19,20 +21,26 @@ use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Role, Settings};
 
 use super::{Answer, CommandError, open, relay};
+use crate::api;
 use crate::args::ServedRelay;
 use crate::clock;
 use crate::hub;
 use crate::signer::Signer;
 
-pub(super) fn run(
-    state: &Path,
-    listen: Option<SocketAddr>,
-    relay: &ServedRelay,
-    json: bool,
-) -> Result<Answer, CommandError> {
+/// Where a hub is reached.
+pub(super) struct Places {
+    /// By agents and users; where the installation says if none.
+    pub(super) listen: Option<SocketAddr>,
+    /// By programs that administrate.
+    pub(super) api: Option<SocketAddr>,
+    /// By packets that are relayed.
+    pub(super) relay: ServedRelay,
+}
+
+pub(super) fn run(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
     log_to_stderr();
     let _lock = lock(state)?;
-    runtime()?.block_on(serve(state, listen, relay, json))
+    runtime()?.block_on(serve(state, places, json))
 }
 
 /// Logs to standard error, as `POSTERN_LOG` says.
@@ -70,19 +78,14 @@ fn lock(state: &Path) -> Result<File, CommandError> {
     }
 }
 
-async fn serve(
-    state: &Path,
-    listen: Option<SocketAddr>,
-    relay: &ServedRelay,
-    json: bool,
-) -> Result<Answer, CommandError> {
+async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
     let io = |what| move |error| CommandError::Io { what, error };
     let store = Arc::new(open(state)?);
     let (installation, signer) =
         store.read(|tx| Ok::<_, CommandError>((tx.installation()?, Arc::new(Signer::open(state, tx)?))))?;
     let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
     let endpoint = Endpoint::bind(
-        listen.unwrap_or(installation.listen),
+        places.listen.unwrap_or(installation.listen),
         &signer.now().keys.hub,
         role,
         &Settings::hub(),
@@ -93,19 +96,26 @@ async fn serve(
         tx.all_links_down()
     })?;
     let hub = hub::open(&store, signer, clock::now);
-    let relaying = relay::open_for(&hub, relay, bound, &endpoint, state).await?;
+    let relaying = relay::open_for(&hub, &places.relay, bound, &endpoint, state).await?;
+    let api = match places.api {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
     let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state)
         .map_err(io("the hub's local socket"))?;
-    announce(bound, json);
+    announce(bound, api.as_ref().and_then(|api| api.local_addr().ok()), json);
     let serving = tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
     let watching = tokio::spawn(watcher.run());
+    let router = hub.api().router();
+    let answering = api.map(|listener| tokio::spawn(api::serve(listener, router)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     watching.abort();
+    answering.inspect(tokio::task::JoinHandle::abort);
     drop(relaying);
     let shutdown = CloseCode::Failed(Failure::Shutdown);
     endpoint.close(shutdown.number(), shutdown.word().as_bytes());
@@ -117,11 +127,12 @@ async fn serve(
     Ok(Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) })
 }
 
-fn announce(bound: SocketAddr, json: bool) {
+fn announce(bound: SocketAddr, api: Option<SocketAddr>, json: bool) {
     let line = if json {
-        json!({ "event": "listening", "address": bound }).to_string()
+        json!({ "event": "listening", "address": bound, "api": api }).to_string()
     } else {
-        format!("listening on {bound}")
+        let api = api.map(|api| format!(", API on http://{api}")).unwrap_or_default();
+        format!("listening on {bound}{api}")
     };
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -40,7 +40,7 @@ pub(super) fn model(reader: &mut Reader<'_>, root: Node) -> (Model, Broken) {
     (model, broken)
 }
 
-fn entity(reader: &mut Reader<'_>, model: &mut Model, kind: EntityKind, name: &Name, node: Node) {
+pub(super) fn entity(reader: &mut Reader<'_>, model: &mut Model, kind: EntityKind, name: &Name, node: Node) {
     let Some(mut section) = reader.section(format!("{}.{name}", kind.word()), node) else { return };
     let s = &mut section;
     match kind {

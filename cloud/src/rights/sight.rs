@@ -33,10 +33,12 @@ impl Rights<'_> {
                     .is_some_and(|account| self.over_any(&[ReadModels, ManageModels], Site::Account(account)))
             }
             EntityKind::Device => {
-                model.devices.contains_key(name) && self.over_any(DEVICES, Site::Device(name))
+                self.reads(kind, name)
+                    || model.devices.contains_key(name) && self.over(AssignRoles, Site::Device(name))
             }
             EntityKind::Machine => {
-                model.machines.contains_key(name) && self.over_any(MACHINES, Site::Machine(name))
+                self.reads(kind, name)
+                    || model.machines.contains_key(name) && self.over(AssignRoles, Site::Machine(name))
             }
             EntityKind::DeviceGroup => {
                 let scope = Scope::DeviceGroup { group: name.clone() };
@@ -69,6 +71,32 @@ impl Rights<'_> {
                 .get(name)
                 .is_some_and(|entry| self.sees_subject(&Subject::User(entry.user.clone()))),
             EntityKind::Case => model.cases.get(name).is_some_and(|case| self.sees_case(case)),
+        }
+    }
+
+    /// Whether the whole of something that the user sees may be shown. Who assigns roles on devices and machines must be able to
+    /// name them, and does not have to know what is behind them.
+    #[must_use]
+    pub fn reads(&self, kind: EntityKind, name: &Name) -> bool {
+        match kind {
+            EntityKind::Device => {
+                self.model.devices.contains_key(name) && self.over_any(DEVICES, Site::Device(name))
+            }
+            EntityKind::Machine => {
+                self.model.machines.contains_key(name) && self.over_any(MACHINES, Site::Machine(name))
+            }
+            EntityKind::Account
+            | EntityKind::User
+            | EntityKind::UserGroup
+            | EntityKind::MachineModel
+            | EntityKind::DeviceGroup
+            | EntityKind::Facility
+            | EntityKind::Organisation
+            | EntityKind::Category
+            | EntityKind::Role
+            | EntityKind::Assignment
+            | EntityKind::Entry
+            | EntityKind::Case => true,
         }
     }
 

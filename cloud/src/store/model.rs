@@ -68,10 +68,12 @@ impl Tx<'_> {
         let differences = old.differences(model);
         let revision = self.log(now, who, what)?;
         for Difference { kind, name, fate } in &differences {
+            let (before, after) = (old.body(*kind, name), model.body(*kind, name));
+            self.note_change(revision, *kind, name, before.as_deref(), after.as_deref())?;
             match fate {
                 Fate::Removed => self.remove_row(*kind, name)?,
                 Fate::Added | Fate::Changed => {
-                    let body = model.body(*kind, name).ok_or(StoreError::Damaged { what: ENTITY })?;
+                    let body = after.ok_or(StoreError::Damaged { what: ENTITY })?;
                     self.sql
                         .prepare_cached(
                             "INSERT INTO entity (kind, name, body, revision) VALUES (?1, ?2, ?3, ?4)

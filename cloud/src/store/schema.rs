@@ -276,4 +276,27 @@ CREATE TABLE approval (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX approval_pending ON approval (user, device, service) WHERE state = 'pending';
 CREATE INDEX approval_state ON approval (state, asked);
+", "
+-- What each revision did to each entity: its stored form before and after.
+CREATE TABLE change (
+    revision INTEGER NOT NULL REFERENCES revision (number),
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    before   TEXT,
+    after    TEXT,
+    PRIMARY KEY (revision, kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- What programs bring to the API, by the digest of its secret.
+CREATE TABLE token (
+    number     INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest     BLOB NOT NULL UNIQUE,
+    person     TEXT NOT NULL REFERENCES person (name) ON DELETE CASCADE,
+    label      TEXT NOT NULL,
+    reads_only INTEGER NOT NULL,
+    made       INTEGER NOT NULL,
+    expires    INTEGER NOT NULL,
+    used       INTEGER
+) STRICT;
+CREATE INDEX token_person ON token (person);
 "];

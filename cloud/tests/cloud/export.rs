@@ -521,6 +521,15 @@ proptest! {
         let again = fleet::read(&text, &[]).map_err(|complaints| TestCaseError::fail(complaints[0].line("f")))?;
         prop_assert_eq!(&again, &model);
         prop_assert_eq!(fleet::write(&again).unwrap(), text);
+        for kind in EntityKind::ALL {
+            for name in model.names(*kind) {
+                // One entity at a time, the same comes back.
+                let body = fleet::describe(&model, *kind, name).unwrap().unwrap();
+                let one = fleet::read_one(*kind, name, &body).map_err(|complaints| TestCaseError::fail(complaints[0].line("f")))?;
+                prop_assert_eq!(one.body(*kind, name), model.body(*kind, name));
+                prop_assert_eq!(one.rows().len(), 1);
+            }
+        }
     }
 }
 

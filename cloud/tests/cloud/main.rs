@@ -10,8 +10,10 @@
 )]
 
 mod access;
+mod administration;
 mod administrators;
 mod affected;
+mod api;
 mod approvals;
 mod commands;
 mod determinism;

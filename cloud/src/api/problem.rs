@@ -1,0 +1,106 @@
+//! Refusals as problem details (RFC 9457), and the statuses that they have.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::administration::Refused;
+use crate::store::StoreError;
+
+/// Why a request is not answered as it was meant.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    title: Cow<'static, str>,
+    lines: Vec<String>,
+}
+
+/// Problem details (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Details {
+    /// The status of the answer.
+    status: u16,
+    /// What is wrong.
+    title: Cow<'static, str>,
+    /// Everything that is wrong, one after another, where it is several things.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
+}
+
+impl Problem {
+    pub(super) const NO_TOKEN: Self = Self::of(
+        StatusCode::UNAUTHORIZED,
+        "this needs a token that is good, as `Authorization: Bearer postern_...`; `postern-cloud token new` makes one",
+    );
+    pub(super) const READS_ONLY: Self = Self::of(StatusCode::FORBIDDEN, "this token only reads");
+    pub(super) const NO_PAGE: Self =
+        Self::of(StatusCode::NOT_FOUND, "there is nothing here; `/v1/openapi.json` says what there is");
+    pub(super) const NO_METHOD: Self = Self::of(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this method does nothing here; `/v1/openapi.json` says what does",
+    );
+    pub(super) const FAILED: Self =
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, "the hub could not do it; its log says why");
+    pub(super) const BAD_VERSION: Self = Self::of(
+        StatusCode::BAD_REQUEST,
+        "`If-Match` takes the `ETag` of an earlier answer, and `If-None-Match` takes `*`",
+    );
+
+    const fn of(status: StatusCode, title: &'static str) -> Self {
+        Self { status, title: Cow::Borrowed(title), lines: Vec::new() }
+    }
+
+    /// A request that cannot be read.
+    pub(super) fn unreadable(status: StatusCode, why: String) -> Self {
+        Self { status, title: Cow::Owned(why), lines: Vec::new() }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Refused::from(error).into()
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        if refused.is_ours() {
+            tracing::error!(error = %refused, "a request to the API failed");
+            return Self::FAILED;
+        }
+        let lines = refused.lines();
+        Self { status: status(&refused), title: Cow::Owned(refused.to_string()), lines }
+    }
+}
+
+fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::Unknown { .. } => StatusCode::NOT_FOUND,
+        Refused::Forbidden(_) => StatusCode::FORBIDDEN,
+        Refused::Overtaken { .. } => StatusCode::PRECONDITION_FAILED,
+        Refused::Taken { .. } | Refused::Faults(_) | Refused::Depended | Refused::Bereft(_) => {
+            StatusCode::CONFLICT
+        }
+        Refused::Several(_) | Refused::Prefix { .. } | Refused::Complaints(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Refused::Unwritable(_) | Refused::Store(_) | Refused::Publish(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, title, lines } = self;
+        let details = Details { status: status.as_u16(), title, problems: lines };
+        let mut response = (status, axum::Json(details)).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,215 @@
+//! The administration API, asked without a socket: tokens, tags, statuses, and that it describes itself.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use http_body_util::BodyExt as _;
+use postern_cloud::api::{self, Api};
+use postern_cloud::news::News;
+use postern_cloud::store::{StoreError, Token};
+use postern_protocol::time::UnixTime;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::administration::Office;
+use crate::gate::NOW;
+
+struct Door {
+    office: Office,
+    router: Router,
+}
+
+struct Answer {
+    status: u16,
+    tag: Option<String>,
+    kind: String,
+    body: Value,
+}
+
+impl Door {
+    fn new() -> Self {
+        let office = Office::new();
+        let (store, publisher) = (office.store.clone(), office.publisher.clone());
+        let router = Api::new(store, publisher, News::default(), || NOW).router();
+        Self { office, router }
+    }
+
+    fn token(&self, user: &str, reads_only: bool, expires: UnixTime) -> String {
+        let secret = api::spell(&postern_cloud_secret(user, reads_only, expires));
+        let digest = api::digest(&secret).unwrap();
+        let user = user.parse().unwrap();
+        let token =
+            Token { number: 0, user, label: "test".into(), reads_only, made: NOW, expires, used: None };
+        self.office.store.write::<_, StoreError>(|tx| tx.save_token(&digest, &token).map(drop)).unwrap();
+        secret
+    }
+
+    fn good(&self, user: &str) -> String {
+        self.token(user, false, UnixTime::from_secs(NOW.as_secs() + 1))
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (status, tag, kind) =
+            (response.status().as_u16(), text(header::ETAG), text(header::CONTENT_TYPE).unwrap_or_default());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Answer { status, tag, kind, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask("GET", path, token, &[], None).await
+    }
+}
+
+/// Another secret for each token of a test.
+fn postern_cloud_secret(user: &str, reads_only: bool, expires: UnixTime) -> [u8; api::SECRET_BYTES] {
+    let text = format!("{user} {reads_only} {}", expires.as_secs());
+    let mut secret = [0; api::SECRET_BYTES];
+    text.bytes().zip(secret.iter_mut()).for_each(|(from, to)| *to = from);
+    secret
+}
+
+#[tokio::test]
+async fn whoever_has_no_good_token_gets_one_and_the_same_answer() {
+    let door = Door::new();
+    let good = door.good("ada");
+    let over = door.token("ada", false, NOW);
+    let disabled = door.good("alf");
+    door.office.store.write::<_, StoreError>(|tx| tx.set_disabled(&"alf".parse().unwrap(), true)).unwrap();
+    let revoked = door.good("wil");
+    let number = door.office.store.read::<_, StoreError>(|tx| tx.tokens()).unwrap().last().unwrap().number;
+    assert!(door.office.store.write::<_, StoreError>(|tx| tx.remove_token(number)).unwrap());
+    let unknown = api::spell(&[9; api::SECRET_BYTES]);
+    assert_eq!(door.get("/v1/device", &good).await.status, 200);
+    for token in ["", "postern_", "nonsense", &over, &disabled, &revoked, &unknown] {
+        for path in ["/v1/device", "/v1/device/a1", "/v1/device/zz", "/v1/me"] {
+            let answer = door.get(path, token).await;
+            assert_eq!(
+                (answer.status, answer.kind.as_str()),
+                (401, "application/problem+json"),
+                "{token} {path}"
+            );
+            assert!(answer.body["title"].as_str().unwrap().contains("needs a token"), "{:?}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_sees_what_they_may_and_the_rest_is_not_there() {
+    let door = Door::new();
+    let token = door.good("wil");
+    let list = door.get("/v1/device", &token).await.body;
+    let names: Vec<&str> =
+        list["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!((names, &list["next"]), (vec!["a1", "a2"], &Value::Null));
+    let first = door.get("/v1/device?limit=1", &token).await.body;
+    assert_eq!(first["next"], "a1");
+    assert_eq!(door.get("/v1/device?limit=1&after=a1", &token).await.body["items"][0]["name"], "a2");
+    let (hidden, unknown) =
+        (door.get("/v1/device/b1", &token).await, door.get("/v1/device/b9", &token).await);
+    assert_eq!((hidden.status, unknown.status), (404, 404));
+    assert_eq!(hidden.body.to_string().replace("b1", "b9"), unknown.body.to_string());
+    let me = door.get("/v1/me", &token).await.body;
+    assert_eq!((&me["user"], &me["account"]), (&json!("wil"), &json!("acme")));
+    assert!(me["permissions"].as_array().unwrap().contains(&json!("devices.manage")));
+}
+
+#[tokio::test]
+async fn an_edit_needs_the_version_that_it_says_and_a_token_that_may_write() {
+    let door = Door::new();
+    let (token, reads) = (door.good("wil"), door.token("wil", true, UnixTime::from_secs(NOW.as_secs() + 9)));
+    let seen = door.get("/v1/device/a2", &token).await;
+    let tag = seen.tag.unwrap();
+    let body = |label: &str| Some(json!({ "account": "acme", "label": label }));
+    let put = async |token: &str, tag: &str, label: &str| {
+        door.ask("PUT", "/v1/device/a2", token, &[("if-match", tag)], body(label)).await
+    };
+    assert_eq!(put(&reads, &tag, "One").await.status, 403);
+    let done = put(&token, &tag, "One").await;
+    assert_eq!((done.status, done.body["revision"].is_i64()), (200, true));
+    assert_eq!(put(&token, &tag, "Two").await.status, 412);
+    assert_eq!(put(&token, "seven", "Two").await.status, 400);
+    let absent = door.ask("PUT", "/v1/device/a2", &token, &[("if-none-match", "*")], body("Two")).await;
+    assert_eq!(absent.status, 409);
+    assert_eq!(door.get("/v1/device/a2", &reads).await.body["body"]["label"], "One");
+    let gone = door.ask("DELETE", "/v1/device/a2", &token, &[], None).await;
+    assert_eq!((gone.status, door.get("/v1/device/a2", &token).await.status), (200, 404));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_its_key_and_what_is_forbidden_with_its_permission() {
+    let door = Door::new();
+    let token = door.good("wil");
+    let put = async |path: &str, body: Value| {
+        let answer = door.ask("PUT", path, &token, &[], Some(body)).await;
+        (answer.status, answer.body["problems"][0].as_str().unwrap_or_default().to_owned())
+    };
+    let (status, problem) = put("/v1/device/a1", json!({ "account": "acme", "tunels": 3 })).await;
+    assert_eq!(status, 422);
+    assert!(problem.starts_with("`device.a1.tunels`: this key is unknown here"), "{problem}");
+    assert!(problem.ends_with("did you mean `tunnels`?"), "{problem}");
+    let user = put("/v1/user/acme.new", json!({ "account": "acme" })).await;
+    assert_eq!(user, (403, "user `acme.new`: this needs `users.create` or `users.invite` there".into()));
+    let far = put("/v1/device/new", json!({ "account": "acme" })).await;
+    assert_eq!(far.0, 422);
+    for (path, status) in [("/v1/nothing/a", 404), ("/v1/device/UPPER", 404), ("/v2", 404)] {
+        assert_eq!(door.get(path, &token).await.status, status, "{path}");
+    }
+    assert_eq!(door.ask("POST", "/v1/device/a1", &token, &[], None).await.status, 405);
+    assert_eq!(door.get("/v1/device?limit=many", &token).await.status, 400);
+    let huge = json!({ "account": "acme", "label": "x".repeat(2_000_000) });
+    assert_eq!(door.ask("PUT", "/v1/device/a1", &token, &[], Some(huge)).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_batch_is_one_edit() {
+    let door = Door::new();
+    let token = door.good("dora");
+    let moved = |device: &str| json!({ "kind": "device", "name": device, "body": { "account": "bolt" } });
+    let batch = async |edits: Value| {
+        door.ask("POST", "/v1/edits", &token, &[], Some(json!({ "edits": edits }))).await
+    };
+    let refused =
+        batch(json!([moved("a2"), moved("vendor.x"), { "kind": "device", "name": "zz", "body": null }]))
+            .await;
+    assert_eq!((refused.status, &refused.body["problems"][0]), (404, &json!("device `zz` is unknown")));
+    assert_eq!(batch(json!([])).await.status, 422);
+    assert_eq!(batch(json!([{ "kind": "galaxy", "name": "a", "body": null }])).await.status, 422);
+    let done = batch(json!([moved("a2"), moved("vendor.x")])).await;
+    assert_eq!(done.status, 200, "{:?}", done.body);
+    assert_eq!(door.get("/v1/device/vendor.x", &token).await.body["body"]["account"], "bolt");
+}
+
+#[tokio::test]
+async fn the_document_describes_every_way_in_and_needs_no_token() {
+    let door = Door::new();
+    let answer = door.get("/v1/openapi.json", "").await;
+    assert_eq!((answer.status, answer.kind.as_str()), (200, "application/json"));
+    let paths: BTreeSet<&str> =
+        answer.body["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(paths, BTreeSet::from(["/v1/me", "/v1/edits", "/v1/{kind}", "/v1/{kind}/{name}"]));
+    let kinds = answer.body["components"]["schemas"]["Kind"]["enum"].as_array().unwrap();
+    assert!(kinds.contains(&json!("device-group")));
+    assert_eq!(answer.body["security"], json!([{ "token": [] }]));
+}
