@@ -48,8 +48,12 @@ pub(super) async fn list(
     Read(Path(kind)): Read<Path<Kind>>,
     Read(Query(window)): Read<Query<Window>>,
 ) -> Result<Json<Page>, Problem> {
+    let limit = usize::from(window.limit.unwrap_or(PAGE));
+    if !(1..=usize::from(PAGE)).contains(&limit) {
+        let why = format!("found `limit` {limit}, expected 1 to {PAGE}");
+        return Err(Problem::unreadable(StatusCode::BAD_REQUEST, why));
+    }
     let page = api.read(bearer, move |tx, user, now| {
-        let limit = usize::from(window.limit.unwrap_or(PAGE).clamp(1, PAGE));
         // One more says whether there is a next page.
         let mut seen = administration::list(tx, user, kind.0, window.after.as_ref(), limit + 1, now)?;
         let more = seen.len() > limit;
@@ -80,7 +84,7 @@ pub(super) async fn show(
 /// Makes or replaces one entity. `If-Match` with its `ETag` refuses when somebody has changed it since; `If-None-Match: *` when
 /// it is there.
 #[utoipa::path(put, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path), ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header)),
+    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     request_body(content = Object, description = "its keys, in the notation of fleet files"),
     responses(
         (status = 200, body = Receipt),
@@ -107,7 +111,7 @@ pub(super) async fn put(
 
 /// Takes one entity away, and nothing that names it.
 #[utoipa::path(delete, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     responses(
         (status = 200, body = Receipt),
         (status = 400, body = Details, content_type = "application/problem+json"),
@@ -194,6 +198,19 @@ pub(super) struct Window {
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
+}
+
+/// On which version of an entity a request insists (RFC 9110, section 13.1).
+#[expect(dead_code, reason = "describes the headers that `guard` reads")]
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct Conditions {
+    /// The `ETag` of an earlier answer: only where the entity is still that version.
+    #[param(rename = "If-Match", required = false, nullable = false, pattern = r#"^"[0-9]{1,18}"$"#)]
+    if_match: Option<String>,
+    /// `*`: only where nothing of this name is there.
+    #[param(rename = "If-None-Match", required = false, nullable = false, pattern = r"^\*$")]
+    if_none_match: Option<String>,
 }
 
 /// A part of a request, whose faults are problems like all others.

@@ -81,12 +81,12 @@ fn status(refused: &Refused) -> StatusCode {
         Refused::Unknown { .. } => StatusCode::NOT_FOUND,
         Refused::Forbidden(_) => StatusCode::FORBIDDEN,
         Refused::Overtaken { .. } => StatusCode::PRECONDITION_FAILED,
-        Refused::Taken { .. } | Refused::Faults(_) | Refused::Depended | Refused::Bereft(_) => {
-            StatusCode::CONFLICT
-        }
-        Refused::Several(_) | Refused::Prefix { .. } | Refused::Complaints(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        Refused::Taken { .. }
+        | Refused::Prefix { .. }
+        | Refused::Faults(_)
+        | Refused::Depended
+        | Refused::Bereft(_) => StatusCode::CONFLICT,
+        Refused::Several(_) | Refused::Complaints(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::Unwritable(_) | Refused::Store(_) | Refused::Publish(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

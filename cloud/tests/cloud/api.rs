@@ -172,8 +172,10 @@ async fn what_is_wrong_is_said_with_its_key_and_what_is_forbidden_with_its_permi
     let user = put("/v1/user/acme.new", json!({ "account": "acme" })).await;
     assert_eq!(user, (403, "user `acme.new`: this needs `users.create` or `users.invite` there".into()));
     let far = put("/v1/device/new", json!({ "account": "acme" })).await;
-    assert_eq!(far.0, 422);
-    for (path, status) in [("/v1/nothing/a", 404), ("/v1/device/UPPER", 404), ("/v2", 404)] {
+    assert_eq!(far.0, 409);
+    for (path, status) in
+        [("/v1/device?limit=0", 400), ("/v1/nothing/a", 404), ("/v1/device/UPPER", 404), ("/v2", 404)]
+    {
         assert_eq!(door.get(path, &token).await.status, status, "{path}");
     }
     assert_eq!(door.ask("POST", "/v1/device/a1", &token, &[], None).await.status, 405);
