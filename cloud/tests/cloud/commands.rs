@@ -361,6 +361,15 @@ fn what_devices_say_of_tunnels_that_they_cut_is_listed_for_each_and_a_forgery_in
     );
     assert_eq!(cloud.json(&["device", "cuts"])["cuts"][0]["genuine"], false);
     assert_eq!(last_cut(&cloud), serde_json::Value::Null);
+    // How soon what went with the power had stopped is no figure.
+    keep(&key, &key, Receipt { stopped_ms: 0, ..receipt(3, CutCause::SuddenEnd, 2) });
+    let listed = text(&["device", "cuts"]);
+    let newest: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(
+        newest,
+        ["press-7", "2027-01-15T08:00:03Z", "sudden", "end", "2", "-", "2027-01-15T08:00:02Z"]
+    );
+    assert_eq!(last_cut(&cloud)["because_of"], "sudden_end");
 }
 
 fn terminate(child: &Child) {
