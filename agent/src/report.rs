@@ -2,8 +2,6 @@
 //!
 //! Times are seconds since 1970 in JSON and RFC 3339 in text. Reasons are words in JSON and sentences in text.
 
-mod audit;
-mod gate;
 mod text;
 
 use std::net::SocketAddr;
@@ -23,7 +21,6 @@ use postern_transport::ladder::Opened;
 use crate::registry::Session;
 use crate::secrets::Wanting;
 
-pub(crate) use self::audit::AuditLine;
 pub(crate) use self::text::{Shown, sandbox, time};
 
 /// `status`: the running agent.

@@ -12,12 +12,13 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use postern_protocol::name::{Name, NameFault};
+use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_transport::proxy::{EnvironmentFault, Proxies, Proxy, ProxyUrlFault};
 
 pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 
-use crate::exit;
+use crate::{clock, exit};
 
 /// Reaches the services of machines through the gate at their site.
 #[derive(Debug, Parser)]
@@ -85,6 +86,8 @@ pub(crate) enum Command {
         /// The device; without it, the way to the hub alone
         device: Option<DeviceRef>,
     },
+    /// Lists your sessions, as devices have told the hub: where, since when, and what came of it
+    Sessions(SessionsArgs),
     /// Lists the services of a device that you may use
     Services {
         /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
@@ -150,6 +153,51 @@ pub(crate) struct LoginArgs {
     #[arg(long)]
     pub(crate) password_stdin: bool,
 }
+
+/// Arguments of `sessions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SessionsArgs {
+    /// Only those on this device
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<Name>,
+    /// Only those that began at this time or later: RFC 3339, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_past)]
+    pub(crate) from: Option<UnixTime>,
+    /// Only those that began before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_past)]
+    pub(crate) until: Option<UnixTime>,
+    /// Sessions at most: the newest ones (1 to 10000)
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) limit: u16,
+    /// Those of everybody whom you may audit, and what was refused; that you looked is noted
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) all: bool,
+    /// Those of this user, as far as you may audit them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<Name>,
+}
+
+impl SessionsArgs {
+    /// Whether sessions of others are wanted.
+    pub(crate) const fn is_about_others(&self) -> bool {
+        self.all || self.user.is_some()
+    }
+}
+
+/// Reads a time in RFC 3339, or how long ago it was as a span with its unit.
+///
+/// # Errors
+/// What is neither.
+fn parse_past(text: &str) -> Result<UnixTime, PastFault> {
+    clock::past(text, clock::now()).ok_or(PastFault)
+}
+
+/// A text that says no time of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339), or how long ago it was, such as 2h"
+)]
+pub(crate) struct PastFault;
 
 /// Arguments of `step-up`.
 #[derive(Debug, clap::Args)]

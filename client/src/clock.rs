@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use postern_protocol::time::UnixTime;
 
@@ -34,11 +34,21 @@ pub(crate) fn distance(time: UnixTime, now: UnixTime) -> String {
     }
 }
 
+/// A time in RFC 3339, or a span with its unit before `now`.
+pub(crate) fn past(text: &str, now: UnixTime) -> Option<UnixTime> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return u64::try_from(time.as_second()).ok().map(UnixTime::from_secs);
+    }
+    let ago = u64::try_from(text.parse::<SignedDuration>().ok()?.as_secs()).ok()?;
+    Some(UnixTime::from_secs(now.as_secs().saturating_sub(ago)))
+}
+
 fn timestamp(time: UnixTime) -> Option<Timestamp> {
     i64::try_from(time.as_secs()).ok().and_then(|secs| Timestamp::from_second(secs).ok())
 }
 
-fn span(secs: u64) -> String {
+/// A span for people.
+pub(crate) fn span(secs: u64) -> String {
     match secs {
         0..=119 => format!("{secs} s"),
         120..=7199 => format!("{} min", secs / 60),
@@ -62,5 +72,15 @@ mod tests {
             ["now", "in 90 s", "in 10 min", "in 2 h", "in 2 days"]
         );
         assert_eq!(distance(time, time.saturating_add(600)), "10 min ago");
+    }
+
+    #[test]
+    fn a_time_of_the_past_is_said_by_itself_or_by_how_long_ago_it_was() {
+        let now = UnixTime::from_secs(1_795_000_000);
+        assert_eq!(past("2026-11-18T11:06:39Z", now), Some(UnixTime::from_secs(1_794_999_999)));
+        assert_eq!(past("2h", now), Some(UnixTime::from_secs(1_794_992_800)));
+        for wrong in ["", "2", "-2h", "yesterday"] {
+            assert_eq!(past(wrong, now), None, "{wrong}");
+        }
     }
 }

@@ -33,8 +33,8 @@ exits! {
     Usage = 2, "wrong usage";
     /// Nobody is signed in.
     SignedOut = 3, "not signed in, or not any more";
-    /// The device's policy.
-    Denied = 4, "the device's policy says no, or no more";
+    /// The policy.
+    Denied = 4, "the policy says no, or no more";
     /// The device.
     DeviceUnreachable = 5, "the device cannot be reached";
     /// The hub.

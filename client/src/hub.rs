@@ -64,7 +64,8 @@ impl HubLink {
             | HubAnswer::Done
             | HubAnswer::Meeting(_)
             | HubAnswer::Certificate(_)
-            | HubAnswer::Examined(_)) => Ok(answer),
+            | HubAnswer::Examined(_)
+            | HubAnswer::Sessions(_)) => Ok(answer),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! 1. [`args`] reads the command line; [`exit`] lists how the program ends.
 //! 2. [`profile`] holds key, pass and the last known devices in a directory of the user's own.
-//! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices.
+//! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices,
+//!    [`sessions`] lists who was where.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it.
 //! 6. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
@@ -35,6 +36,7 @@ mod replay;
 mod screen;
 mod secret;
 mod services;
+mod sessions;
 mod status;
 mod step_up;
 mod vpn;
@@ -92,6 +94,7 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Status => status::run(&profile()?, screen).await,
         Command::Doctor { device } => doctor::run(device.as_ref(), &profile()?, screen).await,
         Command::Devices => directory::run(&profile()?, screen).await,
+        Command::Sessions(args) => sessions::run(&args, &profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,

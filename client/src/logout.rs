@@ -61,7 +61,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Failed(_)
         | HubAnswer::Meeting(_)
         | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_) => Err(HubError::Unexpected),
+        | HubAnswer::Examined(_)
+        | HubAnswer::Sessions(_) => Err(HubError::Unexpected),
     }
 }
 

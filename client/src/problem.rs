@@ -452,6 +452,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::NoMeeting => {
             (Exit::DeviceUnreachable, "no_meeting", "see with `postern devices` whether it is online")
         }
+        Refusal::NoAudit => (
+            Exit::Denied,
+            "no_audit",
+            "ask your administrator for a role with the permission `audit.read`, or leave `--all` and `--user` out",
+        ),
         Refusal::Narrowing => (
             Exit::SignInRefused,
             "bad_narrowing",

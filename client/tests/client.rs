@@ -28,6 +28,8 @@ mod panel;
 mod proxy;
 #[path = "client/replay.rs"]
 mod replay;
+#[path = "client/sessions.rs"]
+mod sessions;
 #[path = "client/sign_in.rs"]
 mod sign_in;
 #[path = "client/step_up.rs"]

@@ -34,6 +34,20 @@ pub(crate) fn parse_span(text: &str) -> Result<SignedDuration, SpanFault> {
     text.parse().map_err(|_| SpanFault)
 }
 
+/// Reads a time in RFC 3339, or how long ago it was as a span with its unit.
+pub(crate) fn parse_past(text: &str) -> Result<UnixTime, PastFault> {
+    moment(text, now())
+}
+
+fn moment(text: &str, now: UnixTime) -> Result<UnixTime, PastFault> {
+    if let Ok(time) = parse(text) {
+        return Ok(time);
+    }
+    let ago = parse_span(text).map_err(|_| PastFault)?;
+    let secs = u64::try_from(ago.as_secs()).map_err(|_| PastFault)?;
+    Ok(UnixTime::from_secs(now.as_secs().saturating_sub(secs)))
+}
+
 /// Reads a span of time that may have years and months.
 pub(crate) fn parse_lifetime(text: &str) -> Result<jiff::Span, LifetimeFault> {
     text.parse().map_err(|_| LifetimeFault)
@@ -46,6 +60,13 @@ pub(crate) fn after(from: UnixTime, span: jiff::Span) -> Option<UnixTime> {
     let end = u64::try_from(start.checked_add(span).ok()?.timestamp().as_second()).ok()?;
     (end >= from.as_secs()).then_some(UnixTime::from_secs(end))
 }
+
+/// A text that says no time of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a time with its offset, such as 2026-12-31T18:00:00Z (RFC 3339), or how long ago it was, such as 2h"
+)]
+pub(crate) struct PastFault;
 
 /// A text that is no lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +102,18 @@ mod tests {
         assert_eq!(end("20s").as_deref(), Some("2027-01-31T00:00:20Z"));
         assert_eq!(end("-1d"), None);
         assert_eq!(parse_lifetime("5").err(), Some(LifetimeFault));
+    }
+
+    #[test]
+    fn a_time_of_the_past_is_said_by_itself_or_by_how_long_ago_it_was() {
+        let now = parse("2026-12-31T18:00:00Z").unwrap();
+        let read = |text| moment(text, now).map(show);
+        assert_eq!(read("2h").as_deref(), Ok("2026-12-31T16:00:00Z"));
+        assert_eq!(read("48h").as_deref(), Ok("2026-12-29T18:00:00Z"));
+        assert_eq!(read("2026-12-30T01:00:00+01:00").as_deref(), Ok("2026-12-30T00:00:00Z"));
+        for wrong in ["", "2", "-2h", "yesterday", "2026-12-30"] {
+            assert_eq!(read(wrong), Err(PastFault), "{wrong}");
+        }
     }
 
     #[test]

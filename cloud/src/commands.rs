@@ -61,7 +61,7 @@ use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::signer::SignerError;
 use crate::store::{Store, StoreError, Tx};
-use crate::trail::VerifyError;
+use crate::trail::{ExportError, VerifyError};
 
 /// What a command has to say.
 pub(crate) struct Answer {
@@ -109,6 +109,12 @@ pub(crate) enum CommandError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Trail(#[from] VerifyError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("device `{0}` has sent no rows of a trail yet; nothing was written")]
+    NoTrail(Name),
+    #[error("no row of a trail is about a service `{name}`{}", hint(nearest.as_deref()))]
+    NoRows { name: String, nearest: Option<String> },
     #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
@@ -219,8 +225,16 @@ impl CommandError {
             },
             Self::Trail(VerifyError::Fault { .. }) => 9,
             Self::Trail(VerifyError::Io(_)) => 1,
+            Self::Export(error) => match error {
+                ExportError::Store(_) => 5,
+                ExportError::Seal(_) | ExportError::Io(_) => 1,
+            },
             Self::Running(_) => 6,
-            Self::Unknown { .. } | Self::NoSubject { .. } | Self::NoSecret { .. } | Self::NoKey { .. } => 7,
+            Self::Unknown { .. }
+            | Self::NoSubject { .. }
+            | Self::NoSecret { .. }
+            | Self::NoKey { .. }
+            | Self::NoRows { .. } => 7,
             Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
             Self::NoToken(_) | Self::NoChange(_) => 7,
             Self::Explain(error) => match error {
@@ -235,6 +249,7 @@ impl CommandError {
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
             Self::NoAddress
+            | Self::NoTrail(_)
             | Self::NoSealingKey(_)
             | Self::TooManySecrets(_)
             | Self::Plaintext(_)
@@ -309,6 +324,9 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
         Command::Approval(command) => approval::run(state, command),
+        Command::Audit(AuditCommand::List(asked)) => audit::list::run(state, &asked),
+        Command::Audit(AuditCommand::Export(asked)) => audit::export::run(state, &asked),
+        Command::Audit(AuditCommand::Readings { limit }) => audit::readings(state, limit),
         Command::Audit(AuditCommand::Verify { file, root }) => audit::verify(state, &file, root.as_deref()),
         Command::Alarms { command: None } => alarms::list(state),
         Command::Alarms { command: Some(AlarmsCommand::Clear { device }) } => alarms::clear(state, &device),

@@ -19,6 +19,7 @@ mod meeting;
 mod notary;
 mod nudge;
 mod sealing;
+mod sessions;
 mod trail;
 
 use std::path::Path;
@@ -60,7 +61,10 @@ pub struct Hub {
     login: Arc<Login>,
     links: Links,
     attempts: Attempts,
+    /// How often users have asked for meetings.
     asked: Asked,
+    /// How often they have asked for sessions.
+    listed: Asked,
     relays: OnceLock<Relays>,
     news: News,
     clock: fn() -> UnixTime,
@@ -92,7 +96,8 @@ impl Hub {
         clock: fn() -> UnixTime,
     ) -> Self {
         let (links, attempts, asked) = (Links::default(), Attempts::new(), Asked::new());
-        Self { store, publisher, login, links, attempts, asked, relays: OnceLock::new(), news, clock }
+        let listed = Asked::new();
+        Self { store, publisher, login, links, attempts, asked, listed, relays: OnceLock::new(), news, clock }
     }
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
@@ -209,6 +214,7 @@ impl Hub {
             | HubRequest::Meet { .. }
             | HubRequest::Certificate
             | HubRequest::Examine
+            | HubRequest::ListSessions(_)
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -242,6 +248,10 @@ impl Hub {
             HubRequest::Meet { device } => {
                 let hub = Arc::clone(self);
                 settle("meeting", blocking(move || hub.meet(&key, device, now)).await)
+            }
+            HubRequest::ListSessions(query) => {
+                let hub = Arc::clone(self);
+                settle("sessions", blocking(move || hub.list_sessions(&key, &query, now)).await)
             }
             HubRequest::Certificate => HubAnswer::Certificate(self.certificate()),
             HubRequest::Examine => {

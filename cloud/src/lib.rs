@@ -5,7 +5,8 @@
 //! 3. [`publish`] signs what changed, with the [`keys`] that the newest root names ([`signer`]); [`store`] keeps model and snapshots in one transaction.
 //!    Roots are drawn up and signed away from all of that ([`ceremony`]).
 //!    What devices have recorded is kept as they sent it, and exported as a file that anybody can verify ([`trail`]).
-//! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of.
+//! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of, and [`sessions`] what they
+//!    may see of the trail. [`past`] knows whose a device was.
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
 //!    HTTP by the [`api`].
@@ -35,10 +36,12 @@ pub mod model;
 mod nearest;
 pub mod news;
 mod parallel;
+pub mod past;
 pub mod publish;
 pub mod relay;
 pub mod review;
 pub mod rights;
+pub mod sessions;
 pub mod signer;
 pub mod store;
 pub mod trail;

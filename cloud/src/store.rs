@@ -17,7 +17,9 @@ mod invitations;
 mod lives;
 mod locks;
 mod model;
+mod past;
 mod people;
+mod readings;
 mod receipts;
 mod revisions;
 mod schema;
@@ -45,12 +47,13 @@ pub use self::installation::Installation;
 pub use self::invitations::{Invited, Pending};
 pub use self::locks::{DeviceLock, LockKind, LockRule};
 pub use self::people::{OneTime, Person, PersonState};
+pub use self::readings::{Manner, Reading};
 pub use self::receipts::KeptReceipt;
 pub use self::revisions::{EntityCounts, Revision};
 pub use self::secrets::StoredSecret;
 pub use self::snapshots::{Sealed, SealedTerm};
 pub use self::tokens::Token;
-pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow};
+pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow, VERDICTS};
 
 /// An open state file.
 #[derive(Debug)]

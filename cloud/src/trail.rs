@@ -3,8 +3,13 @@
 //! 1. [`export`] writes the roots, then every log with its rows and what was signed about them. Each log ends with an
 //!    acknowledgement of this moment: nothing newer was there. A reader therefore notices a tail that was cut off later.
 //! 2. [`verify`] reads such a file, and names the first row that is wrong.
+//! 3. [`report()`] writes what concerns one company, without names of others: a document that is read and does not verify.
 //!
 //! The form of the file is the protocol's ([`postern_protocol::audit::export`]).
+
+mod report;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::io::{self, BufRead, Read as _};
 
@@ -17,6 +22,7 @@ use postern_protocol::trust::{EnvelopeFault, Root};
 use postern_protocol::wire::codec;
 use postern_protocol::wire::text::Text;
 
+pub use self::report::{Report, is_guessed, report};
 use crate::signer::Authority;
 use crate::store::{Signed, StoreError, TrailLog, Tx};
 

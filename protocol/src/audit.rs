@@ -7,6 +7,7 @@
 //! 5. [`log`]: whose trail it is, and what the device signs about it; [`ack`]: what the cloud signs about it.
 //! 6. [`batch`] and [`upload`]: how rows come to the cloud, each exactly once, over outages and ends of either side.
 //! 7. [`export`] and [`verify`]: a trail in a file, and what is wrong with it, by public keys alone.
+//! 8. [`line`]: a row as people and programs are shown it.
 //!
 //! Rows are product data, not logs. Who stores them, and when a tunnel may begin, is the agent's business.
 
@@ -15,6 +16,7 @@ pub mod batch;
 pub mod chain;
 pub mod export;
 pub mod flows;
+pub mod line;
 pub mod log;
 pub mod ratchet;
 pub mod row;
@@ -24,6 +26,7 @@ pub mod verify;
 pub use ack::{Ack, AckFault, Mark};
 pub use batch::{Batch, Begin, Intake, SealedRow, Taken};
 pub use chain::{ChainFault, Link, verify_chain};
+pub use line::AuditLine;
 pub use log::{Checkpoint, End, LogId, Whose};
 pub use ratchet::{Ratchet, RatchetKey, Tag};
 pub use row::{Event, FlowFate, GapCause, GateCounts, Row};

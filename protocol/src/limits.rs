@@ -113,6 +113,9 @@ pub const NARROW_DEVICES: usize = 16;
 /// Services to which one pass can be narrowed.
 pub const NARROW_SERVICES: usize = 16;
 
+/// Sessions in one answer of a hub.
+pub const SESSIONS: usize = 256;
+
 /// Addresses that a device reports or an invitation carries.
 pub const ADDRESSES: usize = 8;
 /// Bytes of free text that a peer sends (agent version, detail of a refusal).

@@ -9,7 +9,8 @@
 //! 7. [`control`]: agent and hub (synchronisation of policy).
 //! 8. [`relay`]: both ends of a meeting and a relay that reads nothing.
 //! 9. [`nearby`]: how a device is found on a network, over multicast DNS.
-//! 10. [`invitation`]: the code that an installer or an invited user pastes.
+//! 10. [`sessions`]: what a hub says of sessions that were.
+//! 11. [`invitation`]: the code that an installer or an invited user pastes.
 
 mod bounded;
 pub mod codec;
@@ -21,5 +22,6 @@ pub mod invitation;
 pub mod nearby;
 pub mod registry;
 pub mod relay;
+pub mod sessions;
 pub mod text;
 pub mod tunnel;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use postern_protocol::audit::AuditLine;
 use postern_protocol::id::TunnelId;
 use postern_protocol::policy::{Freshness, Index};
 
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
 use crate::identity::Keys;
-use crate::report::{AuditLine, PolicyReport, SessionReport, StatusReport, Verdict};
+use crate::report::{PolicyReport, SessionReport, StatusReport, Verdict};
 use crate::store::Boot;
 use crate::{gate, store};
 

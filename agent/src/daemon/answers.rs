@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
-use postern_protocol::audit::Event;
+use postern_protocol::audit::{AuditLine, Event};
 use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
 use postern_protocol::trust::LockTarget;
@@ -25,7 +25,7 @@ use crate::identity::DeviceKeys;
 use crate::recordings::Recordings;
 use crate::registry::Registry;
 use crate::report::{
-    AuditLine, AuditReport, PolicyReport, RootReport, SandboxReport, SessionReport, StatusReport, Verdict,
+    AuditReport, PolicyReport, RootReport, SandboxReport, SessionReport, StatusReport, Verdict,
 };
 use crate::secrets::Secrets;
 use crate::store::Store;

@@ -1,13 +1,14 @@
 //! Reports as text: aligned columns without frames, so that they read well and can be cut by other programs.
 
+use postern_protocol::audit::AuditLine;
 use postern_protocol::path::Peer;
 use postern_protocol::policy::Mode;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::LockTarget;
 
 use super::{
-    AlarmReport, ApprovalReport, AuditLine, FreshnessReport, GrantReport, Measure, PolicyReport,
-    ProhibitionReport, RootReport, SandboxReport, SelfTestReport, SessionReport, StatusReport, Verdict, gate,
+    AlarmReport, ApprovalReport, FreshnessReport, GrantReport, Measure, PolicyReport, ProhibitionReport,
+    RootReport, SandboxReport, SelfTestReport, SessionReport, StatusReport, Verdict,
 };
 use crate::secrets::{SecretReport, Source, Wanting};
 
@@ -212,7 +213,7 @@ impl Shown for Vec<AuditLine> {
                 line.user.map(|user| user.to_string()).unwrap_or_default(),
                 line.service.clone().unwrap_or_default(),
                 line.reason.clone().unwrap_or_default(),
-                details(line),
+                line.details(),
             ]
         }));
         table(&rows)
@@ -321,35 +322,6 @@ fn summary(policy: &PolicyReport) -> String {
         (false, true) => "in force",
     };
     format!("version {} (epoch {}), {state}, until {}", policy.version, policy.epoch, time(policy.expires))
-}
-
-fn details(line: &AuditLine) -> String {
-    let parts = [
-        line.tunnel.map(|tunnel| tunnel.to_string()),
-        line.target.map(|target| format!("target {target}")),
-        line.flow.clone(),
-        mode(line),
-        line.version.map(|version| format!("version {version}")),
-        line.peer.zip(line.path).map(|(addr, path)| format!("from {}", Peer { addr, path })),
-        line.origin.clone(),
-        line.count.map(|count| format!("count {count}")),
-        line.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),
-        line.to_client.map(|bytes| format!("{bytes} bytes to the client")),
-        line.seconds.map(|seconds| format!("{seconds} s")),
-        line.gate.map(gate::text),
-        line.uid.map(|uid| format!("uid {uid}")),
-        line.detail.clone(),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// The mode at first, where it is worth a remark, or what became of it.
-fn mode(line: &AuditLine) -> Option<String> {
-    match (line.before, line.mode?) {
-        (Some(before), now) if before != now => Some(format!("{before}, then {now}")),
-        (Some(_), now) => Some(now.words().to_owned()),
-        (None, now) => now.remark().map(String::from),
-    }
 }
 
 impl Shown for Vec<SecretReport> {

@@ -45,7 +45,8 @@ async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
         | HubAnswer::Refused(_)
         | HubAnswer::Failed(_)
         | HubAnswer::Meeting(_)
-        | HubAnswer::Examined(_) => Ok(None),
+        | HubAnswer::Examined(_)
+        | HubAnswer::Sessions(_) => Ok(None),
     }
 }
 

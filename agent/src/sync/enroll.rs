@@ -102,7 +102,8 @@ pub(crate) async fn enroll(
         | HubAnswer::Done
         | HubAnswer::Meeting(_)
         | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_) => {
+        | HubAnswer::Examined(_)
+        | HubAnswer::Sessions(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

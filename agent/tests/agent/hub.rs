@@ -413,6 +413,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::Meet { .. }
         | HubRequest::Certificate
         | HubRequest::Examine
+        | HubRequest::ListSessions(_)
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

@@ -13,6 +13,7 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 use postern_protocol::wire::registry::ALPN_HUB_V1;
+use postern_protocol::wire::sessions::{PageMark, SessionEntry, SessionPage, SessionQuery, SessionsOf};
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Role, Settings};
@@ -38,6 +39,9 @@ struct State {
     password: Option<String>,
     stepped_from: Vec<Vec<u8>>,
     only: Only,
+    /// The newest first; without any, nobody may ask for those of others.
+    sessions: Vec<SessionEntry>,
+    asked: Vec<SessionQuery>,
 }
 
 impl Hub {
@@ -70,6 +74,16 @@ impl Hub {
 
     pub(crate) fn keys(&self) -> usize {
         self.state.lock().unwrap().keys.len()
+    }
+
+    /// These sessions were.
+    pub(crate) fn lived(&self, sessions: Vec<SessionEntry>) {
+        self.state.lock().unwrap().sessions = sessions;
+    }
+
+    /// What was asked about sessions.
+    pub(crate) fn asked_for_sessions(&self) -> Vec<SessionQuery> {
+        self.state.lock().unwrap().asked.clone()
     }
 
     /// The passes from which somebody stepped up.
@@ -149,11 +163,28 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
             answer
         }
         HubRequest::Meet { .. } => HubAnswer::Refused(Refusal::NoMeeting),
+        HubRequest::ListSessions(query) if state.keys.contains(&key) => list_sessions(query, state),
+        HubRequest::ListSessions(_) => HubAnswer::Refused(Refusal::UnknownKey),
         HubRequest::Certificate => HubAnswer::Certificate(None),
         HubRequest::Examine | HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }
     }
+}
+
+/// Two of the sessions, behind those that were seen.
+fn list_sessions(query: SessionQuery, state: &mut State) -> HubAnswer {
+    if query.whose != SessionsOf::Mine && state.sessions.is_empty() {
+        return HubAnswer::Refused(Refusal::NoAudit);
+    }
+    let seen = query.after.map_or(0, |mark| usize::try_from(mark.seen).unwrap());
+    let size = usize::from(query.limit).min(2);
+    let sessions: Vec<SessionEntry> = state.sessions.iter().skip(seen).take(size).cloned().collect();
+    let end = seen + sessions.len();
+    let mark = PageMark { at: UnixTime::EPOCH, seen: u32::try_from(end).unwrap() };
+    let more = (end < state.sessions.len()).then_some(mark);
+    state.asked.push(query);
+    HubAnswer::Sessions(SessionPage { sessions, more })
 }
 
 /// The same sign-in with a second factor of now.

@@ -1,4 +1,11 @@
-//! `audit verify`: whether an exported trail is what its device wrote, by public keys alone.
+//! `audit`: what devices have recorded, listed, exported and verified, and who has looked.
+//!
+//! 1. [`list`] and [`export`] note who reads before anything is shown or kept: a reading that cannot be noted shows nothing.
+//! 2. [`readings`] lists these notes.
+//! 3. [`verify`] says whether an exported trail is what its device wrote, by public keys alone.
+
+pub(super) mod export;
+pub(super) mod list;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -9,10 +16,30 @@ use serde_json::json;
 use postern_protocol::trust::Root;
 
 use super::root::read;
+use super::table::table;
 use super::{Answer, CommandError, open, root};
 use crate::clock;
+use crate::fleet::Cut;
 use crate::signer::SignerError;
+use crate::store::Reading;
 use crate::trail;
+
+pub(super) fn readings(state: &Path, limit: u32) -> Result<Answer, CommandError> {
+    let readings = open(state)?.read(|tx| tx.readings(limit))?;
+    let header = ["WHEN", "WHO", "HOW", "ROWS", "WHAT"];
+    let text = if readings.is_empty() {
+        "nobody has read of the trail\n".to_owned()
+    } else {
+        table(&header, readings.iter().map(row).collect())
+    };
+    Ok(Answer { text, json: json!({ "readings": readings }) })
+}
+
+fn row(reading: &Reading) -> Vec<String> {
+    let Reading { at, who, manner, what, rows, .. } = reading;
+    let rows = rows.map_or_else(|| "not ended".to_owned(), |rows| rows.to_string());
+    vec![clock::show(*at), Cut(who).to_string(), manner.word().to_owned(), rows, what.clone()]
+}
 
 pub(super) fn verify(state: &Path, file: &Path, root: Option<&Path>) -> Result<Answer, CommandError> {
     let trusted = match root {

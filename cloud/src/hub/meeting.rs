@@ -29,7 +29,7 @@ pub struct Relays {
     pub places: Vec<Place>,
 }
 
-/// How often users have asked.
+/// How often users have asked for something.
 #[derive(Debug)]
 pub(super) struct Asked {
     began: Instant,
@@ -41,9 +41,9 @@ impl Asked {
         Self { began: Instant::now(), users: Mutex::default() }
     }
 
-    fn admit(&self, key: &PublicKey) -> bool {
+    pub(super) fn admit(&self, key: &PublicKey, each: Size) -> bool {
         let at = self.began.elapsed();
-        self.users.lock().unwrap_or_else(PoisonError::into_inner).take(key.as_bytes(), at, EACH)
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).take(key.as_bytes(), at, each)
     }
 }
 
@@ -71,7 +71,7 @@ impl Hub {
             }
             Err(Failed::from(Refusal::NoMeeting))
         })?;
-        if !self.asked.admit(key) {
+        if !self.asked.admit(key, EACH) {
             return Err(Refusal::TooMany.into());
         }
         let relays = self.relays.get().ok_or(Refusal::NoMeeting)?;

@@ -42,9 +42,25 @@ impl Login {
         self.finish("step-up", answer.await)
     }
 
+    /// Whether a key and a pass show a sign-in that has not ended.
+    pub(crate) fn is_signed_in(
+        &self,
+        tx: &Tx<'_>,
+        key: &PublicKey,
+        pass: &[u8],
+        now: UnixTime,
+    ) -> Result<bool, PublishError> {
+        match self.recognise(tx, key, pass, now) {
+            Ok(_) => Ok(true),
+            Err(Failed::Refused(_) | Failed::Busy | Failed::Internal) => Ok(false),
+            Err(Failed::Publish(error)) => Err(error),
+            Err(Failed::Store(error)) => Err(error.into()),
+        }
+    }
+
     fn prove_again(&self, claim: &Claim, now: UnixTime) -> Result<HubAnswer, Failed> {
         // Looked at first: strangers shall not queue for the one place in which the state can be written.
-        let (person, _) = self.store.read(|tx| self.recognise(tx, claim, now))?;
+        let (person, _) = self.store.read(|tx| self.recognise(tx, &claim.key, &claim.pass, now))?;
         if person.one_time.secret.is_none() && person.one_time.pending.is_none() {
             return Err(Refusal::NoOneTimeCodes.into());
         }
@@ -54,7 +70,7 @@ impl Login {
         }
         let answer = self.store.write(|tx| {
             // Again: the user may have been disabled, or the code used, since the first look.
-            let (person, before) = self.recognise(tx, claim, now)?;
+            let (person, before) = self.recognise(tx, &claim.key, &claim.pass, now)?;
             match use_code(tx, person.clone(), Some(&claim.otp), now)? {
                 Code::Used => {}
                 Code::Wrong | Code::NotDemanded => return Err(Refusal::OneTimeCode.into()),
@@ -67,13 +83,19 @@ impl Login {
     }
 
     /// The user and the sign-in, if key and pass belong together and hold.
-    fn recognise(&self, tx: &Tx<'_>, claim: &Claim, now: UnixTime) -> Result<(Person, Pass), Failed> {
-        let person = tx.person_of_key(&claim.key)?.filter(|person| person.state() == PersonState::Active);
+    fn recognise(
+        &self,
+        tx: &Tx<'_>,
+        key: &PublicKey,
+        pass: &[u8],
+        now: UnixTime,
+    ) -> Result<(Person, Pass), Failed> {
+        let person = tx.person_of_key(key)?.filter(|person| person.state() == PersonState::Active);
         let person = person.ok_or(Refusal::UnknownKey)?;
         let authority = self.publisher.signer().refresh(tx).map_err(PublishError::from)?;
         let identity = authority.root.role(Role::Identity).map_err(|_| Failed::Internal)?;
-        let pass: Pass = Envelope::open(&claim.pass, identity).map_err(|_| Refusal::Pass)?;
-        let named = (pass.fleet, pass.user, pass.key) == (authority.root.fleet, person.id, claim.key);
+        let pass: Pass = Envelope::open(pass, identity).map_err(|_| Refusal::Pass)?;
+        let named = (pass.fleet, pass.user, pass.key) == (authority.root.fleet, person.id, *key);
         // What a stolen identity key forged for years would otherwise be signed again by the key that replaces it.
         let genuine = pass.issued <= now.saturating_add(CLOCK_SKEW_S)
             && pass.expires <= pass.issued.saturating_add(PASS_S);

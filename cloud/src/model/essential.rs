@@ -101,7 +101,7 @@ essential! {
     /// Reads everything over the API, with secrets redacted. Writes nothing, enters nothing.
     DataAnalyst, "data-analyst", None, [
         ReadInternalCases, ReadSharedCases, ReadShopfloor, ReadCustomers, ReadModels, ReadDocuments,
-        ReadApplications, ReadLicences, ReadDevices, ReadRemoteAccess, ShowUsers,
+        ReadApplications, ReadLicences, ReadDevices, ReadRemoteAccess, ReadAudit, ShowUsers,
     ];
 }
 

@@ -93,6 +93,8 @@ permissions! {
     UseRemoteAccess, "remote-access.use", Both;
     /// Transfer files to and from machines through the cloud.
     ManageFileTransfer, "file-transfer.manage", Provider;
+    /// See who entered which machine, and what was refused.
+    ReadAudit, "audit.read", Both;
     /// See users.
     ShowUsers, "users.show", Both;
     /// Create users.

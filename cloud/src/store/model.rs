@@ -59,7 +59,7 @@ impl Tx<'_> {
     /// Replaces the model: only rows that differ are written. Gives ids to new people and devices, and forgets the
     /// passwords and keys of people who are gone. Devices that are gone keep their id, so that they can be told. Codes
     /// that were handed out for who is gone or in another account now are worth nothing any more, and secrets of devices
-    /// that are gone or in another account are forgotten: a new owner must not use what the last one knew.
+    /// that are gone or in another account are forgotten: a new owner must not use what the last one knew. What was whose until now is noted.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -67,6 +67,7 @@ impl Tx<'_> {
         let old = self.model()?;
         let differences = old.differences(model);
         let revision = self.log(now, who, what)?;
+        self.note_departures(&differences, now)?;
         for Difference { kind, name, fate } in &differences {
             let (before, after) = (old.body(*kind, name), model.body(*kind, name));
             self.note_change(revision, *kind, name, before.as_deref(), after.as_deref())?;
@@ -86,6 +87,7 @@ impl Tx<'_> {
         self.count(revision, &differences)?;
         self.withdraw_codes(&differences, &old, model)?;
         self.assign_ids(&differences)?;
+        self.note_places(&differences, (&old, model), now)?;
         Ok(revision)
     }
 

@@ -299,4 +299,62 @@ CREATE TABLE token (
     used       INTEGER
 ) STRICT;
 CREATE INDEX token_person ON token (person);
+", "
+-- What was whose, since when; the trail outlives users, and devices change hands.
+CREATE TABLE account_past (
+    account TEXT NOT NULL,
+    since   INTEGER NOT NULL,
+    gone    INTEGER NOT NULL,
+    parent  TEXT,
+    PRIMARY KEY (account, since)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE device_past (
+    device  TEXT NOT NULL,
+    since   INTEGER NOT NULL,
+    account TEXT,             -- none: it left the model
+    epoch   INTEGER NOT NULL, -- the newest policy that was signed before
+    version INTEGER NOT NULL,
+    applied INTEGER,          -- when a later one came into force, by the device's time: no row of before is later
+    PRIMARY KEY (device, since)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE user_past (
+    id      BLOB NOT NULL,
+    since   INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    account TEXT,            -- none: the user left
+    PRIMARY KEY (id, since)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_past_name ON user_past (name);
+-- Nothing is said of what was before the last change of each entity: that much is known.
+INSERT INTO account_past SELECT name, revision.at, 0, json_extract(body, '$.parent')
+    FROM entity JOIN revision ON revision.number = entity.revision WHERE kind = 'account';
+INSERT INTO device_past SELECT name, revision.at, json_extract(body, '$.account'), 0, 0, revision.at
+    FROM entity JOIN revision ON revision.number = entity.revision WHERE kind = 'device';
+INSERT INTO user_past SELECT person.id, revision.at, entity.name, json_extract(body, '$.account')
+    FROM entity JOIN revision ON revision.number = entity.revision JOIN person ON person.name = entity.name WHERE kind = 'user';
+
+-- What a row comes to, by which it is found: rows about a tunnel have the user and the service of its permit.
+ALTER TABLE trail_row ADD COLUMN verdict TEXT NOT NULL DEFAULT '';
+UPDATE trail_row SET verdict = event;
+UPDATE trail_row AS one SET (user, service) = (
+    SELECT permit.user, permit.service FROM trail_row AS permit
+    JOIN trail_log AS log ON log.number = permit.log
+    WHERE permit.tunnel = one.tunnel AND permit.event = 'permitted'
+      AND log.device = (SELECT device FROM trail_log WHERE number = one.log) LIMIT 1
+) WHERE tunnel IS NOT NULL AND event <> 'permitted';
+DROP INDEX trail_row_received;
+CREATE INDEX trail_row_at ON trail_row (at);
+CREATE INDEX trail_row_log ON trail_row (log, at);
+CREATE INDEX trail_row_verdict ON trail_row (verdict, at);
+CREATE INDEX trail_row_service ON trail_row (service, at) WHERE service IS NOT NULL;
+
+-- Who has read of the trail, and how much.
+CREATE TABLE trail_reading (
+    number INTEGER PRIMARY KEY,
+    at     INTEGER NOT NULL,
+    who    TEXT NOT NULL,
+    manner TEXT NOT NULL,
+    what   TEXT NOT NULL,    -- the conditions
+    rows   INTEGER           -- none: it did not come to its end
+) STRICT;
 "];

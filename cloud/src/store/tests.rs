@@ -115,7 +115,7 @@ fn a_file_of_a_later_version_is_refused() {
     let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 13; use a newer postern-cloud"
+        "the state file has schema 99, this version knows up to 14; use a newer postern-cloud"
     );
 }
 
@@ -219,6 +219,10 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
         DROP TABLE approval;
         DROP TABLE token;
         DROP TABLE change;
+        DROP TABLE trail_reading;
+        DROP TABLE user_past;
+        DROP TABLE device_past;
+        DROP TABLE account_past;
         DROP TABLE trail_fork;
         DROP TABLE trail_mark;
         DROP TABLE trail_row;
@@ -306,6 +310,33 @@ fn a_file_of_the_first_schema_reads_as_the_same_model() {
         store.read(|tx| tx.revisions(1)).unwrap()[0].entities,
         Some(EntityCounts { added: 0, changed: 0, removed: 0 })
     );
+}
+
+#[test]
+fn rows_of_trails_that_an_earlier_version_took_are_found_and_are_whose_they_are_known_to_have_been() {
+    use crate::trail::sample::{Sample, at, name};
+    let sample = Sample::new();
+    sample.apply(10, FLEET);
+    let otto = sample.user("otto");
+    sample.session("d1", 20, otto, 1);
+    let old = |body: &str| sample.store.connection.lock().unwrap().execute_batch(body).unwrap();
+    old("DROP TABLE trail_reading; DROP TABLE user_past; DROP TABLE device_past; DROP TABLE account_past;
+         DROP INDEX trail_row_at; DROP INDEX trail_row_log; DROP INDEX trail_row_verdict; DROP INDEX trail_row_service;
+         ALTER TABLE trail_row DROP COLUMN verdict;
+         CREATE INDEX trail_row_received ON trail_row (received);
+         UPDATE trail_row SET user = NULL, service = NULL WHERE event = 'closed';
+         PRAGMA user_version = 13;");
+    super::schema::migrate(&mut sample.store.connection.lock().unwrap()).unwrap();
+    let of_otto = TrailQuery { users: Some(vec![otto]), limit: 9, ..TrailQuery::default() };
+    let rows = sample.store.read(|tx| tx.trail_rows(&of_otto)).unwrap();
+    let words: Vec<_> = rows.iter().map(|row| (row.verdict(), row.service.clone())).collect();
+    assert_eq!(words, [("permitted", Some(name("hmi"))), ("closed", Some(name("hmi")))]);
+    let verdict = TrailQuery { verdict: Some("closed"), limit: 9, ..TrailQuery::default() };
+    assert_eq!(sample.store.read(|tx| tx.trail_rows(&verdict)).unwrap(), rows[1..]);
+    let past = sample.store.read(|tx| tx.past()).unwrap();
+    assert!(past.is_settled(&name("d1"), at(20)) && !past.is_settled(&name("d1"), at(9)));
+    let user = sample.store.read(|tx| tx.past_user(otto)).unwrap().unwrap();
+    assert!(past.knows(&name("acme"), &user, at(20)) && !past.knows(&name("acme"), &user, at(9)));
 }
 
 #[test]

@@ -3,25 +3,26 @@
 //! | table | one row for | what is in it |
 //! | --- | --- | --- |
 //! | `trail_log` | each log of a device | how far it was taken, and what verifies the next row ([`TrailLog`]) |
-//! | `trail_row` | each row of a log | its bytes and link, and from them its time, event, user, tunnel and service ([`TrailRow`]) |
+//! | `trail_row` | each row of a log | its bytes and link, and from them its time, event, verdict, user, tunnel and service ([`TrailRow`]) |
 //! | `trail_mark` | each thing that was signed about a row | a checkpoint of the device, or an acknowledgement ([`Signed`]) |
 //! | `trail_fork` | a second row in a place that has one | its bytes: evidence, never instead of the first ([`Fork`]) |
 //! | `device_key` | each key that was ever bound to a device | since when: who may have signed a checkpoint |
 //!
 //! (device, log, sequence) names a row for ever; inserting one that is there is an error of the caller, who compares first
 //! ([`Tx::trail_body`]). A device has one log at a time; an earlier one stays, and may hold the same rows as the beginning of the
-//! later one. To read what happened, read the rows of every log in the order of their arrival ([`Tx::trail_rows`]).
+//! later one. To read what happened, ask for the rows that match some conditions ([`Tx::trail_rows`]).
+
+mod query;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use postern_protocol::audit::row::ROW_BYTES;
-use postern_protocol::audit::{self, End, Event, Intake, LogId, Ratchet, RatchetKey};
+use postern_protocol::audit::{self, End, Event, FlowFate, Intake, LogId, Ratchet, RatchetKey};
 use postern_protocol::id::{TunnelId, UserId};
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, PublicKey};
-use postern_protocol::wire::codec;
 
+pub use self::query::{TrailQuery, TrailRow};
 use super::people::{parse_name, public_key};
 use super::{StoreError, Tx, bytes, secs, time};
 
@@ -42,40 +43,6 @@ pub struct TrailLog {
     pub began: UnixTime,
     /// The newest row, and what verifies the next one.
     pub intake: Intake,
-}
-
-/// A row that was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrailRow {
-    /// The device.
-    pub device: Name,
-    /// The number of its log.
-    pub log: i64,
-    /// What it says.
-    pub row: audit::Row,
-    /// Its link.
-    pub link: Digest,
-    /// When it arrived.
-    pub received: UnixTime,
-}
-
-/// Which rows are wanted. Each condition that is given narrows.
-#[derive(Clone, Debug, Default)]
-pub struct TrailQuery {
-    /// Of this device.
-    pub device: Option<Name>,
-    /// About this user.
-    pub user: Option<UserId>,
-    /// About this tunnel.
-    pub tunnel: Option<TunnelId>,
-    /// Written at this time or later.
-    pub from: Option<UnixTime>,
-    /// Written before this time.
-    pub until: Option<UnixTime>,
-    /// With this word as their event.
-    pub event: Option<String>,
-    /// Rows at most: the newest ones that match.
-    pub limit: u32,
 }
 
 /// What was signed about a row of a log.
@@ -205,7 +172,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a row that was taken to its log.
+    /// Adds a row that was taken to its log. One about a tunnel is found by the user and the service of its permit as well, and one that says that a
+    /// policy came into force is noted of the device ([`Tx::past`]).
     ///
     /// # Errors
     /// A [`StoreError`], also when there is a row in its place.
@@ -218,15 +186,25 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let row = &taken.row;
         let (user, tunnel, service) = about(&row.event);
+        // Of the same device: another one could name its tunnels. No earlier than the row before: a device that starts without word of the
+        // time has a lower bound of it. A row that claims a time to come moves those behind it no further than to their arrival.
         let mut insert = self.sql.prepare_cached(
-            "INSERT INTO trail_row (log, seq, at, event, user, tunnel, service, body, link, received)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO trail_row (log, seq, at, event, verdict, user, tunnel, service, body, link, received)
+             SELECT ?1, ?2, max(?3, min(?11, coalesce((SELECT at FROM trail_row WHERE log = ?1 AND seq = ?2 - 1), 0))),
+                 ?4, ?5, coalesce(?6, permit.user), ?7, coalesce(?8, permit.service), ?9, ?10, ?11
+             FROM (SELECT 1) LEFT JOIN (
+                 SELECT trail_row.user, trail_row.service FROM trail_row JOIN trail_log ON trail_log.number = trail_row.log
+                 WHERE tunnel = ?7 AND event = 'permitted'
+                   AND device = (SELECT device FROM trail_log WHERE number = ?1)
+                 LIMIT 1
+             ) AS permit",
         )?;
         insert.execute(params![
             log,
             number(row.seq)?,
             secs(row.at),
             row.event.word(),
+            verdict(&row.event),
             user.map(|user| *user.as_bytes()),
             tunnel.map(|tunnel| *tunnel.as_bytes()),
             service.map(Name::as_str),
@@ -234,6 +212,9 @@ impl Tx<'_> {
             taken.link.as_bytes(),
             secs(now)
         ])?;
+        if let Event::PolicyApplied { held, .. } = &row.event {
+            self.note_applied(log, *held)?;
+        }
         Ok(())
     }
 
@@ -314,36 +295,6 @@ impl Tx<'_> {
         Ok(bodies)
     }
 
-    /// The newest rows that match, in the order of their arrival: by log and sequence.
-    ///
-    /// # Errors
-    /// A [`StoreError`].
-    pub fn trail_rows(&self, query: &TrailQuery) -> Result<Vec<TrailRow>, StoreError> {
-        let mut select = self.sql.prepare_cached(
-            "SELECT trail_log.device, trail_row.log, trail_row.body, trail_row.link, trail_row.received
-             FROM trail_row JOIN trail_log ON trail_log.number = trail_row.log
-             WHERE (?1 IS NULL OR trail_log.device = ?1) AND (?2 IS NULL OR user = ?2)
-               AND (?3 IS NULL OR tunnel = ?3) AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
-               AND (?6 IS NULL OR event = ?6)
-             ORDER BY trail_row.received DESC, trail_row.log DESC, trail_row.seq DESC LIMIT ?7",
-        )?;
-        let mut rows = select.query(params![
-            query.device.as_ref().map(Name::as_str),
-            query.user.map(|user| *user.as_bytes()),
-            query.tunnel.map(|tunnel| *tunnel.as_bytes()),
-            query.from.map(secs),
-            query.until.map(secs),
-            query.event,
-            query.limit,
-        ])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(trail_row(row)?);
-        }
-        found.reverse();
-        Ok(found)
-    }
-
     /// Keeps a row that was sent for a place that has another. What stands there stays. One for each place is enough.
     ///
     /// # Errors
@@ -403,6 +354,23 @@ impl Tx<'_> {
     }
 }
 
+/// What an event comes to. Flows and requests inside of a tunnel are permitted, denied, failed or closed as tunnels are; others go by
+/// their own word.
+fn verdict(event: &Event) -> &'static str {
+    if let Event::Flows { fate, .. } = event {
+        return match fate {
+            FlowFate::Opened | FlowFate::Probed => PERMITTED,
+            FlowFate::Denied(_) => DENIED,
+            FlowFate::Failed(_) => FAILED,
+            FlowFate::Closed(_) => CLOSED,
+        };
+    }
+    if let Event::Requests { reason, .. } = event {
+        return if reason.is_some() { DENIED } else { PERMITTED };
+    }
+    event.word()
+}
+
 /// Whom, which tunnel and which service an event is about.
 fn about(event: &Event) -> (Option<UserId>, Option<TunnelId>, Option<&Name>) {
     match event {
@@ -449,17 +417,6 @@ fn trail_log(row: &Row<'_>) -> Result<TrailLog, StoreError> {
     })
 }
 
-fn trail_row(row: &Row<'_>) -> Result<TrailRow, StoreError> {
-    let (device, body, link): (String, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(2)?, row.get(3)?);
-    Ok(TrailRow {
-        device: parse_name(&device)?,
-        log: row.get(1)?,
-        row: codec::decode(&body, ROW_BYTES).map_err(|_| StoreError::Damaged { what: "audit row" })?,
-        link: Digest::new(bytes(&link, LINK)?),
-        received: time(row.get(4)?),
-    })
-}
-
 /// A sequence as SQLite stores it.
 fn number(seq: u64) -> Result<i64, StoreError> {
     i64::try_from(seq).map_err(|_| StoreError::Damaged { what: "sequence" })
@@ -469,5 +426,33 @@ fn sequence(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
+/// What rows come to: the words by which they are found.
+pub const VERDICTS: &[&str] = &[
+    PERMITTED,
+    DENIED,
+    FAILED,
+    CLOSED,
+    "changed",
+    "recorded",
+    "recording_removed",
+    "locked",
+    "unlocked",
+    "policy_applied",
+    "policy_refused",
+    "root_taken",
+    "root_refused",
+    "control",
+    "alarm",
+    "gap",
+    "started",
+    "stopped",
+    "enrolled",
+    "key_changed",
+    "retired",
+];
+const PERMITTED: &str = "permitted";
+const DENIED: &str = "denied";
+const FAILED: &str = "failed";
+const CLOSED: &str = "closed";
 const LOG: &str = "number, device, log, first, previous, began, seq, link, ratchet, key, device_key";
 const LINK: &str = "link";

@@ -102,6 +102,24 @@ pub(super) mod roots {
     }
 }
 
+/// At most [`limits::SESSIONS`] elements.
+pub(super) mod sessions {
+    use super::*;
+
+    pub(in crate::wire) fn serialize<T: Serialize, S: Serializer>(
+        list: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        write(list, limits::SESSIONS, serializer)
+    }
+
+    pub(in crate::wire) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(Bounded { limit: limits::SESSIONS, element: PhantomData })
+    }
+}
+
 fn write<T: Serialize, S: Serializer>(list: &[T], limit: usize, serializer: S) -> Result<S::Ok, S::Error> {
     if list.len() > limit {
         return Err(S::Error::custom(format_args!("{} elements, at most {limit} are allowed", list.len())));

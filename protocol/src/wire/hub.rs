@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::control::Hello;
 use super::registry::Failure;
 use super::relay::Meeting;
+use super::sessions::{SessionPage, SessionQuery};
 use super::text::Text;
 use crate::id::{DeviceId, FleetId, UserId};
 use crate::limits;
@@ -90,6 +91,8 @@ pub enum HubRequest {
     Certificate,
     /// Asks what the caller looks like from the hub's side, to find what stands in between. Changes nothing.
     Examine,
+    /// Lists sessions: the caller's own, or those that the caller may audit.
+    ListSessions(SessionQuery),
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -147,6 +150,8 @@ pub enum HubAnswer {
     Certificate(Option<Digest>),
     /// What the caller looks like.
     Examined(Examined),
+    /// Sessions, newest first.
+    Sessions(SessionPage),
 }
 
 /// A caller, seen from the hub. Not signed: it decides nothing.
@@ -256,6 +261,9 @@ pub enum Refusal {
     /// A device that is none of the caller's, has no link to the hub, or could not be told; or no relay is set up.
     #[error("the device cannot be met at a relay: it is offline, or it is not one of yours")]
     NoMeeting,
+    /// The caller may audit nobody.
+    #[error("you may see your own sessions, and nobody else's")]
+    NoAudit,
 }
 
 /// One device in a listing.

@@ -16,7 +16,7 @@ use crate::probes::{FLEET, PROBES, fixed_root, recording_header};
 use crate::rfb;
 use crate::samples::{self, Sample};
 use crate::vectors::blessing;
-use crate::{modbus, nearby, packet, web};
+use crate::{modbus, nearby, packet, probes, trail, web};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus")
@@ -50,6 +50,9 @@ fn seeds() -> BTreeMap<(&'static str, String), Vec<u8>> {
     }
     for (name, bytes) in recordings() {
         seeds.insert(("recording", name.to_owned()), bytes);
+    }
+    for (name, bytes) in trail::exports() {
+        seeds.insert(("export", name.to_owned()), bytes);
     }
     let gates = rfb::seeds().into_iter().chain(web::seeds()).chain(modbus::seeds()).chain(packet::seeds());
     for (target, name, bytes) in gates.chain(nearby::seeds()) {
@@ -228,5 +231,9 @@ fn the_fixed_values_reach_behind_the_signatures() {
     let verified = postern_protocol::policy::verify(&sealed("snapshot-envelope"), &expected).unwrap();
     assert_eq!(verified.snapshot(), &samples::snapshot());
     assert_eq!(postern_protocol::trust::Root::self_signed(&sealed("root-envelope")), Ok(root));
+    let (_, export) = trail::exports().into_iter().find(|(name, _)| *name == "whole").unwrap();
+    let export = String::from_utf8(export).unwrap();
+    let verified = probes::export::judge(&export.lines().collect::<Vec<_>>()).unwrap();
+    assert_eq!((verified.rows, verified.logs, verified.signed), (4, 2, 3));
     assert!(sealed("pass-payload").len() <= postern_protocol::trust::Pass::MAX_BYTES);
 }

@@ -212,6 +212,7 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("LIST_FRAME_BYTES", limits::LIST_FRAME_BYTES, "bytes of an answer"),
     ("SYNC_FRAME_BYTES", limits::SYNC_FRAME_BYTES, "bytes of a message of synchronisation"),
     ("CHUNK_BYTES", limits::CHUNK_BYTES, "bytes of envelope in one chunk"),
+    ("SESSIONS", limits::SESSIONS, "sessions in one answer"),
     ("ADDRESSES", limits::ADDRESSES, "addresses in one list"),
     ("SIGNATURES", limits::SIGNATURES, "signatures of an envelope"),
     ("ROOT_BYTES", limits::ROOT_BYTES, "bytes of a root"),

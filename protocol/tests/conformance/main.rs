@@ -39,6 +39,8 @@ mod samples;
 #[cfg(test)]
 mod separation;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod size;
 #[cfg(test)]
 mod trail;

@@ -16,7 +16,7 @@ use postern_protocol::wire::relay::End;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
-use crate::relay;
+use crate::{relay, sessions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +58,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Meet { .. } => "Meet", "device: id";
     HubRequest::Certificate => "Certificate", "none";
     HubRequest::Examine => "Examine", "";
+    HubRequest::ListSessions(_) => "ListSessions", "session query";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -70,6 +71,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Meeting(_) => "Meeting", "meeting";
     HubAnswer::Certificate(_) => "Certificate", "certificate: option of digest";
     HubAnswer::Examined(_) => "Examined", "now: time; hub: text; whose: u8 as enumeration; seen: socket address";
+    HubAnswer::Sessions(_) => "Sessions", "sessions: list of session entries, newest first, at most 256; more: option of page mark";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -364,6 +366,12 @@ pub(crate) fn hub() -> Vec<Sample> {
         ask("meet", "A device that cannot be dialled.", HubRequest::Meet { device: DEVICE }),
         ask("which-certificate", "What should be shown over TLS.", HubRequest::Certificate),
         ask("examine", "What the caller looks like.", HubRequest::Examine),
+        ask("list-sessions", "The caller's own, the newest.", HubRequest::ListSessions(sessions::mine())),
+        ask(
+            "list-sessions-of-a-user",
+            "With every condition.",
+            HubRequest::ListSessions(sessions::of_alice()),
+        ),
         ask("logout-everywhere", "And makes every pass worthless.", HubRequest::LogoutEverywhere),
         ask(
             "step-up",
@@ -443,6 +451,8 @@ fn hub_answers() -> Vec<Sample> {
                 seen: addresses()[0],
             }),
         ),
+        tell("sessions", "One of each outcome, and there is more.", HubAnswer::Sessions(sessions::page())),
+        tell("no-sessions", "Nothing.", HubAnswer::Sessions(sessions::nothing())),
     ]
 }
 

@@ -19,7 +19,7 @@ use postern_protocol::wire::text::Text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{messages, relay, rows, trail};
+use crate::{messages, relay, rows, sessions, trail};
 
 use self::numbers::{
     ALARM_KIND, CARRIES, FRESHNESS_STATE, INVITEE, KIND, METHOD, MODBUS_TABLE, MODE, NACK_CODE, ORIGIN,
@@ -75,6 +75,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &messages::ANSWER,
     &messages::HUB_REQUEST,
     &messages::HUB_ANSWER,
+    &sessions::SESSIONS_OF,
+    &sessions::SESSION_OUTCOME,
     &messages::HUB_MESSAGE,
     &messages::AGENT_MESSAGE,
     &messages::CUT_CAUSE,
@@ -114,6 +116,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::tunnel());
     samples.extend(messages::discoveries());
     samples.extend(messages::hub());
+    samples.extend(sessions::parts());
     samples.extend(messages::sync());
     samples.extend(trail::sync());
     samples.extend(trail::numbers());

@@ -1,6 +1,6 @@
 //! How rows come to the cloud: messages, checkpoint, acknowledgement, and the lines of an export.
 
-use postern_protocol::audit::export::Item;
+use postern_protocol::audit::export::{HEAD, Item};
 use postern_protocol::audit::{
     Ack, Batch, Begin, Checkpoint, End, Event, GapCause, LogId, Mark, Ratchet, RatchetKey, SealedRow, Whose,
     chain,
@@ -110,5 +110,54 @@ pub(crate) fn signed() -> Vec<Sample> {
         item("export-row", "Its first row.", Item::Row { link, body }),
         item("export-checkpoint", "The device has signed it.", Item::Checkpoint(checkpoint)),
         item("export-ack", "The cloud has it.", Item::Ack(sealed())),
+    ]
+}
+
+/// A whole export of two logs, what may be done to it, and its items by themselves.
+pub(crate) fn exports() -> Vec<(&'static str, Vec<u8>)> {
+    let name = postern_protocol::wire::text::Text::clean("press-7");
+    let root = crate::samples::all().into_iter().find(|sample| sample.name == "root-envelope").unwrap();
+    let mut items = vec![Item::Root(root.bytes), Item::Device { whose: WHOSE, name }];
+    let enrolled = || Event::Enrolled { device: DEVICE, key: key(10).public() };
+    for (log, events) in [
+        (LOG, vec![enrolled(), Event::Gap { cause: GapCause::Full, rows: 3 }, Event::Stopped]),
+        (LogId::new([0x4d; 16]), vec![enrolled()]),
+    ] {
+        items.push(Item::Log { log, first: 1, previous: chain::ORIGIN });
+        let mut end = End { seq: 0, link: chain::ORIGIN };
+        let mut marks = Vec::new();
+        for event in events {
+            let row = postern_protocol::audit::Row { seq: end.seq + 1, ..row(event) };
+            let (body, link) = chain::append(&end.link, &row).unwrap();
+            end = End { seq: row.seq, link };
+            marks.push(Mark::of(&link));
+            items.push(Item::Row { link, body });
+        }
+        if log == LOG {
+            items.push(Item::Checkpoint(Checkpoint::sign(WHOSE, log, end, &key(10))));
+        }
+        let ack = Ack { whose: WHOSE, log, end, marks, logs: 2, root_version: 1, at: ISSUED };
+        items.push(Item::Ack(Envelope::seal(&ack, &[&key(7)]).unwrap()));
+    }
+    let lines: Vec<String> = items.iter().map(Item::line).collect();
+    let text = |lines: &[String]| format!("{HEAD}\n{}\n", lines.join("\n")).into_bytes();
+    let (mut swapped, mut renamed) = (lines.clone(), lines.clone());
+    swapped.swap(3, 4);
+    renamed[3] = renamed[3].replace("row ", "ack ");
+    let without = |word: &str| -> Vec<String> {
+        lines.iter().filter(|line| !line.starts_with(word)).cloned().collect()
+    };
+    let encoded = postern_protocol::wire::codec::encode(&items, limits::LIST_FRAME_BYTES).unwrap();
+    vec![
+        ("whole", text(&lines)),
+        ("without-its-end", text(&lines[..lines.len() - 1])),
+        ("without-a-log", text(&lines[..8])),
+        ("without-acks", text(&without("ack "))),
+        ("without-checkpoints", text(&without("checkpoint "))),
+        ("swapped", text(&swapped)),
+        ("renamed", text(&renamed)),
+        ("with-a-note", text(&[lines.as_slice(), &["# nothing".to_owned()]].concat())),
+        ("endless-line", [text(&lines), vec![b'0'; 40_000]].concat()),
+        ("items", encoded),
     ]
 }

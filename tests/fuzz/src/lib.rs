@@ -6,7 +6,8 @@
 //! 3. A probe of synchronisation reads the bytes as a sequence of messages and drives one end with them.
 //! 4. A probe of the VNC gate compares it with a slow reference, in two segmentations.
 //! 5. So do those of the Modbus gate and of the gate of packets.
-//! 6. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
+//! 6. A probe of exported trails takes each row out of one that verifies, which must be noticed.
+//! 7. A probe of the gates of HTTP and WebSocket feeds it in two segmentations, and reads again what it let through.
 //!
 //! The same file is compiled into the tests of `postern-protocol`, which replay the corpus.
 
@@ -40,6 +41,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+pub mod export;
 pub mod modbus;
 pub mod nearby;
 pub mod packet;
@@ -47,6 +49,7 @@ pub mod relay;
 pub mod rfb;
 pub mod web;
 
+pub use export::export;
 pub use modbus::modbus;
 pub use nearby::nearby;
 pub use packet::packet;
@@ -73,6 +76,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("timestamp", timestamp),
     ("lock", lock),
     ("row", row),
+    ("export", export),
     ("invitation", invitation),
     ("text", text),
     ("rfb_client", rfb_client),

@@ -253,7 +253,8 @@ impl Shared {
             | HubRequest::EnrollOtp { .. }
             | HubRequest::StepUp { .. }
             | HubRequest::Certificate
-            | HubRequest::Examine => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::Examine
+            | HubRequest::ListSessions(_) => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

@@ -227,7 +227,7 @@ async fn a_trail_that_is_removed_or_set_back_raises_an_alarm_and_nothing_in_the_
 }
 
 /// Waits until the cloud has all that is written.
-async fn uploaded(world: &World) -> Outcome {
+pub(crate) async fn uploaded(world: &World) -> Outcome {
     let done = |status: &Value| status["audit"]["waiting"] == 0 && !status["hub"].is_null();
     world.device.status_until("every row acknowledged", done).await?;
     Ok(())

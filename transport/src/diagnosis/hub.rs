@@ -176,7 +176,8 @@ async fn ask(connection: &Connection) -> Result<Examined, Block> {
         | HubAnswer::Done
         | HubAnswer::Refused(_)
         | HubAnswer::Certificate(_)
-        | HubAnswer::Meeting(_) => Err(Block::OtherVersion),
+        | HubAnswer::Meeting(_)
+        | HubAnswer::Sessions(_) => Err(Block::OtherVersion),
     }
 }
 

@@ -246,9 +246,9 @@ fn rows_are_found_by_device_user_tunnel_time_and_event() {
     };
     assert_eq!(found(&all), [1, 2, 3]);
     assert_eq!(found(&TrailQuery { limit: 2, ..all.clone() }), [2, 3]);
-    assert_eq!(found(&TrailQuery { user: Some(user), ..all.clone() }), [2]);
+    assert_eq!(found(&TrailQuery { users: Some(vec![user]), ..all.clone() }), [2]);
     assert_eq!(found(&TrailQuery { tunnel: Some(tunnel), ..all.clone() }), [3]);
-    assert_eq!(found(&TrailQuery { event: Some("stopped".to_owned()), ..all.clone() }), [1]);
+    assert_eq!(found(&TrailQuery { verdict: Some("stopped"), ..all.clone() }), [1]);
     assert_eq!(found(&TrailQuery { until: Some(NOW), ..all.clone() }), Vec::<u64>::new());
     assert_eq!(found(&TrailQuery { from: Some(NOW), ..all.clone() }), [1, 2, 3]);
     assert_eq!(found(&TrailQuery { device: Some("d2".parse().unwrap()), ..all }), Vec::<u64>::new());

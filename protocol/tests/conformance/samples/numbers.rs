@@ -105,6 +105,7 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::SealingKey => "SealingKey", "the sealing key of a new device is not signed by its device key";
     Refusal::Narrowing => "Narrowing", "the pass cannot be narrowed to that";
     Refusal::NoMeeting => "NoMeeting", "the device cannot be met: offline, not the caller's, or no relay";
+    Refusal::NoAudit => "NoAudit", "the caller may audit nobody";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -236,6 +237,7 @@ pub(super) fn enumerations() -> Vec<Sample> {
         (Refusal::SealingKey, "refusal-sealing-key"),
         (Refusal::Narrowing, "refusal-narrowing"),
         (Refusal::NoMeeting, "refusal-no-meeting"),
+        (Refusal::NoAudit, "refusal-no-audit"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),

@@ -1,7 +1,7 @@
 //! What a gate let through and dropped, in words.
 
-use postern_protocol::audit::GateCounts;
-use postern_protocol::gate::rfb::Tally;
+use crate::audit::GateCounts;
+use crate::gate::rfb::Tally;
 
 /// The counts without those of what did not happen.
 pub(super) fn text(counts: GateCounts) -> String {
@@ -39,7 +39,7 @@ fn tally(tally: Tally, what: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use postern_protocol::policy::Mode;
+    use crate::policy::Mode;
 
     use super::*;
 

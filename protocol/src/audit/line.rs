@@ -1,102 +1,139 @@
-//! An audit row as one flat line.
+//! A row as one flat line for listings, the same on the device and in the cloud.
+//!
+//! 1. [`AuditLine`] has what any event may have; in JSON only what the row's event has is present.
+//! 2. [`AuditLine::details`] says in words what has no column of its own.
+
+mod counts;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use postern_protocol::audit::{Event, FlowFate, GateCounts, Row};
-use postern_protocol::id::{TunnelId, UserId};
-use postern_protocol::path::Path;
-use postern_protocol::policy::{Kind, Mode, Origin};
-use postern_protocol::time::UnixTime;
-use postern_protocol::wire::registry::CloseCode;
-use postern_protocol::wire::text::Text;
+use super::{Event, FlowFate, GateCounts, Row};
+use crate::id::{TunnelId, UserId};
+use crate::path::{Path, Peer};
+use crate::policy::{Kind, Mode, Origin};
+use crate::time::UnixTime;
+use crate::wire::registry::CloseCode;
+use crate::wire::text::Text;
 
 /// One row; only what its event has is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct AuditLine {
+pub struct AuditLine {
     /// Its place in the trail.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// When it was written, seconds since 1970.
-    pub(crate) at: u64,
+    pub at: u64,
     /// What happened, as a word.
-    pub(crate) event: String,
+    pub event: String,
     /// Which tunnel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tunnel: Option<TunnelId>,
+    pub tunnel: Option<TunnelId>,
     /// Who.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<UserId>,
+    pub user: Option<UserId>,
     /// Which service.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) service: Option<String>,
+    pub service: Option<String>,
     /// What it speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) kind: Option<Kind>,
+    pub kind: Option<Kind>,
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<SocketAddr>,
+    pub target: Option<SocketAddr>,
     /// What it could do before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) before: Option<Mode>,
+    pub before: Option<Mode>,
     /// What it may do at first, or from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mode: Option<Mode>,
+    pub mode: Option<Mode>,
     /// Why, as a word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Where the grant comes from that was used or came furthest, or the prohibition that refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) origin: Option<String>,
+    pub origin: Option<String>,
     /// Where the caller was, or the relay that led to them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) peer: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
     /// By which path.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<Path>,
+    pub path: Option<Path>,
     /// Version of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) version: Option<u64>,
+    pub version: Option<u64>,
     /// Tunnels that were cut, or denials that the row stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) count: Option<u32>,
+    pub count: Option<u32>,
     /// Bytes from the client to the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) to_machine: Option<u64>,
+    pub to_machine: Option<u64>,
     /// Bytes from the machine to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) to_client: Option<u64>,
+    pub to_client: Option<u64>,
     /// Seconds that a tunnel was open.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) seconds: Option<u64>,
+    pub seconds: Option<u64>,
     /// What the gate let through and dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gate: Option<GateCounts>,
+    pub gate: Option<GateCounts>,
     /// Whether the tunnel may only go on while it is recorded; where a recording has ended, whether it has an end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) recorded: Option<bool>,
+    pub recorded: Option<bool>,
     /// SHA-256 of the file of a recording.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) digest: Option<String>,
+    pub digest: Option<String>,
     /// Bytes of the file of a recording.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes: Option<u64>,
+    pub bytes: Option<u64>,
     /// Where flows of a VPN went.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) flow: Option<String>,
+    pub flow: Option<String>,
     /// Who used the local control.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) uid: Option<u32>,
+    pub uid: Option<u32>,
     /// What they asked for, the version of an agent, or what was wrong with a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
+    pub detail: Option<String>,
 }
 
 impl AuditLine {
     /// When it was written.
-    pub(crate) const fn at(&self) -> UnixTime {
+    #[must_use]
+    pub const fn at(&self) -> UnixTime {
         UnixTime::from_secs(self.at)
+    }
+
+    /// What has no column of its own, in words.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let parts = [
+            self.tunnel.map(|tunnel| tunnel.to_string()),
+            self.target.map(|target| format!("target {target}")),
+            self.flow.clone(),
+            self.mode_in_words(),
+            self.version.map(|version| format!("version {version}")),
+            self.peer.zip(self.path).map(|(addr, path)| format!("from {}", Peer { addr, path })),
+            self.origin.clone(),
+            self.count.map(|count| format!("count {count}")),
+            self.to_machine.map(|bytes| format!("{bytes} bytes to the machine")),
+            self.to_client.map(|bytes| format!("{bytes} bytes to the client")),
+            self.seconds.map(|seconds| format!("{seconds} s")),
+            self.gate.map(counts::text),
+            self.uid.map(|uid| format!("uid {uid}")),
+            self.detail.clone(),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The mode at first, where it is worth a remark, or what became of it.
+    fn mode_in_words(&self) -> Option<String> {
+        match (self.before, self.mode?) {
+            (Some(before), now) if before != now => Some(format!("{before}, then {now}")),
+            (Some(_), now) => Some(now.words().to_owned()),
+            (None, now) => now.remark().map(String::from),
+        }
     }
 }
 
