@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use postern_protocol::id::ApprovalId;
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
@@ -93,6 +94,14 @@ pub(crate) enum Command {
         /// The device's name, or ACCOUNT/NAME when the name is not unique; with @ADDRESS it is looked for nowhere else
         device: DeviceRef,
     },
+    /// Lists your requests for approval, and those of others that you may decide
+    Approvals,
+    /// Approves a request of somebody else, no further and no longer than it asks
+    Approve(ApproveArgs),
+    /// Says no to a request
+    Reject(EndArgs),
+    /// Takes back what was approved, or a request of your own; what is open ends
+    Revoke(EndArgs),
     /// Makes a service of a device reachable on this computer, until Ctrl-C
     Connect(ConnectArgs),
     /// Makes single places of a device's machine network reachable on this computer, until Ctrl-C
@@ -229,6 +238,38 @@ pub(crate) struct ConnectArgs {
     /// Connects standard input and output instead of listening (for ProxyCommand and scripts)
     #[arg(long, conflicts_with = "json")]
     pub(crate) stdio: bool,
+    /// Why, for those who approve, where an approval is demanded; without it you are asked
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// For how long an approval is asked for, such as 30m or 2h
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub(crate) for_: Lasting,
+    /// Asks for an approval where one is demanded, and does not wait for it
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApproveArgs {
+    /// The request, as `postern approvals` lists it
+    pub(crate) id: ApprovalId,
+    /// To look only
+    #[arg(long)]
+    pub(crate) view_only: bool,
+    /// For how long, such as 30m or 2h [default: as long as is asked for]
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) for_: Option<Lasting>,
+}
+
+/// Arguments of `reject` and `revoke`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EndArgs {
+    /// The request, as `postern approvals` lists it
+    pub(crate) id: ApprovalId,
+    /// Why, for who asked
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Arguments of `replay`.
@@ -269,6 +310,32 @@ pub(crate) enum ReplayCommand {
         /// The file; it must not exist
         file: PathBuf,
     },
+}
+
+/// For how long somebody is let in, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lasting(pub(crate) u32);
+
+/// A time that was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a number and m, h or d is expected, such as 30m")]
+pub(crate) struct LastingFault;
+
+impl FromStr for Lasting {
+    type Err = LastingFault;
+
+    fn from_str(text: &str) -> Result<Self, LastingFault> {
+        let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or(LastingFault)?;
+        let (number, unit) = text.split_at(unit);
+        let factor = match unit {
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return Err(LastingFault),
+        };
+        let number: u32 = number.parse().map_err(|_| LastingFault)?;
+        number.checked_mul(factor).filter(|secs| *secs > 0).map(Self).ok_or(LastingFault)
+    }
 }
 
 /// A time between pictures.
@@ -441,6 +508,15 @@ mod tests {
         assert_eq!((every("500ms"), every("1s"), every("2m")), (Ok(500), Ok(1000), Ok(120_000)));
         for wrong in ["", "1", "s", "0s", "1h", "-1s", "1.5s", "99999999999s"] {
             assert_eq!(every(wrong), Err(EveryFault), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_for_which_somebody_is_let_in_have_a_unit() {
+        let lasting = |text: &str| text.parse::<Lasting>().map(|lasting| lasting.0);
+        assert_eq!((lasting("30m"), lasting("2h"), lasting("7d")), (Ok(1800), Ok(7200), Ok(604_800)));
+        for wrong in ["", "1", "h", "0h", "1s", "-1h", "1.5h", "99999999999h", "99999d99"] {
+            assert_eq!(lasting(wrong), Err(LastingFault), "{wrong}");
         }
     }
 

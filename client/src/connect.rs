@@ -3,7 +3,7 @@
 //! 1. The device is reached and says which services are open to the user.
 //! 2. A service that is not open is asked for nevertheless, once: the refusal is then the device's own, with its
 //!    reason, and stands in its audit.
-//! 3. Where the reason is a second factor, a person at a terminal is asked for the one-time code.
+//! 3. Where it waits for an approval, that is asked for and waited for ([`wait`]). Where the reason is a second factor, a person at a terminal is asked for the one-time code.
 //! 4. A listener on the loopback address is opened and its address printed as the first line of standard output.
 //! 5. Each local connection becomes a tunnel of its own on the one connection to the device, or of a VPN that leads to one
 //!    place a flow in its one tunnel ([`pipe`]). Those of HTTP and WebSocket
@@ -46,6 +46,7 @@ use self::web::{Door, Web};
 pub(crate) use self::place::Place;
 pub(crate) use self::web::Refused;
 
+use crate::approvals::wait;
 use crate::args::ConnectArgs;
 use crate::device::{DeviceError, DeviceLink, Opened, Wanted};
 use crate::dial::DialError;
@@ -67,6 +68,15 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     let about = |error: DeviceError| Problem::from(error).about(&subject);
     let (link, known) = reach(&known, &identity, profile).await.map_err(about)?;
     say_way(&link, &known, screen);
+    let (link, known) = if wait::is_waiting(&link, args).await.map_err(about)? {
+        link.close().await;
+        // Not on the stack of everybody who waits for nothing.
+        Box::pin(approved(&known, &identity, (args, profile), screen))
+            .await
+            .map_err(|problem| problem.about(&subject))?
+    } else {
+        (link, known)
+    };
     let link = Arc::new(link);
     let names = (known.entry.name.clone(), args.service.clone());
     let wanted = Wanted { service: args.service.clone(), view_only: args.view_only, flows: false };
@@ -92,6 +102,19 @@ pub(crate) async fn run(args: &ConnectArgs, profile: &Profile, screen: &Screen) 
     };
     link.close().await;
     outcome.map_err(|problem| problem.about(&subject))
+}
+
+/// Waits for an approval, and reaches the device again when it is given: nobody keeps a connection for hours without a tunnel.
+async fn approved(
+    known: &Known,
+    identity: &Identity,
+    (args, profile): (&ConnectArgs, &Profile),
+    screen: &Screen,
+) -> Result<(DeviceLink, Known), Problem> {
+    wait::obtain(known, identity, args, screen).await?;
+    let (link, known) = reach(known, identity, profile).await?;
+    wait::arrive(&link, args).await?;
+    Ok((link, known))
 }
 
 async fn over_standard_streams(

@@ -51,6 +51,8 @@ exits! {
     NoSuchDevice = 11, "no such device among yours, or several of that name";
     /// What `doctor` looked at is there.
     Degraded = 12, "reached, and not by the best way (`doctor`)";
+    /// Somebody has to approve.
+    Waiting = 13, "a request for approval waits for its answer";
 }
 
 impl From<Exit> for ExitCode {
@@ -67,6 +69,6 @@ mod tests {
     fn every_code_is_in_the_help() {
         assert!(HELP.contains("\n  0  done\n"), "{HELP}");
         assert!(HELP.contains("\n  11  no such device"), "{HELP}");
-        assert_eq!(HELP.lines().count(), 14);
+        assert_eq!(HELP.lines().count(), 15);
     }
 }

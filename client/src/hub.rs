@@ -65,7 +65,8 @@ impl HubLink {
             | HubAnswer::Meeting(_)
             | HubAnswer::Certificate(_)
             | HubAnswer::Examined(_)
-            | HubAnswer::Sessions(_)) => Ok(answer),
+            | HubAnswer::Sessions(_)
+            | HubAnswer::Approvals(_)) => Ok(answer),
         }
     }
 

@@ -5,7 +5,7 @@
 //! 3. [`login`], [`step_up`] and [`logout`] talk to the hub through [`hub`]; [`directory`] lists and finds devices,
 //!    [`sessions`] lists who was where.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
-//! 5. [`connect`] carries local connections through it.
+//! 5. [`connect`] carries local connections through it; [`approvals`] asks to be let in where that is demanded, and answers others.
 //! 6. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
 //! 7. [`replay`] shows what a device has recorded, without any device.
 //! 8. [`doctor`] finds what stands in the way to the hub or a device; [`nearby`] looks for a device on the own networks.
@@ -14,6 +14,7 @@
 //!
 //! Deliberately absent: any decision about access. The device decides and this program shows what it said.
 
+mod approvals;
 mod args;
 mod clock;
 mod connect;
@@ -96,6 +97,10 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Devices => directory::run(&profile()?, screen).await,
         Command::Sessions(args) => sessions::run(&args, &profile()?, screen).await,
         Command::Services { device } => services::run(&device, &profile()?, screen).await,
+        Command::Approvals => approvals::list(&profile()?, screen).await,
+        Command::Approve(args) => approvals::approve(&args, &profile()?, screen).await,
+        Command::Reject(args) => approvals::reject(&args, &profile()?, screen).await,
+        Command::Revoke(args) => approvals::revoke(&args, &profile()?, screen).await,
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,
         Command::Proxy(args) => vpn::proxy::run(&args, &profile()?, screen).await,

@@ -62,7 +62,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Meeting(_)
         | HubAnswer::Certificate(_)
         | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_) => Err(HubError::Unexpected),
+        | HubAnswer::Sessions(_)
+        | HubAnswer::Approvals(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -187,6 +187,29 @@ impl Problem {
         Self::new(Exit::Failure, "no_randomness", what, "try again")
     }
 
+    /// A request for approval was left.
+    pub(crate) fn waits(id: &str) -> Self {
+        let what = format!("request {id} waits for an approval");
+        let next = format!(
+            "`postern approvals` shows the answer, the same command connects then, and `postern revoke {id}` takes it back"
+        );
+        Self { who: Some(Lifter::Site), ..Self::new(Exit::Waiting, "waits", what, &next) }
+    }
+
+    /// A request for approval came to nothing.
+    pub(crate) fn not_approved(how: &str, why: &str) -> Self {
+        let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let what = format!("your request was {how}{because}");
+        let next = "talk to the company that runs the device, and ask again with the same command";
+        Self { who: Some(Lifter::Site), ..Self::new(Exit::Denied, "not_approved", what, next) }
+    }
+
+    /// Somebody has to approve, and nobody says why they should.
+    pub(crate) fn no_reason() -> Self {
+        let what = "this access needs an approval, and those who give it want to know why";
+        Self::new(Exit::Usage, "no_reason", what, "say it with `--reason TEXT`")
+    }
+
     /// Ctrl-C before anything was done.
     pub(crate) fn interrupted() -> Self {
         Self::new(Exit::Failure, "interrupted", "interrupted", "run the command again when you are ready")
@@ -457,6 +480,25 @@ fn refused(refusal: Refusal) -> Problem {
             "no_audit",
             "ask your administrator for a role with the permission `audit.read`, or leave `--all` and `--user` out",
         ),
+        Refusal::NoApproval => {
+            (Exit::Denied, "no_approval", "see with `postern services` what is open to you there")
+        }
+        Refusal::NoApprover => (
+            Exit::Denied,
+            "no_approver",
+            "ask the company that runs the device who may activate remote access",
+        ),
+        Refusal::Wish => (Exit::Usage, "bad_wish", "say why with `--reason` and for how long with `--for`"),
+        Refusal::TooManyRequests => (
+            Exit::Denied,
+            "too_many_requests",
+            "see them with `postern approvals`; `postern revoke` takes one back",
+        ),
+        Refusal::NoRequest => (Exit::Denied, "no_request", "`postern approvals` lists what you may decide"),
+        Refusal::Decided => (Exit::Denied, "decided", "see with `postern approvals` where it stands"),
+        Refusal::SecondFactor => {
+            (Exit::SignInRefused, "second_factor", "run `postern step-up`, and the same command again")
+        }
         Refusal::Narrowing => (
             Exit::SignInRefused,
             "bad_narrowing",

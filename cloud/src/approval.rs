@@ -268,7 +268,7 @@ pub fn approvers(
     let mut found = Vec::new();
     for user in model.users.keys() {
         // Most people are of other companies: those cost one look.
-        if may_decide_by_account(model, user, request) && may_decide(tx, model, user, request, now)? {
+        if is_of_company(model, user, request) && may_decide(tx, model, user, request, now)? {
             found.push(user.clone());
         }
     }
@@ -286,7 +286,8 @@ fn operates(model: &Model, account: &Name) -> bool {
     model.accounts.get(account).is_some_and(|account| account.tenant == Tenant::OperatingCompany)
 }
 
-fn may_decide_by_account(model: &Model, user: &Name, request: &ApprovalRequest) -> bool {
+/// Whether somebody else than who asks is of an operating company that has the device of a request.
+pub(crate) fn is_of_company(model: &Model, user: &Name, request: &ApprovalRequest) -> bool {
     let owner = model.devices.get(&request.device).map(|device| &device.account);
     let account = model.users.get(user).map(|user| &user.account);
     // What was asked of the people of one company is nothing for those of the next.
@@ -296,7 +297,7 @@ fn may_decide_by_account(model: &Model, user: &Name, request: &ApprovalRequest) 
 }
 
 fn could_decide(model: &Model, user: &Name, request: &ApprovalRequest, now: UnixTime) -> bool {
-    if !may_decide_by_account(model, user, request) {
+    if !is_of_company(model, user, request) {
         return false;
     }
     let roster = Roster::default();
@@ -385,7 +386,7 @@ impl Decider<'_> {
 /// How long a request waits for an answer.
 pub const PENDING_S: u64 = 24 * 3600;
 /// The least and the most that is approved at once, in seconds.
-pub const MIN_S: u32 = 60;
+pub const MIN_S: u32 = 1;
 /// As above: a week.
 pub const MAX_S: u32 = 7 * 24 * 3600;
 /// Open requests of one user, and about one device.

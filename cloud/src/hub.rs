@@ -9,6 +9,7 @@
 //! A connection is a visitor until it brings a link, and visitors are closed after a while: strangers hold few places,
 //! for a short time, and none that a linked device has. Deliberately absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
 
+mod approvals;
 mod attempts;
 mod enroll;
 mod examine;
@@ -39,6 +40,7 @@ use postern_protocol::wire::text::Text;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
+use self::approvals::Decided;
 use self::attempts::Attempts;
 use self::links::Links;
 use self::meeting::Asked;
@@ -65,6 +67,10 @@ pub struct Hub {
     asked: Asked,
     /// How often they have asked for sessions.
     listed: Asked,
+    /// How often users have asked for approvals and decided on them.
+    wishes: Asked,
+    /// That a request was decided of which no device hears.
+    decisions: News,
     relays: OnceLock<Relays>,
     news: News,
     clock: fn() -> UnixTime,
@@ -96,8 +102,22 @@ impl Hub {
         clock: fn() -> UnixTime,
     ) -> Self {
         let (links, attempts, asked) = (Links::default(), Attempts::new(), Asked::new());
-        let listed = Asked::new();
-        Self { store, publisher, login, links, attempts, asked, listed, relays: OnceLock::new(), news, clock }
+        let (listed, wishes) = (Asked::new(), Asked::new());
+        let (decisions, relays) = (News::default(), OnceLock::new());
+        Self {
+            store,
+            publisher,
+            login,
+            links,
+            attempts,
+            asked,
+            listed,
+            wishes,
+            decisions,
+            relays,
+            news,
+            clock,
+        }
     }
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
@@ -215,6 +235,10 @@ impl Hub {
             | HubRequest::Certificate
             | HubRequest::Examine
             | HubRequest::ListSessions(_)
+            | HubRequest::AskApproval(_)
+            | HubRequest::ListApprovals
+            | HubRequest::AwaitApproval { .. }
+            | HubRequest::Decide { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -257,6 +281,21 @@ impl Hub {
             HubRequest::Examine => {
                 let (hub, seen) = (Arc::clone(self), connection.remote_addr());
                 settle("examining", blocking(move || hub.examine(&key, seen, now)).await)
+            }
+            HubRequest::AskApproval(wish) => {
+                let hub = Arc::clone(self);
+                settle("asking for an approval", blocking(move || hub.ask_approval(&key, wish, now)).await)
+            }
+            HubRequest::ListApprovals => {
+                let hub = Arc::clone(self);
+                settle("listing approvals", blocking(move || hub.list_approvals(&key, now)).await)
+            }
+            HubRequest::AwaitApproval { id } => {
+                settle("waiting for an approval", self.await_approval(key, id).await)
+            }
+            HubRequest::Decide { id, pass, verdict } => {
+                let decided = Decided { key, pass, id, verdict };
+                settle("deciding on an approval", self.decide_approval(decided, now).await)
             }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,

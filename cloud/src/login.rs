@@ -11,6 +11,7 @@
 //! is bounded so that a flood of attempts fills a queue and not the machine. A registered key changes snapshots, so
 //! it is published in the transaction that stores it.
 
+mod decider;
 mod limiter;
 mod one_time;
 mod password;

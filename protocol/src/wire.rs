@@ -12,6 +12,7 @@
 //! 10. [`sessions`]: what a hub says of sessions that were.
 //! 11. [`invitation`]: the code that an installer or an invited user pastes.
 
+pub mod approval;
 mod bounded;
 pub mod codec;
 pub mod control;

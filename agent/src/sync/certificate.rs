@@ -46,7 +46,8 @@ async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
         | HubAnswer::Failed(_)
         | HubAnswer::Meeting(_)
         | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_) => Ok(None),
+        | HubAnswer::Sessions(_)
+        | HubAnswer::Approvals(_) => Ok(None),
     }
 }
 

@@ -103,7 +103,8 @@ pub(crate) async fn enroll(
         | HubAnswer::Meeting(_)
         | HubAnswer::Certificate(_)
         | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_) => {
+        | HubAnswer::Sessions(_)
+        | HubAnswer::Approvals(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

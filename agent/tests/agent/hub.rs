@@ -414,6 +414,10 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::Certificate
         | HubRequest::Examine
         | HubRequest::ListSessions(_)
+        | HubRequest::AskApproval(_)
+        | HubRequest::ListApprovals
+        | HubRequest::AwaitApproval { .. }
+        | HubRequest::Decide { .. }
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

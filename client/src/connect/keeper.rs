@@ -126,7 +126,8 @@ const fn passes(exit: Exit) -> bool {
         | Exit::WrongKey
         | Exit::SignInRefused
         | Exit::NoSuchDevice
-        | Exit::Degraded => false,
+        | Exit::Degraded
+        | Exit::Waiting => false,
     }
 }
 

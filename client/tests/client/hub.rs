@@ -166,6 +166,11 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         HubRequest::ListSessions(query) if state.keys.contains(&key) => list_sessions(query, state),
         HubRequest::ListSessions(_) => HubAnswer::Refused(Refusal::UnknownKey),
         HubRequest::Certificate => HubAnswer::Certificate(None),
+        HubRequest::AskApproval(_) => HubAnswer::Refused(Refusal::NoApproval),
+        HubRequest::ListApprovals => HubAnswer::Approvals(Vec::new()),
+        HubRequest::AwaitApproval { .. } | HubRequest::Decide { .. } => {
+            HubAnswer::Refused(Refusal::NoRequest)
+        }
         HubRequest::Examine | HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }

@@ -57,7 +57,8 @@ pub(super) struct Basis {
 impl Basis {
     pub(super) fn load(state: &Path) -> Result<Self, CommandError> {
         let store = open(state)?;
-        let (model, revision) = store.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.revision()?)))?;
+        let (model, revision) =
+            store.read(|tx| Ok::<_, CommandError>((tx.model()?, tx.model_revision()?)))?;
         Ok(Self { store, revision, model })
     }
 
@@ -181,7 +182,7 @@ impl Basis {
     fn write(&self, state: &Path, proposal: &Proposal, diff: &Diff) -> Result<Published, CommandError> {
         self.store.write(|tx| {
             // The plan that was confirmed must be the one that is carried out.
-            if tx.revision()? != self.revision {
+            if tx.model_revision()? != self.revision {
                 return Err(CommandError::Overtaken);
             }
             let publisher = publisher(state, tx)?;

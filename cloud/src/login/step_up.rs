@@ -83,7 +83,7 @@ impl Login {
     }
 
     /// The user and the sign-in, if key and pass belong together and hold.
-    fn recognise(
+    pub(super) fn recognise(
         &self,
         tx: &Tx<'_>,
         key: &PublicKey,

@@ -151,6 +151,16 @@ impl Tx<'_> {
         rows.next()?.map(device).transpose()
     }
 
+    /// The device of an id.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn device_of_id(&self, id: DeviceId) -> Result<Option<DeviceState>, StoreError> {
+        let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device WHERE id = ?"))?;
+        let mut rows = query.query([id.as_bytes().as_slice()])?;
+        rows.next()?.map(device).transpose()
+    }
+
     /// The device whose key this is, or whose next key.
     ///
     /// # Errors

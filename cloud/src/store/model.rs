@@ -22,12 +22,24 @@ impl Tx<'_> {
         Ok(query.query_row([], |row| row.get(0))?)
     }
 
+    /// The number of the newest revision that saved a model; 0 before the first. What else is noted in the history, such as a request for
+    /// approval, overtakes no edit and makes nobody read the model again.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn model_revision(&self) -> Result<i64, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT coalesce((SELECT number FROM revision WHERE added IS NOT NULL ORDER BY number DESC LIMIT 1), 0)",
+        )?;
+        Ok(query.query_row([], |row| row.get(0))?)
+    }
+
     /// The model of the newest revision.
     ///
     /// # Errors
     /// A [`StoreError`].
     pub fn model(&self) -> Result<Arc<Model>, StoreError> {
-        let revision = self.revision()?;
+        let revision = self.model_revision()?;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((number, model)) = cached.as_ref()
             && *number == revision

@@ -125,7 +125,8 @@ fn an_entity_of_an_unknown_kind_is_damage_and_not_ignored() {
     save(&store, FLEET).unwrap();
     let stored: Result<(), StoreError> = store.write(|tx| {
         tx.sql.execute("INSERT INTO entity VALUES ('galaxy', 'g', '{}', 1)", [])?;
-        tx.log(NOW, "test", "damage").map(drop)
+        let revision = tx.log(NOW, "test", "damage")?;
+        tx.count(revision, &[])
     });
     stored.unwrap();
     let error = store.read(|tx| tx.model()).unwrap_err();
@@ -175,7 +176,8 @@ fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
     ] {
         let stored: Result<(), StoreError> = store.write(|tx| {
             tx.sql.execute("INSERT OR REPLACE INTO entity VALUES (?, 'acme', ?, 1)", [kind, body])?;
-            tx.log(NOW, "test", "later version").map(drop)
+            let revision = tx.log(NOW, "test", "later version")?;
+            tx.count(revision, &[])
         });
         stored.unwrap();
         let error = store.read(|tx| tx.model()).unwrap_err();
@@ -185,7 +187,8 @@ fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
         );
         let removed: Result<(), StoreError> = store.write(|tx| {
             tx.sql.execute("DELETE FROM entity WHERE kind = ? AND name = 'acme'", [kind])?;
-            tx.log(NOW, "test", "repair").map(drop)
+            let revision = tx.log(NOW, "test", "repair")?;
+            tx.count(revision, &[])
         });
         removed.unwrap();
         store.read(|tx| tx.model()).unwrap();
@@ -204,6 +207,7 @@ fn revisions_say_who_did_what_to_how_many_entities() {
     let counts: Vec<_> = revisions.iter().map(|revision| (revision.number, revision.entities)).collect();
     let entities = |added, changed, removed| Some(EntityCounts { added, changed, removed });
     assert_eq!(counts, [(3, None), (2, entities(1, 1, 1)), (1, entities(3, 0, 0))]);
+    assert_eq!(store.read(|tx| Ok::<_, StoreError>((tx.revision()?, tx.model_revision()?))).unwrap(), (3, 2));
     let (who, what) = (revisions[0].who.as_str(), revisions[0].what.as_str());
     assert_eq!((who, what, revisions[0].at), ("root", "user disable otto", NOW));
     assert_eq!(store.read(|tx| tx.revisions(1)).unwrap(), revisions[..1]);

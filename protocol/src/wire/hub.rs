@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::approval::{ApprovalEntry, ApprovalVerdict, ApprovalWish};
 use super::control::Hello;
 use super::registry::Failure;
 use super::relay::Meeting;
 use super::sessions::{SessionPage, SessionQuery};
 use super::text::Text;
-use crate::id::{DeviceId, FleetId, UserId};
+use crate::id::{ApprovalId, DeviceId, FleetId, UserId};
 use crate::limits;
 use crate::name::{Label, Name};
 use crate::time::UnixTime;
@@ -93,6 +94,24 @@ pub enum HubRequest {
     Examine,
     /// Lists sessions: the caller's own, or those that the caller may audit.
     ListSessions(SessionQuery),
+    /// Asks to be let in where a grant demands an approval. Answered by the request; by the open one, if there is one.
+    AskApproval(ApprovalWish),
+    /// Lists own requests for approval, and those that the user of this key may decide.
+    ListApprovals,
+    /// Asks where an own request stands; answered when it is not pending any more, or after ten seconds.
+    AwaitApproval {
+        /// The request.
+        id: ApprovalId,
+    },
+    /// Decides on a request.
+    Decide {
+        /// The request.
+        id: ApprovalId,
+        /// The pass of the sign-in, as the hub sealed it; at most [`limits::PASS_BYTES`] of payload.
+        pass: Vec<u8>,
+        /// What is decided.
+        verdict: ApprovalVerdict,
+    },
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -152,6 +171,8 @@ pub enum HubAnswer {
     Examined(Examined),
     /// Sessions, newest first.
     Sessions(SessionPage),
+    /// Requests for approval, the open ones first; one where one was asked about.
+    Approvals(Vec<ApprovalEntry>),
 }
 
 /// A caller, seen from the hub. Not signed: it decides nothing.
@@ -264,6 +285,29 @@ pub enum Refusal {
     /// The caller may audit nobody.
     #[error("you may see your own sessions, and nobody else's")]
     NoAudit,
+    /// Nothing that the user is granted there waits for an approval; unknown and hidden are the same.
+    #[error("nothing that you are granted there waits for an approval")]
+    NoApproval,
+    /// Somebody would have to approve, and there is nobody who may.
+    #[error(
+        "nobody can approve it: the company that runs the device has nobody else who may activate remote access there"
+    )]
+    NoApprover,
+    /// A request for no time or too much of it, or without a reason.
+    #[error("an approval is asked for with a reason, and for a time of up to a week")]
+    Wish,
+    /// Too many requests are open.
+    #[error("too many requests wait already: take one of them back, or wait for an answer")]
+    TooManyRequests,
+    /// A request that is none of the user's, or that the user may not decide; unknown is the same.
+    #[error("there is no such request that you may decide")]
+    NoRequest,
+    /// A request that is decided, or over.
+    #[error("the request is decided already, or over")]
+    Decided,
+    /// Who decides has one-time codes and used none lately.
+    #[error("to decide on that takes a second factor that was used in the last hours")]
+    SecondFactor,
 }
 
 /// One device in a listing.

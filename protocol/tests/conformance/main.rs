@@ -1,6 +1,8 @@
 //! Holds the wire to its golden bytes, its document, its properties and a slow reference.
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod decisions;

@@ -15,6 +15,7 @@ use postern_protocol::wire::registry::{Failure, PacketFault};
 use postern_protocol::wire::relay::End;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, ServiceEntry};
 
+use crate::approvals;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
 use crate::{relay, sessions};
 use serde::Serialize;
@@ -59,6 +60,10 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::Certificate => "Certificate", "none";
     HubRequest::Examine => "Examine", "";
     HubRequest::ListSessions(_) => "ListSessions", "session query";
+    HubRequest::AskApproval(_) => "AskApproval", "device: id; service: name; view_only: bool; for_s: u32; why: text";
+    HubRequest::ListApprovals => "ListApprovals", "";
+    HubRequest::AwaitApproval { .. } => "AwaitApproval", "id: id";
+    HubRequest::Decide { .. } => "Decide", "id: id; pass: bytes; verdict: approval verdict";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -72,6 +77,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Certificate(_) => "Certificate", "certificate: option of digest";
     HubAnswer::Examined(_) => "Examined", "now: time; hub: text; whose: u8 as enumeration; seen: socket address";
     HubAnswer::Sessions(_) => "Sessions", "sessions: list of session entries, newest first, at most 256; more: option of page mark";
+    HubAnswer::Approvals(_) => "Approvals", "list of approval entries";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -379,7 +385,9 @@ pub(crate) fn hub() -> Vec<Sample> {
             HubRequest::StepUp { pass: sealed_pass(), otp: password("123456") },
         ),
     ];
+    samples.extend(approvals::requests());
     samples.extend(hub_answers());
+    samples.push(approvals::answer());
     samples
 }
 

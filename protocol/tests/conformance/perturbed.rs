@@ -1,6 +1,6 @@
 //! Bytes that are cut, lengthened or changed are never the same value in another spelling.
 
-use postern_protocol::id::{DeviceId, FleetId, TunnelId, UserId};
+use postern_protocol::id::{ApprovalId, DeviceId, FleetId, TunnelId, UserId};
 use postern_protocol::limits;
 use postern_protocol::name::{Label, Name};
 use postern_protocol::policy::{FreshnessState, Kind, Mode, Reason};
@@ -9,6 +9,7 @@ use postern_protocol::trust::{
     Channel, CutCause, Digest, NextKey, Nonce, Proof, PublicKey, Receipt, ReceiptId, SecretKey, Signature,
     SignedReceipt,
 };
+use postern_protocol::wire::approval::{ApprovalStanding, ApprovalVerdict, ApprovalWish};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{
     AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode, RootCode,
@@ -235,6 +236,36 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
         select(vec![HubRequest::ListDevices, HubRequest::Logout, HubRequest::LogoutEverywhere]),
         (vec(any::<u8>(), 0..=limits::PASS_BYTES), password())
             .prop_map(|(pass, otp)| HubRequest::StepUp { pass, otp }),
+        (device(), some_name(), any::<bool>(), any::<u32>(), some_text()).prop_map(
+            |(device, service, view_only, for_s, why)| {
+                HubRequest::AskApproval(ApprovalWish { device, service, view_only, for_s, why })
+            }
+        ),
+        Just(HubRequest::ListApprovals),
+        any::<[u8; 8]>().prop_map(|id| HubRequest::AwaitApproval { id: ApprovalId::new(id) }),
+        (any::<[u8; 8]>(), vec(any::<u8>(), 0..=limits::PASS_BYTES), verdict())
+            .prop_map(|(id, pass, verdict)| HubRequest::Decide { id: ApprovalId::new(id), pass, verdict }),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = ApprovalVerdict> {
+    prop_oneof![
+        (any::<bool>(), option::of(any::<u32>()))
+            .prop_map(|(view_only, for_s)| ApprovalVerdict::Approve { view_only, for_s }),
+        some_text().prop_map(|why| ApprovalVerdict::Reject { why }),
+        some_text().prop_map(|why| ApprovalVerdict::Revoke { why }),
+    ]
+}
+
+fn standing() -> impl Strategy<Value = ApprovalStanding> {
+    let time = || any::<u64>().prop_map(postern_protocol::time::UnixTime::from_secs);
+    prop_oneof![
+        time().prop_map(|lapses| ApprovalStanding::Pending { lapses }),
+        (any::<bool>(), time())
+            .prop_map(|(view_only, until)| ApprovalStanding::Approved { view_only, until }),
+        some_text().prop_map(|why| ApprovalStanding::Rejected { why }),
+        some_text().prop_map(|why| ApprovalStanding::Revoked { why }),
+        Just(ApprovalStanding::Expired),
     ]
 }
 
@@ -270,6 +301,7 @@ fn hub_answer() -> impl Strategy<Value = HubAnswer> {
         any::<String>().prop_map(|uri| HubAnswer::Otp { uri }),
         vec(entry, 0..10).prop_map(HubAnswer::Devices),
         Just(HubAnswer::Done),
+        vec(standing().prop_map(crate::approvals::entry), 0..10).prop_map(HubAnswer::Approvals),
     ]
 }
 

@@ -19,11 +19,11 @@ use postern_protocol::wire::text::Text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{messages, relay, rows, sessions, trail};
+use crate::{approvals, messages, relay, rows, sessions, trail};
 
 use self::numbers::{
     ALARM_KIND, CARRIES, FRESHNESS_STATE, INVITEE, KIND, METHOD, MODBUS_TABLE, MODE, NACK_CODE, ORIGIN,
-    PATH_LOG, PROFILE, PROTOCOL, REACH, REFUSAL, ROLE, ROOT_CODE, RULES, SCHEME,
+    PATH_LOG, PROFILE, PROTOCOL, REACH, ROLE, ROOT_CODE, RULES, SCHEME,
 };
 pub(crate) use self::policy::{destinations, origin, snapshot};
 pub(crate) use self::signed::{
@@ -101,7 +101,9 @@ pub(crate) const TABLES: &[&Table] = &[
     &METHOD,
     &ROLE,
     &INVITEE,
-    &REFUSAL,
+    &approvals::REFUSAL,
+    &approvals::VERDICT,
+    &approvals::STANDING,
     &NACK_CODE,
     &FRESHNESS_STATE,
     &ALARM_KIND,
@@ -120,6 +122,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::sync());
     samples.extend(trail::sync());
     samples.extend(trail::numbers());
+    samples.extend(approvals::numbers());
     samples.extend(rows::audit());
     samples.extend(signed::signed());
     samples.extend(trail::signed());

@@ -254,7 +254,11 @@ impl Shared {
             | HubRequest::StepUp { .. }
             | HubRequest::Certificate
             | HubRequest::Examine
-            | HubRequest::ListSessions(_) => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::ListSessions(_)
+            | HubRequest::AskApproval(_)
+            | HubRequest::ListApprovals
+            | HubRequest::AwaitApproval { .. }
+            | HubRequest::Decide { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

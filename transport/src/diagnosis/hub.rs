@@ -177,7 +177,8 @@ async fn ask(connection: &Connection) -> Result<Examined, Block> {
         | HubAnswer::Refused(_)
         | HubAnswer::Certificate(_)
         | HubAnswer::Meeting(_)
-        | HubAnswer::Sessions(_) => Err(Block::OtherVersion),
+        | HubAnswer::Sessions(_)
+        | HubAnswer::Approvals(_) => Err(Block::OtherVersion),
     }
 }
 

@@ -63,7 +63,8 @@ pub(super) const fn status_of(problem: &Problem) -> StatusCode {
         | Exit::NotDone
         | Exit::SignInRefused
         | Exit::NoSuchDevice
-        | Exit::Degraded => StatusCode::BAD_GATEWAY,
+        | Exit::Degraded
+        | Exit::Waiting => StatusCode::BAD_GATEWAY,
     }
 }
 

@@ -7,7 +7,6 @@ use postern_protocol::policy::{
 };
 use postern_protocol::trust::{Method, Role};
 use postern_protocol::wire::control::{AlarmKind, NackCode, RootCode};
-use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::Invitee;
 
 use super::policy::{destinations, live, origins, pages, screen};
@@ -92,20 +91,6 @@ table!(ALARM_KIND, alarm_kind, AlarmKind {
 table!(INVITEE, invitee, Invitee {
     Invitee::Device => "device", "an edge router";
     Invitee::User => "user", "a person";
-});
-table!(REFUSAL, refusal, Refusal {
-    Refusal::Code => "Code", "unknown, used or expired code";
-    Refusal::Login => "Login", "wrong account, user, password or one-time code, or a disabled user";
-    Refusal::WeakPassword => "WeakPassword", "the new password is too short";
-    Refusal::TooMany => "TooMany", "too many attempts";
-    Refusal::UnknownKey => "UnknownKey", "the key of this connection belongs to nobody";
-    Refusal::Pass => "Pass", "the pass is over, or is not one of this hub for this user and key";
-    Refusal::OneTimeCode => "OneTimeCode", "wrong or used one-time code at a step-up";
-    Refusal::NoOneTimeCodes => "NoOneTimeCodes", "the user has set up no one-time codes";
-    Refusal::SealingKey => "SealingKey", "the sealing key of a new device is not signed by its device key";
-    Refusal::Narrowing => "Narrowing", "the pass cannot be narrowed to that";
-    Refusal::NoMeeting => "NoMeeting", "the device cannot be met: offline, not the caller's, or no relay";
-    Refusal::NoAudit => "NoAudit", "the caller may audit nobody";
 });
 table!(NACK_CODE, nack_code, NackCode {
     NackCode::Envelope => "envelope", "frame, signature or encoding";
@@ -223,26 +208,6 @@ pub(super) fn enumerations() -> Vec<Sample> {
             plain::<_, 2>("numbers", name, "Who is invited.", &value),
             &INVITEE,
             invitee(&value),
-        ));
-    }
-    for (value, name) in [
-        (Refusal::Code, "refusal-code"),
-        (Refusal::Login, "refusal-login"),
-        (Refusal::WeakPassword, "refusal-weak-password"),
-        (Refusal::TooMany, "refusal-too-many"),
-        (Refusal::UnknownKey, "refusal-unknown-key"),
-        (Refusal::Pass, "refusal-pass"),
-        (Refusal::OneTimeCode, "refusal-one-time-code"),
-        (Refusal::NoOneTimeCodes, "refusal-no-one-time-codes"),
-        (Refusal::SealingKey, "refusal-sealing-key"),
-        (Refusal::Narrowing, "refusal-narrowing"),
-        (Refusal::NoMeeting, "refusal-no-meeting"),
-        (Refusal::NoAudit, "refusal-no-audit"),
-    ] {
-        samples.push(one(
-            plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),
-            &REFUSAL,
-            refusal(&value),
         ));
     }
     for (value, name) in [
