@@ -117,7 +117,10 @@ async fn a_full_trail_shuts_the_gate_and_the_cloud_opens_it_again_without_a_visi
     let waiting = world.device.status().await?["audit"]["waiting"].as_u64().unwrap_or(0);
     assert!(waiting >= 500, "{waiting}");
     world.hub.serve().await?;
-    uploaded(&world).await?;
+    // On a slow machine the outage took a minute, and after one that long the next attempt is up to a minute away.
+    if uploaded(&world).await.is_err() {
+        uploaded(&world).await?;
+    }
     assert!(percent(&world).await? < 80);
     anna.connect("echo").await?.interrupt().await?;
     uploaded(&world).await?;
