@@ -7,7 +7,7 @@
 //! 5. [`log`]: whose trail it is, and what the device signs about it; [`ack`]: what the cloud signs about it.
 //! 6. [`batch`] and [`upload`]: how rows come to the cloud, each exactly once, over outages and ends of either side.
 //! 7. [`export`] and [`verify`]: a trail in a file, and what is wrong with it, by public keys alone.
-//! 8. [`line`]: a row as people and programs are shown it.
+//! 8. [`mod@line`]: a row as people and programs are shown it.
 //!
 //! Rows are product data, not logs. Who stores them, and when a tunnel may begin, is the agent's business.
 
