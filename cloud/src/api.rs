@@ -100,7 +100,17 @@ impl Api {
         work: impl FnOnce(&Tx<'_>, &Name, UnixTime) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let (store, now) = (Arc::clone(&self.store), (self.clock)());
-        blocking(move || store.read(|tx| work(tx, &admit(tx, &bearer, now)?.user, now))).await
+        let answered = blocking(move || {
+            let (answer, token) = store.read(|tx| {
+                let token = admit(tx, &bearer, now)?;
+                Ok::<_, Problem>((work(tx, &token.user, now)?, token))
+            })?;
+            if is_due(&token, now) {
+                store.note(|tx| tx.use_token(token.number, now))?;
+            }
+            Ok(answer)
+        });
+        answered.await
     }
 
     /// Changes the state, and wakes the links.
@@ -115,6 +125,9 @@ impl Api {
                 let token = admit(tx, &bearer, now)?;
                 if token.reads_only {
                     return Err(Problem::READS_ONLY);
+                }
+                if is_due(&token, now) {
+                    tx.use_token(token.number, now)?;
                 }
                 work(tx, &publisher, &token.user, now)
             })
@@ -136,6 +149,11 @@ fn admit(tx: &Tx<'_>, bearer: &Bearer, now: UnixTime) -> Result<Token, Problem> 
     }
 }
 
+/// Whether the use of a token is to be noted: to the day, so that reading writes next to nothing.
+fn is_due(token: &Token, now: UnixTime) -> bool {
+    token.used.is_none_or(|used| used.saturating_add(DAY_S) <= now)
+}
+
 /// SQLite waits for its disk: on a thread where nobody else waits with it.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -143,5 +161,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::FAILED))
 }
 
+const DAY_S: u64 = 24 * 3600;
 /// A body is at most this large: some thousand edits.
 const BODY_BYTES: usize = 1024 * 1024;

@@ -101,7 +101,13 @@ async fn whoever_has_no_good_token_gets_one_and_the_same_answer() {
     let number = door.office.store.read::<_, StoreError>(|tx| tx.tokens()).unwrap().last().unwrap().number;
     assert!(door.office.store.write::<_, StoreError>(|tx| tx.remove_token(number)).unwrap());
     let unknown = api::spell(&[9; api::SECRET_BYTES]);
+    let used = || {
+        let tokens = door.office.store.read::<_, StoreError>(|tx| tx.tokens()).unwrap();
+        tokens.iter().map(|token| token.used).collect::<Vec<_>>()
+    };
+    assert_eq!(used(), [None; 3]);
     assert_eq!(door.get("/v1/device", &good).await.status, 200);
+    assert_eq!(used(), [Some(NOW), None, None]);
     for token in ["", "postern_", "nonsense", &over, &disabled, &revoked, &unknown] {
         for path in ["/v1/device", "/v1/device/a1", "/v1/device/zz", "/v1/me"] {
             let answer = door.get(path, token).await;
