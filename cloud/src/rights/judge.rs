@@ -418,12 +418,14 @@ impl<'a> Judge<'a> {
     }
 
     fn case(&self, old: Option<&'a Case>, new: Option<&'a Case>) -> Result<(), Ground> {
-        let window = |case: Option<&Case>| {
-            case.and_then(|case| case.is_activated().then_some((case.from, case.until)))
+        let opening = |case: Option<&'a Case>| {
+            let case = case.filter(|case| case.is_activated())?;
+            Some((case.from, case.until, &case.subject, case.visibility))
         };
         for (rights, case) in [(&self.before, old), (&self.after, new)] {
             let Some(case) = case else { continue };
-            if window(old) != window(new) {
+            // A window that goes to another machine, or that others see from now on, is activated there.
+            if case.is_activated() && opening(old) != opening(new) {
                 rights.demand(&[ActivateRemoteAccess], site_of(case))?;
             }
             if without_window(old) != without_window(new) {

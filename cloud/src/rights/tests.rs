@@ -315,6 +315,27 @@ fn activating_remote_access_and_managing_a_case_are_two_permissions() {
 }
 
 #[test]
+fn an_activated_case_goes_to_no_other_machine_without_the_permission_to_activate() {
+    let mut old = model("[machine.mixer]\ndevice = \"a2\"\n");
+    let case = old.cases.get_mut("squeak").unwrap();
+    (case.until, case.visibility) = (Some(NOW), crate::model::Visibility::Internal);
+    let moved = |new: &mut Model| {
+        let case = new.cases.get_mut("squeak").unwrap();
+        case.subject = crate::model::CaseSubject::Machine(name("mixer"));
+    };
+    let shared =
+        |new: &mut Model| new.cases.get_mut("squeak").unwrap().visibility = crate::model::Visibility::Shared;
+    assert_eq!(refusal_in(&old, "wil", moved), needs(&[Permission::ManageInternalCases]));
+    assert_eq!(refusal_in(&old, "wil", shared), needs(&[Permission::ManageInternalCases]));
+    shared(&mut old);
+    // Who takes part in a case may give it another machine, but not with the door open.
+    assert_eq!(refusal_in(&old, "tim", moved), needs(&[Permission::ActivateRemoteAccess]));
+    assert_eq!(refusal_in(&old, "wil", moved), None);
+    old.cases.get_mut("squeak").unwrap().until = None;
+    assert_eq!(refusal_in(&old, "tim", moved), None);
+}
+
+#[test]
 fn what_belongs_to_the_installation_is_its_operators() {
     let category = |new: &mut Model| new.categories.get_mut("look").unwrap().record = true;
     assert_eq!(refusal("vera", category), Some(Ground::Operator));
