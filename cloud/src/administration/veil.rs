@@ -96,7 +96,7 @@ fn seen(rights: &Rights<'_>, model: &Model) -> Model {
 
 /// The table of a device group that says who has a role on it.
 const MEMBER: &str = "member";
-/// What is shown of a device or machine to those who assign roles on it and do not work with it.
-const OUTLINE: [&str; 3] = ["account", "device", "label"];
+/// What is shown of something to those who may know of it and no more.
+const OUTLINE: [&str; 4] = ["account", "device", "label", "tenant"];
 /// The account that an account lies in.
 const PARENT: &str = "parent";

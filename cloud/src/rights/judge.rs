@@ -280,7 +280,9 @@ impl<'a> Judge<'a> {
             (None, Some(new)) => {
                 let device = Site::Device(&new.device);
                 self.after.demand(MANAGE, device)?;
-                if new.services.is_empty() { Ok(()) } else { self.after.demand(CONFIGURE, device) }
+                // A model brings services as well.
+                let leads = new.model.is_some() || !new.services.is_empty();
+                if leads { self.after.demand(CONFIGURE, device) } else { Ok(()) }
             }
             (Some(old), Some(new)) => {
                 if old.device != new.device {

@@ -75,7 +75,7 @@ impl Rights<'_> {
     }
 
     /// Whether the whole of something that the user sees may be shown. Who assigns roles on devices and machines must be able to
-    /// name them, and does not have to know what is behind them.
+    /// name them, and does not have to know what is behind them; everybody knows their company, and not what it may hand on.
     #[must_use]
     pub fn reads(&self, kind: EntityKind, name: &Name) -> bool {
         match kind {
@@ -85,8 +85,8 @@ impl Rights<'_> {
             EntityKind::Machine => {
                 self.model.machines.contains_key(name) && self.over_any(MACHINES, Site::Machine(name))
             }
-            EntityKind::Account
-            | EntityKind::User
+            EntityKind::Account => self.over_any(COMPANIES, Site::Account(name)),
+            EntityKind::User
             | EntityKind::UserGroup
             | EntityKind::MachineModel
             | EntityKind::DeviceGroup

@@ -303,6 +303,33 @@ fn devices_are_managed_where_they_are_and_where_they_go() {
 }
 
 #[test]
+fn a_machine_that_brings_services_needs_the_permission_to_configure_them() {
+    let more = "[role.floor]\ntenant = \"operating_company\"\npermissions = [\"shopfloor.manage\"]\n\
+                [assignment.floor]\nuser = \"new\"\nrole = \"floor\"\nscope = { account = \"acme\" }\n\
+                [machine-model.mk1]\naccount = \"acme\"\n[machine-model.mk1.service.hmi]\nkind = \"vnc\"\nport = 5900\n";
+    let old = model(more);
+    let make = |of: Option<&str>| {
+        let of = of.map(name);
+        move |new: &mut Model| {
+            let machine = crate::model::Machine {
+                device: name("a1"),
+                address: of.as_ref().map(|_| [192, 168, 0, 9].into()),
+                model: of,
+                label: None,
+                services: std::collections::BTreeMap::new(),
+            };
+            new.machines.insert(name("mixer"), machine);
+        }
+    };
+    assert_eq!(refusal_in(&old, "new", make(None)), None);
+    assert_eq!(
+        refusal_in(&old, "new", make(Some("mk1"))),
+        needs(&[Permission::ConfigureDevices, Permission::ManageRemoteAccess])
+    );
+    assert_eq!(refusal_in(&old, "wil", make(Some("mk1"))), None);
+}
+
+#[test]
 fn activating_remote_access_and_managing_a_case_are_two_permissions() {
     let activate = |new: &mut Model| new.cases.get_mut("squeak").unwrap().until = Some(NOW);
     let label =

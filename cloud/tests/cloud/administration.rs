@@ -363,6 +363,14 @@ fn what_others_depend_on_does_not_go_and_they_are_not_named() {
 }
 
 #[test]
+fn everybody_knows_their_company_and_only_its_administrators_what_it_may_hand_on() {
+    let office = Office::new();
+    let body = |caller| office.show(caller, EntityKind::Account, "acme").unwrap().body;
+    assert_eq!(body("ada")["delegable-categories"], json!(["screen"]));
+    assert_eq!(body("wil"), json!({ "tenant": "operating_company" }));
+}
+
+#[test]
 fn who_assigns_roles_may_name_a_device_and_does_not_read_it() {
     let office = Office::new();
     assert_eq!(office.show("ada", EntityKind::Device, "a1").unwrap().body, json!({ "account": "acme" }));
