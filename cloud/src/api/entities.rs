@@ -13,7 +13,7 @@ use postern_protocol::name::Name;
 
 use super::Api;
 use super::bearer::Bearer;
-use super::problem::{Details, Problem};
+use super::problem::{Problem, Unmade, Unseen};
 use super::shapes::{Batch, BatchEdit, Entity, Kind, Me, Page, Receipt};
 use crate::administration::{self, Edit, Guard, Refused, Version};
 use crate::model::EntityKind;
@@ -21,8 +21,7 @@ use crate::rights::Rights;
 
 /// The token's user, and the permissions that they hold somewhere.
 #[utoipa::path(get, path = "/v1/me", responses(
-    (status = 200, body = Me),
-    (status = 401, body = Details, content_type = "application/problem+json"),
+    (status = 200, body = Me), Unseen,
 ))]
 pub(super) async fn me(State(api): State<Api>, bearer: Bearer) -> Result<Json<Me>, Problem> {
     let me = api.read(bearer, |tx, user, now| {
@@ -37,10 +36,7 @@ pub(super) async fn me(State(api): State<Api>, bearer: Bearer) -> Result<Json<Me
 
 /// Entities of one kind, as far as the token's user may see them.
 #[utoipa::path(get, path = "/v1/{kind}", params(("kind" = Kind, Path), Window), responses(
-    (status = 200, body = Page),
-    (status = 400, body = Details, content_type = "application/problem+json"),
-    (status = 401, body = Details, content_type = "application/problem+json"),
-    (status = 404, body = Details, content_type = "application/problem+json"),
+    (status = 200, body = Page), Unseen,
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -66,9 +62,7 @@ pub(super) async fn list(
 
 /// One entity.
 #[utoipa::path(get, path = "/v1/{kind}/{name}", params(("kind" = Kind, Path), ("name" = String, Path)), responses(
-    (status = 200, body = Entity, headers(("ETag" = String, description = "its version"))),
-    (status = 401, body = Details, content_type = "application/problem+json"),
-    (status = 404, body = Details, content_type = "application/problem+json"),
+    (status = 200, body = Entity, headers(("ETag" = String, description = "its version"))), Unseen,
 ))]
 pub(super) async fn show(
     State(api): State<Api>,
@@ -87,16 +81,7 @@ pub(super) async fn show(
     params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     request_body(content = Object, description = "its keys, in the notation of fleet files"),
     responses(
-        (status = 200, body = Receipt),
-        (status = 400, body = Details, content_type = "application/problem+json"),
-        (status = 401, body = Details, content_type = "application/problem+json"),
-        (status = 403, body = Details, content_type = "application/problem+json"),
-        (status = 404, body = Details, content_type = "application/problem+json"),
-        (status = 409, body = Details, content_type = "application/problem+json"),
-        (status = 412, body = Details, content_type = "application/problem+json"),
-        (status = 413, body = Details, content_type = "application/problem+json"),
-        (status = 415, body = Details, content_type = "application/problem+json"),
-        (status = 422, body = Details, content_type = "application/problem+json"),
+        (status = 200, body = Receipt), Unseen, Unmade,
 ))]
 pub(super) async fn put(
     State(api): State<Api>,
@@ -113,13 +98,7 @@ pub(super) async fn put(
 #[utoipa::path(delete, path = "/v1/{kind}/{name}",
     params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     responses(
-        (status = 200, body = Receipt),
-        (status = 400, body = Details, content_type = "application/problem+json"),
-        (status = 401, body = Details, content_type = "application/problem+json"),
-        (status = 403, body = Details, content_type = "application/problem+json"),
-        (status = 404, body = Details, content_type = "application/problem+json"),
-        (status = 409, body = Details, content_type = "application/problem+json"),
-        (status = 412, body = Details, content_type = "application/problem+json"),
+        (status = 200, body = Receipt), Unseen, Unmade,
 ))]
 pub(super) async fn remove(
     State(api): State<Api>,
@@ -133,16 +112,7 @@ pub(super) async fn remove(
 
 /// Makes all of some edits, or none; every one that is refused is named.
 #[utoipa::path(post, path = "/v1/edits", request_body = Batch, responses(
-    (status = 200, body = Receipt),
-    (status = 400, body = Details, content_type = "application/problem+json"),
-    (status = 401, body = Details, content_type = "application/problem+json"),
-    (status = 403, body = Details, content_type = "application/problem+json"),
-    (status = 404, body = Details, content_type = "application/problem+json"),
-    (status = 409, body = Details, content_type = "application/problem+json"),
-    (status = 412, body = Details, content_type = "application/problem+json"),
-    (status = 413, body = Details, content_type = "application/problem+json"),
-    (status = 415, body = Details, content_type = "application/problem+json"),
-    (status = 422, body = Details, content_type = "application/problem+json"),
+    (status = 200, body = Receipt), Unseen, Unmade,
 ))]
 pub(super) async fn batch(
     State(api): State<Api>,

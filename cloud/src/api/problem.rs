@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::administration::Refused;
 use crate::store::StoreError;
@@ -28,6 +28,45 @@ pub(super) struct Details {
     /// Everything that is wrong, one after another, where it is several things.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
+}
+
+/// How a request can end at which one only looks.
+#[expect(dead_code, reason = "describes the answers in the document")]
+#[derive(IntoResponses)]
+pub(super) enum Unseen {
+    /// The request cannot be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(#[to_schema] Details),
+    /// There is no token that is good.
+    #[response(status = 401, content_type = "application/problem+json")]
+    NoToken(#[to_schema] Details),
+    /// It is not there, or may not be seen.
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(#[to_schema] Details),
+}
+
+/// How an edit can end beside that.
+#[expect(dead_code, reason = "describes the answers in the document")]
+#[derive(IntoResponses)]
+pub(super) enum Unmade {
+    /// A permission is missing, or the token only reads.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Details),
+    /// It does not fit the rest of the model, or the rule for names.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] Details),
+    /// Somebody has changed it since.
+    #[response(status = 412, content_type = "application/problem+json")]
+    Overtaken(#[to_schema] Details),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Details),
+    /// The body is not said to be JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    NoJson(#[to_schema] Details),
+    /// The body cannot be read as what it should be.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Details),
 }
 
 impl Problem {
