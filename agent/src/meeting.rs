@@ -4,10 +4,10 @@
 //! 2. Whoever waits there dials through it, and is admitted as everybody is: nothing here knows or decides who that is.
 //! 3. Where both ends speak UDP, the relay says where it sees the other one. A few single bytes go there ([`Knocks`]), so that an own NAT
 //!    lets in what comes from there: who dials may then find the device without the relay. Nothing is believed of it.
-//! 4. A way is bound again when something changes in the device's network. One of which nothing is heard is given up: half a minute after
-//!    it was bound, or a minute after the last packet.
+//! 4. A way is bound again when something changes in the device's network. It is given up when who came by it has left, and when
+//!    nothing is heard of it: half a minute after it was bound, or a minute after the last packet.
 //!
-//! Bounds: ways at once. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
+//! Bounds: ways at once, and as many that wait for the place of one that is over. A hub that names relays without end gets no more of them, and one that names a machine as a relay is not followed.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +33,7 @@ pub(crate) struct Meetings {
     endpoint: Endpoint,
     ladder: Ladder,
     guard: Guard,
+    at_once: usize,
     places: Arc<Semaphore>,
     attended: JoinSet<()>,
     changes: Changes,
@@ -46,8 +47,9 @@ impl Meetings {
         at_once: u16,
         changes: Changes,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(usize::from(at_once)));
-        Self { endpoint, ladder, guard, places, attended: JoinSet::new(), changes }
+        let at_once = usize::from(at_once);
+        let places = Arc::new(Semaphore::new(at_once));
+        Self { endpoint, ladder, guard, at_once, places, attended: JoinSet::new(), changes }
     }
 
     /// Goes to a meeting that a hub at `hub` has named.
@@ -55,12 +57,17 @@ impl Meetings {
         while self.attended.try_join_next().is_some() {}
         // A stolen hub could have the device speak to machines otherwise.
         meeting.relays.retain(|place| !self.is_machine(place));
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return tracing::warn!("a meeting at a relay is not attended: there are as many as there may be");
-        };
+        // As many as are attended may wait for a place.
+        if self.attended.len() >= self.at_once.saturating_mul(2) {
+            return tracing::warn!("a meeting at a relay is not attended: {MANY}");
+        }
+        let free = Arc::clone(&self.places).acquire_owned();
         let (endpoint, ladder) = (self.endpoint.clone(), self.ladder.clone());
         let (guard, changes) = (self.guard.clone(), self.changes.clone());
         self.attended.spawn(async move {
+            let Ok(Ok(place)) = tokio::time::timeout(PATIENCE, free).await else {
+                return tracing::warn!("a meeting at a relay was not attended: {MANY}");
+            };
             match reach(&endpoint, &ladder, &meeting, hub).await {
                 Some(way) => tokio::select! {
                     () = linger(&way) => {}
@@ -126,6 +133,17 @@ async fn follow(way: &Way, mut changes: Changes) -> Infallible {
 
 /// Keeps a way for as long as somebody comes by it.
 async fn linger(way: &Way) {
+    while !way.is_left() {
+        tokio::select! {
+            () = silence(way) => return,
+            // A last word that was lost is said again when it is asked for (RFC 9000 section 10.2).
+            () = way.left() => tokio::time::sleep(DRAINED).await,
+        }
+    }
+}
+
+/// Waits until nobody can be there any more.
+async fn silence(way: &Way) {
     tokio::select! {
         () = tokio::time::sleep(UNUSED) => {}
         () = way.ended() => return,
@@ -138,8 +156,13 @@ async fn linger(way: &Way) {
     }
 }
 
+const MANY: &str = "there are as many as there may be (`[caps] connections`)";
+/// How long whoever dials waits for the device, with something to spare for the handshake.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Until somebody must have come.
 const UNUSED: Duration = Duration::from_secs(30);
 /// A connection that is silent for longer is over.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Three probe timeouts of a slow connection.
+const DRAINED: Duration = Duration::from_secs(3);
 const GLANCE: Duration = Duration::from_millis(100);

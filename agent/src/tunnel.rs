@@ -113,6 +113,8 @@ pub(crate) async fn serve(endpoint: Endpoint, context: Arc<Context>, _proven: Pr
 
 async fn greet(incoming: Incoming, context: Arc<Context>) {
     let peer = incoming.remote_addr();
+    // A way by which they came stands until they have gone.
+    let _visit = incoming.visit();
     let connection = match incoming.handshake(PATIENCE).await {
         Ok(connection) => connection,
         Err(error) => {

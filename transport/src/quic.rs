@@ -34,5 +34,6 @@ pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};
 pub use self::incoming::{HandshakeFault, Incoming};
 pub use self::settings::{Admission, Pacing, Rate, Settings};
+pub use self::socket::Visit;
 pub use self::stream::{RecvStream, SendStream};
 pub use self::way::Way;

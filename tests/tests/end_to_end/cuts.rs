@@ -354,7 +354,7 @@ async fn behind_a_relay(world: &mut World) -> Result<UdpSocket, Mishap> {
     let nowhere = UdpSocket::bind(("127.0.0.1", 0)).await?;
     world.device.say_at(nowhere.local_addr()?)?;
     world.device.stop().await?;
-    // Each meeting takes a place for a while after its connection is gone.
+    // Programs whose tunnels were cut stay until the next round.
     world.device.configure("\n[caps]\nconnections = 64\n")?;
     world.device.run().await?;
     world.settle().await?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use postern_tests::world::site::{MACHINE_ADDRESS, NETWORK, Site};
-use postern_tests::world::{Call, DEVICE, Ending, Mishap, Person, Running, World};
+use postern_tests::world::{Call, DEVICE, Ending, Line, Mishap, Person, Running, World};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
@@ -150,7 +150,11 @@ async fn iperf3_moves_packets_both_ways_and_a_path_too_narrow_for_them_still_doe
     for more in [&["-n", "2M"][..], &["-n", "2M", "-R"], &["-u", "-b", "5M", "-t", "1", "-l", "1200"]] {
         let to = machine.to_string();
         let args = [&["-c", &to, "-J"][..], more].concat();
+        let seen = server.line_count();
         let report = Call::new(&iperf3).args(args).finish().await?.expect_code(0)?.json()?;
+        // It serves one after the other, and refuses who comes too soon.
+        let ready = |line: &Line| line.text.contains("Server listening");
+        server.line_after(seen, "that it is ready again", ready).await?;
         let end = &report["end"];
         let (received, sent) = (&end["sum_received"]["bytes"], &end["sum"]["bytes"]);
         let bytes = received.as_u64().or(sent.as_u64());

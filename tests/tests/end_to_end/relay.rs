@@ -49,6 +49,28 @@ async fn a_device_that_cannot_be_dialled_is_reached_through_the_relay_and_still_
 }
 
 #[tokio::test]
+async fn whoever_goes_leaves_their_place_at_the_relay_to_the_next() -> Outcome {
+    let plant = Plant::start().await?;
+    let (mut world, _nowhere) = behind_nat(&plant).await?;
+    world.device.stop().await?;
+    world.device.configure("\n[caps]\nconnections = 1\n")?;
+    world.device.run().await?;
+    world.settle().await?;
+    let anna = world.person("anna").await?;
+    for round in 0..3 {
+        let session = anna.connect("web").await?;
+        session.notice("is reached through the relay at").await?;
+        assert_eq!(http_page(&session, "/machine-info").await?.status, 200);
+        // The twin: for as long as she is there, there is no other place.
+        if round == 0 {
+            assert_eq!(anna.refused("web").await?.out, "");
+        }
+        session.interrupt().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_connection_moves_to_the_device_when_it_can_be_dialled_and_back_when_it_cannot() -> Outcome {
     let plant = Plant::start().await?;
     let (world, nowhere) = behind_nat(&plant).await?;

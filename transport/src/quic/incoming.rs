@@ -14,7 +14,7 @@ use crate::tls;
 use super::arrivals::Arrivals;
 use super::connection::Connection;
 use super::end::ConnectionEnd;
-use super::socket::Ways;
+use super::socket::{Visit, Ways};
 
 /// An attempt whose handshake has not begun. Dropping it refuses the peer.
 #[derive(Debug)]
@@ -40,6 +40,12 @@ impl Incoming {
     pub fn remote_addr(&self) -> SocketAddr {
         let addr = self.ways.origin(self.inner.remote_address());
         SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    }
+
+    /// Says that somebody has come by the ways that lead here from there, for as long as it is kept.
+    #[must_use]
+    pub fn visit(&self) -> Visit {
+        Visit::new(Arc::clone(&self.ways), self.inner.remote_address())
     }
 
     /// Answers the attempt and waits until the peer has proved a key, at most for `within`.

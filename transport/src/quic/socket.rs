@@ -25,6 +25,7 @@ use postern_protocol::wire::relay::HANDLE_BYTES;
 use self::room::Room;
 use self::ways::Passage;
 
+pub use self::ways::Visit;
 pub(super) use self::ways::{Errand, Means, WayId, Ways};
 
 /// quinn's socket, with ways.

@@ -186,6 +186,18 @@ impl Way {
         while self.silence().is_none() && bound.changed().await.is_ok() {}
     }
 
+    /// Waits until somebody has come by it and all who did have left, or for its end. Safe to cancel.
+    pub async fn left(&self) {
+        let mut bound = self.bound.clone();
+        while !self.is_left() && bound.changed().await.is_ok() {}
+    }
+
+    /// Whether somebody has come by it, and all who did have left.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.ways.is_left(self.id)
+    }
+
     /// Binds the leg again, because the own address may have changed.
     pub fn rebind(&self) {
         self.ways.rebind(self.id);

@@ -95,8 +95,48 @@ struct Way {
     peer: SocketAddr,
     means: Means,
     heard: Option<BootTime>,
+    visits: Visits,
     /// What the relay said last; changes wake whoever keeps the leg bound as well.
     bound: watch::Sender<Option<Bound>>,
+}
+
+/// Who has come by a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visits {
+    /// Nobody yet.
+    None,
+    /// So many connections, or attempts at one.
+    Some(u32),
+    /// All who came have left.
+    Over,
+}
+
+/// Somebody who came by the ways of a peer; dropping it says that they have left.
+#[derive(Debug)]
+pub struct Visit {
+    ways: Arc<Ways>,
+    peer: SocketAddr,
+}
+
+impl Visit {
+    pub(in super::super) fn new(ways: Arc<Ways>, peer: SocketAddr) -> Self {
+        ways.visit(peer, |visits| match visits {
+            Visits::None | Visits::Over => Visits::Some(1),
+            Visits::Some(count) => Visits::Some(count.saturating_add(1)),
+        });
+        Self { ways, peer }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.ways.visit(self.peer, |visits| match visits {
+            // The way came after its visitor.
+            Visits::None => Visits::None,
+            Visits::Over | Visits::Some(..=1) => Visits::Over,
+            Visits::Some(count) => Visits::Some(count - 1),
+        });
+    }
 }
 
 impl Ways {
@@ -136,7 +176,7 @@ impl Ways {
             Means::Stream(..) => {}
         }
         let (bound, watcher) = watch::channel(None);
-        state.ways.insert(id, Way { peer, means, heard: None, bound });
+        state.ways.insert(id, Way { peer, means, heard: None, visits: Visits::None, bound });
         state.routes.entry(peer).or_insert(id);
         self.some.store(true, Ordering::Release);
         (id, watcher)
@@ -230,6 +270,21 @@ impl Ways {
     pub(in super::super) fn silence(&self, id: WayId) -> Option<Duration> {
         let now = self.now();
         self.lock().ways.get(&id)?.heard.map(|heard| now.since(heard))
+    }
+
+    /// Whether somebody came by this way, and all who did have left; so is a way that is gone.
+    pub(in super::super) fn is_left(&self, id: WayId) -> bool {
+        self.lock().ways.get(&id).is_none_or(|way| way.visits == Visits::Over)
+    }
+
+    fn visit(&self, peer: SocketAddr, change: impl Fn(Visits) -> Visits) {
+        if !self.some.load(Ordering::Acquire) {
+            return;
+        }
+        for way in self.lock().ways.values_mut().filter(|way| way.peer == peer) {
+            way.visits = change(way.visits);
+            way.bound.send_modify(|_same| {});
+        }
     }
 
     /// Takes a frame that came over the connection of a way.
@@ -477,6 +532,28 @@ mod tests {
         ways.take_frame(id, &[&[3; 8][..], b"packet"].concat());
         assert!(ways.silence(id).is_some());
         assert!(matches!(ways.passage(peer), Some(Passage::Stream(_, Some(with))) if with == handle(3)));
+    }
+
+    #[test]
+    fn a_way_is_left_when_all_who_came_by_it_are_gone() {
+        let ways = Arc::new(Ways::new(false));
+        let (peer, other) = (ways.new_peer(), ways.new_peer());
+        let (id, mut bound) = ways.add(peer, Means::Relayed(addr("192.0.2.9:443"), leg(3)));
+        assert!(!ways.is_left(id), "nobody has come yet");
+        drop(Visit::new(Arc::clone(&ways), other));
+        assert!(!ways.is_left(id), "that was by another way");
+        let first = Visit::new(Arc::clone(&ways), peer);
+        let second = Visit::new(Arc::clone(&ways), peer);
+        drop(first);
+        bound.mark_unchanged();
+        assert!(!ways.is_left(id));
+        drop(second);
+        assert!(ways.is_left(id) && bound.has_changed().unwrap(), "who waits for that is woken");
+        let again = Visit::new(Arc::clone(&ways), peer);
+        assert!(!ways.is_left(id));
+        ways.remove(id);
+        assert!(ways.is_left(id));
+        drop(again);
     }
 
     #[test]
