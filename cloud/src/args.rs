@@ -57,6 +57,12 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 2)]
         root_threshold: u8,
     },
+    /// Asks for the first model of an installation, step by step: groups, categories, roles, users and the first device.
+    Setup {
+        /// The fleet file to write; it must not exist.
+        #[arg(long, value_name = "FILE", default_value = "fleet.toml")]
+        output: PathBuf,
+    },
     /// Checks a fleet file by itself, without an installation.
     Check {
         #[command(flatten)]

@@ -27,6 +27,7 @@ mod roles;
 mod root;
 mod secret;
 mod serve;
+mod setup;
 mod status;
 mod table;
 mod token;
@@ -178,6 +179,13 @@ pub(crate) enum CommandError {
     Seal(#[from] SealFault),
     #[error("there is no terminal to ask for the secret; `--stdin` reads it from standard input")]
     NoTerminal,
+    #[error(
+        "the model is not empty: {users} users, {devices} devices; `setup` begins one. `postern-cloud export --output FILE` \
+         writes the present one, to be changed and applied"
+    )]
+    NotEmpty { users: usize, devices: usize },
+    #[error("the answers ended before the last question; nothing was written and nothing was applied")]
+    Unanswered,
     #[error("interrupted; nothing was set")]
     Interrupted,
     #[error("the two secrets differ; nothing was set")]
@@ -188,7 +196,7 @@ impl CommandError {
     fn code(&self) -> u8 {
         match self {
             Self::Fleet { .. } | Self::Bereft(_) => 3,
-            Self::Unconfirmed | Self::Declined | Self::Overtaken => 4,
+            Self::Unconfirmed | Self::Unanswered | Self::Declined | Self::Overtaken => 4,
             Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) | Self::Signer(_) => 5,
             Self::Found(error) => match error {
@@ -249,6 +257,7 @@ impl CommandError {
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
             Self::NoAddress
+            | Self::NotEmpty { .. }
             | Self::NoTrail(_)
             | Self::NoSealingKey(_)
             | Self::TooManySecrets(_)
@@ -363,6 +372,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
             serve::run(state, &serve::Places { listen, api, relay }, args.json)
         }
         Command::Relay { listen, tls, key } => relay::run(listen, tls, &key, args.json),
+        Command::Setup { output } => setup::run(state, &output, args.json),
         Command::Status => status::run(state),
     }
 }

@@ -37,6 +37,7 @@ use self::reader::Reader;
 pub(crate) use self::complaint::Cut;
 pub use self::complaint::{Complaint, Fault, Place};
 pub use self::notation::{describe, read_one};
+pub(crate) use self::writer::span;
 pub use self::writer::{Unwritable, write};
 
 /// The files of a fleet are together at most this large: 100,000 devices with two services each need about 20 MB.

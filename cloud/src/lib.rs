@@ -11,7 +11,7 @@
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
 //!    HTTP by the [`api`].
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
-//!    everything that one user or device is concerned with.
+//!    everything that one user or device is concerned with. [`setup`] asks for the first model.
 //!
 //! The program is [`main`], so that a laboratory can run the same code under another name. Deliberately absent:
 //! anything that a device would have to trust. It believes signatures, never this process.
@@ -42,6 +42,7 @@ pub mod relay;
 pub mod review;
 pub mod rights;
 pub mod sessions;
+pub mod setup;
 pub mod signer;
 pub mod store;
 pub mod trail;

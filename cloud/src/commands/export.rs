@@ -25,8 +25,8 @@ pub(super) fn run(state: &Path, output: Option<&Path>, force: bool) -> Result<An
     Ok(Answer { text: said, json })
 }
 
-/// Written beside the file and renamed, so that a full disk does not leave half a fleet.
-fn save(output: &Path, text: &str, force: bool) -> Result<(), CommandError> {
+/// Writes a fleet file. One that is replaced is written beside and renamed, so that a full disk does not leave half a fleet.
+pub(super) fn save(output: &Path, text: &str, force: bool) -> Result<(), CommandError> {
     let io = |error| CommandError::Io { what: "the fleet file", error };
     if !force {
         let file = std::fs::File::options().write(true).create_new(true).open(output);

@@ -75,7 +75,13 @@ fn of_user(model: &Model, roster: &Roster, user: &Name, at: UnixTime) -> Result<
     Ok(Answer { text, json })
 }
 
-fn of_device(model: &Model, roster: &Roster, device: &Name, at: UnixTime) -> Result<Answer, CommandError> {
+/// All who can reach a device of a model, which need not be stored.
+pub(super) fn of_device(
+    model: &Model,
+    roster: &Roster,
+    device: &Name,
+    at: UnixTime,
+) -> Result<Answer, CommandError> {
     let review = review::of_device(model, roster, device, at)?;
     let account = model.devices.get(device).map(|device| model.path(&device.account)).unwrap_or_default();
     let closed = model.devices.get(device).is_some_and(|device| device.closed);

@@ -17,7 +17,8 @@ use postern_protocol::time::UnixTime;
 
 use crate::model::{EntityKind, Model, Scope};
 
-use self::text::{key, list, moment, quoted, span};
+pub(crate) use self::text::span;
+use self::text::{key, list, moment, quoted};
 
 /// Writes a model as one fleet file.
 ///

@@ -51,7 +51,7 @@ pub(super) fn list(values: &[String]) -> String {
 }
 
 /// A span of time in its largest whole unit.
-pub(super) fn span(seconds: u32) -> String {
+pub(crate) fn span(seconds: u32) -> String {
     match seconds {
         0 => "0s".to_owned(),
         _ if seconds.is_multiple_of(24 * 3600) => format!("{}d", seconds / (24 * 3600)),
