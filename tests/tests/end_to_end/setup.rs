@@ -93,8 +93,9 @@ async fn answers_become_a_fleet_file_that_is_in_force_with_invitations_and_a_cod
     let review = empty.call(&["review", "press-7"], "").await?.expect_code(0)?.json()?;
     assert_eq!(services(&review), [["eva", "hmi"], ["otto", "hmi"]]);
     let diff = empty.call(&["diff", "fleet.toml"], "").await?.expect_code(0)?.json()?;
-    let differs = |what: &&str| diff["diff"][**what] != serde_json::json!([]);
-    assert_eq!(["added", "changed", "removed"].iter().find(differs), None, "{diff}");
+    for what in ["added", "changed", "removed"] {
+        assert_eq!(diff["diff"][what], serde_json::json!([]), "{what}");
+    }
     let written = std::fs::read(empty.fleet()).unwrap();
     let again = empty.call(&["setup", "--output", "other.toml"], &lines(&ANSWERS)).await?.expect_code(1)?;
     assert!(again.err.contains("the model is not empty: 2 users, 1 devices"), "{}", again.err);
