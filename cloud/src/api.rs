@@ -5,12 +5,13 @@
 //! 2. What the user may see is shown, with a version (an entity tag, RFC 9110).
 //! 3. What is edited goes through [`administration`](crate::administration): checked, judged, stored, signed, or refused with
 //!    all reasons (RFC 9457).
-//! 4. `/v1/openapi.json` describes all of it, made from the handlers themselves.
+//! 4. `/v1/openapi.json` describes all of it, made from the handlers and the reader of bodies themselves.
 //!
 //! Deliberately absent: cookies, so no page in a browser can speak in somebody's name; and TLS: the listener is of this machine
 //! alone, and a proxy that speaks TLS stands before it.
 
 mod bearer;
+mod document;
 mod entities;
 mod problem;
 mod serving;
@@ -80,8 +81,7 @@ impl Api {
             .routes(routes!(entities::show, entities::put, entities::remove))
             .routes(routes!(entities::batch))
             .split_for_parts();
-        // It has a JSON form: its keys are text.
-        let document = document.to_json().unwrap_or_default();
+        let document = document::write(&document).to_string();
         router
             .route(
                 "/v1/openapi.json",

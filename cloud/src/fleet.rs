@@ -6,7 +6,7 @@
 //! 3. The model is checked as a whole; faults get the place of the key that they are about.
 //!
 //! [`write()`] is the way back: a model as one file that reads as the same model. [`read_one`] and [`describe`] speak of one
-//! entity in the same notation, as JSON.
+//! entity in the same notation, as JSON, and [`shape`] says what can stand there.
 //!
 //! Either there are no complaints, or there is no model: nothing is ever applied in part. All complaints of one run
 //! are returned, so that a file is repaired in one sitting. Deliberately absent: ids, keys, passwords and
@@ -22,6 +22,7 @@ mod reader;
 mod rules;
 mod scope;
 mod service;
+pub mod shape;
 mod tree;
 mod values;
 mod writer;

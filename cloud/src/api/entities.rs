@@ -6,8 +6,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use postern_protocol::name::Name;
 
@@ -61,7 +62,7 @@ pub(super) async fn list(
 }
 
 /// One entity.
-#[utoipa::path(get, path = "/v1/{kind}/{name}", params(("kind" = Kind, Path), ("name" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/{kind}/{name}", params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")), responses(
     (status = 200, body = Entity, headers(("ETag" = String, description = "its version"))), Unseen,
 ))]
 pub(super) async fn show(
@@ -78,7 +79,7 @@ pub(super) async fn show(
 /// Makes or replaces one entity. `If-Match` with its `ETag` refuses when somebody has changed it since; `If-None-Match: *` when
 /// it is there.
 #[utoipa::path(put, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
+    params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$"), Conditions),
     request_body(content = Object, description = "its keys, in the notation of fleet files"),
     responses(
         (status = 200, body = Receipt), Unseen, Unmade,
@@ -88,15 +89,15 @@ pub(super) async fn put(
     bearer: Bearer,
     Read(Path((kind, name))): Read<Path<(Kind, Name)>>,
     headers: HeaderMap,
-    Read(Json(body)): Read<Json<Value>>,
+    Read(Json(body)): Read<Json<Map<String, Value>>>,
 ) -> Result<Json<Receipt>, Problem> {
     let guard = guard(&headers)?;
-    edit(&api, bearer, vec![Edit { kind: kind.0, name, body: Some(body), guard }]).await
+    edit(&api, bearer, vec![Edit { kind: kind.0, name, body: Some(Value::Object(body)), guard }]).await
 }
 
 /// Takes one entity away, and nothing that names it.
 #[utoipa::path(delete, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
+    params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$"), Conditions),
     responses(
         (status = 200, body = Receipt), Unseen, Unmade,
 ))]
@@ -145,14 +146,15 @@ async fn edit(api: &Api, bearer: Bearer, edits: Vec<Edit>) -> Result<Json<Receip
 fn guard(headers: &HeaderMap) -> Result<Guard, Problem> {
     let text =
         |name| headers.get(name).map(|value| value.to_str().map_err(|_| Problem::BAD_VERSION)).transpose();
-    match (text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?) {
+    let version = |tag: &str| {
+        let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        number.and_then(|number| number.parse().ok()).map(Version).ok_or(Problem::NO_VERSION)
+    };
+    match (text(header::IF_MATCH)?.map(version).transpose()?, text(header::IF_NONE_MATCH)?) {
         (None, None) => Ok(Guard::Any),
         (None, Some("*")) => Ok(Guard::Absent),
-        (Some(tag), None) => {
-            let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            let version = number.and_then(|number| number.parse().ok()).ok_or(Problem::BAD_VERSION)?;
-            Ok(Guard::Is(Version(version)))
-        }
+        (Some(version), None) => Ok(Guard::Is(version)),
+        (Some(_), Some("*")) => Err(Problem::NEVER),
         (None | Some(_), Some(_)) => Err(Problem::BAD_VERSION),
     }
 }
@@ -176,11 +178,15 @@ pub(super) struct Window {
 #[into_params(parameter_in = Header)]
 pub(super) struct Conditions {
     /// The `ETag` of an earlier answer: only where the entity is still that version.
-    #[param(rename = "If-Match", required = false, nullable = false, pattern = r#"^"[0-9]{1,18}"$"#)]
+    #[param(rename = "If-Match", required = false, nullable = false)]
     if_match: Option<String>,
     /// `*`: only where nothing of this name is there.
-    #[param(rename = "If-None-Match", required = false, nullable = false, pattern = r"^\*$")]
+    #[param(rename = "If-None-Match", required = false, schema_with = star)]
     if_none_match: Option<String>,
+}
+
+fn star() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["*"])).into()
 }
 
 /// A part of a request, whose faults are problems like all others.

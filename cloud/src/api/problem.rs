@@ -87,6 +87,16 @@ impl Problem {
         StatusCode::BAD_REQUEST,
         "`If-Match` takes the `ETag` of an earlier answer, and `If-None-Match` takes `*`",
     );
+    /// A tag that nobody has handed out is one that nothing has (RFC 9110, section 13.1.1).
+    pub(super) const NO_VERSION: Self = Self::of(
+        StatusCode::PRECONDITION_FAILED,
+        "nothing has the version of `If-Match`, which takes the `ETag` of an earlier answer",
+    );
+
+    pub(super) const NEVER: Self = Self::of(
+        StatusCode::PRECONDITION_FAILED,
+        "nothing has the version of `If-Match` and is absent, as `If-None-Match` demands; send one of them",
+    );
 
     const fn of(status: StatusCode, title: &'static str) -> Self {
         Self { status, title: Cow::Borrowed(title), lines: Vec::new() }

@@ -233,10 +233,10 @@ fn assignment(reader: &mut Reader<'_>, s: &mut Section) -> Option<Assignment> {
     };
     let role = reader.name(s, "role");
     let categories = reader.names(s, "categories");
-    let scope = optional_scope(reader, s);
-    if scope.is_none() && reader.complaint_count() == complaints {
+    if !s.has("scope") {
         reader.missing(s, "scope", EXPECTED_SCOPE);
     }
+    let scope = optional_scope(reader, s);
     let from = reader.time(s, "from");
     let until = reader.time(s, "until");
     let needs_case = reader.flag(s, "needs-case");

@@ -57,6 +57,7 @@ impl Reader<'_> {
         let (path, at, before) = (s.key("allow"), s.at, self.complaint_count());
         let found = self.list(s, "allow", |reader, path, node| {
             let at = node.at;
+            let mut key = path.to_owned();
             let (text, profile) = if let Value::Table(_) = node.value {
                 let mut section = reader.section(path.to_owned(), node)?;
                 let flow = section.take("flow");
@@ -64,8 +65,9 @@ impl Reader<'_> {
                     reader.missing(&section, "flow", expected);
                 }
                 let profile = reader.modbus(&mut section);
+                key = section.key("flow");
                 reader.finish(section);
-                (reader.text(path, flow?, expected)?.1, profile)
+                (reader.text(&key, flow?, expected)?.1, profile)
             } else {
                 (reader.text(path, node, expected)?.1, None)
             };
@@ -73,7 +75,7 @@ impl Reader<'_> {
             let parsed = parse(&words);
             let is_tcp = words.first() == Some(&Protocol::Tcp.word());
             if parsed.is_none() {
-                reader.bad_value(at, path, &text, expected);
+                reader.bad_value(at, key, &text, expected);
             } else if profile.is_some() && !is_tcp {
                 reader.bad_value(at, path, &text, "a tcp flow beside `modbus`");
             }

@@ -78,7 +78,7 @@ fn json(value: Value) -> Json {
 }
 
 /// The keys of the notation that are moments.
-const TIMES: [&str; 2] = ["from", "until"];
+pub(super) const TIMES: [&str; 2] = ["from", "until"];
 
 #[cfg(test)]
 mod tests {

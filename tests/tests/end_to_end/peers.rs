@@ -2,7 +2,7 @@
 //!
 //! [`web`] is nginx with curl, Chromium and Python's `websockets`; [`browser`] is Chromium as an engineer uses it, and as a
 //! hostile page would; [`readings`] are requests that two programs could understand in two ways; [`screen`] is VNC: servers and viewers
-//! of others, and what arrives at the machine.
+//! of others, and what arrives at the machine; [`schemathesis`] asks the administration API whatever its own document allows.
 //!
 //! A missing program skips its test with a line that says so, or fails it when `POSTERN_REQUIRE_PEERS` is 1, as in CI.
 
@@ -18,6 +18,7 @@ use super::stage::{LAB, Outcome};
 mod browser;
 mod chromium;
 mod readings;
+mod schemathesis;
 mod screen;
 pub(crate) mod vpn;
 mod web;
