@@ -7,6 +7,8 @@
 //! 4. The first user of an account becomes its tenant administrator, and no account loses its last one.
 //! 5. What changed is stored with the entity as it was and as it is, compiled, and signed, in the caller's transaction.
 //!
+//! [`operate`] is the same for the operator of the installation, whom no rights of the model bind: 3. without the rights.
+//!
 //! Deliberately absent: who the caller is. Whoever calls [`edit`] has proved that, and the model is judged, not the door.
 
 mod refused;
@@ -145,7 +147,50 @@ pub fn edit(
     if !forbidden.is_empty() {
         return Err(Refused::Forbidden(forbidden));
     }
-    let founders = found(&old, &mut new, now);
+    settle(tx, publisher, caller.as_str(), (&old, new), edits, now)
+}
+
+/// Makes all of some edits, or none, on the word of the operator of the installation, who signs its policy and may all.
+///
+/// # Errors
+/// A [`Refused`]; nothing of the transaction may be committed then.
+pub fn operate(
+    tx: &Tx<'_>,
+    publisher: &Publisher,
+    operator: &str,
+    edits: &[Edit],
+    now: UnixTime,
+) -> Result<Done, Refused> {
+    let old = tx.model()?;
+    let mut new = Model::clone(&old);
+    for Edit { kind, name, body, guard } in edits {
+        if old.contains(*kind, name) {
+            overtaken(tx, *kind, name, *guard)?;
+        } else if body.is_none() || matches!(guard, Guard::Is(_)) {
+            return Err(Refused::Unknown { kind: *kind, name: name.clone() });
+        }
+        match body {
+            Some(body) => new.put(fleet::read_one(*kind, name, body).map_err(Refused::Complaints)?),
+            None => new.remove(*kind, name),
+        }
+    }
+    let faults = new.check(&BTreeSet::new());
+    if !faults.is_empty() {
+        return Err(Refused::Faults(faults));
+    }
+    settle(tx, publisher, &format!("{operator} (operator)"), (&old, new), edits, now)
+}
+
+/// Stores, compiles and signs a model that may be made.
+fn settle(
+    tx: &Tx<'_>,
+    publisher: &Publisher,
+    who: &str,
+    (old, mut new): (&Model, Model),
+    edits: &[Edit],
+    now: UnixTime,
+) -> Result<Done, Refused> {
+    let founders = found(old, &mut new, now);
     let bereft = old.bereft_in(&new, now);
     if !bereft.is_empty() {
         return Err(Refused::Bereft(bereft));
@@ -159,8 +204,8 @@ pub fn edit(
     if *old == new {
         return Ok(Done { revision: None, published: Vec::new(), founders });
     }
-    let revision = tx.save_model(&new, now, caller.as_str(), &what(edits))?;
-    let devices = affected(&old, &new);
+    let revision = tx.save_model(&new, now, who, &what(edits))?;
+    let devices = affected(old, &new);
     let published = publisher.publish(tx, Affected::Edit { model: &new, devices: &devices }, now)?;
     Ok(Done { revision: Some(revision), published, founders })
 }

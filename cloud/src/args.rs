@@ -1,5 +1,6 @@
 //! The command line.
 
+mod case;
 mod root;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::clock;
 use crate::fleet::Override;
 use crate::store::VERDICTS;
 
+pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
 pub(crate) use self::root::{Lifetime, Of, RootCommand, RootInit, RootKeyCommand, RootRotate};
 
 /// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
@@ -142,6 +144,8 @@ pub(crate) enum Command {
     /// Approvals: who waits to be let in by somebody of the machine's own company, and the answer.
     #[command(subcommand)]
     Approval(ApprovalCommand),
+    /// Service cases: opening and closing them, and for how long they let the service provider in.
+    Case(CaseArgs),
     /// Audit trails of devices.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -582,6 +586,6 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device, service, secret, key, token or revision
+  7  there is no such account, user, device, service, case, secret, key, token or revision
   8  the device's key is another one than was named, or not in a state for this; nothing was changed
   9  the audit trail was changed, or is not complete";

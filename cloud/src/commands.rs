@@ -10,6 +10,7 @@ mod apply;
 mod approval;
 mod arrival;
 mod audit;
+mod case;
 mod change;
 mod cuts;
 mod device;
@@ -49,10 +50,13 @@ use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
 use postern_protocol::trust::{Fingerprint, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
+use crate::administration::Refused;
 use crate::approval::ApprovalError;
 use crate::args::{
-    AccountCommand, AlarmsCommand, Args, AuditCommand, Command, DeviceCommand, SecretCommand, UserCommand,
+    AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, SecretCommand,
+    UserCommand,
 };
+use crate::case::CaseError;
 use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
@@ -150,6 +154,12 @@ pub(crate) enum CommandError {
     NotLocked { kind: &'static str, name: Name },
     #[error(transparent)]
     Approval(#[from] ApprovalError),
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    #[error("remote access needs an end: say `--for 4h` or `--until TIME`")]
+    NoEnd,
+    #[error("a case is about a machine or a device: say `--machine NAME` or `--device NAME`")]
+    NoPlace,
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
     #[error("{what}: {error}")]
@@ -197,7 +207,12 @@ impl CommandError {
         match self {
             Self::Fleet { .. } | Self::Bereft(_) => 3,
             Self::Unconfirmed | Self::Unanswered | Self::Declined | Self::Overtaken => 4,
-            Self::NoAdvertise { .. } | Self::NegativeSpan | Self::Ambiguous(_) | Self::NoTerminal => 2,
+            Self::NoAdvertise { .. }
+            | Self::NoEnd
+            | Self::NoPlace
+            | Self::NegativeSpan
+            | Self::Ambiguous(_)
+            | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) | Self::Signer(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
@@ -212,7 +227,9 @@ impl CommandError {
                 | FoundError::Store(_) => 1,
             },
             Self::Root(error) => error.code(),
-            Self::Publish(error) | Self::Approval(ApprovalError::Publish(error)) => match error {
+            Self::Publish(error)
+            | Self::Approval(ApprovalError::Publish(error))
+            | Self::Case(CaseError::Refused(Refused::Publish(error))) => match error {
                 PublishError::Store(_) | PublishError::Signer(_) => 5,
                 PublishError::Compile(_)
                 | PublishError::Size { .. }
@@ -230,6 +247,12 @@ impl CommandError {
                 | ApprovalError::TooMany
                 | ApprovalError::Decided { .. }
                 | ApprovalError::Publish(_) => 1,
+            },
+            Self::Case(error) => match error {
+                CaseError::Window { .. } | CaseError::Name(_) => 2,
+                CaseError::Store(_) | CaseError::Refused(Refused::Store(_)) => 5,
+                CaseError::Refused(Refused::Unknown { .. }) => 7,
+                CaseError::Absent(_) | CaseError::Refused(_) => 1,
             },
             Self::Trail(VerifyError::Fault { .. }) => 9,
             Self::Trail(VerifyError::Io(_)) => 1,
@@ -333,6 +356,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
             account::remove(state, &name, change::Mode { dry_run, yes, json: args.json })
         }
         Command::Approval(command) => approval::run(state, command),
+        Command::Case(CaseArgs { by, command }) => case::run(state, by.as_ref(), command),
         Command::Audit(AuditCommand::List(asked)) => audit::list::run(state, &asked),
         Command::Audit(AuditCommand::Export(asked)) => audit::export::run(state, &asked),
         Command::Audit(AuditCommand::Readings { limit }) => audit::readings(state, limit),

@@ -21,6 +21,7 @@ pub mod api;
 pub mod approval;
 mod args;
 mod buckets;
+pub mod case;
 pub mod ceremony;
 mod chance;
 mod clock;

@@ -3,7 +3,8 @@
 //! 1. Once a second the pass in the profile is read, a file of some hundred bytes; `step-up` and `login` replace it.
 //! 2. Another pass of the same user and key is presented on the live connection. The device then judges the open
 //!    tunnels by it, if it is as good as the one before.
-//! 3. Two minutes before a tunnel would end, a line says so and what keeps it open, once for each end.
+//! 3. Five minutes and one minute before a tunnel would end, a line says so and what keeps it open. The device is asked first
+//!    whether the end has moved: a service case may have been prolonged. This needs no cloud.
 //! 4. A person at a terminal is asked for the one-time code that a service needs, there and then.
 //!
 //! Times of ends are the device's and are compared with this computer's clock: a clock that is off shifts the line and
@@ -38,8 +39,8 @@ pub(crate) struct Vigil<'a> {
     device: Name,
     service: Name,
     ends: Ends,
-    /// The end that was announced.
-    announced: Option<UnixTime>,
+    /// The end that was announced, and how many seconds before it.
+    announced: Option<(UnixTime, u64)>,
 }
 
 impl<'a> Vigil<'a> {
@@ -83,7 +84,7 @@ impl<'a> Vigil<'a> {
             if let Some(newer) = self.newer() {
                 self.present(link, newer).await;
             }
-            self.announce(clock::now());
+            self.announce(link, clock::now()).await;
         }
     }
 
@@ -155,24 +156,39 @@ impl<'a> Vigil<'a> {
         services.into_iter().find(|entry| entry.name == self.service)?.until
     }
 
-    fn announce(&mut self, now: UnixTime) {
+    async fn announce(&mut self, link: &DeviceLink, now: UnixTime) {
         let Some(end) = self.ends.soonest() else { return };
-        if end.secs_since(now) > NOTICE_S || self.announced == Some(end) {
+        let Some(warning) = due(end, now, self.announced) else { return };
+        if let Some(later) = self.until(link).await.filter(|later| *later > end) {
+            self.ends.prolong(later);
             return;
         }
-        self.announced = Some(end);
+        self.announced = Some((end, warning));
         let facts = PassFacts::read(&self.identity.pass);
         let what = format!("{} on {} ends {}", self.service, self.device, clock::distance(end, now));
         self.screen.note(&format!("{what}{}", remedy(end, facts)));
     }
 }
 
+/// The warning before `end` that is to be given now, by how many seconds before it: the last that is due, if it was not given yet.
+fn due(end: UnixTime, now: UnixTime, announced: Option<(UnixTime, u64)>) -> Option<u64> {
+    let left = end.secs_since(now);
+    let warning = WARNINGS_S.into_iter().filter(|warning| left <= *warning).min()?;
+    let is_given = announced.is_some_and(|(of, given)| of == end && given <= warning);
+    (!is_given).then_some(warning)
+}
+
 /// What keeps a tunnel open beyond `end`.
 fn remedy(end: UnixTime, facts: Option<PassFacts>) -> &'static str {
     match facts {
         Some(facts) if facts.expires <= end => " unless you sign in again: `postern login`",
-        Some(PassFacts { second_factor: Some(_), .. }) => " unless you step up: `postern step-up`",
-        Some(PassFacts { second_factor: None, .. }) | None => ", when your access ends",
+        // A device says when a tunnel ends, and not which of the two ends it.
+        Some(PassFacts { second_factor: Some(_), .. }) => {
+            " unless you step up (`postern step-up`) or, where it gave you the time, the company that runs the machine prolongs it"
+        }
+        Some(PassFacts { second_factor: None, .. }) | None => {
+            ", when your access ends; ask the company that runs the machine if you need more time"
+        }
     }
 }
 
@@ -221,8 +237,8 @@ impl Drop for Alive {
 
 /// How often the profile is looked at.
 const GLANCE: Duration = Duration::from_secs(1);
-/// How long before its end a tunnel is announced: time to find the telephone with the app.
-const NOTICE_S: u64 = 120;
+/// How long before its end a tunnel is announced: time to have somebody prolong it, and time to find the telephone with the app.
+const WARNINGS_S: [u64; 2] = [300, 60];
 /// One-time codes that a person may type for one service.
 const CODES: u32 = 3;
 
@@ -258,9 +274,26 @@ mod tests {
         let pass = |expires, second_factor: Option<u64>| {
             Some(PassFacts { expires: at(expires), second_factor: second_factor.map(at) })
         };
-        assert_eq!(remedy(at(100), pass(900, Some(50))), " unless you step up: `postern step-up`");
+        let by_factor = remedy(at(100), pass(900, Some(50)));
+        assert_eq!(by_factor.split(" or").next(), Some(" unless you step up (`postern step-up`)"));
         assert_eq!(remedy(at(100), pass(100, Some(50))), " unless you sign in again: `postern login`");
-        assert_eq!(remedy(at(100), pass(900, None)), ", when your access ends");
+        let by_access =
+            ", when your access ends; ask the company that runs the machine if you need more time";
+        assert_eq!(remedy(at(100), pass(900, None)), by_access);
+    }
+
+    #[test]
+    fn an_end_is_announced_five_minutes_and_one_minute_before_it_and_each_once() {
+        let end = at(1000);
+        assert_eq!(due(end, at(699), None), None);
+        assert_eq!(due(end, at(700), None), Some(300));
+        assert_eq!(due(end, at(701), Some((end, 300))), None);
+        assert_eq!(due(end, at(940), Some((end, 300))), Some(60));
+        assert_eq!(due(end, at(941), Some((end, 60))), None);
+        // What is shorter than a warning is announced at once and with no warning twice.
+        assert_eq!(due(end, at(990), None), Some(60));
+        // Another end is another announcement.
+        assert_eq!(due(at(1100), at(1000), Some((end, 60))), Some(300));
     }
 
     #[test]
