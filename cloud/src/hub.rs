@@ -24,10 +24,9 @@ mod sessions;
 mod trail;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use postern_protocol::limits;
@@ -45,6 +44,7 @@ use self::attempts::Attempts;
 use self::links::Links;
 use self::meeting::Asked;
 use crate::api::Api;
+use crate::crowd::{Crowd, Word};
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
@@ -133,16 +133,15 @@ impl Hub {
 
     /// Admits connections until the endpoint is closed.
     pub async fn serve(self: Arc<Self>, endpoint: Endpoint) {
-        let places = Arc::new(Semaphore::new(VISITORS));
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut crowd) = (JoinSet::new(), Crowd::default());
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
-            // A full hub refuses; dropping the attempt says so.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let hub = Arc::clone(&self);
-            tasks.spawn(async move {
-                hub.admit(incoming, Arc::new(Visit(Mutex::new(Some(place))))).await;
-            });
+            if crowd.waiting() >= VISITORS {
+                crowd.one_leaves();
+            }
+            let (hub, word, from) = (Arc::clone(&self), Word::default(), incoming.remote_addr().ip());
+            let task = tasks.spawn(hub.admit(incoming, word.clone()));
+            crowd.add(from, task, word);
         }
         while tasks.join_next().await.is_some() {}
     }
@@ -178,7 +177,7 @@ impl Hub {
         Ok(!publications.is_empty())
     }
 
-    async fn admit(self: Arc<Self>, incoming: Incoming, visit: Arc<Visit>) {
+    async fn admit(self: Arc<Self>, incoming: Incoming, visit: Word) {
         match incoming.handshake(HANDSHAKE).await {
             Ok(connection) => self.attend(connection, &visit).await,
             Err(error) => tracing::debug!(%error, "a handshake failed"),
@@ -186,7 +185,7 @@ impl Hub {
     }
 
     /// Answers the requests of one connection until it ends.
-    async fn attend(self: Arc<Self>, connection: Connection, visit: &Arc<Visit>) {
+    async fn attend(self: Arc<Self>, connection: Connection, visit: &Word) {
         let mut requests = JoinSet::new();
         let mut over = std::pin::pin!(tokio::time::sleep(VISIT));
         let mut may_stay = false;
@@ -195,7 +194,7 @@ impl Hub {
                 stream = connection.accept_bi() => {
                     let Ok((send, recv)) = stream else { break };
                     while requests.try_join_next().is_some() {}
-                    let visit = Arc::clone(visit);
+                    let visit = visit.clone();
                     requests.spawn(Arc::clone(&self).request(connection.clone(), visit, send, recv));
                 }
                 () = &mut over, if !may_stay => {
@@ -214,7 +213,7 @@ impl Hub {
     async fn request(
         self: Arc<Self>,
         connection: Connection,
-        visit: Arc<Visit>,
+        visit: Word,
         mut send: SendStream,
         mut recv: RecvStream,
     ) {
@@ -352,17 +351,6 @@ impl Hub {
     }
 }
 
-/// The place that a connection takes as long as nobody knows whose it is.
-#[derive(Debug)]
-struct Visit(Mutex<Option<OwnedSemaphorePermit>>);
-
-impl Visit {
-    /// Gives the place to the next visitor: the connection has a link, of which each enrolled device has one.
-    fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
 /// Puts the parts of a hub together.
 #[must_use]
 pub fn open(store: &Arc<Store>, signer: Arc<Signer>, clock: fn() -> UnixTime) -> Arc<Hub> {
@@ -410,8 +398,9 @@ pub fn socket_path(state: &Path) -> std::path::PathBuf {
     state.join("hub.sock")
 }
 
-/// Connections without a link at the same time. An idle one costs up to 160 KiB.
-const VISITORS: usize = 2048;
+/// Connections without a link at the same time. An idle one costs up to 160 KiB. Fewer than handshakes may be under way
+/// (`Admission::hub`): who does not finish gives way here, and nobody is refused there.
+const VISITORS: usize = 1_792;
 /// For a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the frame of a request.

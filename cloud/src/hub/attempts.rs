@@ -3,11 +3,12 @@
 //! An attempt is taken before the code is looked at and given back when the code was genuine, so that many attempts at
 //! once are no way around the limit. Refusing costs no write.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::buckets::{Buckets, Size};
+use crate::crowd::network;
 
 /// Counts wrong codes while the hub runs.
 #[derive(Debug)]
@@ -54,14 +55,6 @@ impl Counts {
     fn forgive(&mut self, source: IpAddr) {
         self.sources.give_back(&network(source), SOURCE);
         self.hub.give_back(&(), HUB);
-    }
-}
-
-/// Whoever has one IPv6 address has 2^64 of them.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

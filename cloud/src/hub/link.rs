@@ -35,8 +35,9 @@ use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::greet::{Greeted, Newest, newest, roots_after};
-use super::{Failed, Hub, Visit, blocking, close, notary, trail};
+use super::{Failed, Hub, blocking, close, notary, trail};
 use crate::chance;
+use crate::crowd::Word;
 use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
 
@@ -62,7 +63,7 @@ impl From<Failed> for LinkEnd {
 pub(super) async fn run(
     hub: Arc<Hub>,
     connection: Connection,
-    visit: &Visit,
+    visit: &Word,
     mut hello: Hello,
     (send, recv): (SendStream, RecvStream),
 ) {
@@ -79,7 +80,7 @@ pub(super) async fn run(
             return close(&connection, ProtocolFault::TimedOut);
         }
     };
-    visit.end();
+    visit.stays();
     let before = hello.freshness.map_or("none", FreshnessState::word);
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));

@@ -1,6 +1,7 @@
 //! Packets that come over TLS, each in a frame.
 //!
-//! 1. A connection has five seconds for TLS and its first frame, and is closed after two minutes without one.
+//! 1. A connection has five seconds for TLS and its first frame, and is closed after two minutes without one. Where more of those
+//!    than [`SILENT`] wait, one of them gives way ([`Crowd`]).
 //! 2. If that says `hub`, the connection is the hub's: it carries packets of the hub's own endpoint from there on.
 //! 3. Otherwise it is one more way to this relay, and what comes is treated as if it had come over UDP.
 
@@ -24,11 +25,12 @@ use postern_transport::{OuterAcceptor, OuterStream};
 use super::origin::Origin;
 use super::table::{Reply, Route};
 use super::{Shared, Tls, clock};
+use crate::crowd::{Crowd, Word};
 
 /// Lets connections in until it is dropped.
 pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {
     let places = Arc::new(Semaphore::new(tls.connections));
-    let mut connections = JoinSet::new();
+    let (mut connections, mut crowd) = (JoinSet::new(), Crowd::default());
     let mut number = 0;
     loop {
         let (stream, from) = match tls.listener.accept().await {
@@ -42,14 +44,20 @@ pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {
         while connections.try_join_next().is_some() {}
         // Without a place it is closed at once.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        if crowd.waiting() >= SILENT {
+            crowd.one_leaves();
+        }
         let (shared, acceptor, hub) = (Arc::clone(shared), tls.acceptor.clone(), tls.hub.clone());
+        let word = Word::default();
+        let said = word.clone();
         number += 1;
-        connections.spawn(async move {
-            if let Err(error) = attend(&shared, &acceptor, hub, stream, (number, from)).await {
+        let task = connections.spawn(async move {
+            if let Err(error) = attend(&shared, &acceptor, hub, stream, (number, from), &said).await {
                 tracing::debug!(%from, %error, "a connection to the relay ended");
             }
             drop(place);
         });
+        crowd.add(from.ip(), task, word);
     }
 }
 
@@ -59,12 +67,14 @@ async fn attend(
     hub: Option<Endpoint>,
     stream: TcpStream,
     (number, from): (u64, SocketAddr),
+    word: &Word,
 ) -> io::Result<()> {
     ready(&stream);
     let by = Instant::now() + PATIENCE;
     let mut stream = acceptor.accept(stream, PATIENCE).await.map_err(io::Error::other)?;
     let late = |_late| io::Error::from(io::ErrorKind::TimedOut);
     let mut first = tokio::time::timeout_at(by, first_frame(&mut stream)).await.map_err(late)??;
+    word.stays();
     if first == Notice::hub() {
         let Some(hub) = hub else { return Ok(()) };
         let way = hub.stream_way(hub.new_peer(), from, stream, None);
@@ -175,6 +185,8 @@ impl Drop for Leg<'_> {
     }
 }
 
+/// Connections that have not said their first frame yet: fewer than the files that a process may have open where nobody has set it.
+const SILENT: usize = 512;
 /// For TLS and the first frame.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A leg binds again every 20 seconds.

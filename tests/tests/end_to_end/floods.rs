@@ -2,6 +2,8 @@
 //!
 //! How fast a tunnel is beside a flood is measured by the benchmark (`postern-bench --only floods`); here it must move.
 
+pub(crate) mod cloud;
+
 use std::time::Duration;
 
 use postern_protocol::trust::SecretKey;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UdpSocket;
 
+use super::floods::cloud::Silent;
 use super::peers::{missing, programs};
 use super::stage::{LAB, Outcome, Plant};
 
@@ -239,3 +240,24 @@ async fn a_tunnel_straight_to_a_device_goes_on_through_the_relay_when_its_packet
 
 /// For what must happen: long enough that only a defect reaches it.
 const GENEROUS: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn who_says_nothing_to_the_relay_over_tls_keeps_nobody_out_and_holds_a_bounded_number() -> Outcome {
+    let name = "who_says_nothing_to_the_relay_over_tls_keeps_nobody_out_and_holds_a_bounded_number";
+    let Some((mut walled, anna)) = Walled::with_anna(name).await? else { return Ok(()) };
+    wall("iif lo meta l4proto udp reject").await?;
+    assert_eq!(walled.link_again().await?.1, "tls");
+    let session = anna.connect("source").await?;
+    let (mut source, mut at) = (session.exchange().await?, 0);
+    read_on(&mut source, &mut at, 100_000).await?;
+    for word in [&b""[..], &[0x16, 3, 1]] {
+        let silent = Silent::come(walled.world.hub.address(), 640, word).await?;
+        let first = listing(&anna).await?;
+        assert!(first < GENEROUS, "{first:?}");
+        read_on(&mut source, &mut at, 100_000).await?;
+        // The twin: those who say nothing have the time of a handshake, and no more.
+        silent.are_cut().await?;
+    }
+    assert_eq!(passed().await?, 0);
+    read_on(&mut source, &mut at, 100_000).await
+}

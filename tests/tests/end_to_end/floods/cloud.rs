@@ -1,0 +1,119 @@
+//! Who comes to the listeners of the cloud over TCP and says nothing, or half a request: its API, and its relay over TLS.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use postern_tests::world::probe::within;
+use postern_tests::world::{Mishap, Running, World};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::end_to_end::stage::{LAB, Outcome, Plant};
+
+/// More than the API answers at once, three times over.
+const AT_API: usize = 200;
+/// KiB that they may add.
+const HELD_KIB: u64 = 24 * 1024;
+/// Within which somebody is served: before any of the silent has lost patience.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+/// Connections of one source, each of which has sent the same and no more.
+pub(crate) struct Silent(Vec<TcpStream>);
+
+impl Silent {
+    pub(crate) async fn come(at: SocketAddr, how_many: usize, word: &[u8]) -> Result<Self, Mishap> {
+        let mut streams = Vec::new();
+        for _ in 0..how_many {
+            let mut stream = TcpStream::connect(at).await?;
+            // Who had to give way already is not heard.
+            let _gone = stream.write_all(word).await;
+            streams.push(stream);
+        }
+        Ok(Self(streams))
+    }
+
+    /// Reads until the listener has closed every one of them.
+    pub(crate) async fn are_cut(self) -> Outcome {
+        let mut ends = JoinSet::new();
+        for mut stream in self.0 {
+            // A reset is an end as well.
+            ends.spawn(async move { stream.read_to_end(&mut Vec::new()).await.map(drop) });
+        }
+        within("the end of those who say nothing", async {
+            while ends.join_next().await.is_some() {}
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn resident_kib(running: &Running) -> Result<u64, Mishap> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid().unwrap()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    Ok(line.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+fn descriptors(running: &Running) -> Result<usize, Mishap> {
+    Ok(std::fs::read_dir(format!("/proc/{}/fd", running.pid().unwrap()))?.count())
+}
+
+/// Asks who somebody is.
+async fn status_of(at: SocketAddr, token: &str) -> Result<String, Mishap> {
+    within("an answer of the API", async {
+        let mut stream = TcpStream::connect(at).await?;
+        let head = format!(
+            "GET /v1/me HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer.lines().next().unwrap_or_default().to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_says_half_a_request_to_the_api_keeps_nobody_out() -> Outcome {
+    let plant = Plant::start().await?;
+    let world = World::bare(LAB).await?;
+    world.hub.apply(&plant.fleet().to_toml(), &[]).await?;
+    let hub = world.hub.call(["serve", "--no-relay", "--api", "127.0.0.1:0"]).start("hub")?;
+    let line = hub.line("where the API is", |line| line.text.contains("API on http://")).await?.text;
+    // Who has accepted nothing may do nothing, whatever token there is.
+    let code = world.hub.invitation_code("anna").await?;
+    world.stranger("anna")?.login_with_code(&code).await?.expect_code(0)?;
+    let made = world.hub.call(["token", "new", "anna"]).finish().await?.expect_code(0)?.out;
+    let token = made.split_whitespace().find(|word| word.starts_with("postern_")).unwrap();
+    let at: SocketAddr = line.rsplit_once("http://").unwrap().1.trim().parse().unwrap();
+    assert_eq!(status_of(at, token).await?, "HTTP/1.1 200 OK");
+    assert_eq!(status_of(at, "postern_none").await?, "HTTP/1.1 401 Unauthorized");
+    let (files, held) = (descriptors(&hub)?, resident_kib(&hub)?);
+
+    let made_up = format!("postern_{}", "a".repeat(52));
+    let body = format!(
+        "POST /v1/batch HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {made_up}\r\nContent-Type: application/json\r\n\
+         Content-Length: 1000\r\n\r\n{{"
+    );
+    for word in ["", "GET /v1/me HTTP/1.1\r\nHost: ", body.as_str()] {
+        let silent = Silent::come(at, AT_API, word.as_bytes()).await?;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            assert_eq!(status_of(at, token).await?, "HTTP/1.1 200 OK", "beside `{word}`");
+            assert!(begun.elapsed() < AT_ONCE, "{:?} beside `{word}`", begun.elapsed());
+        }
+        let more = resident_kib(&hub)?.saturating_sub(held);
+        assert!(more < HELD_KIB, "{more} KiB more");
+        // The twin: half a head ends its connection by itself.
+        if word.starts_with("GET") {
+            silent.are_cut().await?;
+        }
+    }
+    within("descriptors that are given back", async {
+        while descriptors(&hub)? > files {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await
+}
