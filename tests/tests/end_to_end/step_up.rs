@@ -116,7 +116,7 @@ async fn a_tunnel_outlives_its_second_factor_when_another_is_proved_in_time_and_
 
     let (session, mut tunnel) = anna.at_work().await?;
     session.notice("echo on press-7 ends in ").await?;
-    session.notice("unless you step up: `postern step-up`").await?;
+    session.notice("unless you step up (`postern step-up`)").await?;
     // Bert and Carl come later and prove nothing again. Carl's end comes first: Anna proves hers then, well after Bert.
     // When Bert is cut, Anna's first permit is over as well.
     let (other, mut doomed) = bert.at_work().await?;
