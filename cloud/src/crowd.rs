@@ -69,17 +69,16 @@ impl Crowd {
         self.0.iter().filter(|guest| guest.waits()).count()
     }
 
-    /// Has one of those who wait leave; none does where nobody waits.
-    pub(crate) fn one_leaves(&mut self) {
+    /// Has one of those who wait leave; false where nobody waits.
+    pub(crate) fn one_leaves(&mut self) -> bool {
         let mut places = BTreeMap::<IpAddr, usize>::new();
         for guest in self.0.iter().filter(|guest| guest.waits()) {
             *places.entry(guest.place).or_default() += 1;
         }
         let most = places.values().max();
         let leaves = self.0.iter().position(|guest| guest.waits() && places.get(&guest.place) == most);
-        if let Some(guest) = leaves.and_then(|index| self.0.remove(index)) {
-            guest.task.abort();
-        }
+        let left = leaves.and_then(|index| self.0.remove(index)).map(|guest| guest.task.abort());
+        left.is_some()
     }
 }
 
@@ -114,7 +113,7 @@ mod tests {
         let (first, _) = comes(&mut crowd, &mut tasks, "192.0.2.1");
         let (oldest, _) = comes(&mut crowd, &mut tasks, "2001:db8::1");
         let (newest, _) = comes(&mut crowd, &mut tasks, "2001:db8::2");
-        crowd.one_leaves();
+        assert!(crowd.one_leaves());
         assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         assert_eq!(
             [first.is_finished(), oldest.is_finished(), newest.is_finished()],
@@ -130,12 +129,12 @@ mod tests {
         let (task, word) = comes(&mut crowd, &mut tasks, "192.0.2.1");
         word.heard();
         assert_eq!(crowd.waiting(), 0);
-        crowd.one_leaves();
+        assert!(!crowd.one_leaves());
         tokio::task::yield_now().await;
         assert!(!task.is_finished());
         word.answered();
         assert_eq!(crowd.waiting(), 1);
-        crowd.one_leaves();
+        assert!(crowd.one_leaves());
         assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         assert_eq!(crowd.waiting(), 0);
     }
@@ -146,7 +145,7 @@ mod tests {
         let (task, word) = comes(&mut crowd, &mut tasks, "192.0.2.1");
         word.stays();
         assert_eq!((crowd.waiting(), crowd.0.len()), (0, 0));
-        crowd.one_leaves();
+        assert!(!crowd.one_leaves());
         tokio::task::yield_now().await;
         assert!(!task.is_finished());
     }

@@ -136,8 +136,8 @@ impl Hub {
         let (mut tasks, mut crowd) = (JoinSet::new(), Crowd::default());
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
-            if crowd.waiting() >= VISITORS {
-                crowd.one_leaves();
+            if crowd.waiting() >= VISITORS && !crowd.one_leaves() {
+                continue;
             }
             let (hub, word, from) = (Arc::clone(&self), Word::default(), incoming.remote_addr().ip());
             let task = tasks.spawn(hub.admit(incoming, word.clone()));

@@ -27,8 +27,9 @@ pub async fn serve(listener: TcpListener, router: Router) {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS || crowd.waiting() > 0 => match accepted {
                 Ok((stream, from)) => {
-                    if connections.len() >= CONNECTIONS {
-                        crowd.one_leaves();
+                    // Who waited a moment ago may have spoken since: then nobody gives way, and there is no place.
+                    if connections.len() >= CONNECTIONS && !crowd.one_leaves() {
+                        continue;
                     }
                     let word = Word::default();
                     let task = connections.spawn(attend(stream, router.clone(), word.clone()));

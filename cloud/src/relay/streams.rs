@@ -44,8 +44,8 @@ pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {
         while connections.try_join_next().is_some() {}
         // Without a place it is closed at once.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        if crowd.waiting() >= SILENT {
-            crowd.one_leaves();
+        if crowd.waiting() >= SILENT && !crowd.one_leaves() {
+            continue;
         }
         let (shared, acceptor, hub) = (Arc::clone(shared), tls.acceptor.clone(), tls.hub.clone());
         let word = Word::default();

@@ -61,6 +61,14 @@ impl Hub {
         Call::new(&self.program).args(command).arg("--state").arg(&self.state).args(args)
     }
 
+    /// The running hub.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn running(&self) -> Result<&Running, Mishap> {
+        self.running.as_ref().ok_or_else(|| Mishap::unexpected("the hub", "none", "a running one"))
+    }
+
     /// Its state directory.
     #[must_use]
     pub fn state_dir(&self) -> &Path {

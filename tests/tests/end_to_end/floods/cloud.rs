@@ -54,7 +54,7 @@ fn resident_kib(running: &Running) -> Result<u64, Mishap> {
     Ok(line.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-fn descriptors(running: &Running) -> Result<usize, Mishap> {
+pub(crate) fn descriptors(running: &Running) -> Result<usize, Mishap> {
     Ok(std::fs::read_dir(format!("/proc/{}/fd", running.pid().unwrap()))?.count())
 }
 
