@@ -45,6 +45,9 @@ fn spell_out(paths: &mut Map<String, Json>) {
 fn narrow(operation: &mut Json, kind: EntityKind) {
     if let Some(parameters) = operation.get_mut("parameters").and_then(Json::as_array_mut) {
         parameters.retain(|parameter| parameter["name"] != "kind");
+        for parameter in parameters.iter_mut().filter(|parameter| parameter["name"] == "name") {
+            parameter["schema"] = shape::name();
+        }
     }
     if let Some(Json::String(id)) = operation.get_mut("operationId") {
         *id = format!("{id}_{}", kind.word().replace('-', "_"));
@@ -68,6 +71,8 @@ fn narrow(operation: &mut Json, kind: EntityKind) {
 /// The schemas of each kind in the place of those for all.
 fn describe(schemas: &mut Map<String, Json>) {
     let [entity, page, edit] = [ENTITY, PAGE, EDIT].map(|any| schemas.remove(any).unwrap_or_default());
+    // Each path names its own, and so does each edit.
+    schemas.remove(KIND);
     let mut edits = Vec::new();
     let mut mapping = Map::new();
     for kind in EntityKind::ALL {
@@ -97,6 +102,7 @@ fn describe(schemas: &mut Map<String, Json>) {
 }
 
 const ANY_KIND: &str = "{kind}";
+const KIND: &str = "Kind";
 const ENTITY: &str = "Entity";
 const PAGE: &str = "Page";
 const EDIT: &str = "BatchEdit";

@@ -62,7 +62,7 @@ pub(super) async fn list(
 }
 
 /// One entity.
-#[utoipa::path(get, path = "/v1/{kind}/{name}", params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")), responses(
+#[utoipa::path(get, path = "/v1/{kind}/{name}", params(("kind" = Kind, Path), ("name" = String, Path)), responses(
     (status = 200, body = Entity, headers(("ETag" = String, description = "its version"))), Unseen,
 ))]
 pub(super) async fn show(
@@ -79,7 +79,7 @@ pub(super) async fn show(
 /// Makes or replaces one entity. `If-Match` with its `ETag` refuses when somebody has changed it since; `If-None-Match: *` when
 /// it is there.
 #[utoipa::path(put, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$"), Conditions),
+    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     request_body(content = Object, description = "its keys, in the notation of fleet files"),
     responses(
         (status = 200, body = Receipt), Unseen, Unmade,
@@ -97,7 +97,7 @@ pub(super) async fn put(
 
 /// Takes one entity away, and nothing that names it.
 #[utoipa::path(delete, path = "/v1/{kind}/{name}",
-    params(("kind" = Kind, Path), ("name" = String, Path, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$"), Conditions),
+    params(("kind" = Kind, Path), ("name" = String, Path), Conditions),
     responses(
         (status = 200, body = Receipt), Unseen, Unmade,
 ))]

@@ -46,6 +46,12 @@ pub fn title(word: &str) -> String {
     parts.collect()
 }
 
+/// The schema of a name.
+#[must_use]
+pub fn name() -> Json {
+    json!({ "type": "string", "pattern": NAME, "maxLength": limits::NAME_BYTES })
+}
+
 /// A reference to a schema.
 #[must_use]
 pub fn reference(title: &str) -> Json {
@@ -313,7 +319,7 @@ fn or_null(mut schema: Json) -> Json {
 }
 
 /// What names look like, beside their length.
-pub const NAME: &str = "^[a-z0-9][a-z0-9._-]*$";
+const NAME: &str = "^[a-z0-9][a-z0-9._-]*$";
 /// Nothing in a fleet is a fraction.
 const NOTHING: f64 = 0.5;
 /// No name, no key, and no word of any vocabulary.
