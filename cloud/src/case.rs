@@ -150,11 +150,8 @@ pub fn activate(
     (name, window): (&Name, Window),
     now: UnixTime,
 ) -> Result<(Named, Done), CaseError> {
-    let (mut named, version) = find(tx, actor, name, now)?;
     check(window, now)?;
-    (named.case.from, named.case.until) = (window.from, Some(window.until));
-    let done = put(tx, publisher, actor, &named, Guard::Is(version), now)?;
-    Ok((named, done))
+    set(tx, publisher, actor, (name, window.from, Some(window.until)), now)
 }
 
 /// Ends remote access; the case stays open. Live tunnels that rest on it are cut.
@@ -168,10 +165,7 @@ pub fn deactivate(
     name: &Name,
     now: UnixTime,
 ) -> Result<(Named, Done), CaseError> {
-    let (mut named, version) = find(tx, actor, name, now)?;
-    (named.case.from, named.case.until) = (None, None);
-    let done = put(tx, publisher, actor, &named, Guard::Is(version), now)?;
-    Ok((named, done))
+    set(tx, publisher, actor, (name, None, None), now)
 }
 
 /// Closes a case. Live tunnels that rest on it are cut.
@@ -260,6 +254,20 @@ fn made_up(model: &Model, actor: Actor<'_>, case: &Case) -> Result<Name, CaseErr
     let name = account
         .map_or_else(|| format!("case-{number:08x}"), |account| format!("{account}.case-{number:08x}"));
     Ok(name.parse()?)
+}
+
+/// Sets the window of a case that is there.
+fn set(
+    tx: &Tx<'_>,
+    publisher: &Publisher,
+    actor: Actor<'_>,
+    (name, from, until): (&Name, Option<UnixTime>, Option<UnixTime>),
+    now: UnixTime,
+) -> Result<(Named, Done), CaseError> {
+    let (mut named, version) = find(tx, actor, name, now)?;
+    (named.case.from, named.case.until) = (from, until);
+    let done = put(tx, publisher, actor, &named, Guard::Is(version), now)?;
+    Ok((named, done))
 }
 
 fn put(

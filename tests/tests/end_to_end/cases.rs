@@ -3,18 +3,20 @@
 //! The maker's technician needs a case. At Acme, Mia opens cases and activates none, Ida activates and opens none that are
 //! shared, and Otto does both. The device leads to two machines. Refused replays of older policy are `offline`'s and the protocol's.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use postern_tests::world::flow::Flow;
 use postern_tests::world::{Done, Mishap, World, in_seconds};
 use serde_json::{Value, json};
 
 use super::gate::{DENIED, echoed};
+use super::revocation::activation;
 use super::stage::{LAB, Outcome, Plant};
 
 /// What `postern-cloud` ends with when something is not permitted, and when there is no such thing.
 const FAILED: i32 = 1;
 const UNKNOWN: i32 = 7;
+const ENDS: &str = "press.source on press-7 ends in";
 const INACTIVE: &str = "no service case is active for this machine";
 
 fn fleet(plant: &Plant) -> String {
@@ -114,7 +116,7 @@ async fn state_of(world: &World, by: &str) -> Result<Vec<Value>, Mishap> {
 #[tokio::test]
 async fn a_case_lets_the_provider_in_while_it_is_active_on_its_machine_and_nowhere_else() -> Outcome {
     let plant = Plant::start().await?;
-    let world = start(&plant).await?;
+    let mut world = start(&plant).await?;
     let people = ["tess", "otto", "mia", "ida", "vera"];
     let tess = world.person(people[0]).await?;
     for other in &people[1..] {
@@ -146,11 +148,11 @@ async fn a_case_lets_the_provider_in_while_it_is_active_on_its_machine_and_nowhe
     let other = tess.refused("saw.echo").await?.expect_code(DENIED)?;
     assert!(other.err.contains(INACTIVE), "{}", other.err);
 
-    let deactivated = SystemTime::now();
+    let printed = world.device.running()?.line_count();
     done(&world, "otto", &["deactivate", &name]).await?;
-    let last_byte = SystemTime::now() - flow.end().await?.last_byte.elapsed();
-    let took = last_byte.duration_since(deactivated).unwrap_or_default();
-    assert!(took.as_secs() < 2, "the last byte came {took:?} after the command began");
+    let active = activation(&mut world, printed, "a policy came into force").await?;
+    let took = flow.end().await?.last_byte.saturating_duration_since(active);
+    assert!(took.as_secs() < 1, "the last byte came {took:?} after it took effect");
     session.notice(INACTIVE).await?;
     tess.refused("press.echo").await?.expect_code(DENIED)?;
 
@@ -204,6 +206,64 @@ async fn a_hidden_case_is_answered_as_an_unknown_one_and_history_says_what_was_b
 }
 
 #[tokio::test]
+async fn the_operator_of_the_installation_needs_no_role_and_still_cannot_do_what_cannot_be() -> Outcome {
+    let plant = Plant::start().await?;
+    let world = start(&plant).await?;
+    let tess = world.person("tess").await?;
+    let case = async |args: &[&str]| {
+        let args = ["case"].into_iter().chain(args.iter().copied()).chain(["--json"]);
+        world.hub.call(args).finish().await
+    };
+    case(&["open", "shared", "--machine", "press", "--name", "acme.jam", "--for", "1h"])
+        .await?
+        .expect_code(0)?;
+    world.settle().await?;
+    let session = tess.connect("press.echo").await?;
+    assert_eq!(echoed(&mut session.exchange().await?, b"in").await?, b"in");
+    let refused = case(&["open", "shared", "--machine", "drill"]).await?.expect_code(FAILED)?;
+    assert!(refused.err.contains("drill"), "{}", refused.err);
+    let again =
+        case(&["open", "internal", "--machine", "saw", "--name", "acme.jam"]).await?.expect_code(FAILED)?;
+    assert!(again.err.contains("acme.jam"), "{}", again.err);
+    case(&["activate", "acme.gap", "--for", "1h"]).await?.expect_code(UNKNOWN)?;
+    // The case of before is as it was, and history says whose word it was.
+    let shown = case(&["show", "acme.jam"]).await?.expect_code(0)?.json()?;
+    assert_eq!((&shown["visibility"], &shown["state"]), (&json!("shared"), &json!("active")));
+    let history = world.hub.call(["history"]).finish().await?.expect_code(0)?.out;
+    assert!(history.contains("(operator)") && history.contains("put case acme.jam"), "{history}");
+    case(&["close", "acme.jam"]).await?.expect_code(0)?;
+    session.notice(INACTIVE).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_was_warned_and_whose_window_is_prolonged_is_not_warned_again() -> Outcome {
+    let plant = Plant::start().await?;
+    for prolonged in [true, false] {
+        let world = start(&plant).await?;
+        world.person("otto").await?;
+        let tess = world.person("tess").await?;
+        let until = in_seconds(66);
+        let end = jiff::Timestamp::try_from(until).expect("a time").to_string();
+        let open = ["open", "shared", "--machine", "press", "--name", "acme.jam", "--until", &end];
+        done(&world, "otto", &open).await?;
+        let session = tess.connect("press.source").await?;
+        let flow = Flow::download(&session).await?;
+        session.notice(ENDS).await?;
+        if prolonged {
+            done(&world, "otto", &["activate", "acme.jam", "--for", "1h"]).await?;
+        }
+        // The condition is the clock itself: a minute before the first end the next warning is due.
+        let due = until - Duration::from_secs(57);
+        tokio::time::sleep(due.duration_since(SystemTime::now()).unwrap_or_default()).await;
+        let warnings = session.log().matches(ENDS).count();
+        assert_eq!(warnings, if prolonged { 1 } else { 2 }, "{}", session.log());
+        flow.receives(1).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_window_ends_on_time_without_the_hub_and_the_technician_was_warned() -> Outcome {
     let plant = Plant::start().await?;
     let mut world = start(&plant).await?;
@@ -216,7 +276,7 @@ async fn a_window_ends_on_time_without_the_hub_and_the_technician_was_warned() -
     let flow = Flow::download(&session).await?;
     flow.receives(1).await?;
     world.hub.kill().await?;
-    let warned = session.notice("press.source on press-7 ends in").await?;
+    let warned = session.notice(ENDS).await?;
     assert!(warned.text.contains("the company that runs the machine"), "{}", warned.text);
     assert!(!flow.is_over(), "warned too late");
 
