@@ -38,8 +38,9 @@ use self::reader::Reader;
 pub(crate) use self::complaint::Cut;
 pub use self::complaint::{Complaint, Fault, Place};
 pub use self::notation::{describe, read_one};
-pub(crate) use self::writer::span;
+pub(crate) use self::values::seconds;
 pub use self::writer::{Unwritable, write};
+pub(crate) use self::writer::{key, list, quoted, span};
 
 /// The files of a fleet are together at most this large: 100,000 devices with two services each need about 20 MB.
 pub const FILE_BYTES: usize = 32 * 1024 * 1024;

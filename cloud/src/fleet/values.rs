@@ -74,12 +74,7 @@ impl Reader<'_> {
         let node = section.take(key)?;
         let path = section.key(key);
         let (at, text) = self.text(&path, node, "a time span as text, such as \"15m\" or \"8h\"")?;
-        // Whether a day is 23 or 25 hours long somewhere does not matter to a device.
-        let parsed = text.parse().ok().and_then(|span: Span| span.to_duration(DAYS).ok());
-        let seconds = parsed
-            .filter(|span| span.subsec_nanos() == 0)
-            .and_then(|span| u32::try_from(span.as_secs()).ok())
-            .filter(|seconds| allowed.contains(seconds));
+        let seconds = seconds(&text).filter(|seconds| allowed.contains(seconds));
         if seconds.is_none() {
             self.bad_value(at, path, &text, expected);
         }
@@ -108,6 +103,13 @@ impl Reader<'_> {
         }
         time
     }
+}
+
+/// A span of time such as `15m`, as whole seconds.
+pub(crate) fn seconds(text: &str) -> Option<u32> {
+    // Whether a day is 23 or 25 hours long somewhere does not matter to a device.
+    let span = text.parse().ok().and_then(|span: Span| span.to_duration(DAYS).ok());
+    span.filter(|span| span.subsec_nanos() == 0).and_then(|span| u32::try_from(span.as_secs()).ok())
 }
 
 const DAYS: SpanRelativeTo<'static> = SpanRelativeTo::days_are_24_hours();

@@ -17,8 +17,8 @@ use postern_protocol::time::UnixTime;
 
 use crate::model::{EntityKind, Model, Scope};
 
-pub(crate) use self::text::span;
-use self::text::{key, list, moment, quoted};
+use self::text::moment;
+pub(crate) use self::text::{key, list, quoted, span};
 
 /// Writes a model as one fleet file.
 ///

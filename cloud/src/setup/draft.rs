@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use jiff::{Span, SpanRelativeTo};
 use postern_protocol::name::Name;
 
 use super::AnswerFault;
 use super::question::{Question, Way};
-use crate::fleet;
+use crate::fleet::{self, key, list, quoted};
 
 /// The answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -231,9 +230,11 @@ impl Draft {
         let customer = self.customer.as_ref()?;
         text.push_str("\n# --- companies ---\n");
         if let Some(provider) = self.provider.as_ref()? {
-            let _infallible = write!(text, "\n[account.{}]\ntenant = \"service_provider\"\n", Key(provider));
+            let _infallible =
+                write!(text, "\n[account.{}]\ntenant = \"service_provider\"\n", key(provider.as_str()));
         }
-        let _infallible = write!(text, "\n[account.{}]\ntenant = \"operating_company\"\n", Key(customer));
+        let _infallible =
+            write!(text, "\n[account.{}]\ntenant = \"operating_company\"\n", key(customer.as_str()));
         if let Some(provider) = self.provider.as_ref()? {
             let _infallible = writeln!(text, "parent = \"{provider}\"");
         }
@@ -243,16 +244,16 @@ impl Draft {
     fn write_people(&self, text: &mut String) {
         text.push_str("\n# --- people ---\n");
         for (name, account) in self.people() {
-            let _infallible = write!(text, "\n[user.{}]\naccount = \"{account}\"\n", Key(name));
+            let _infallible = write!(text, "\n[user.{}]\naccount = \"{account}\"\n", key(name.as_str()));
         }
         let provider = self.provider.as_ref().and_then(Option::as_ref);
         let groups =
             [(ENGINEERS, provider, &self.engineers), (OPERATORS, self.customer.as_ref(), &self.operators)];
         for (group, account, members) in groups {
             if let (Some(account), Some(members)) = (account, members) {
-                let members = quoted(members.iter().map(Name::as_str));
+                let members = listed(members.iter().map(Name::as_str));
                 let _infallible =
-                    write!(text, "\n[user-group.{group}]\naccount = \"{account}\"\nmembers = [{members}]\n");
+                    write!(text, "\n[user-group.{group}]\naccount = \"{account}\"\nmembers = {members}\n");
             }
         }
     }
@@ -261,16 +262,16 @@ impl Draft {
         let (device, customer, group) =
             (self.device.as_ref()?, self.customer.as_ref()?, self.group.as_ref()?);
         text.push_str("\n# --- the first device, what is behind it, and its group ---\n");
-        let _infallible = write!(text, "\n[device.{}]\naccount = \"{customer}\"\n", Key(device));
+        let _infallible = write!(text, "\n[device.{}]\naccount = \"{customer}\"\n", key(device.as_str()));
         for (way, address) in &self.addresses {
             if let Some(address) = address {
-                write_service(text, &Key(device).to_string(), *way, *address);
+                write_service(text, &key(device.as_str()), *way, *address);
             }
         }
         let _infallible = write!(
             text,
             "\n[device-group.{}]\naccount = \"{customer}\"\ntype = \"customer\"\ndevices = [\"{device}\"]\n",
-            Key(group)
+            key(group.as_str())
         );
         Some(())
     }
@@ -294,9 +295,9 @@ impl Draft {
         let _infallible = write!(
             text,
             "\n# `machine-operator` is built in: it also opens and closes service cases, and gives approvals.\n\
-             [assignment.{OPERATORS}]\ngroup = \"{OPERATORS}\"\nrole = \"machine-operator\"\ncategories = [{}]\n\
+             [assignment.{OPERATORS}]\ngroup = \"{OPERATORS}\"\nrole = \"machine-operator\"\ncategories = {}\n\
              scope = {{ device-group = \"{group}\" }}\noffline = {}\n",
-            quoted(self.operator_ways.iter().flatten().map(|way| way.word())),
+            listed(self.operator_ways.iter().flatten().map(|way| way.word())),
             self.offline?,
         );
         write_admin(text, "customer-admin", customer, self.customer_admin.as_ref()?);
@@ -308,8 +309,8 @@ impl Draft {
         let _infallible = write!(
             text,
             "\n[role.{ENGINEER}]\ntenant = \"service_provider\"\npermissions = [\"shared-cases.read\", \"devices.read\", \
-             \"remote-access.use\"]\ncategories = [{}]\n",
-            quoted(self.engineer_ways.iter().flatten().map(|way| way.word())),
+             \"remote-access.use\"]\ncategories = {}\n",
+            listed(self.engineer_ways.iter().flatten().map(|way| way.word())),
         );
         if let Some(seconds) = self.second_factor? {
             let _infallible = writeln!(text, "second-factor = \"{}\"", fleet::span(seconds));
@@ -328,16 +329,6 @@ impl Draft {
     }
 }
 
-/// A name as a key of TOML: one with a dot is quoted.
-struct Key<'a>(&'a Name);
-
-impl std::fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.0.as_str();
-        if name.contains('.') { write!(f, "\"{name}\"") } else { f.write_str(name) }
-    }
-}
-
 fn write_service(text: &mut String, device: &str, way: Way, address: SocketAddr) {
     let (name, kind) = (way.service(), way.kind().word());
     let _infallible =
@@ -352,8 +343,9 @@ fn write_admin(text: &mut String, key: &str, account: &Name, admin: &Name) {
     );
 }
 
-fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+/// Names or words as a list of TOML.
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    list(&words.map(quoted).collect::<Vec<_>>())
 }
 
 fn taken(name: &Name, whose: &'static str) -> AnswerFault {
@@ -398,10 +390,8 @@ fn unless_none<T>(
 }
 
 fn span(text: &str) -> Result<u32, AnswerFault> {
-    let span = text.parse::<Span>().ok();
-    let span = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    let seconds = span.and_then(|span| u32::try_from(span.as_secs()).ok());
-    seconds.filter(|seconds| SPANS.contains(seconds)).ok_or_else(|| AnswerFault::Span(text.to_owned()))
+    let seconds = fleet::seconds(text).filter(|seconds| SPANS.contains(seconds));
+    seconds.ok_or_else(|| AnswerFault::Span(text.to_owned()))
 }
 
 /// From a minute to thirty days.

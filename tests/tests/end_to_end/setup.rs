@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use postern_tests::programs::{Program, Shelf};
-use postern_tests::world::{Call, Done, Mishap};
+use postern_tests::world::{Call, DEVICE, Done, Mishap, World};
 use serde_json::Value;
 
-use super::stage::{LAB, Outcome};
+use super::gate::echoed;
+use super::stage::{LAB, Outcome, Plant};
 
 /// A maker, its customer, two people and a press. Goes back once, and asks once what is meant.
 const ANSWERS: [&str; 16] = [
@@ -27,6 +28,9 @@ const ANSWERS: [&str; 16] = [
     "press-7",
     "192.168.10.20:5900",
 ];
+
+/// What `postern` ends with when nobody shows it such a device.
+const NO_DEVICE: i32 = 11;
 
 struct Empty {
     dir: tempfile::TempDir,
@@ -102,6 +106,37 @@ async fn answers_become_a_fleet_file_that_is_in_force_with_invitations_and_a_cod
     assert!(
         std::fs::read(empty.fleet()).unwrap() == written && !empty.dir.path().join("other.toml").exists()
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_router_with_the_code_lets_in_who_was_named_and_nobody_else() -> Outcome {
+    let plant = Plant::start().await?;
+    let mut world = World::bare(LAB).await?;
+    let (target, file) = (plant.echo.address.to_string(), world.dir().join("fleet.toml"));
+    let answers = [
+        "berg", "acme", "", "pages", "always", "", "none", "", "", "eva", "otto", "", "ada", DEVICE, &target,
+        "",
+    ];
+    let setup = world.hub.call(["setup", "--json", "--output"]).arg(&file).input(lines(&answers));
+    let said = setup.finish().await?.expect_code(0)?.json()?;
+    world.hub.serve().await?;
+    world.device.enroll(said["enrolments"][0]["code"].as_str().unwrap()).await?.expect_code(0)?;
+    world.device.run().await?;
+    let mut people = Vec::new();
+    for invited in said["invitations"].as_array().unwrap() {
+        let person = world.stranger(invited["user"].as_str().unwrap())?;
+        person.login_with_code(invited["code"].as_str().unwrap()).await?.expect_code(0)?;
+        people.push(person);
+    }
+    world.settle().await?;
+    let [ada, eva, otto] = people.as_slice() else { panic!("{said}") };
+    for person in [eva, otto] {
+        let session = person.connect("web").await?;
+        assert_eq!(echoed(&mut session.exchange().await?, b"in").await?, b"in", "{}", person.name());
+    }
+    // For who administrates users there is no device.
+    ada.refused("web").await?.expect_code(NO_DEVICE)?;
     Ok(())
 }
 

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use postern_protocol::time::UnixTime;
 
 /// A key, quoted where TOML would read something else.
-pub(super) fn key(text: &str) -> Cow<'_, str> {
+pub(crate) fn key(text: &str) -> Cow<'_, str> {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !text.is_empty() && text.chars().all(bare) { Cow::Borrowed(text) } else { quoted(text).into() }
 }
 
 /// A text in quotation marks.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -35,7 +35,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A list of values: on one line while it fits there.
-pub(super) fn list(values: &[String]) -> String {
+pub(crate) fn list(values: &[String]) -> String {
     let length: usize = values.iter().map(|value| value.len() + 2).sum();
     if length <= LINE {
         return format!("[{}]", values.join(", "));
