@@ -2,6 +2,7 @@
 //! own that ends at once.
 //!
 //! 1. [`up`] takes back what an earlier one has left, then looks whether everything is there that it needs.
+//!    Two at once take [turns](turn), and wait for what somebody who was killed has begun.
 //! 2. What is about to be changed is written down first ([`state`]): a crash at any moment leaves a note for whoever comes next.
 //! 3. The TUN interface is made for the agent's user; the [`rules`] of the firewall stand before anything is [forwarded](kernel).
 //! 4. [`down`] does the same backwards, from the note. Afterwards the device is as it was before.
@@ -11,6 +12,7 @@
 mod kernel;
 mod rules;
 mod state;
+mod turn;
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,6 +25,7 @@ use postern_protocol::gate::packet::MTU;
 use self::kernel::Forwarding;
 use self::rules::Rules;
 use self::state::State;
+use self::turn::Turn;
 use crate::config::{Config, PacketVpn};
 
 /// What is to be prepared.
@@ -118,13 +121,14 @@ pub(crate) fn up(config: &Config, dir: &Path) -> Result<PacketVpnReport, PacketV
     if !postern_tun::exists(plan.interface) {
         return Err(PacketVpnError::NoInterface(plan.interface.to_owned()));
     }
-    take_back(dir, plan.tun)?;
+    let turn = Turn::take(dir)?;
+    take_back(dir, plan.tun, &turn)?;
     if let Some((interface, taken)) = kernel::overlapping(plan.vpn.range)? {
         return Err(PacketVpnError::Range { range: plan.vpn.range, taken, interface });
     }
-    let prepared = plan.prepare(dir);
+    let prepared = plan.prepare(dir, &turn);
     if prepared.is_err() {
-        let _second_error = take_back(dir, plan.tun);
+        let _second_error = take_back(dir, plan.tun, &turn);
     }
     prepared?;
     status(config)
@@ -137,7 +141,7 @@ pub(crate) fn up(config: &Config, dir: &Path) -> Result<PacketVpnReport, PacketV
 pub(crate) fn down(config: &Config, dir: &Path) -> Result<PacketVpnReport, PacketVpnError> {
     let vpn = config.packet_vpn.as_ref().ok_or(PacketVpnError::NotConfigured)?;
     Rules::find()?;
-    take_back(dir, &vpn.tun)?;
+    take_back(dir, &vpn.tun, &Turn::take(dir)?)?;
     status(config)
 }
 
@@ -175,7 +179,7 @@ impl<'a> Plan<'a> {
         Ok(Self { tun: &vpn.tun, interface, vpn, owner })
     }
 
-    fn prepare(&self, dir: &Path) -> Result<(), PacketVpnError> {
+    fn prepare(&self, dir: &Path, turn: &Turn) -> Result<(), PacketVpnError> {
         let machines = Forwarding::of(self.interface);
         let was_off = !machines.is_on();
         let forwarding = if was_off { vec![self.interface.to_owned()] } else { Vec::new() };
@@ -184,18 +188,18 @@ impl<'a> Plan<'a> {
         postern_tun::create(self.tun, address, MTU, self.owner).map_err(|error| of_tun(self.tun, error))?;
         kernel::without_ipv6(self.tun);
         let rules = Rules { tun: self.tun, interface: self.interface, range: self.vpn.range, alone: was_off };
-        rules.set()?;
+        rules.set(turn)?;
         Forwarding::of(self.tun).set(true)?;
         if was_off { machines.set(true) } else { Ok(()) }
     }
 }
 
-fn take_back(dir: &Path, tun: &str) -> Result<(), PacketVpnError> {
+fn take_back(dir: &Path, tun: &str, turn: &Turn) -> Result<(), PacketVpnError> {
     let state = State::read(dir)?;
     for interface in state.iter().flat_map(|state| &state.forwarding) {
         Forwarding::of(interface).set(false)?;
     }
-    Rules::remove()?;
+    Rules::remove(turn)?;
     // It may have had another name in the configuration of before.
     for name in state.iter().map(|state| state.tun.as_str()).chain([tun]) {
         if postern_tun::exists(name) && !postern_tun::is_tun(name) {

@@ -3,12 +3,13 @@
 //! They are the second wall. The agent lets through what a permit contains; whatever else might come out of the interface, by
 //! mistake or by a flaw, goes to the machines or nowhere, and machines begin nothing towards it.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::{Command, Stdio};
 
 use ipnet::Ipv4Net;
 
 use super::PacketVpnError;
+use super::turn::Turn;
 
 /// What the rules are about.
 pub(super) struct Rules<'a> {
@@ -35,18 +36,18 @@ impl Rules<'_> {
     }
 
     /// Sets them, in place of those before and all at once.
-    pub(super) fn set(&self) -> Result<(), PacketVpnError> {
-        nft(&["-f", "-"], &format!("{REMOVAL}{self}"))
+    pub(super) fn set(&self, turn: &Turn) -> Result<(), PacketVpnError> {
+        nft(&["-f", "-"], turn.script(&format!("{REMOVAL}{self}"))?)
     }
 
     /// Removes the table. Done where there is none.
-    pub(super) fn remove() -> Result<(), PacketVpnError> {
-        nft(&["-f", "-"], REMOVAL)
+    pub(super) fn remove(turn: &Turn) -> Result<(), PacketVpnError> {
+        nft(&["-f", "-"], turn.script(REMOVAL)?)
     }
 
     /// Whether the table is there.
     pub(super) fn stand() -> Result<bool, PacketVpnError> {
-        match nft(&["list", "table", "inet", TABLE], "") {
+        match nft(&["list", "table", "inet", TABLE], Stdio::null()) {
             Ok(()) => Ok(true),
             Err(PacketVpnError::Nft(_)) => Ok(false),
             Err(error) => Err(error),
@@ -88,19 +89,14 @@ impl std::fmt::Display for Rules<'_> {
     }
 }
 
-fn nft(args: &[&str], script: &str) -> Result<(), PacketVpnError> {
+fn nft(args: &[&str], input: Stdio) -> Result<(), PacketVpnError> {
     let failed = |error: io::Error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         if is_missing { PacketVpnError::NoNft } else { PacketVpnError::Nft(error.to_string()) }
     };
     let mut command = Command::new("nft");
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that ends early says why.
-        let _said_below = input.write_all(script.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
+    command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = command.output().map_err(failed)?;
     if output.status.success() {
         return Ok(());
     }

@@ -454,7 +454,7 @@ async fn kill_9_at_any_step_of_preparing_leaves_what_is_taken_back() {
     let nft = say("sh", &["-c", "command -v nft"]);
     let count = room.path().join("count");
     let script = format!(
-        "#!/bin/sh\necho >> {0}\n[ $(wc -l < {0}) -ne $KILL_AT ] || kill -9 $PPID\nexec {1} \"$@\"\n",
+        "#!/bin/sh\necho >> {0}\n[ $(wc -l < {0}) -ne $KILL_AT ] || {{ kill -9 $PPID; sleep 0.2; }}\nexec {1} \"$@\"\n",
         count.display(),
         nft.trim()
     );
@@ -463,7 +463,8 @@ async fn kill_9_at_any_step_of_preparing_leaves_what_is_taken_back() {
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let state = world.agent.dir().join("packets");
     let path = format!("PATH={}:{}", room.path().display(), std::env::var("PATH").unwrap());
-    // It speaks to the firewall before, between and behind the other steps; then it lives.
+    // It speaks to the firewall before, between and behind the other steps; then it lives. What it has asked for by then is
+    // done after its end.
     let mut killed = 0;
     for step in 1..=5 {
         for then in ["up", "down"] {
