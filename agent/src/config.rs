@@ -77,7 +77,8 @@ pub struct Control {
 pub struct Caps {
     /// Connections of clients that are signed in. Default 16.
     pub connections: u16,
-    /// Connections that are not signed in yet; each is dropped after 10 seconds. Default 16.
+    /// Connections that are not signed in yet, and handshakes. Beyond these the oldest of the address from which most came gives way; each
+    /// is dropped after 10 seconds. Default 16.
     pub strangers: u16,
     /// Live tunnels. Default 128.
     pub tunnels: u16,

@@ -27,7 +27,7 @@ use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::ladder::Ladder;
-use postern_transport::quic::{BindError, Endpoint, Role, Settings};
+use postern_transport::quic::{Admission, BindError, Endpoint, Role, Settings};
 
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
@@ -258,7 +258,7 @@ impl Core {
     }
 
     fn context(&self, config: &Config, hubs: &[SocketAddr]) -> Context {
-        let [members, strangers, flows] = Context::places(config.caps);
+        let [members, flows] = Context::places(config.caps);
         Context {
             device: self.device,
             anchor: self.anchor.clone(),
@@ -273,7 +273,7 @@ impl Core {
             packets: Packets::new(config.packet_vpn.as_ref()),
             datagram_idle: Duration::from_secs(config.datagram_idle_s.into()),
             members,
-            strangers,
+            strangers: usize::from(config.caps.strangers),
             noise: Limiter::new(NOISE),
             traffic: Limiter::new(TRAFFIC),
         }
@@ -340,7 +340,12 @@ fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
 }
 
 fn settings(config: &Config) -> Settings {
-    Settings { segmentation: config.gso == Gso::Auto, ..Settings::stranger() }
+    let stranger = Settings::stranger();
+    // More than there are places for strangers: who does not finish gives way there, and nobody is refused here.
+    let handshakes =
+        config.caps.strangers.saturating_add(SPARE_HANDSHAKES).max(stranger.admission.handshakes);
+    let admission = Admission { handshakes, ..stranger.admission };
+    Settings { segmentation: config.gso == Gso::Auto, admission, ..stranger }
 }
 
 fn alpns() -> Vec<Vec<u8>> {
@@ -530,6 +535,8 @@ const NOISE: u32 = 20;
 const TRAFFIC: u32 = 120;
 /// Requests of the control socket that may wait.
 const REQUESTS: usize = 16;
+/// Handshakes beyond the places of strangers: of those who give way just now.
+const SPARE_HANDSHAKES: u16 = 4;
 /// How often the time is looked at while tunnels are open.
 const GLANCE: Duration = Duration::from_secs(1);
 const EDGE_PAUSE: Duration = Duration::from_millis(200);

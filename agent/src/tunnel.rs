@@ -1,7 +1,7 @@
 //! Serves clients: who they are, what they may use, and the tunnels themselves.
 //!
-//! 1. [`serve`] admits connections, a bounded number of strangers among them. It demands the proof that the decision refuses what it
-//!    must.
+//! 1. [`serve`] admits connections, a bounded number of strangers among them, of whom one gives way to whoever comes next. It demands
+//!    the proof that the decision refuses what it must.
 //! 2. `session` reads one request per stream; before a pass was accepted every request is answered `bad_pass`.
 //! 3. `open` takes one request through decide, record, guard, dial and accept, in this order.
 //! 4. `vnc`, `http` and `websocket` carry what their gates let through under a permit, until either end, a limit or the
@@ -30,7 +30,8 @@ use tokio::task::JoinSet;
 use postern_protocol::id::DeviceId;
 use postern_protocol::policy::Proven;
 use postern_protocol::wire::registry::{CloseCode, Failure};
-use postern_transport::quic::{Endpoint, Incoming};
+use postern_transport::crowd::{Crowd, Word};
+use postern_transport::quic::{Connection, Endpoint, Incoming};
 
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
@@ -68,8 +69,8 @@ pub(crate) struct Context {
     pub(crate) guard: Guard,
     /// Places for connections that are signed in.
     pub(crate) members: Arc<Semaphore>,
-    /// Places for connections that are not.
-    pub(crate) strangers: Arc<Semaphore>,
+    /// Places for connections that are not, and for handshakes.
+    pub(crate) strangers: usize,
     /// Places for flows of VPNs.
     pub(crate) flows: Arc<Semaphore>,
     /// The interface for packets of VPNs.
@@ -83,35 +84,40 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Places as the configuration says: for members, for strangers and for flows.
-    pub(crate) fn places(caps: Caps) -> [Arc<Semaphore>; 3] {
-        [caps.connections, caps.strangers, caps.flows]
-            .map(|count| Arc::new(Semaphore::new(usize::from(count))))
+    /// Places as the configuration says: for members and for flows.
+    pub(crate) fn places(caps: Caps) -> [Arc<Semaphore>; 2] {
+        [caps.connections, caps.flows].map(|count| Arc::new(Semaphore::new(usize::from(count))))
     }
 }
 
 /// Admits connections until the endpoint is closed. Dropping it ends them all.
 pub(crate) async fn serve(endpoint: Endpoint, context: Arc<Context>, _proven: Proven) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut crowd) = (JoinSet::new(), Crowd::default());
     loop {
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) => {
-                    connections.spawn(greet(incoming, Arc::clone(&context)));
+                    if crowd.waiting() >= context.strangers && !crowd.one_leaves() {
+                        continue;
+                    }
+                    let (from, word) = (incoming.remote_addr().ip(), Word::default());
+                    let task = connections.spawn(greet(incoming, Arc::clone(&context), word.clone()));
+                    crowd.add(from, task, word);
                 }
                 None => break,
             },
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
+            Some(ended) = connections.join_next() => match ended {
+                Err(error) if !error.is_cancelled() => {
                     tracing::error!(%error, "the task of a connection failed");
                 }
+                Ok(()) | Err(_) => {}
             }
         }
     }
     while connections.join_next().await.is_some() {}
 }
 
-async fn greet(incoming: Incoming, context: Arc<Context>) {
+async fn greet(incoming: Incoming, context: Arc<Context>, word: Word) {
     let peer = incoming.remote_addr();
     // A way by which they came stands until they have gone.
     let _visit = incoming.visit();
@@ -124,12 +130,20 @@ async fn greet(incoming: Incoming, context: Arc<Context>) {
             return;
         }
     };
-    // Taken after the handshake, so that spoofed addresses cannot occupy the places.
-    let Ok(place) = Arc::clone(&context.strangers).try_acquire_owned() else {
-        connection.close(CloseCode::Failed(Failure::Busy).number(), b"busy");
-        return;
-    };
-    session::run(connection, place, context).await;
+    let _goodbye = Goodbye(connection.clone(), word.clone());
+    session::run(connection, word, context).await;
+}
+
+/// Tells a stranger who has to give way why.
+struct Goodbye(Connection, Word);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        let Self(connection, word) = self;
+        if word.leaves() {
+            connection.close(CloseCode::Failed(Failure::Busy).number(), b"busy");
+        }
+    }
 }
 
 /// Time for a handshake, for becoming known, and for the first frame of a stream.

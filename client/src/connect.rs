@@ -14,6 +14,7 @@
 //! Deliberately absent: protection of screens and plain flows against other users of this computer. Whoever can reach 127.0.0.1 can use that
 //! listener while it is up, as with `ssh -L`; `--stdio` opens no listener and carries bytes as they are.
 
+pub(crate) mod callers;
 pub(crate) mod carry;
 pub(crate) mod keeper;
 pub(crate) mod listeners;
@@ -32,12 +33,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::{Kind, Mode};
 use postern_protocol::wire::tunnel::ServiceEntry;
+use postern_transport::quic::Settings;
 
+use self::callers::{Callers, Seat};
 use self::keeper::{Keeper, State};
 use self::listeners::{Listeners, Port};
 use self::vigil::{Ends, Vigil};
@@ -370,19 +372,23 @@ impl Session<'_> {
 
     /// Carries local connections. One that fails is reported and, unless it is the only one, ends nothing else.
     async fn serve(&self, listeners: &Listeners, way: &Way) -> Result<Exit, Problem> {
-        let mut tunnels = JoinSet::new();
+        let mut tunnels = Callers::new(CONNECTIONS);
         let mut accepting = true;
         loop {
             tokio::select! {
-                accepted = listeners.accept(), if accepting && tunnels.len() < CONNECTIONS => match accepted {
+                accepted = listeners.accept(), if accepting && tunnels.has_room() => match accepted {
                     Ok(socket) => {
                         accepting = !self.args.once;
-                        tunnels.spawn(way.clone().carry(socket));
+                        let way = way.clone();
+                        tunnels.admit(socket, |socket, seat| way.carry(socket, seat));
                     }
                     // Out of file descriptors: they come back when a connection ends.
-                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                    Err(_) => {
+                        tunnels.make_room();
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
                 },
-                Some(ended) = tunnels.join_next() => {
+                Some(ended) = tunnels.ended() => {
                     let outcome = ended.unwrap_or(Ok(())).map_err(|problem| problem.about(self.subject));
                     match outcome {
                         outcome if self.args.once => return outcome.map(|()| Exit::Done),
@@ -441,12 +447,12 @@ enum Way {
 }
 
 impl Way {
-    async fn carry(self, socket: TcpStream) -> Result<(), Problem> {
+    async fn carry(self, socket: TcpStream, seat: Seat) -> Result<(), Problem> {
         match self {
             Self::Pipe { kind, states, wanted, ends } => {
-                carry::local_socket(socket, kind, states, wanted, ends).await
+                carry::local_socket((socket, seat), kind, states, wanted, ends).await
             }
-            Self::Web(web) => web::local_socket(socket, web).await,
+            Self::Web(web) => web::local_socket(socket, seat.word().clone(), web).await,
         }
     }
 
@@ -497,6 +503,8 @@ pub(crate) const RECORDED: &str = "this session is recorded for the company that
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// How long a device may be silent before the hub is asked where it is, and for a meeting at a relay.
 const HEAD_START: Duration = Duration::from_millis(300);
-/// Local connections at the same time; further ones wait in the listener's queue.
-const CONNECTIONS: usize = 128;
+/// Local connections at the same time. Each may hold a stream of the connection to the device, and some must be left for other questions:
+/// a pass that could not be renewed would end every tunnel.
+const CONNECTIONS: usize = 56;
+const _: () = assert!(CONNECTIONS + 8 <= Settings::session().streams as usize);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

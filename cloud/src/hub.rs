@@ -36,6 +36,7 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
+use postern_transport::crowd::{Crowd, Word};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
@@ -44,7 +45,6 @@ use self::attempts::Attempts;
 use self::links::Links;
 use self::meeting::Asked;
 use crate::api::Api;
-use crate::crowd::{Crowd, Word};
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};

@@ -27,7 +27,6 @@ mod chance;
 mod clock;
 mod commands;
 pub mod compile;
-mod crowd;
 pub mod diff;
 pub mod explain;
 pub mod fleet;

@@ -20,7 +20,7 @@ use postern_protocol::trust::{Proof, PublicKey, SecretKey};
 use postern_protocol::wire::registry::ALPNS_TUNNEL;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
 use postern_transport::framed::{read_frame, write_frame};
-use postern_transport::quic::{Connection, Endpoint, Role, Settings};
+use postern_transport::quic::{Connection, ConnectionEnd, Endpoint, Role, Settings};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -126,6 +126,42 @@ impl Victim {
             return Err(Mishap::unexpected("the sign-in of a flood", format!("{answer:?}"), "a welcome"));
         }
         Ok((endpoint, connection))
+    }
+}
+
+/// Connections from one address whose handshake is finished and on which nothing is said.
+#[derive(Debug)]
+pub struct Silent {
+    _endpoint: Endpoint,
+    connections: Vec<Connection>,
+}
+
+impl Silent {
+    /// Makes so many, one after the other, by a key that nobody knows, in one of these protocols.
+    ///
+    /// # Errors
+    /// When one of them is not taken.
+    pub async fn come(victim: &Victim, alpns: &[&[u8]], how_many: usize) -> Result<Self, Mishap> {
+        let endpoint = victim.endpoint(&key(0)?, victim.from)?;
+        let (settings, mut connections) = (Settings::session(), Vec::new());
+        for _ in 0..how_many {
+            let dialled = endpoint.connect(victim.at, victim.key, alpns, &settings).await;
+            connections.push(dialled.map_err(|error| lost(&error))?);
+        }
+        Ok(Self { _endpoint: endpoint, connections })
+    }
+
+    /// Waits until the other side has ended the one that came first; yields its code.
+    ///
+    /// # Errors
+    /// When it does not end in time, or otherwise.
+    pub async fn first_ends(&self) -> Result<u32, Mishap> {
+        let first = self.connections.first().ok_or_else(|| lost(&"nobody came"))?;
+        match tokio::time::timeout(BEGUN, first.closed()).await {
+            Ok(ConnectionEnd::ClosedByPeer { code, .. }) => Ok(code),
+            Ok(end) => Err(lost(&end)),
+            Err(_) => Err(lost(&"the first one is still there")),
+        }
     }
 }
 

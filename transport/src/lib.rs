@@ -7,14 +7,16 @@
 //! 5. [`ladder`] leads to hubs and relays over whatever passes, [`proxy`] through what stands before the internet.
 //! 6. [`splice`] copies between a local socket and a stream, both ways.
 //! 7. [`backoff`] says how long to wait before the next attempt.
-//! 8. [`diagnosis`] finds what stands in the way.
-//! 9. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
-//! 10. [`OuterStream`] is TLS around frames, for firewalls that let nothing else pass.
+//! 8. [`crowd`] has one of those who hold places in silence give way.
+//! 9. [`diagnosis`] finds what stands in the way.
+//! 10. [`MachineStream`] is TLS over TCP to a machine behind the gate, which is no peer of Postern: its key is pinned.
+//! 11. [`OuterStream`] is TLS around frames, for firewalls that let nothing else pass.
 //!
 //! Deliberately absent: who may connect and what they may do (the callers decide that from the proved key),
 //! reconnecting (the callers own the loop), session resumption and 0-RTT, and, between peers, X.509 and TLS 1.2.
 
 pub mod backoff;
+pub mod crowd;
 pub mod diagnosis;
 pub mod framed;
 pub mod frames;

@@ -1,6 +1,7 @@
 //! One connection of a client: first who it is, then one request per stream.
 //!
-//! 1. Within ten seconds a pass of somebody whom the policy names must be accepted, or the connection is closed.
+//! 1. Within ten seconds a pass of somebody whom the policy names must be accepted, or the connection is closed; earlier, as `busy`, where
+//!    it is the one that has to give way to whoever comes.
 //! 2. Each stream begins with one frame; who sends none in time, or nonsense, loses the stream. Who asks again and again for what
 //!    opens nothing is answered slowly.
 //! 3. A later pass of the same user replaces the earlier one for new requests, and for live tunnels where it is at
@@ -26,6 +27,7 @@ use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Request};
+use postern_transport::crowd::Word;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream, Settings};
 
@@ -42,7 +44,10 @@ pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// What the accepted passes say. A sender, because the connection's loop waits for the first one.
     known: watch::Sender<Option<Known>>,
-    place: Mutex<Place>,
+    /// Whether it is still one of the strangers, who give way.
+    word: Word,
+    /// Its place among the members, once a pass of a user whom the policy names was accepted. Held, never read: dropping it makes room.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
     /// Passes that were refused on this connection.
     refused: AtomicU32,
     /// When answers that open nothing are given.
@@ -67,21 +72,14 @@ struct Known {
     presented: (Vec<u8>, Proof),
 }
 
-/// Whose place the connection takes up. Held, never read: dropping it makes room.
-enum Place {
-    /// Until a pass of a user whom the policy names was accepted.
-    Stranger(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
-    /// From then on.
-    Member(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
-}
-
 /// Serves one connection until it ends.
-pub(super) async fn run(connection: Connection, place: OwnedSemaphorePermit, context: Arc<Context>) {
+pub(super) async fn run(connection: Connection, word: Word, context: Arc<Context>) {
     let session = Arc::new(Session {
         connection: connection.clone(),
         context,
         known: watch::Sender::new(None),
-        place: Mutex::new(Place::Stranger(place)),
+        word,
+        place: Mutex::new(None),
         refused: AtomicU32::new(0),
         turns: Turns::new(),
         nonces: Nonces::default(),
@@ -327,18 +325,22 @@ impl Session {
     /// Moves from the strangers to the members. False when there is no place.
     fn join(&self) -> bool {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*place, Place::Member(_)) {
+        if place.is_some() {
             return true;
         }
         let Ok(member) = Arc::clone(&self.context.members).try_acquire_owned() else { return false };
-        *place = Place::Member(member);
+        if !self.word.stays() {
+            // Had to give way a moment ago.
+            return false;
+        }
+        *place = Some(member);
         self.connection.widen(&Settings::session());
         self.connection.vouch();
         true
     }
 
     fn is_member(&self) -> bool {
-        matches!(*self.place.lock().unwrap_or_else(PoisonError::into_inner), Place::Member(_))
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     async fn denied(&self, service: Option<postern_protocol::name::Name>, fault: Option<&'static str>) {

@@ -66,12 +66,17 @@ async fn a_request_that_never_comes_and_a_stranger_who_never_signs_in_are_droppe
 async fn strangers_cannot_take_the_places_of_members() {
     let world = World::start_with("[caps]\nstrangers = 2\nconnections = 1").await;
     let member = world.client().await;
-    let (_one, _two) = (Client::stranger(&world.agent).await, Client::stranger(&world.agent).await);
-    // The handshake of a third stranger succeeds before its place is looked for; then it is closed.
+    let (first, second) = (Client::stranger(&world.agent).await, Client::stranger(&world.agent).await);
     let third = Client::stranger(&world.agent).await;
+    // Who is there longest gives way to who comes, and is told why; the others have their time.
     let busy = u32::from(postern_protocol::wire::registry::Failure::Busy.number());
-    let end = tokio::time::timeout(GENEROUS, third.connection.closed()).await.unwrap();
+    let end = tokio::time::timeout(GENEROUS, first.connection.closed()).await.unwrap();
     assert!(matches!(end, ConnectionEnd::ClosedByPeer { code, .. } if code == busy), "{end:?}");
+    let late = CloseCode::Fault(ProtocolFault::TimedOut).number();
+    for stranger in [second, third] {
+        let end = tokio::time::timeout(GENEROUS, stranger.connection.closed()).await.unwrap();
+        assert!(matches!(end, ConnectionEnd::ClosedByPeer { code, .. } if code == late), "{end:?}");
+    }
     member.tunnel("web").await.echo(b"members stay").await;
 }
 

@@ -11,22 +11,24 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use postern_protocol::id::TunnelId;
-use postern_protocol::policy::Kind;
+use postern_protocol::policy::{Kind, Reason};
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_transport::quic::{RecvStream, SendStream, StreamFault};
 use postern_transport::splice::{Limits, Meter, SpliceEnd, SpliceFault, forward_stream, splice};
 
+use crate::connect::callers::{Noted, Seat};
 use crate::connect::keeper::{State, up_within};
 use crate::connect::refusal;
 use crate::connect::vigil::Ends;
-use crate::device::{DeviceLink, Opened, Wanted};
+use crate::device::{DeviceError, DeviceLink, Opened, Wanted};
 use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::problem::Problem;
 
-/// Carries an accepted connection to its end.
+/// Carries an accepted connection to its end. Its program has said what it wants when it has said anything: machines greet first, and
+/// a program that is there answers.
 pub(super) async fn local_socket(
-    mut socket: TcpStream,
+    (mut socket, seat): (TcpStream, Seat),
     kind: Kind,
     mut states: watch::Receiver<State>,
     wanted: Wanted,
@@ -34,13 +36,17 @@ pub(super) async fn local_socket(
 ) -> Result<(), Problem> {
     // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
-    let opening = async { Ok(wait_until_up(&mut states).await?.open(&wanted).await?) };
-    let broken = match opening.await {
+    seat.word().heard();
+    let opened = open(&mut states, &wanted, &seat).await;
+    seat.word().answered();
+    let broken = match opened {
         Ok(opened) => {
             let _alive = ends.note(opened.tunnel, opened.until);
             let (reader, writer) = socket.split();
             let Opened { tunnel, send, recv, .. } = opened;
-            let Err(cut) = join(reader, writer, send, recv).await else { return Ok(()) };
+            let Err(cut) = join(Noted::new(reader, seat.word().clone()), writer, send, recv).await else {
+                return Ok(());
+            };
             let Err(broken) = broken(tunnel, cut) else { return Ok(()) };
             broken
         }
@@ -53,6 +59,27 @@ pub(super) async fn local_socket(
         let _already_closed = socket.set_zero_linger();
     }
     Err(broken.problem)
+}
+
+/// Opens a tunnel. Where the service has no place for one more, one that belongs to a silent program gives way: a port that something
+/// on this computer has connected to must not be taken from its user for that.
+async fn open(states: &mut watch::Receiver<State>, wanted: &Wanted, seat: &Seat) -> Result<Opened, Problem> {
+    let mut wait = FREED_WITHIN;
+    loop {
+        let refused = match wait_until_up(states).await?.open(wanted).await {
+            Ok(opened) => return Ok(opened),
+            Err(refused @ (DeviceError::Occupied { .. } | DeviceError::Denied(Reason::Concurrency))) => {
+                refused
+            }
+            Err(other) => return Err(other.into()),
+        };
+        if wait > LONGEST_WAIT || !seat.another_leaves() {
+            return Err(refused.into());
+        }
+        // Its tunnel ends at the device.
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+    }
 }
 
 /// Carries standard input and output.
@@ -138,6 +165,9 @@ struct Broken {
     complete: bool,
 }
 
+/// Time for a place to become free, at first and at most.
+const FREED_WITHIN: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How long a local program is kept waiting while the device is dialled again.
 const UP_WITHIN: Duration = Duration::from_secs(15);
 /// A device that has not confirmed the last bytes by then has gone.

@@ -6,7 +6,8 @@
 //! 3. [`heads`] takes away what belongs to one connection only, and every key; bodies stream both ways as they come.
 //! 4. An upgrade that the machine accepts turns the local connection and its tunnel into a plain pipe.
 //! 5. A tunnel that has ended while the browser kept its connection is opened anew for the next request.
-//! 6. What cannot be done is said in the answer ([`page`]): a page for people, JSON for programs.
+//! 6. A local connection gives way to another one where there are too many, unless a request of it passed the door and is being answered.
+//! 7. What cannot be done is said in the answer ([`page`]): a page for people, JSON for programs.
 //!
 //! Deliberately absent: rewriting of what machines send (the gate at the site puts headers in terms of any origin), a
 //! cache, and connections to the machine that two local connections share.
@@ -31,6 +32,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use postern_protocol::name::Name;
+use postern_transport::crowd::Word;
 
 use self::caller::Caller;
 use self::socket::{CutFlag, LocalSocket};
@@ -86,11 +88,11 @@ impl Web {
 ///
 /// # Errors
 /// With `--once`, what the last request came to, where it came to nothing.
-pub(super) async fn local_socket(socket: TcpStream, web: Arc<Web>) -> Result<(), Problem> {
+pub(super) async fn local_socket(socket: TcpStream, word: Word, web: Arc<Web>) -> Result<(), Problem> {
     // A page is many small answers; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
     let cut = CutFlag::default();
-    let caller = Arc::new(Caller::new(web, cut.clone()));
+    let caller = Arc::new(Caller::new(web, word, cut.clone()));
     let answering = Arc::clone(&caller);
     let service = service_fn(move |request| {
         let caller = Arc::clone(&answering);

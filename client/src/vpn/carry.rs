@@ -14,6 +14,7 @@ use postern_protocol::wire::registry::CloseCode;
 use postern_transport::quic::StreamFault;
 
 use super::tunnel::Vpn;
+use crate::connect::callers::{Noted, Seat};
 use crate::connect::carry::{Cut, join};
 use crate::device::Flow;
 use crate::ending::Ending;
@@ -29,18 +30,20 @@ pub(super) struct CutShort {
     pub(super) said: bool,
 }
 
-/// Carries a local connection to its end; `early` was read from it before.
+/// Carries a local connection to its end; `early` was read from it before. Its program is not silent any more when something has passed,
+/// either way: there are machines that are only listened to.
 ///
 /// # Errors
 /// [`CutShort`].
 pub(super) async fn local_socket(
-    mut socket: TcpStream,
+    (mut socket, seat): (TcpStream, Seat),
     early: Vec<u8>,
     (vpn, flow): (&Vpn, Flow),
 ) -> Result<(), CutShort> {
     // Ping-pong protocols lose 40 ms per turn to Nagle; a socket that refuses the option still works.
     let _kept = socket.set_nodelay(true);
     let (reader, writer) = socket.split();
+    let (reader, writer) = (Noted::new(reader, seat.word().clone()), Noted::new(writer, seat.word().clone()));
     match join(early.as_slice().chain(reader), writer, flow.send, flow.recv).await {
         Ok(()) => Ok(()),
         Err(cut) => {

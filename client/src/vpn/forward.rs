@@ -2,7 +2,8 @@
 //!
 //! 1. The VPN is opened, and each place gets a listener on a loopback address. Their addresses are the first lines of
 //!    standard output.
-//! 2. Each local connection is a flow of its own. One that the device refuses is reset, with one line that says why.
+//! 2. Each local connection is a flow of its own. One that the device refuses is reset, with one line that says why. Where there are too
+//!    many, one of those by which nothing has passed gives way ([`Callers`]).
 //! 3. Ctrl-C ends everything, and that is no error.
 //!
 //! Deliberately absent: protection against other users of this computer. Whoever can reach the loopback address can use the
@@ -25,6 +26,7 @@ use super::carry::{self, CutShort};
 use super::gateway::Gateway;
 use super::session::Session;
 use crate::args::{ForwardArgs, HostPort};
+use crate::connect::callers::{Callers, Seat};
 use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::profile::Profile;
@@ -82,25 +84,26 @@ pub(super) async fn serve(gateway: Arc<Gateway>, doors: Vec<Door>, once: bool) -
     for door in doors {
         accepting.spawn(accept(door, coming.clone()));
     }
-    let mut flows = JoinSet::new();
+    let mut flows = Callers::new(CONNECTIONS);
     loop {
         tokio::select! {
-            Some((socket, target)) = accepted.recv(), if flows.len() < CONNECTIONS => {
+            Some((socket, target)) = accepted.recv(), if flows.has_room() => {
                 if once {
                     accepting.abort_all();
                     accepted.close();
                     // On the heap: otherwise it lies in the future of the whole command.
-                    let carried = Box::pin(carry_one(&gateway, socket, &target)).await;
+                    let carried = Box::pin(carry_one(&gateway, (socket, Seat::alone()), &target)).await;
                     return carried.map(|()| Exit::Done).map_err(|cut| cut.problem);
                 }
                 let gateway = Arc::clone(&gateway);
-                flows.spawn(async move {
-                    if let Err(CutShort { problem, said: false }) = carry_one(&gateway, socket, &target).await {
+                flows.admit(socket, |socket, seat| async move {
+                    let carried = carry_one(&gateway, (socket, seat), &target).await;
+                    if let Err(CutShort { problem, said: false }) = carried {
                         gateway.teller().tell(&problem);
                     }
                 });
             }
-            Some(_ended) = flows.join_next() => {}
+            Some(_ended) = flows.ended() => {}
         }
     }
 }
@@ -120,9 +123,13 @@ async fn accept(door: Door, coming: mpsc::Sender<(TcpStream, HostPort)>) {
 }
 
 /// One local connection, from its flow's opening to its end.
-async fn carry_one(gateway: &Gateway, socket: TcpStream, target: &HostPort) -> Result<(), CutShort> {
+async fn carry_one(
+    gateway: &Gateway,
+    (socket, seat): (TcpStream, Seat),
+    target: &HostPort,
+) -> Result<(), CutShort> {
     let carried = match gateway.flow(target.flow(Protocol::Tcp)).await {
-        Ok((vpn, flow)) => carry::local_socket(socket, Vec::new(), (&vpn, flow)).await,
+        Ok((vpn, flow)) => carry::local_socket((socket, seat), Vec::new(), (&vpn, flow)).await,
         Err(none) => {
             let _already_closed = socket.set_zero_linger();
             Err(CutShort { problem: none.problem(gateway.teller().device()), said: false })
@@ -163,6 +170,7 @@ struct Forwarded {
 }
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// Local connections at the same time; further ones wait in the queues of the listeners.
+/// Local connections at the same time. Beyond these one that is silent gives way, and without one whoever comes waits in the queue of the
+/// listener.
 pub(super) const CONNECTIONS: usize = 512;
 pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -7,7 +7,8 @@
 //!    the line at the terminal says more.
 //! 4. A UDP association has a socket of its own ([`udp`]), which ends with the connection that asked for it.
 //!
-//! Everything is bounded: the time for the first words, their length, connections, and the flows of an association.
+//! Everything is bounded: the time for the first words, their length, connections, of which those without first words give way
+//! ([`Callers`]), and the flows of an association.
 //! Deliberately absent: user names and passwords. Whoever can reach the loopback address can use the port while it is up,
 //! as with `ssh -D`. A web page cannot: no browser lets one begin with CONNECT or with a byte that is no method, and every other
 //! method is refused.
@@ -23,7 +24,6 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use postern_protocol::policy::{Mode, Protocol};
 
@@ -33,6 +33,7 @@ use super::gateway::Gateway;
 use super::session::Session;
 use super::verdict::Verdict;
 use crate::args::{HostPort, ProxyArgs};
+use crate::connect::callers::{Callers, Seat};
 use crate::connect::listeners::{Listeners, Port};
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -108,22 +109,25 @@ impl Entry {
 }
 
 async fn serve(gateway: Arc<Gateway>, entry: Entry) -> Result<Exit, Problem> {
-    let mut programs = JoinSet::new();
+    let mut programs = Callers::new(CONNECTIONS);
     loop {
         tokio::select! {
-            accepted = entry.accept(), if programs.len() < CONNECTIONS => match accepted {
+            accepted = entry.accept(), if programs.has_room() => match accepted {
                 Ok(socket) => {
                     let gateway = Arc::clone(&gateway);
-                    programs.spawn(async move {
-                        if let Err(problem) = program(socket, &gateway).await {
+                    programs.admit(socket, |socket, seat| async move {
+                        if let Err(problem) = program(socket, seat, &gateway).await {
                             gateway.teller().tell(&problem);
                         }
                     });
                 }
                 // Out of file descriptors: they come back when a connection ends.
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                Err(_) => {
+                    programs.make_room();
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
             },
-            Some(_ended) = programs.join_next() => {}
+            Some(_ended) = programs.ended() => {}
         }
     }
 }
@@ -144,12 +148,16 @@ enum Tongue {
     Http,
 }
 
-/// One local connection, from its first byte to its end.
-async fn program(mut socket: TcpStream, gateway: &Arc<Gateway>) -> Result<(), Problem> {
+/// One local connection, from its first byte to its end. Whoever has said what it wants gives way no more.
+async fn program(mut socket: TcpStream, seat: Seat, gateway: &Arc<Gateway>) -> Result<(), Problem> {
     let _kept = socket.set_nodelay(true);
     let Ok(heard) = tokio::time::timeout(HEAD_WITHIN, listen(&mut socket)).await else { return Ok(()) };
-    match heard? {
-        Some((Wish::Flow(to, tongue), early)) => flow(socket, early, &to, tongue, gateway).await,
+    let heard = heard?;
+    if heard.is_some() && !seat.word().stays() {
+        return Ok(());
+    }
+    match heard {
+        Some((Wish::Flow(to, tongue), early)) => flow((socket, seat), early, &to, tongue, gateway).await,
         Some((Wish::Datagrams(port), _)) => udp::associate(socket, port, gateway).await,
         // It was told what is wrong, or has hung up.
         None => Ok(()),
@@ -174,7 +182,7 @@ async fn listen(socket: &mut TcpStream) -> Result<Option<(Wish, Vec<u8>)>, Probl
 }
 
 async fn flow(
-    mut socket: TcpStream,
+    (mut socket, seat): (TcpStream, Seat),
     early: Vec<u8>,
     to: &HostPort,
     tongue: Tongue,
@@ -189,7 +197,7 @@ async fn flow(
             if socket.write_all(&told).await.is_err() {
                 return Ok(());
             }
-            match carry::local_socket(socket, early, (&vpn, flow)).await {
+            match carry::local_socket((socket, seat), early, (&vpn, flow)).await {
                 Err(CutShort { problem, said: false }) => Err(problem.about(&to.to_string())),
                 Ok(()) | Err(CutShort { said: true, .. }) => Ok(()),
             }

@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::crowd::{Crowd, Word};
+use postern_transport::crowd::{Crowd, Word};
 
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, router: Router) {

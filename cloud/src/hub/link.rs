@@ -31,13 +31,13 @@ use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, Row
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
 use postern_protocol::wire::relay::Meeting;
+use postern_transport::crowd::Word;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::greet::{Greeted, Newest, newest, roots_after};
 use super::{Failed, Hub, blocking, close, notary, trail};
 use crate::chance;
-use crate::crowd::Word;
 use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
 
@@ -80,7 +80,10 @@ pub(super) async fn run(
             return close(&connection, ProtocolFault::TimedOut);
         }
     };
-    visit.stays();
+    if !visit.stays() {
+        // Had to give way a moment ago: the connection ends with its task.
+        return;
+    }
     let before = hello.freshness.map_or("none", FreshnessState::word);
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use postern_protocol::wire::relay::{HANDLE_BYTES, Handle, Notice, Packet, split};
+use postern_transport::crowd::{Crowd, Word};
 use postern_transport::frames::{self, Outbox};
 use postern_transport::quic::{Endpoint, Mark};
 use postern_transport::{OuterAcceptor, OuterStream};
@@ -25,7 +26,6 @@ use postern_transport::{OuterAcceptor, OuterStream};
 use super::origin::Origin;
 use super::table::{Reply, Route};
 use super::{Shared, Tls, clock};
-use crate::crowd::{Crowd, Word};
 
 /// Lets connections in until it is dropped.
 pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {

@@ -2,12 +2,14 @@
 //!
 //! How fast a tunnel is beside a flood is measured by the benchmark (`postern-bench --only floods`); here it must move.
 
+mod client;
 pub(crate) mod cloud;
 
 use std::time::Duration;
 
 use postern_protocol::trust::SecretKey;
-use postern_tests::flood::{Flood, Kind, STRANGERS, Victim};
+use postern_protocol::wire::registry::{ALPNS_TUNNEL, Failure};
+use postern_tests::flood::{Flood, Kind, STRANGERS, Silent, Victim};
 use postern_tests::world::probe::within;
 use postern_tests::world::{Exchange, Mishap, Person, World};
 use serde_json::Value;
@@ -27,6 +29,9 @@ const ROWS: usize = 100;
 /// KiB that any flood may have the agent write to flash: each of the rows in a commit of its own, and as much again when its log is
 /// taken over into the database.
 const WRITTEN_KIB: u64 = 1_024;
+
+/// More than there are places for strangers.
+const VISITORS: usize = 24;
 
 struct Scene {
     world: World,
@@ -168,5 +173,18 @@ async fn silent_callers_of_the_control_socket_keep_nobody_out() -> Outcome {
     let status = world.device.call(["status", "--json"]).finish().await?.expect_code(0)?.json()?;
     assert_eq!(status["self_test"]["passed"], true);
     assert!(begun.elapsed() < Duration::from_secs(8), "before any of them has lost patience");
+    Ok(())
+}
+
+#[tokio::test]
+async fn visitors_of_one_address_that_say_nothing_give_way_to_a_newcomer_and_no_member_does() -> Outcome {
+    let mut scene = Scene::set().await?;
+    let silent = Silent::come(&scene.victim, ALPNS_TUNNEL, VISITORS).await?;
+    // The first has made room for one of those who came behind it: every place is taken.
+    assert_eq!(silent.first_ends().await?, u32::from(Failure::Busy.number()));
+    let session = scene.anna.connect("echo").await?;
+    assert_eq!(echoed(&mut session.exchange().await?, b"a newcomer").await?, b"a newcomer");
+    // The twin: a member who says nothing either stays.
+    assert_eq!(echoed(&mut scene.tunnel, b"after").await?, b"after");
     Ok(())
 }

@@ -10,11 +10,12 @@
 //! flood comes to nothing. Deliberately absent: queues, and clocks of its own.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::settings::{Pacing, Rate};
+use crate::crowd::network;
 
 /// Who may begin a handshake now. One for each endpoint.
 #[derive(Debug)]
@@ -53,13 +54,13 @@ impl Arrivals {
 
     /// Whether a handshake with somebody at `from` may begin.
     pub(super) fn admit(&self, from: IpAddr, now: Instant) -> bool {
-        self.pacing.is_none_or(|pacing| self.lock().admit(&pacing, place_of(from), now))
+        self.pacing.is_none_or(|pacing| self.lock().admit(&pacing, network(from), now))
     }
 
     /// Somebody at `from` is known: whoever comes from there is not held up by those who come from elsewhere.
     pub(super) fn vouch(&self, from: IpAddr, now: Instant) {
         if self.pacing.is_some() {
-            self.lock().vouch(place_of(from), now);
+            self.lock().vouch(network(from), now);
         }
     }
 
@@ -119,14 +120,6 @@ impl Bucket {
     }
 }
 
-/// An IPv4 address, or the network that one customer has of IPv6.
-fn place_of(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// Places that are told apart, 64 bytes each.
 const PLACES: usize = 512;
 /// Places of people who are known; as many as may be connected, and those of an hour.
@@ -178,10 +171,10 @@ mod tests {
     fn a_network_of_ipv6_is_one_place() {
         let now = Instant::now();
         let arrivals = arrivals(now);
-        let within = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+        let within = |subnet: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 0, host]);
         assert_eq!((0..100).filter(|host| arrivals.admit(within(1, *host), now)).count(), 4);
         assert_eq!((0..100).filter(|host| arrivals.admit(within(2, *host), now)).count(), 4);
-        assert_eq!(place_of("::ffff:192.0.2.7".parse().unwrap()), from(7));
+        assert_eq!(network("::ffff:192.0.2.7".parse().unwrap()), from(7));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use postern_transport::crowd::Word;
+
 use crate::connect::web::socket::CutFlag;
 
 /// The body of a request or answer.
@@ -14,7 +16,7 @@ pub(super) enum Payload {
     /// Said by this program.
     Said(Option<Bytes>),
     /// Passed on, frame by frame, trailers as well.
-    Carried(Incoming, CutFlag),
+    Carried(Incoming, CutFlag, #[expect(dead_code, reason = "held for its drop")] Option<Served>),
 }
 
 impl Payload {
@@ -25,7 +27,12 @@ impl Payload {
 
     /// Bytes of the other side. When they break off, `cut` is set: the reader must not take what it got for all.
     pub(super) const fn carried(body: Incoming, cut: CutFlag) -> Self {
-        Self::Carried(body, cut)
+        Self::Carried(body, cut, None)
+    }
+
+    /// The same of an answer, whose reader is being served until its end.
+    pub(super) const fn served(body: Incoming, cut: CutFlag, served: Served) -> Self {
+        Self::Carried(body, cut, Some(served))
     }
 }
 
@@ -39,7 +46,7 @@ impl Body for Payload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Said(words) => Poll::Ready(words.take().map(|words| Ok(Frame::data(words)))),
-            Self::Carried(body, cut) => Pin::new(body).poll_frame(cx).map_err(|error| {
+            Self::Carried(body, cut, _) => Pin::new(body).poll_frame(cx).map_err(|error| {
                 cut.set();
                 error
             }),
@@ -49,7 +56,7 @@ impl Body for Payload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Said(words) => words.is_none(),
-            Self::Carried(body, _) => body.is_end_stream(),
+            Self::Carried(body, ..) => body.is_end_stream(),
         }
     }
 
@@ -59,7 +66,25 @@ impl Body for Payload {
                 let bytes = words.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
             }
-            Self::Carried(body, _) => body.size_hint(),
+            Self::Carried(body, ..) => body.size_hint(),
         }
+    }
+}
+
+/// Somebody is being served for as long as it is kept, and gives way to nobody.
+#[derive(Debug)]
+pub(super) struct Served(Word);
+
+impl Served {
+    /// From now on.
+    pub(super) fn new(word: &Word) -> Self {
+        word.heard();
+        Self(word.clone())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.answered();
     }
 }

@@ -10,7 +10,9 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::connect::web::body::Payload;
+use postern_transport::crowd::Word;
+
+use crate::connect::web::body::{Payload, Served};
 use crate::connect::web::door::{Asked, Entrance, Entry};
 use crate::connect::web::page::{self, Reader};
 use crate::connect::web::socket::CutFlag;
@@ -22,6 +24,7 @@ use crate::problem::Problem;
 #[derive(Debug)]
 pub(super) struct Caller {
     web: Arc<Web>,
+    word: Word,
     cut: CutFlag,
     tunnel: tokio::sync::Mutex<Option<Tunnel>>,
     upgraded: Mutex<Option<Upgraded>>,
@@ -34,12 +37,15 @@ struct Upgraded {
     near: OnUpgrade,
     far: OnUpgrade,
     tunnel: Tunnel,
+    /// Until it ends.
+    _served: Served,
 }
 
 impl Caller {
-    pub(super) fn new(web: Arc<Web>, cut: CutFlag) -> Self {
+    pub(super) fn new(web: Arc<Web>, word: Word, cut: CutFlag) -> Self {
         Self {
             web,
+            word,
             cut,
             tunnel: tokio::sync::Mutex::new(None),
             upgraded: Mutex::new(None),
@@ -56,11 +62,15 @@ impl Caller {
         match self.web.door.judge(&asked) {
             Ok(Entry::Pass(target)) => {
                 let near = upgrade.then(|| hyper::upgrade::on(&mut request));
-                let outcome = self.forward(request, target, near).await;
+                let served = Served::new(&self.word);
+                let outcome = self.forward(request, target, near, served).await;
                 self.note(outcome.as_ref().err());
                 outcome.unwrap_or_else(|problem| reader.answer(page::status_of(&problem), &problem))
             }
-            Ok(Entry::Enter(entrance)) => self.enter(entrance, reader).await,
+            Ok(Entry::Enter(entrance)) => {
+                let _served = Served::new(&self.word);
+                self.enter(entrance, reader).await
+            }
             Err(refused) => {
                 let problem = Problem::from(refused);
                 self.note(Some(&problem));
@@ -94,6 +104,7 @@ impl Caller {
         request: Request<Incoming>,
         target: PathAndQuery,
         near: Option<OnUpgrade>,
+        served: Served,
     ) -> Result<Response<Payload>, Problem> {
         let (mut head, body) = request.into_parts();
         heads::towards_machine(&mut head.headers, near.is_some());
@@ -108,14 +119,15 @@ impl Caller {
         if switches {
             let (Some(near), Some(tunnel)) = (near, slot.take()) else { return Err(Problem::no_answer()) };
             let far = hyper::upgrade::on(&mut response);
-            *lock(&self.upgraded) = Some(Upgraded { near, far, tunnel });
+            *lock(&self.upgraded) = Some(Upgraded { near, far, tunnel, _served: served });
+            return Ok(response.map(|body| Payload::carried(body, self.cut.clone())));
         }
-        Ok(response.map(|body| Payload::carried(body, self.cut.clone())))
+        Ok(response.map(|body| Payload::served(body, self.cut.clone(), served)))
     }
 
     /// Carries bytes both ways after an upgrade; does nothing where there was none.
     pub(super) async fn carry_upgraded(&self) {
-        let Some(Upgraded { near, far, tunnel }) = lock(&self.upgraded).take() else { return };
+        let Some(Upgraded { near, far, tunnel, _served }) = lock(&self.upgraded).take() else { return };
         let (Ok(near), Ok(far)) = (near.await, far.await) else { return };
         let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
         let copied = tokio::io::copy_bidirectional_with_sizes(

@@ -16,7 +16,7 @@ const AT_API: usize = 200;
 /// KiB that they may add.
 const HELD_KIB: u64 = 24 * 1024;
 /// Within which somebody is served: before any of the silent has lost patience.
-const AT_ONCE: Duration = Duration::from_secs(8);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// Connections of one source, each of which has sent the same and no more.
 pub(crate) struct Silent(Vec<TcpStream>);
@@ -31,6 +31,24 @@ impl Silent {
             streams.push(stream);
         }
         Ok(Self(streams))
+    }
+
+    /// Reads the first byte that the one gets that came first.
+    pub(crate) async fn first_is_greeted(&mut self) -> Outcome {
+        let first = self.0.first_mut().unwrap();
+        within("the first word to one that says nothing", async { Ok(first.read_u8().await.map(drop)?) })
+            .await
+    }
+
+    /// Reads until the listener has closed the one that came first.
+    pub(crate) async fn first_is_cut(&mut self) -> Outcome {
+        let first = self.0.first_mut().unwrap();
+        within("the end of the first of those who say nothing", async {
+            // A reset is an end as well.
+            let _reset = first.read_to_end(&mut Vec::new()).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Reads until the listener has closed every one of them.
