@@ -13,6 +13,7 @@
 mod bearer;
 mod document;
 mod entities;
+mod invitations;
 mod problem;
 mod serving;
 mod shapes;
@@ -80,6 +81,9 @@ impl Api {
             .routes(routes!(entities::list))
             .routes(routes!(entities::show, entities::put, entities::remove))
             .routes(routes!(entities::batch))
+            .routes(routes!(invitations::invitations, invitations::invite))
+            .routes(routes!(invitations::resend))
+            .routes(routes!(invitations::revoke))
             .split_for_parts();
         let document = document::write(&document).to_string();
         router

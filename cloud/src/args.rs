@@ -1,6 +1,7 @@
 //! The command line.
 
 mod case;
+mod invitation;
 mod root;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::fleet::Override;
 use crate::store::VERDICTS;
 
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
+pub(crate) use self::invitation::{InvitationArgs, InvitationCommand, InvitationNew};
 pub(crate) use self::root::{Lifetime, Of, RootCommand, RootInit, RootKeyCommand, RootRotate};
 
 /// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
@@ -160,6 +162,8 @@ pub(crate) enum Command {
     /// Secrets of devices, such as the password of a panel: setting, listing, removing. None is ever shown.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Invitations: asking somebody to join with an access level and an end, again, and not any more.
+    Invitation(InvitationArgs),
     /// Locks: denies at once on devices, without a change of the model, until it is lifted.
     #[command(subcommand)]
     Lock(LockCommand),

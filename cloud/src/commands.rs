@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod history;
 mod init;
+mod invitation;
 mod lock;
 mod plan;
 mod progress;
@@ -46,21 +47,21 @@ use serde_json::{Value, json};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
+use postern_protocol::trust::Fingerprint;
 use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
-use postern_protocol::trust::{Fingerprint, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
 use crate::administration::Refused;
 use crate::approval::ApprovalError;
 use crate::args::{
-    AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, SecretCommand,
-    UserCommand,
+    AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, InvitationArgs,
+    SecretCommand, UserCommand,
 };
 use crate::case::CaseError;
-use crate::chance;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
-use crate::keys::{self, FoundError, KeyFileError, Keys, Origin};
+use crate::invitation::{self as invitations, InvitationError};
+use crate::keys::{self, FoundError, KeyFileError, Origin};
 use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
@@ -102,6 +103,10 @@ pub(crate) enum CommandError {
          installation with `--advertise`"
     )]
     NoAddress,
+    #[error(transparent)]
+    Invitation(#[from] InvitationError),
+    #[error("a scope is `KIND=NAME`, such as `device=press-7`, or a table as in a fleet file: {0}")]
+    Scope(String),
     #[error(transparent)]
     Key(#[from] KeyFileError),
     #[error(transparent)]
@@ -212,6 +217,7 @@ impl CommandError {
             | Self::NoPlace
             | Self::NegativeSpan
             | Self::Ambiguous(_)
+            | Self::Scope(_)
             | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) | Self::Signer(_) => 5,
             Self::Found(error) => match error {
@@ -253,6 +259,23 @@ impl CommandError {
                 CaseError::Store(_) | CaseError::Refused(Refused::Store(_)) => 5,
                 CaseError::Refused(Refused::Unknown { .. }) => 7,
                 CaseError::Absent(_) | CaseError::Refused(_) => 1,
+            },
+            Self::Invitation(error) => match error {
+                InvitationError::Span
+                | InvitationError::Over(_)
+                | InvitationError::NoAccount(_)
+                | InvitationError::Subject(_)
+                | InvitationError::Name(_) => 2,
+                InvitationError::Store(_)
+                | InvitationError::Signer(_)
+                | InvitationError::Refused(Refused::Store(_)) => 5,
+                InvitationError::None(_) | InvitationError::Refused(Refused::Unknown { .. }) => 7,
+                InvitationError::Accepted(_)
+                | InvitationError::Disabled(_)
+                | InvitationError::Other(_)
+                | InvitationError::Absent(_)
+                | InvitationError::NoAddress
+                | InvitationError::Refused(_) => 1,
             },
             Self::Trail(VerifyError::Fault { .. }) => 9,
             Self::Trail(VerifyError::Io(_)) => 1,
@@ -380,6 +403,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         }
         Command::Secret(SecretCommand::List { device }) => secret::list(state, device.as_deref()),
         Command::Secret(SecretCommand::Remove { device, name }) => secret::remove(state, &device, &name),
+        Command::Invitation(InvitationArgs { by, command }) => invitation::run(state, by.as_ref(), command),
         Command::Lock(command) => lock::run(state, command),
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
         Command::User(UserCommand::List) => user::list(state),
@@ -426,28 +450,12 @@ fn known_among(names: Vec<&Name>, kind: EntityKind, name: &str) -> Result<Name, 
 }
 
 /// A fresh code for an invitee, with everything that it needs to reach this hub and to know it.
-///
-/// It pins the newest root, not the first: whoever enrols walks on from there, and need not know what was before.
 fn invitation(state: &Path, tx: &Tx<'_>, invitee: Invitee) -> Result<Invitation, CommandError> {
-    let sealed = tx.newest_root()?;
-    let root = Root::self_signed(&sealed).map_err(SignerError::from)?;
-    Ok(Invitation {
-        invitee,
-        hubs: hub_addresses(tx)?,
-        hub_key: Keys::load(state, &root)?.hub.public(),
-        root: Root::digest_of(&sealed).map_err(SignerError::from)?,
-        secret: chance::bytes(),
-    })
-}
-
-fn hub_addresses(tx: &Tx<'_>) -> Result<Vec<SocketAddr>, CommandError> {
-    let installation = tx.installation()?;
-    if !installation.advertise.is_empty() {
-        return Ok(installation.advertise.into_iter().take(limits::ADDRESSES).collect());
+    let drawn = invitations::draw(tx, publisher(state, tx)?.signer(), invitee);
+    if matches!(drawn, Err(InvitationError::NoAddress)) {
+        return Err(CommandError::NoAddress);
     }
-    let dialable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
-    let address = tx.bound()?.filter(dialable).or(Some(installation.listen).filter(dialable));
-    Ok(vec![address.ok_or(CommandError::NoAddress)?])
+    Ok(drawn?)
 }
 
 /// Who runs this command, for the log of revisions: a name from the environment, harmless and short, or else the user

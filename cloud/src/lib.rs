@@ -8,6 +8,7 @@
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of, and [`sessions`] what they
 //!    may see of the trail. [`past`] knows whose a device was.
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
+//!    [`invitation`] keeps who was asked to join and has not done so yet.
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
 //!    HTTP by the [`api`].
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
@@ -31,6 +32,7 @@ pub mod diff;
 pub mod explain;
 pub mod fleet;
 pub mod hub;
+pub mod invitation;
 pub mod keys;
 pub mod login;
 pub mod model;

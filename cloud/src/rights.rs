@@ -7,10 +7,13 @@
 //! 4. [`Rights::judge`] compares two models and names every difference that the person may not make. It is the same
 //!    for one entity, a batch and a whole fleet file: there is no other way in which somebody changes the model.
 //!
+//! Who may hand out the code that makes somebody's account their own is asked of [`Rights::may_invite`] and those beside it.
+//!
 //! Pure: the model and the time are arguments. Deliberately absent: tunnels. What somebody may administrate opens nothing, and
 //! what they may enter is the compiler's to say.
 
 mod confer;
+mod invite;
 mod judge;
 mod sight;
 

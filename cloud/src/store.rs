@@ -44,7 +44,7 @@ pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
 pub use self::changes::EntityChange;
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
 pub use self::installation::Installation;
-pub use self::invitations::{Invited, Pending};
+pub use self::invitations::{Invited, OpenCode, Pending};
 pub use self::locks::{DeviceLock, LockKind, LockRule};
 pub use self::people::{OneTime, Person, PersonState};
 pub use self::readings::{Manner, Reading};

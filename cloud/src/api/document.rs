@@ -98,9 +98,27 @@ fn describe(schemas: &mut Map<String, Json>) {
     }
     let discriminator = json!({ "propertyName": "kind", "mapping": mapping });
     schemas.insert(EDIT.to_owned(), json!({ "oneOf": edits, "discriminator": discriminator }));
-    schemas.extend(shape::shapes());
+    let shapes = shape::shapes();
+    if let Some(assignment) = shapes.get(&title(EntityKind::Assignment.word())) {
+        schemas.insert(ACCESS.to_owned(), without_subject(assignment.clone()));
+    }
+    schemas.extend(shapes);
 }
 
+/// An assignment of which it is known whose it is.
+fn without_subject(mut assignment: Json) -> Json {
+    if let Some(keys) = assignment.get_mut("properties").and_then(Json::as_object_mut) {
+        keys.retain(|key, _| !SUBJECT.contains(&key.as_str()));
+    }
+    if let Some(assignment) = assignment.as_object_mut() {
+        // Which of the two subjects there has to be.
+        assignment.remove("description");
+    }
+    assignment
+}
+
+const ACCESS: &str = "Access";
+const SUBJECT: [&str; 2] = ["user", "group"];
 const ANY_KIND: &str = "{kind}";
 const KIND: &str = "Kind";
 const ENTITY: &str = "Entity";

@@ -190,7 +190,7 @@ fn star() -> Schema {
 }
 
 /// A part of a request, whose faults are problems like all others.
-pub(super) struct Read<T>(T);
+pub(super) struct Read<T>(pub(super) T);
 
 impl<S: Send + Sync, T: FromRequestParts<S>> FromRequestParts<S> for Read<T>
 where

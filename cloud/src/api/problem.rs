@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::administration::Refused;
+use crate::invitation::InvitationError;
 use crate::store::StoreError;
 
 /// Why a request is not answered as it was meant.
@@ -102,6 +103,11 @@ impl Problem {
         Self { status, title: Cow::Borrowed(title), lines: Vec::new() }
     }
 
+    /// A body whose parts are read and cannot be meant.
+    pub(super) const fn unprocessable(why: String) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, title: Cow::Owned(why), lines: Vec::new() }
+    }
+
     /// A request that cannot be read.
     pub(super) fn unreadable(status: StatusCode, why: String) -> Self {
         Self { status, title: Cow::Owned(why), lines: Vec::new() }
@@ -122,6 +128,30 @@ impl From<Refused> for Problem {
         }
         let lines = refused.lines();
         Self { status: status(&refused), title: Cow::Owned(refused.to_string()), lines }
+    }
+}
+
+impl From<InvitationError> for Problem {
+    fn from(error: InvitationError) -> Self {
+        let title = error.to_string();
+        let status = match error {
+            InvitationError::Refused(refused) => return refused.into(),
+            InvitationError::Absent(_) => return Self::NO_TOKEN,
+            InvitationError::NoAddress | InvitationError::Signer(_) | InvitationError::Store(_) => {
+                tracing::error!(error = %title, "a request to the API failed");
+                return Self::FAILED;
+            }
+            InvitationError::None(_) => StatusCode::NOT_FOUND,
+            InvitationError::Accepted(_) | InvitationError::Disabled(_) | InvitationError::Other(_) => {
+                StatusCode::CONFLICT
+            }
+            InvitationError::Span
+            | InvitationError::Over(_)
+            | InvitationError::NoAccount(_)
+            | InvitationError::Subject(_)
+            | InvitationError::Name(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self { status, title: Cow::Owned(title), lines: Vec::new() }
     }
 }
 

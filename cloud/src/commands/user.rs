@@ -26,7 +26,11 @@ pub(super) fn invite(state: &Path, name: &str) -> Result<Answer, CommandError> {
         let code = invitation(state, tx, Invitee::User)?;
         let expires = clock::now().saturating_add(CODE_S);
         let invited = Invited { invitee: Invitee::User, name: user.clone(), confirm: false };
-        tx.invite(&Digest::of(&[&code.secret]), &invited, expires)?;
+        let (secret, now) = (Digest::of(&[&code.secret]), clock::now());
+        tx.invite(&secret, &invited, expires)?;
+        let who = format!("{} (operator)", operator());
+        tx.note_inviter(&secret, &who, now)?;
+        tx.log(now, &who, &format!("user invite {user} until {}", clock::show(expires)))?;
         Ok((user, account, code.to_string(), expires))
     })?;
     let text = format!(

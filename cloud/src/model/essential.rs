@@ -96,7 +96,8 @@ essential! {
     ];
     /// Invites and deletes users, assigns roles, keeps what is said about the company. No operational work.
     TenantAdmin, "tenant-admin", None, [
-        ShowUsers, InviteUsers, RevokeInvitations, DeleteUsers, AssignRoles, ManageCompany, ManageAppearance,
+        ShowUsers, InviteUsers, ResendInvitations, RevokeInvitations, DeleteUsers, AssignRoles, ManageCompany,
+        ManageAppearance,
     ];
     /// Reads everything over the API, with secrets redacted. Writes nothing, enters nothing.
     DataAnalyst, "data-analyst", None, [

@@ -105,6 +105,8 @@ permissions! {
     InviteCustomerUsers, "users.invite-customer", Both;
     /// Invite users of the own company.
     InviteUsers, "users.invite", Both;
+    /// Send an invitation again to somebody who has not accepted it.
+    ResendInvitations, "users.resend-invite", Both;
     /// Take an invitation back.
     RevokeInvitations, "users.revoke-invite", Both;
     /// Delete users.

@@ -46,7 +46,7 @@ impl<'a> Rights<'a> {
     }
 
     /// Whether what a role contains is held there, or delegable.
-    fn may_convey(&self, gift: Gift<'_>, role: &Role) -> Result<(), Ground> {
+    pub(super) fn may_convey(&self, gift: Gift<'_>, role: &Role) -> Result<(), Ground> {
         if let Some(essential) = Essential::from_word(gift.role.as_str()) {
             let gives_all = self.administrates(gift.scope);
             let held = |permission: &&Permission| !self.over_scope(**permission, gift.scope);

@@ -201,8 +201,17 @@ impl Rights<'_> {
 
 const COMPANIES: &[Permission] =
     &[ReadCustomers, ManageCustomers, ManageCompany, ShowUsers, AssignRoles, InviteCustomerUsers];
-const PEOPLE: &[Permission] =
-    &[ShowUsers, CreateUsers, EditUsers, InviteUsers, InviteCustomerUsers, DeleteUsers, AssignRoles];
+const PEOPLE: &[Permission] = &[
+    ShowUsers,
+    CreateUsers,
+    EditUsers,
+    InviteUsers,
+    InviteCustomerUsers,
+    ResendInvitations,
+    RevokeInvitations,
+    DeleteUsers,
+    AssignRoles,
+];
 const DEVICES: &[Permission] = &[
     ReadDevices,
     ManageDevices,

@@ -1,5 +1,7 @@
 //! Codes that were handed out, known by the digest of their secret.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension as _, params};
 
 use postern_protocol::name::Name;
@@ -32,6 +34,17 @@ pub struct Pending {
     pub used_by: Option<PublicKey>,
 }
 
+/// A code for a user that nobody has used, whether it is still good or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCode {
+    /// When it was handed out; unknown of old ones.
+    pub made: Option<UnixTime>,
+    /// By whom; unknown of old ones.
+    pub made_by: Option<String>,
+    /// The first second in which it is worth nothing.
+    pub expires: UnixTime,
+}
+
 impl Tx<'_> {
     /// Remembers a code; earlier codes for the same invitee are worth nothing from now on.
     ///
@@ -45,6 +58,48 @@ impl Tx<'_> {
             params![secret.as_bytes(), kind, name, secs(expires), invited.confirm],
         )?;
         Ok(())
+    }
+
+    /// Notes who handed a code out.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn note_inviter(&self, secret: &Digest, who: &str, now: UnixTime) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE invitation SET made = ?, made_by = ? WHERE digest = ?",
+            params![secs(now), who, secret.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// The codes of users that nobody has used, by user.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn open_codes(&self) -> Result<BTreeMap<Name, OpenCode>, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT name, made, made_by, expires FROM invitation WHERE kind = 'user' AND used IS NULL",
+        )?;
+        let mut rows = query.query([])?;
+        let mut codes = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let made = row.get::<_, Option<i64>>(1)?.map(time);
+            let code = OpenCode { made, made_by: row.get(2)?, expires: time(row.get(3)?) };
+            codes.insert(parse_name(&row.get::<_, String>(0)?)?, code);
+        }
+        Ok(codes)
+    }
+
+    /// Forgets the code of a user that nobody has used; whether there was one.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn revoke_invitation(&self, user: &Name) -> Result<bool, StoreError> {
+        let forgotten = self.sql.execute(
+            "DELETE FROM invitation WHERE kind = 'user' AND name = ? AND used IS NULL",
+            [user.as_str()],
+        )?;
+        Ok(forgotten > 0)
     }
 
     /// Forgets the codes of an invitee.

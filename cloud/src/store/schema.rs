@@ -357,4 +357,9 @@ CREATE TABLE trail_reading (
     what   TEXT NOT NULL,    -- the conditions
     rows   INTEGER           -- none: it did not come to its end
 ) STRICT;
+", "
+-- Who handed a code out, and when; of those before nobody knows.
+ALTER TABLE invitation ADD COLUMN made    INTEGER;
+ALTER TABLE invitation ADD COLUMN made_by TEXT;
+CREATE INDEX invitation_name ON invitation (kind, name);
 "];

@@ -7,7 +7,7 @@ use postern_cloud::fleet;
 use postern_cloud::keys::{self, Origin, Plan};
 use postern_cloud::model::EntityKind;
 use postern_cloud::publish::{Affected, PublishError, Publisher};
-use postern_cloud::store::Store;
+use postern_cloud::store::{Store, StoreError, Tx};
 use postern_protocol::name::Name;
 use postern_protocol::trust::SecretKey;
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ wil = { account = "acme" }
 bob = { account = "bolt" }
 [category.screen]
 kinds = ["vnc"]
+[category.web]
+kinds = ["http"]
 [device.a1]
 account = "acme"
 [device.a1.service.hmi]
@@ -84,7 +86,7 @@ scope = { account = "bolt" }
 
 /// An installation with this model, in which everybody has accepted their invitation.
 pub(crate) struct Office {
-    _directory: TempDir,
+    directory: TempDir,
     pub(crate) store: Arc<Store>,
     pub(crate) publisher: Arc<Publisher>,
 }
@@ -98,7 +100,7 @@ impl Office {
         keys::found(&state, &plan, NOW).unwrap();
         let store = Arc::new(Store::open(&state.join(keys::DATABASE)).unwrap());
         let publisher = Arc::new(store.read(|tx| Publisher::open(&state, tx)).unwrap());
-        let office = Self { _directory: directory, store, publisher };
+        let office = Self { directory, store, publisher };
         office.reset();
         office
     }
@@ -121,6 +123,32 @@ impl Office {
                 self.publisher.publish(tx, Affected::All, NOW).map(drop)
             })
             .unwrap();
+    }
+
+    /// Adds to the model, and does something for each user that is new with that.
+    pub(crate) fn extend(&self, more: &str, each: impl Fn(&Tx<'_>, &Name) -> Result<(), StoreError>) {
+        self.store
+            .write::<_, PublishError>(|tx| {
+                let old = tx.model()?;
+                let text = format!("{}{more}", fleet::write(&old).unwrap());
+                let model = fleet::read(&text, &[]).unwrap();
+                tx.save_model(&model, NOW, "test", "apply")?;
+                for user in model.users.keys().filter(|user| !old.users.contains_key(*user)) {
+                    each(tx, user)?;
+                }
+                self.publisher.publish(tx, Affected::All, NOW).map(drop)
+            })
+            .unwrap();
+    }
+
+    /// Everything that is in the files of the state.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path().join("state")).unwrap();
+        files
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.is_file())
+            .flat_map(|path| std::fs::read(path).unwrap())
+            .collect()
     }
 
     fn edit(&self, caller: &str, edits: &[Edit]) -> Result<Done, Refused> {

@@ -211,6 +211,62 @@ async fn a_batch_is_one_edit() {
 }
 
 #[tokio::test]
+async fn somebody_is_invited_sent_the_code_again_and_taken_back() {
+    let door = Door::new();
+    let (ada, bob) = (door.good("ada"), door.good("bob"));
+    let ask = async |method: &str, path: &str, token: &str, body: Option<Value>| {
+        let answer = door.ask(method, path, token, &[], body).await;
+        (answer.status, answer.body)
+    };
+    let access =
+        json!([{ "role": "machine-operator", "categories": ["screen"], "scope": { "device": "a1" } }]);
+    let wanted =
+        json!({ "user": "acme.jo", "label": "Jo", "access": access, "until": "2030-01-01T00:00:00Z" });
+    let reads = door.token("ada", true, UnixTime::from_secs(NOW.as_secs() + 9));
+    assert_eq!(ask("POST", "/v1/invitations", &reads, Some(wanted.clone())).await.0, 403);
+    let (status, first) = ask("POST", "/v1/invitations", &ada, Some(wanted.clone())).await;
+    assert_eq!((status, &first["user"], &first["account"]), (200, &json!("acme.jo"), &json!("vendor/acme")));
+    assert!(first["code"].as_str().unwrap().starts_with("postern-") && first["revision"].is_i64(), "{first}");
+    let (_, list) = ask("GET", "/v1/invitations", &ada, None).await;
+    let one = &list["items"][0];
+    assert_eq!((&one["user"], &one["state"], &one["by"]), (&json!("acme.jo"), &json!("open"), &json!("ada")));
+    assert!(!list.to_string().contains("postern-"), "{list}");
+    // Once more is a conflict of what is there by now; without it, it is a new code.
+    assert_eq!(
+        ask("POST", "/v1/invitations", &ada, Some(json!({ "user": "acme.jo", "account": "bolt" }))).await.0,
+        409
+    );
+    let (status, again) = ask("POST", "/v1/invitations/acme.jo/resend", &ada, None).await;
+    assert!(status == 200 && again["code"] != first["code"], "{again}");
+    // Bob may not know of Jo: as if there were nobody of that name.
+    for (method, path) in [("POST", "/v1/invitations/NAME/resend"), ("DELETE", "/v1/invitations/NAME")] {
+        let (status, hidden) = ask(method, &path.replace("NAME", "acme.jo"), &bob, None).await;
+        let (_, unknown) = ask(method, &path.replace("NAME", "acme.zz"), &bob, None).await;
+        assert_eq!((status, hidden.to_string().replace("acme.jo", "acme.zz")), (404, unknown.to_string()));
+    }
+    assert_eq!(ask("GET", "/v1/invitations", &bob, None).await.1, json!({ "items": [] }));
+    assert_eq!(ask("DELETE", "/v1/invitations/acme.jo", &ada, None).await.0, 200);
+    assert_eq!(ask("DELETE", "/v1/invitations/acme.jo", &ada, None).await.0, 404);
+    let (_, list) = ask("GET", "/v1/invitations", &ada, None).await;
+    assert_eq!(list["items"][0]["state"], "none");
+    for (wrong, status) in [
+        (json!({ "user": "acme.x", "until": "tomorrow" }), 422),
+        (json!({ "user": "acme.x", "good_for_s": 5 }), 422),
+        (json!({ "user": "acme.x", "access": vec![json!({}); 17] }), 422),
+        (json!({ "user": "acme.x", "access": [{ "role": "machine-operator", "group": "g" }] }), 422),
+        (json!({ "user": "acme.x", "access": [{ "role": "machine-operator" }] }), 422),
+        (json!({ "user": "x" }), 409),
+        (json!({ "user": "wil" }), 409),
+    ] {
+        assert_eq!(ask("POST", "/v1/invitations", &ada, Some(wrong.clone())).await.0, status, "{wrong}");
+    }
+}
+
+/// Ways in that are about no single kind of entity.
+const OTHERS: [&str; 5] =
+    ["/v1/me", "/v1/edits", "/v1/invitations", "/v1/invitations/{user}", "/v1/invitations/{user}/resend"];
+
+#[tokio::test]
 async fn the_document_describes_every_way_in_and_needs_no_token() {
     let door = Door::new();
     let answer = door.get("/v1/openapi.json", "").await;
@@ -219,7 +275,7 @@ async fn the_document_describes_every_way_in_and_needs_no_token() {
         answer.body["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let of_kinds =
         EntityKind::ALL.iter().flat_map(|kind| [format!("/v1/{kind}"), format!("/v1/{kind}/{{name}}")]);
-    let expected: BTreeSet<String> = of_kinds.chain(["/v1/me", "/v1/edits"].map(str::to_owned)).collect();
+    let expected: BTreeSet<String> = of_kinds.chain(OTHERS.map(str::to_owned)).collect();
     assert_eq!(paths, expected.iter().map(String::as_str).collect());
     assert_eq!(answer.body["security"], json!([{ "token": [] }]));
     let put = &answer.body["paths"]["/v1/user-group/{name}"]["put"];

@@ -393,3 +393,52 @@ fn the_state_directory_is_found_by_its_environment_variable() {
     assert_eq!(run(&cloud.state), Some(0));
     assert_eq!(run(&cloud.state.join("nowhere")), Some(5));
 }
+
+#[test]
+fn somebody_is_invited_by_command_with_access_and_an_end_and_taken_back() {
+    let cloud = Cloud::founded();
+    let fleet = sample("direct-sales");
+    assert_eq!(cloud.json(&["apply", &fleet, "--yes"])["applied"], true);
+    let listed = || {
+        let all = cloud.json(&["invitation", "list"]);
+        let jo = all["invitations"].as_array().unwrap().iter().find(|one| one["user"] == "jo").cloned();
+        jo.map(|one| one["state"].as_str().unwrap().to_owned())
+    };
+    let new = [
+        "invitation",
+        "new",
+        "jo",
+        "--account",
+        "acme",
+        "--role",
+        "machine-operator",
+        "--scope",
+        "account=acme",
+    ];
+    let made = cloud.json(&[&new[..], &["--category", "screen", "--until", "2040-01-01T00:00:00Z"]].concat());
+    let code = made["code"].as_str().unwrap();
+    assert!(Invitation::parse(code, Invitee::User).is_ok(), "{made}");
+    assert_eq!(listed().as_deref(), Some("open"));
+    let shown = cloud.json(&["history", "--revision", &made["revision"].to_string()]);
+    assert!(shown.to_string().contains("2040-01-01T00:00:00Z"), "{shown}");
+    let history = cloud.json(&["history"]).to_string();
+    assert!(history.contains("invitation new jo until") && !history.contains("postern-"), "{history}");
+    let again = cloud.json(&["invitation", "resend", "jo"]);
+    assert_ne!(again["code"], made["code"]);
+    assert_eq!(cloud.code(&["invitation", "revoke", "jo"]), (0, String::new()));
+    assert_eq!(listed().as_deref(), Some("none"));
+    for (wrong, code, text) in [
+        (vec!["invitation", "revoke", "jo"], 7, "user `jo` has no invitation that somebody could still use"),
+        (vec!["invitation", "resend", "nobody"], 7, "user `nobody` is unknown"),
+        (vec!["invitation", "new", "jim"], 2, "the account that `jim` joins has to be said"),
+        (
+            vec!["invitation", "new", "jim", "--account", "acme", "--role", "viewer", "--scope", "acme"],
+            2,
+            "found `acme`",
+        ),
+        (vec!["invitation", "--by", "jo", "list"], 1, "user `jo` cannot act"),
+    ] {
+        let (exit, error) = cloud.code(&wrong);
+        assert!(exit == code && error.contains(text), "{wrong:?}: {exit} {error}");
+    }
+}

@@ -147,6 +147,7 @@ fn the_basic_roles_administrate_or_read_and_never_enter() {
     let admin = [
         "users.show",
         "users.invite",
+        "users.resend-invite",
         "users.revoke-invite",
         "users.delete",
         "roles.assign",
@@ -204,6 +205,7 @@ fn the_vocabulary_of_user_administration_is_fine_grained() {
             "users.edit",
             "users.invite-customer",
             "users.invite",
+            "users.resend-invite",
             "users.revoke-invite",
             "users.delete",
         ]

@@ -27,6 +27,7 @@ mod fleet_files;
 mod gate;
 mod hub;
 mod includes;
+mod invitations;
 mod locks;
 mod meetings;
 mod models;
