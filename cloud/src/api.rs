@@ -33,6 +33,7 @@ use postern_protocol::time::UnixTime;
 
 use self::bearer::{Bearer, Scheme};
 use self::problem::Problem;
+use crate::mail::Post;
 use crate::news::News;
 use crate::publish::Publisher;
 use crate::store::{PersonState, Store, Token, Tx};
@@ -46,6 +47,7 @@ pub struct Api {
     store: Arc<Store>,
     publisher: Arc<Publisher>,
     news: News,
+    post: Option<Post>,
     clock: fn() -> UnixTime,
 }
 
@@ -71,7 +73,13 @@ impl Api {
         news: News,
         clock: fn() -> UnixTime,
     ) -> Self {
-        Self { store, publisher, news, clock }
+        Self { store, publisher, news, post: None, clock }
+    }
+
+    /// The same, with letters that leave by a post.
+    #[must_use]
+    pub fn with_post(self, post: Option<Post>) -> Self {
+        Self { post, ..self }
     }
 
     /// Everything that can be asked.

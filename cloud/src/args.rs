@@ -18,6 +18,7 @@ use postern_protocol::trust::Fingerprint;
 
 use crate::clock;
 use crate::fleet::Override;
+use crate::model::MailAddress;
 use crate::store::VERDICTS;
 
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
@@ -167,6 +168,9 @@ pub(crate) enum Command {
     /// Locks: denies at once on devices, without a change of the model, until it is lifted.
     #[command(subcommand)]
     Lock(LockCommand),
+    /// Mail: trying out what `mail.toml` in the state directory says.
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Users: invitations, listing, disabling.
     #[command(subcommand)]
     User(UserCommand),
@@ -346,6 +350,15 @@ pub(crate) struct AuditExport {
     /// Replaces the file if it exists.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Sends a letter to an address, and says what came of it.
+    Test {
+        /// The address, such as `jo@example.com`.
+        address: MailAddress,
+    },
 }
 
 #[derive(Debug, Subcommand)]

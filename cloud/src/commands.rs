@@ -20,6 +20,7 @@ mod history;
 mod init;
 mod invitation;
 mod lock;
+mod mail;
 mod plan;
 mod progress;
 mod relay;
@@ -55,13 +56,14 @@ use crate::administration::Refused;
 use crate::approval::ApprovalError;
 use crate::args::{
     AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, InvitationArgs,
-    SecretCommand, UserCommand,
+    MailCommand, SecretCommand, UserCommand,
 };
 use crate::case::CaseError;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
 use crate::invitation::{self as invitations, InvitationError};
 use crate::keys::{self, FoundError, KeyFileError, Origin};
+use crate::mail::{SendError, SettingsError};
 use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
@@ -103,6 +105,12 @@ pub(crate) enum CommandError {
          installation with `--advertise`"
     )]
     NoAddress,
+    #[error(transparent)]
+    MailSettings(#[from] SettingsError),
+    #[error("mail is not configured: there is no `mail.toml` in the state directory")]
+    NoMail,
+    #[error(transparent)]
+    Mail(#[from] SendError),
     #[error(transparent)]
     Invitation(#[from] InvitationError),
     #[error("a scope is `KIND=NAME`, such as `device=press-7`, or a table as in a fleet file: {0}")]
@@ -219,7 +227,7 @@ impl CommandError {
             | Self::Ambiguous(_)
             | Self::Scope(_)
             | Self::NoTerminal => 2,
-            Self::Key(_) | Self::Store(_) | Self::Signer(_) => 5,
+            Self::Key(_) | Self::Store(_) | Self::Signer(_) | Self::MailSettings(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
                 FoundError::Threshold { .. } => 2,
@@ -303,6 +311,8 @@ impl CommandError {
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
             Self::NoAddress
+            | Self::NoMail
+            | Self::Mail(_)
             | Self::NotEmpty { .. }
             | Self::NoTrail(_)
             | Self::NoSealingKey(_)
@@ -404,6 +414,7 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Secret(SecretCommand::List { device }) => secret::list(state, device.as_deref()),
         Command::Secret(SecretCommand::Remove { device, name }) => secret::remove(state, &device, &name),
         Command::Invitation(InvitationArgs { by, command }) => invitation::run(state, by.as_ref(), command),
+        Command::Mail(MailCommand::Test { address }) => mail::test(state, address),
         Command::Lock(command) => lock::run(state, command),
         Command::User(UserCommand::Invite { name }) => user::invite(state, &name),
         Command::User(UserCommand::List) => user::list(state),

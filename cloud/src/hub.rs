@@ -46,6 +46,7 @@ use self::links::Links;
 use self::meeting::Asked;
 use crate::api::Api;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
+use crate::mail::Post;
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
 use crate::signer::{Authority, Signer};
@@ -72,6 +73,8 @@ pub struct Hub {
     /// That a request was decided of which no device hears.
     decisions: News,
     relays: OnceLock<Relays>,
+    /// By which letters leave, if somebody has configured that.
+    post: OnceLock<Post>,
     news: News,
     clock: fn() -> UnixTime,
 }
@@ -103,7 +106,7 @@ impl Hub {
     ) -> Self {
         let (links, attempts, asked) = (Links::default(), Attempts::new(), Asked::new());
         let (listed, wishes) = (Asked::new(), Asked::new());
-        let (decisions, relays) = (News::default(), OnceLock::new());
+        let (decisions, relays, post) = (News::default(), OnceLock::new(), OnceLock::new());
         Self {
             store,
             publisher,
@@ -115,9 +118,15 @@ impl Hub {
             wishes,
             decisions,
             relays,
+            post,
             news,
             clock,
         }
+    }
+
+    /// Has letters leave by a post, from now on; the first one counts.
+    pub fn send_by(&self, post: Post) {
+        let _first = self.post.set(post);
     }
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
@@ -128,7 +137,7 @@ impl Hub {
     #[must_use]
     pub fn api(&self) -> Api {
         let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&self.publisher));
-        Api::new(store, publisher, self.news.clone(), self.clock)
+        Api::new(store, publisher, self.news.clone(), self.clock).with_post(self.post.get().cloned())
     }
 
     /// Admits connections until the endpoint is closed.

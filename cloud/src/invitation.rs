@@ -4,7 +4,8 @@
 //!    one of the [`administration`], judged there; handing out the code is judged here. All of it happens, or nothing.
 //! 2. [`resend`]: a new code for somebody who has not accepted; the one before is worth nothing from then on.
 //! 3. [`revoke`]: the code is worth nothing, and is answered as one that nobody has ever handed out.
-//! 4. Whoever has the code accepts it over the [`login`](crate::login) with a password and a second factor of their own.
+//! 4. [`deliver`]: the code leaves by mail, where somebody has configured that, and is shown to whoever asked for it otherwise.
+//! 5. Whoever has the code accepts it over the [`login`](crate::login) with a password and a second factor of their own.
 //!
 //! Whoever has not accepted has no key, and is in no device's policy, whatever the model gives them. A code is kept as a digest; it is shown
 //! to whoever asked for it this once, and stands in no log. Deliberately absent: resetting somebody who has accepted. That
@@ -28,7 +29,8 @@ use crate::administration::{self, Done, Edit, Guard, Refused};
 use crate::case::Actor;
 use crate::chance;
 use crate::clock;
-use crate::model::{EntityKind, Model};
+use crate::mail::{Letter, Mailer, SendError};
+use crate::model::{EntityKind, MailAddress, Model};
 use crate::publish::Publisher;
 use crate::rights::{Forbidden, Ground, Rights};
 use crate::signer::{Signer, SignerError};
@@ -41,6 +43,8 @@ pub struct Ask {
     pub user: Name,
     /// The account that the user joins; that of whoever invites, if none.
     pub account: Option<Name>,
+    /// Where the user gets mail.
+    pub mail: Option<MailAddress>,
     /// What people call the user.
     pub label: Option<Label>,
     /// What the user may, each an assignment in the notation of fleet files without its subject.
@@ -66,6 +70,19 @@ pub struct Handed {
     pub code: Code,
     /// The first second in which it is worth nothing.
     pub expires: UnixTime,
+    /// Where the user gets mail.
+    pub mail: Option<MailAddress>,
+}
+
+/// What became of a code.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Nobody sends it: it is shown to whoever asked for it.
+    Shown,
+    /// It is under way to this address, and is shown to nobody.
+    Mailed(MailAddress),
+    /// It could not be sent, and is shown instead.
+    Unsent(SendError),
 }
 
 /// Somebody who has not accepted, or has an open code.
@@ -122,7 +139,8 @@ pub enum InvitationError {
     NoAccount(Name),
     /// The user is in the model, in another account or under another label.
     #[error(
-        "user `{0}` is there already, in another account or under another label; leave both out to invite that user"
+        "user `{0}` is there already, in another account, with another address or under another label; leave these out to invite \
+         that user"
     )]
     Other(Name),
     /// What the access says of its subject.
@@ -169,7 +187,8 @@ pub fn invite(
     let known = model.users.get(&ask.user).filter(|_| sees(rights.as_ref(), &ask.user));
     let account = match (known, &ask.account, actor) {
         (Some(body), account, _) => {
-            let other = account.as_ref().is_some_and(|account| *account != body.account);
+            let other = account.as_ref().is_some_and(|account| *account != body.account)
+                || ask.mail.is_some() && ask.mail != body.mail;
             if other || ask.label.is_some() && ask.label != body.label {
                 return Err(InvitationError::Other(ask.user.clone()));
             }
@@ -270,6 +289,25 @@ pub fn list(tx: &Tx<'_>, actor: Actor<'_>, now: UnixTime) -> Result<Vec<Listed>,
         listed.push(Listed { account: body.account.clone(), user, state, by, made, expires });
     }
     Ok(listed)
+}
+
+/// Sends a code to whom it is for, if somebody has configured mail and said where they get theirs. Whatever comes of that, the invitation
+/// is there: it is stored before.
+pub async fn deliver(mailer: Option<&Mailer>, handed: &Handed) -> Delivery {
+    let (Some(mailer), Some(mail)) = (mailer, &handed.mail) else { return Delivery::Shown };
+    let Handed { user, account, code, expires, .. } = handed;
+    let text = format!(
+        "You are invited to {account}, as {user}.\n\nOn your computer, run this once before {}:\n\npostern login {}\n\n\
+         Whoever has this code can be {user}: hand it to nobody. If you did not expect it, delete it.\n",
+        clock::show(*expires),
+        code.reveal()
+    );
+    let letter = Letter::new(mail.clone(), format!("Invitation to {account}"), text);
+    let sent = match letter {
+        Ok(letter) => mailer.send(&letter).await,
+        Err(error) => Err(error),
+    };
+    sent.map_or_else(Delivery::Unsent, |()| Delivery::Mailed(mail.clone()))
 }
 
 /// A fresh code for an invitee, with everything that it needs to reach this hub and to know it.
@@ -374,8 +412,9 @@ fn edits(
     let mut edits = Vec::new();
     if let Some(account) = joins {
         let mut body = json!({ "account": account });
-        if let (Some(body), Some(label)) = (body.as_object_mut(), &ask.label) {
-            body.insert("label".to_owned(), json!(label));
+        if let Some(body) = body.as_object_mut() {
+            body.extend(ask.label.iter().map(|label| ("label".to_owned(), json!(label))));
+            body.extend(ask.mail.iter().map(|mail| ("mail".to_owned(), json!(mail))));
         }
         edits.push(new(EntityKind::User, ask.user.clone(), body));
     }
@@ -431,8 +470,10 @@ fn hand_out(
     tx.note_inviter(&digest, &by, now)?;
     tx.log(now, &by, &format!("invitation {word} {user} until {}", clock::show(expires)))?;
     let model = tx.model()?;
-    let account = model.users.get(user).map(|body| model.path(&body.account)).unwrap_or_default();
-    Ok(Handed { user: user.clone(), account, code: Code(Zeroizing::new(code.to_string())), expires })
+    let body = model.users.get(user);
+    let account = body.map(|body| model.path(&body.account)).unwrap_or_default();
+    let mail = body.and_then(|body| body.mail.clone());
+    Ok(Handed { user: user.clone(), account, code: Code(Zeroizing::new(code.to_string())), expires, mail })
 }
 
 fn who(actor: Actor<'_>) -> String {

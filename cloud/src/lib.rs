@@ -8,7 +8,7 @@
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of, and [`sessions`] what they
 //!    may see of the trail. [`past`] knows whose a device was.
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
-//!    [`invitation`] keeps who was asked to join and has not done so yet.
+//!    [`invitation`] keeps who was asked to join and has not done so yet; [`mail`] brings them their codes.
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
 //!    HTTP by the [`api`].
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
@@ -35,6 +35,7 @@ pub mod hub;
 pub mod invitation;
 pub mod keys;
 pub mod login;
+pub mod mail;
 pub mod model;
 mod nearest;
 pub mod news;

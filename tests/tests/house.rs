@@ -32,6 +32,7 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("rustls", &["transport/src/tls", "transport/src/quic"], CRATES),
     ("tokio_rustls", &["transport/src/tls"], CRATES),
     ("axum", &["cloud/src/api"], CRATES),
+    ("lettre", &["cloud/src/mail"], CRATES),
     ("utoipa", &["cloud/src/api"], CRATES),
     // The last one: a test that opens a database as another process would.
     ("rusqlite", &["agent/src/store", "cloud/src/store", "agent/src/daemon/tests/memory.rs"], CRATES),

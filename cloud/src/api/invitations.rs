@@ -18,7 +18,8 @@ use super::problem::{Problem, Unmade, Unseen};
 use super::shapes::Receipt;
 use crate::case::Actor;
 use crate::clock;
-use crate::invitation::{self, Ask, CODE_S, Handed, Listed, Standing};
+use crate::invitation::{self, Ask, CODE_S, Delivery, Handed, Listed, Standing};
+use crate::model::MailAddress;
 
 /// Who has not accepted an invitation yet, as far as the token's user may know of them.
 #[utoipa::path(get, path = "/v1/invitations", responses((status = 200, body = Invitations), Unseen))]
@@ -44,10 +45,10 @@ pub(super) async fn invite(
 ) -> Result<Json<Invited>, Problem> {
     let ask = asked.read()?;
     let invited = api.write(bearer, move |tx, publisher, user, now| {
-        let (handed, done) = invitation::invite(tx, publisher, Actor::User(user), &ask, now)?;
-        Ok(Invited { handed: handed.into(), receipt: done.into() })
+        Ok(invitation::invite(tx, publisher, Actor::User(user), &ask, now)?)
     });
-    invited.await.map(Json)
+    let (handed, done) = invited.await?;
+    Ok(Json(Invited { handed: deliver(&api, handed).await, receipt: done.into() }))
 }
 
 /// Hands out a new code to somebody who has not accepted; the one before is worth nothing from then on.
@@ -61,9 +62,9 @@ pub(super) async fn resend(
     Read(Path(name)): Read<Path<Name>>,
 ) -> Result<Json<Code>, Problem> {
     let handed = api.write(bearer, move |tx, publisher, user, now| {
-        Ok(Code::from(invitation::resend(tx, publisher, Actor::User(user), (&name, CODE_S), now)?))
+        Ok(invitation::resend(tx, publisher, Actor::User(user), (&name, CODE_S), now)?)
     });
-    handed.await.map(Json)
+    Ok(Json(deliver(&api, handed.await?).await))
 }
 
 /// Takes the code of somebody back. The user stays, and cannot sign in.
@@ -83,6 +84,25 @@ pub(super) async fn revoke(
     revoked.await.map(Json)
 }
 
+/// Sends a code where that can be done, and shows it otherwise.
+async fn deliver(api: &Api, handed: Handed) -> Code {
+    let mailer = api.post.as_ref().map(|post| post.mailer().as_ref());
+    let (code, mailed, unsent) = match invitation::deliver(mailer, &handed).await {
+        Delivery::Shown => (true, None, None),
+        Delivery::Mailed(address) => (false, Some(address.to_string()), None),
+        Delivery::Unsent(error) => (true, None, Some(error.to_string())),
+    };
+    let code = code.then(|| handed.code.reveal().to_owned());
+    Code {
+        user: handed.user,
+        account: handed.account,
+        code,
+        expires: clock::show(handed.expires),
+        mailed,
+        unsent,
+    }
+}
+
 /// Whom to invite.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +114,10 @@ pub(super) struct Invite {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")]
     account: Option<Name>,
+    /// Where the user gets mail, such as the code.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    mail: Option<MailAddress>,
     /// What people call the user.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -151,10 +175,14 @@ pub(super) struct Code {
     user: Name,
     /// The path of the account.
     account: String,
-    /// What the user gives to `postern login`.
-    code: String,
+    /// What the user gives to `postern login`; none where it left by mail.
+    code: Option<String>,
     /// When it ends.
     expires: String,
+    /// The address to which it left.
+    mailed: Option<String>,
+    /// Why it did not leave by mail, where it should have.
+    unsent: Option<String>,
 }
 
 /// Somebody who was invited, and what was done to the model for that.
@@ -186,8 +214,8 @@ impl Invite {
         let until = until.map_err(|fault| Problem::unprocessable(format!("`until`: {fault}")))?;
         let access = self.access.into_iter().map(|Access(body)| body).collect();
         let good_for_s = self.good_for_s.unwrap_or(CODE_S);
-        let Self { user, account, label, .. } = self;
-        Ok(Ask { user, account, label, access, until, good_for_s })
+        let Self { user, account, mail, label, .. } = self;
+        Ok(Ask { user, account, mail, label, access, until, good_for_s })
     }
 }
 
@@ -196,13 +224,6 @@ impl From<Listed> for Outstanding {
         let Listed { user, account, state, by, made, expires } = listed;
         let show = |time: Option<UnixTime>| time.map(clock::show);
         Self { user, account, state, by, made: show(made), expires: show(expires) }
-    }
-}
-
-impl From<Handed> for Code {
-    fn from(handed: Handed) -> Self {
-        let code = handed.code.reveal().to_owned();
-        Self { user: handed.user, account: handed.account, code, expires: clock::show(handed.expires) }
     }
 }
 

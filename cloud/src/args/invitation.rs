@@ -7,6 +7,7 @@ use postern_protocol::name::{Label, Name};
 use postern_protocol::time::UnixTime;
 
 use crate::clock;
+use crate::model::MailAddress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InvitationArgs {
@@ -30,6 +31,9 @@ pub(crate) enum InvitationCommand {
         /// For how long it is good.
         #[arg(long, value_name = "SPAN", value_parser = clock::parse_span, default_value = "72h")]
         good_for: SignedDuration,
+        /// Prints the code also where it could leave by mail.
+        #[arg(long)]
+        print: bool,
     },
     /// Takes a code back. The user stays in the model, and cannot sign in.
     Revoke {
@@ -46,6 +50,12 @@ pub(crate) struct InvitationNew {
     /// The account to join; that of `--by` if not given.
     #[arg(long)]
     pub(crate) account: Option<Name>,
+    /// Where the user gets mail. The code leaves there, if mail is configured.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mail: Option<MailAddress>,
+    /// Prints the code also where it could leave by mail.
+    #[arg(long)]
+    pub(crate) print: bool,
     /// What people call the user.
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<Label>,

@@ -8,13 +8,15 @@ use serde_json::{Map, Value, json};
 
 use postern_protocol::name::Name;
 
+use super::serve::runtime;
 use super::table::table;
 use super::{Answer, CommandError, arrival, open, operator, publisher};
 use crate::args::{InvitationCommand, InvitationNew};
 use crate::case::Actor;
 use crate::clock;
 use crate::hub;
-use crate::invitation::{self, Ask, Handed, InvitationError};
+use crate::invitation::{self, Ask, Delivery, Handed, InvitationError};
+use crate::mail::Mailer;
 
 pub(super) fn run(
     state: &Path,
@@ -24,9 +26,13 @@ pub(super) fn run(
     let who = operator();
     let actor = by.map_or(Actor::Operator(&who), Actor::User);
     match command {
-        InvitationCommand::New(asked) => new(state, actor, &asked.read()?),
+        InvitationCommand::New(asked) => {
+            let print = asked.print;
+            new(state, actor, &asked.read()?, print)
+        }
         InvitationCommand::List => list(state, actor),
-        InvitationCommand::Resend { user, good_for } => {
+        InvitationCommand::Resend { user, good_for, print } => {
+            let mailer = mailer(state, print)?;
             let handed = open(state)?.write(|tx| {
                 let publisher = publisher(state, tx)?;
                 let of = (&user, seconds(good_for)?);
@@ -34,7 +40,7 @@ pub(super) fn run(
                 note(tx, actor, &who, &format!("resend {user}"))?;
                 Ok::<_, CommandError>(handed)
             })?;
-            Ok(Answer { text: sentence(&handed), json: described(&handed) })
+            delivered(mailer.as_ref(), &handed)
         }
         InvitationCommand::Revoke { user } => {
             open(state)?.write(|tx| {
@@ -47,7 +53,8 @@ pub(super) fn run(
     }
 }
 
-fn new(state: &Path, actor: Actor<'_>, ask: &Ask) -> Result<Answer, CommandError> {
+fn new(state: &Path, actor: Actor<'_>, ask: &Ask, print: bool) -> Result<Answer, CommandError> {
+    let mailer = mailer(state, print)?;
     let store = open(state)?;
     let (handed, done) = store.write(|tx| {
         let publisher = publisher(state, tx)?;
@@ -57,11 +64,10 @@ fn new(state: &Path, actor: Actor<'_>, ask: &Ask) -> Result<Answer, CommandError
     })?;
     hub::notify(state);
     let arrival = arrival::watch(&store, state, &done.published);
-    let mut text = sentence(&handed);
+    let Answer { mut text, mut json } = delivered(mailer.as_ref(), &handed)?;
     for founder in &done.founders {
         text.push_str(&format!("\n{founder} is the first user of the account and administrates it.\n"));
     }
-    let mut json = described(&handed);
     if let Some(json) = json.as_object_mut() {
         json.insert("revision".to_owned(), json!(done.revision));
         json.insert("founders".to_owned(), json!(done.founders));
@@ -100,18 +106,41 @@ fn note(tx: &crate::store::Tx<'_>, actor: Actor<'_>, who: &str, what: &str) -> R
     Ok(())
 }
 
-fn sentence(handed: &Handed) -> String {
-    let Handed { user, account, code, expires } = handed;
-    format!(
-        "Hand this to {user} of {account} and to nobody else. It is good once, before {}:\n\npostern login {}\n",
-        clock::show(*expires),
-        code.reveal()
-    )
+/// By what a code leaves. Looked at before anything is done: settings that are wrong are said without half of it being done.
+fn mailer(state: &Path, print: bool) -> Result<Option<Mailer>, CommandError> {
+    if print { Ok(None) } else { Ok(Mailer::open(state)?) }
 }
 
-fn described(handed: &Handed) -> Value {
-    let Handed { user, account, code, expires } = handed;
-    json!({ "user": user, "account": account, "code": code.reveal(), "expires": expires })
+/// Sends a code where that can be done, and shows it otherwise.
+fn delivered(mailer: Option<&Mailer>, handed: &Handed) -> Result<Answer, CommandError> {
+    let delivery = match mailer {
+        Some(_) => runtime()?.block_on(invitation::deliver(mailer, handed)),
+        None => Delivery::Shown,
+    };
+    let Handed { user, account, code, expires, .. } = handed;
+    let until = clock::show(*expires);
+    let shown = format!(
+        "Hand this to {user} of {account} and to nobody else. It is good once, before {until}:\n\npostern login {}\n",
+        code.reveal()
+    );
+    let (text, code, mailed, unsent) = match delivery {
+        Delivery::Shown => (shown, Some(code.reveal()), None, None),
+        Delivery::Mailed(address) => {
+            let text =
+                format!("{user} of {account} gets a code at {address}. It is good once, before {until}.\n");
+            (text, None, Some(address), None)
+        }
+        Delivery::Unsent(error) => (
+            format!("No letter was sent: {error}.\n{shown}"),
+            Some(code.reveal()),
+            None,
+            Some(error.to_string()),
+        ),
+    };
+    let json = json!({
+        "user": user, "account": account, "code": code, "expires": expires, "mailed": mailed, "unsent": unsent,
+    });
+    Ok(Answer { text, json })
 }
 
 fn seconds(span: SignedDuration) -> Result<u64, CommandError> {
@@ -131,8 +160,8 @@ impl InvitationNew {
             access.push(body);
         }
         let good_for_s = seconds(self.good_for)?;
-        let Self { user, account, label, until, .. } = self;
-        Ok(Ask { user, account, label, access, until, good_for_s })
+        let Self { user, account, mail, label, until, .. } = self;
+        Ok(Ask { user, account, mail, label, access, until, good_for_s })
     }
 }
 

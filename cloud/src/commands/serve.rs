@@ -1,7 +1,7 @@
 //! `serve`: the wiring of a running hub, from the lock to the last goodbye.
 //!
 //! 1. The lock: one hub for each state directory.
-//! 2. Keys, store, endpoint. The address is stored for the codes that other commands make.
+//! 2. Keys, store, mail, endpoint. The address is stored for the codes that other commands make.
 //! 3. The first line of output says where it listens; then connections are admitted, publications watched, and the API answered
 //!    where there is one.
 //! 4. SIGTERM or SIGINT: peers are told, links are noted as down, and the program ends.
@@ -25,6 +25,7 @@ use crate::api;
 use crate::args::ServedRelay;
 use crate::clock;
 use crate::hub;
+use crate::mail::{Mailer, Post};
 use crate::signer::Signer;
 
 /// Where a hub is reached.
@@ -81,6 +82,8 @@ fn lock(state: &Path) -> Result<File, CommandError> {
 async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
     let io = |what| move |error| CommandError::Io { what, error };
     let store = Arc::new(open(state)?);
+    // Before anybody is served: who configures mail wrongly shall not learn of it from the first one who gets none.
+    let mailer = Mailer::open(state)?;
     let (installation, signer) =
         store.read(|tx| Ok::<_, CommandError>((tx.installation()?, Arc::new(Signer::open(state, tx)?))))?;
     let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
@@ -96,6 +99,9 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
         tx.all_links_down()
     })?;
     let hub = hub::open(&store, signer, clock::now);
+    if let Some(mailer) = mailer {
+        hub.send_by(Post::new(mailer));
+    }
     let relaying = relay::open_for(&hub, &places.relay, bound, &endpoint, state).await?;
     let api = match places.api {
         Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),

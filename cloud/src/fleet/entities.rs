@@ -12,9 +12,9 @@ use super::include::INCLUDE;
 use super::reader::{Reader, Section};
 use super::tree::Node;
 use crate::model::{
-    Account, Assignment, Case, CaseSubject, Category, Delegable, Device, DeviceGroup, Effect, EntityKind,
-    Entry, GroupType, Machine, MachineModel, Member, Membership, Model, Permission, Role, Scope, ScopeNode,
-    Selection, Subject, Tenant, User, UserGroup, Visibility,
+    Account, Assignment, Case, CaseSubject, Category, Delegable, Device, DeviceGroup, EXPECTED_MAIL, Effect,
+    EntityKind, Entry, GroupType, Machine, MachineModel, MailAddress, Member, Membership, Model, Permission,
+    Role, Scope, ScopeNode, Selection, Subject, Tenant, User, UserGroup, Visibility,
 };
 
 /// Reads all entities; those with complaints are named and left out.
@@ -95,8 +95,20 @@ fn recording_key(reader: &mut Reader<'_>, s: &mut Section) -> Option<SealingKey>
 
 fn user(reader: &mut Reader<'_>, s: &mut Section) -> Option<User> {
     let account = reader.name(s, "account");
+    let mail = mail(reader, s);
     let label = reader.label(s, "label");
-    Some(User { account: account?, label })
+    Some(User { account: account?, mail, label })
+}
+
+fn mail(reader: &mut Reader<'_>, s: &mut Section) -> Option<MailAddress> {
+    let node = s.take("mail")?;
+    let path = s.key("mail");
+    let (at, text) = reader.text(&path, node, EXPECTED_MAIL)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        reader.bad_value(at, &path, &text, EXPECTED_MAIL);
+    }
+    address
 }
 
 fn user_group(reader: &mut Reader<'_>, s: &mut Section) -> Option<UserGroup> {

@@ -342,6 +342,7 @@ mod tests {
             "type": "object",
             "properties": {
                 "account": { "type": "string", "pattern": NAME, "maxLength": 64 },
+                "mail": { "type": ["string", "null"], "description": "an address such as `jo@example.com`" },
                 "label": { "type": ["string", "null"] },
             },
             "additionalProperties": false,

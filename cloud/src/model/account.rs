@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use postern_protocol::name::{Label, Name};
 use postern_protocol::trust::sealed::SealingKey;
 
+use super::MailAddress;
+
 /// A company. Accounts nest; nothing of a parent or sibling can be reached from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +72,9 @@ impl Tenant {
 pub struct User {
     /// The one account that they belong to.
     pub account: Name,
+    /// Where they get mail: invitations, and requests that wait for them. It never reaches a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailAddress>,
     /// What people call them. It never reaches a device.
     pub label: Option<Label>,
 }

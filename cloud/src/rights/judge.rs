@@ -191,6 +191,12 @@ impl<'a> Judge<'a> {
             };
             self.after.demand(any_of, Site::Account(account))
         };
+        if let (Some(old), Some(new)) = (old, new)
+            && old.mail != new.mail
+        {
+            // What goes there can be worth all that the user has.
+            self.before.could_give_all_of(name)?;
+        }
         match (old, new) {
             (Some(_), None) if name == self.before.user => Err(Ground::Oneself),
             (Some(old), None) => leaves(&old.account),

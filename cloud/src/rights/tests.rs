@@ -271,7 +271,10 @@ fn nobody_deletes_or_demotes_themselves_and_another_administrator_may() {
 fn people_are_made_and_deleted_by_their_own_administrators() {
     let make = |account: &'static str| {
         move |new: &mut Model| {
-            new.users.insert(name("fresh"), crate::model::User { account: name(account), label: None });
+            new.users.insert(
+                name("fresh"),
+                crate::model::User { account: name(account), mail: None, label: None },
+            );
         }
     };
     assert_eq!(refusal("ada", make("acme")), None);

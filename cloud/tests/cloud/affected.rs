@@ -148,7 +148,7 @@ fn edit(model: &mut Model, dice: &mut Dice, removing: bool) {
             put(&mut model.accounts, format!("a{number}").parse().unwrap(), keep(gone).then_some(account));
         }
         1 => {
-            let user = User { account: dice.name("a", ACCOUNTS), label: None };
+            let user = User { account: dice.name("a", ACCOUNTS), mail: None, label: None };
             put(&mut model.users, dice.name("u", USERS), keep(gone).then_some(user));
         }
         2 => {

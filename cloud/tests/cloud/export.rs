@@ -352,7 +352,7 @@ prop_compose! {
         model.accounts.insert(account.clone(), root);
         let inner = Account { tenant: Tenant::OperatingCompany, parent: Some(account.clone()), recording_key: None, delegable: Delegable::default(), label };
         model.accounts.insert(name("acme.inner"), inner);
-        model.users = people.iter().map(|(name, label)| (name.clone(), User { account: account.clone(), label: label.clone() })).collect();
+        model.users = people.iter().map(|(name, label)| (name.clone(), User { account: account.clone(), mail: None, label: label.clone() })).collect();
         model.machine_models = machine_models.into_iter().map(|(name, (label, services))| (name, MachineModel { account: account.clone(), label, services })).collect();
         model.devices = devices.into_iter().map(|(name, (label, tunnels, tunnels_per_user, services))| {
             let account = d.of(&[account.clone(), "acme.inner".parse().unwrap()]);

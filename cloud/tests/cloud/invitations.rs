@@ -54,7 +54,7 @@ fn table(json: Value) -> Map<String, Value> {
 
 fn ask(user: &str, access: &[Value]) -> Ask {
     let access = access.iter().cloned().map(table).collect();
-    Ask { user: name(user), account: None, label: None, access, until: None, good_for_s: CODE_S }
+    Ask { user: name(user), account: None, mail: None, label: None, access, until: None, good_for_s: CODE_S }
 }
 
 /// The operator's role on the screen of `a1`, which Acme may hand on.

@@ -91,7 +91,7 @@ fn people(model: &mut Model, dice: &mut Dice) {
     for number in 0..dice.within(2, 5) {
         // Who is far out reaches more.
         let account = if dice.percent(45) { name("company", 0) } else { any(&model.accounts, dice) };
-        model.users.insert(name("person", number), User { account, label: hidden() });
+        model.users.insert(name("person", number), User { account, mail: None, label: hidden() });
     }
     for number in 0..dice.within(0, 4) {
         let account = any(&model.accounts, dice);

@@ -24,6 +24,7 @@ impl Writer {
 
     pub(super) fn user(&mut self, user: &User) {
         self.text("account", &user.account);
+        self.optional_text("mail", user.mail.as_ref());
         self.optional_text("label", user.label.as_ref());
     }
 

@@ -33,7 +33,9 @@ pub fn fleet(customers: u32) -> Result<Model, NameFault> {
         account(&mut model, name("region", region)?, Tenant::OperatingCompany, Some(vendor.clone()));
     }
     for engineer in 0..customers * ENGINEERS {
-        model.users.insert(name("engineer", engineer)?, User { account: vendor.clone(), label: None });
+        model
+            .users
+            .insert(name("engineer", engineer)?, User { account: vendor.clone(), mail: None, label: None });
     }
     for customer in 0..customers {
         company(&mut model, customer)?;
@@ -134,7 +136,9 @@ fn company(model: &mut Model, customer: u32) -> Result<(), NameFault> {
     let region = name("region", customer / CUSTOMERS_OF_REGION)?;
     account(model, owner.clone(), Tenant::OperatingCompany, Some(region));
     for person in 0..OPERATORS {
-        model.users.insert(operator(customer, person)?, User { account: owner.clone(), label: None });
+        model
+            .users
+            .insert(operator(customer, person)?, User { account: owner.clone(), mail: None, label: None });
     }
     for number in 0..DEVICES {
         let services =
@@ -255,7 +259,7 @@ pub fn crowd(people: u32, ends: Option<UnixTime>) -> Result<Model, NameFault> {
     let mut group = UserGroup { account: name("customer", 0)?, members: [].into(), label: None };
     for person in 0..people {
         let user = name("person", person)?;
-        model.users.insert(user.clone(), User { account: group.account.clone(), label: None });
+        model.users.insert(user.clone(), User { account: group.account.clone(), mail: None, label: None });
         group.members.insert(user, Member { until: ends.map(|ends| ends.saturating_add(person.into())) });
     }
     let scope = Scope::Account { account: group.account.clone(), nested: false };

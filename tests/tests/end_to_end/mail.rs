@@ -1,0 +1,182 @@
+//! Letters through a mail server of others (aiosmtpd): STARTTLS, TLS from the first byte, passwords, and what is said when one is not taken.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use postern_tests::world::{Call, Mishap, Running, Stream, World};
+use serde_json::{Value, json};
+
+use super::peers::programs;
+use super::stage::{LAB, Outcome};
+
+const FLEET: &str = r#"
+[account.acme]
+tenant = "operating_company"
+[user.ada]
+account = "acme"
+[assignment.ada]
+user = "ada"
+role = "tenant-admin"
+scope = { account = "acme" }
+"#;
+
+/// A mail server beside a hub.
+struct Server {
+    running: Running,
+    port: String,
+}
+
+impl Server {
+    async fn start(python: &Path, args: &[&str]) -> Result<Self, Mishap> {
+        let script = format!("{}/tests/end_to_end/peers/mail.py", env!("CARGO_MANIFEST_DIR"));
+        let running = Call::new(python).args(["-u", &script]).args(args).start("the mail server")?;
+        let line = running.line("where it listens", |line| line.text.starts_with("listening on ")).await?;
+        let port = line.text.rsplit(' ').next().unwrap_or_default().to_owned();
+        Ok(Self { running, port })
+    }
+
+    /// The letter to an address.
+    async fn letter(&self, to: &str) -> Result<Value, Mishap> {
+        let wanted = format!("\"to\": [\"{to}\"]");
+        let line =
+            self.running.line("a letter", |line| line.stream == Stream::Out && line.text.contains(&wanted));
+        Ok(serde_json::from_str(&line.await?.text).unwrap())
+    }
+}
+
+/// A certificate for `localhost` and its key, in PEM.
+fn certificate(place: &Path) -> [PathBuf; 2] {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let files = [place.join("server.pem"), place.join("server.key")];
+    std::fs::write(&files[0], pem("CERTIFICATE", certificate.der())).unwrap();
+    std::fs::write(&files[1], pem("PRIVATE KEY", &key.serialize_der())).unwrap();
+    files
+}
+
+/// Bytes in PEM (RFC 7468).
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The settings in the hub's state.
+fn settings(world: &World, text: &str, password: &str) {
+    let state = world.hub.state_dir();
+    std::fs::write(state.join("mail.toml"), text).unwrap();
+    let file = state.join("mail.password");
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn text(tls: &str, port: &str, ca: &Path) -> String {
+    format!(
+        "server = \"localhost\"\nport = {port}\ntls = \"{tls}\"\nuser = \"postern\"\npassword-file = \"mail.password\"\n\
+         from = \"Größe <postern@example.com>\"\nca = \"{}\"\n",
+        ca.display()
+    )
+}
+
+async fn world() -> Result<World, Mishap> {
+    let world = World::bare(LAB).await?;
+    world.hub.apply(FLEET, &[]).await?;
+    Ok(world)
+}
+
+async fn invite(world: &World, args: &[&str]) -> Result<Value, Mishap> {
+    let args = [&["invitation", "new"], args, &["--json"]].concat();
+    world.hub.call(args).finish().await?.expect_code(0)?.json()
+}
+
+#[tokio::test]
+async fn an_invitation_leaves_by_starttls_with_a_password_and_is_accepted_by_whoever_gets_it() -> Outcome {
+    let name = "an_invitation_leaves_by_starttls_with_a_password_and_is_accepted_by_whoever_gets_it";
+    let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
+    let mut world = world().await?;
+    let [pem, key] = certificate(world.dir());
+    let server =
+        Server::start(&python, &["starttls", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"])
+            .await?;
+    settings(&world, &text("starttls", &server.port, &pem), "open sesame");
+    world.hub.serve().await?;
+
+    let made = invite(&world, &["jo", "--account", "acme", "--mail", "jo@example.com"]).await?;
+    assert_eq!(
+        (&made["mailed"], &made["code"], &made["unsent"]),
+        (&json!("jo@example.com"), &Value::Null, &Value::Null)
+    );
+    let letter = server.letter("jo@example.com").await?;
+    assert_eq!((&letter["tls"], &letter["user"]), (&json!(true), &json!("postern")));
+    assert_eq!(letter["sender"], "postern@example.com");
+    let headers = &letter["headers"];
+    assert_eq!(
+        (&headers["Subject"], &headers["To"]),
+        (&json!("Invitation to acme"), &json!("jo@example.com"))
+    );
+    assert!(headers["From"].as_str().unwrap().contains("Größe"), "{headers}");
+    let text = letter["text"].as_str().unwrap();
+    let code = text.split_whitespace().find(|word| word.starts_with("postern-")).unwrap();
+    world.stranger("jo")?.login_with_code(code).await?.expect_code(0)?;
+    // The code is in no log and no history.
+    let history = world.hub.call(["history", "--json"]).finish().await?.expect_code(0)?.out;
+    assert!(!history.contains(code) && !world.hub.log().contains(code));
+    assert!(history.contains("jo@example.com") || history.contains("invitation new jo"), "{history}");
+
+    // What the server does not take is said, with the code, and the invitation is there.
+    let made = invite(&world, &["jim", "--account", "acme", "--mail", "refused@example.com"]).await?;
+    assert!(made["unsent"].as_str().unwrap().contains("nobody of that name is here"), "{made}");
+    let shown = made["code"].as_str().unwrap();
+    world.stranger("jim")?.login_with_code(shown).await?.expect_code(0)?;
+    // Somebody without an address, and somebody who wants to hand it over in person.
+    assert!(invite(&world, &["joe", "--account", "acme"]).await?["code"].is_string());
+    let printed =
+        invite(&world, &["jan", "--account", "acme", "--mail", "jan@example.com", "--print"]).await?;
+    assert!(printed["code"].is_string() && printed["mailed"].is_null(), "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn mail_is_tried_by_command_and_what_is_wrong_with_it_is_said() -> Outcome {
+    let name = "mail_is_tried_by_command_and_what_is_wrong_with_it_is_said";
+    let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
+    let world = world().await?;
+    let [pem, key] = certificate(world.dir());
+    let tried = async |expected: i32| -> Result<String, Mishap> {
+        let done =
+            world.hub.call(["mail", "test", "jo@example.com"]).finish().await?.expect_code(expected)?;
+        Ok(format!("{}{}", done.out, done.err))
+    };
+    assert!(tried(1).await?.contains("mail is not configured"));
+    let args = ["implicit", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"];
+    let server = Server::start(&python, &args).await?;
+    settings(&world, &text("implicit", &server.port, &pem), "open sesame");
+    assert_eq!(tried(0).await?, "The mail server took a letter to jo@example.com.\n");
+    assert_eq!(server.letter("jo@example.com").await?["tls"], true);
+    // A wrong password; a certificate of somebody else; TLS after a word in the clear where it is from the first byte.
+    settings(&world, &text("implicit", &server.port, &pem), "guess");
+    assert!(tried(1).await?.contains("refused it"), "a wrong password");
+    let elsewhere = world.dir().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let [other, _] = certificate(&elsewhere);
+    settings(&world, &text("implicit", &server.port, &other), "open sesame");
+    assert!(tried(1).await?.contains("could not be used"), "another certificate");
+    // Nothing is sent in the clear to a server that has no TLS, and nothing is sent at all by settings that cannot be meant.
+    let bare = Server::start(&python, &["none"]).await?;
+    settings(&world, &text("starttls", &bare.port, &pem), "open sesame");
+    assert!(tried(1).await?.contains("could not be used"), "no TLS");
+    let plain = format!(
+        "server = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"postern@example.com\"\n",
+        bare.port
+    );
+    settings(&world, &plain, "");
+    tried(0).await?;
+    assert_eq!(bare.letter("jo@example.com").await?["tls"], false);
+    settings(&world, &plain.replace("127.0.0.1", "mail.example.com"), "");
+    assert!(tried(5).await?.contains("`tls`: `none` would send codes in the clear"));
+    // A hub does not start with them either.
+    let serve = world.hub.call(["serve", "--no-relay"]).finish().await?.expect_code(5)?;
+    assert!(serve.err.contains("`mail.toml`"), "{}", serve.err);
+    Ok(())
+}
