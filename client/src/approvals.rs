@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use postern_protocol::id::ApprovalId;
 use postern_protocol::wire::approval::{ApprovalEntry, ApprovalStanding, ApprovalVerdict};
+use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::text::Text;
 
@@ -44,7 +45,12 @@ pub(crate) async fn list(profile: &Profile, screen: &Screen) -> Result<Exit, Pro
 pub(crate) async fn approve(args: &ApproveArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
     let for_s = args.for_.map(|span| span.0);
     let verdict = ApprovalVerdict::Approve { view_only: args.view_only, for_s };
-    let entry = decide(args.id, verdict, profile, screen).await?;
+    let entry = match (args.id, args.code) {
+        (Some(id), _) => decide(id, verdict, profile, screen).await?,
+        (None, Some(code)) => by_code(code, profile, screen).await?,
+        // The command line demands one of them.
+        (None, None) => return Err(HubError::Unexpected.into()),
+    };
     let until = match &entry.standing {
         ApprovalStanding::Approved { view_only, until } => {
             let mode = if *view_only { " to look only" } else { "" };
@@ -80,6 +86,16 @@ impl EndArgs {
     fn why(&self) -> Text {
         Text::clean(self.reason.as_deref().unwrap_or_default())
     }
+}
+
+async fn by_code(code: ApprovalCode, profile: &Profile, screen: &Screen) -> Result<ApprovalEntry, Problem> {
+    unless_interrupted(async {
+        let entries = ask(&profile.identity()?, &HubRequest::ApproveByCode { code }).await?;
+        let entry = entries.into_iter().next().ok_or(HubError::Unexpected)?;
+        screen.answer(&Shown::from(&entry));
+        Ok(entry)
+    })
+    .await
 }
 
 async fn decide(

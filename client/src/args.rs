@@ -15,6 +15,7 @@ use postern_protocol::id::ApprovalId;
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_transport::proxy::{EnvironmentFault, Proxies, Proxy, ProxyUrlFault};
 
 pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
@@ -253,12 +254,16 @@ pub(crate) struct ConnectArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApproveArgs {
     /// The request, as `postern approvals` lists it
-    pub(crate) id: ApprovalId,
-    /// To look only
+    #[arg(required_unless_present = "code", conflicts_with = "code")]
+    pub(crate) id: Option<ApprovalId>,
+    /// By the code of a letter instead, once and as it was asked for
     #[arg(long)]
+    pub(crate) code: Option<ApprovalCode>,
+    /// To look only
+    #[arg(long, conflicts_with = "code")]
     pub(crate) view_only: bool,
     /// For how long, such as 30m or 2h [default: as long as is asked for]
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "code")]
     pub(crate) for_: Option<Lasting>,
 }
 

@@ -7,9 +7,12 @@
 //!    all reasons (RFC 9457).
 //! 4. `/v1/openapi.json` describes all of it, made from the handlers and the reader of bodies themselves.
 //!
+//! Beside it is one page for people: `/approve/CODE`, behind the link of a letter, which needs no token.
+//!
 //! Deliberately absent: cookies, so no page in a browser can speak in somebody's name; and TLS: the listener is of this machine
 //! alone, and a proxy that speaks TLS stands before it.
 
+mod approve;
 mod bearer;
 mod document;
 mod entities;
@@ -99,6 +102,7 @@ impl Api {
                 "/v1/openapi.json",
                 get(move || async move { ([(CONTENT_TYPE, "application/json")], document) }),
             )
+            .route("/approve/{code}", get(approve::show).post(approve::approve))
             .fallback(|| async { Problem::NO_PAGE })
             .method_not_allowed_fallback(|| async { Problem::NO_METHOD })
             .layer(DefaultBodyLimit::max(BODY_BYTES))

@@ -7,7 +7,11 @@
 //! 3. [`may_decide`]: somebody else than who asks, of an operating company that has the device, with the permission to activate
 //!    remote access over the machine. The operator of the installation, who signs its policy, may always.
 //!
+//! Those who may decide can also do so by a [`code`] from a letter, once.
+//!
 //! Every step is in `history`. Deliberately absent: the end of what was approved. The device holds it by itself.
+
+pub mod code;
 
 use std::collections::BTreeSet;
 
@@ -46,6 +50,8 @@ pub struct Wish {
 pub enum Decider<'a> {
     /// A user of the model.
     User(&'a Name),
+    /// A user of the model, by a code that was sent to them.
+    Code(&'a Name),
     /// The operator of the installation, by the name that the system gives.
     Operator(&'a str),
 }
@@ -82,6 +88,9 @@ pub enum ApprovalError {
     /// There is no such request among those that one may know of.
     #[error("there is no request `{0}` that you may decide")]
     Unknown(ApprovalId),
+    /// A code that is worth nothing; which of the reasons it is, is told to nobody.
+    #[error("this code is worth nothing: it was used, is over, or somebody has answered otherwise")]
+    Code,
     /// It is decided, or over.
     #[error("request `{id}` is {} already", state.word())]
     Decided {
@@ -329,7 +338,7 @@ fn decidable(
     now: UnixTime,
 ) -> Result<ApprovalRequest, ApprovalError> {
     let known = tx.approval(id)?.ok_or(ApprovalError::Unknown(id))?;
-    if let Decider::User(user) = decider
+    if let Decider::User(user) | Decider::Code(user) = decider
         && !may_decide(tx, &*tx.model()?, user, &known, now)?
     {
         return Err(ApprovalError::Unknown(id));
@@ -371,6 +380,7 @@ impl Decider<'_> {
     fn name(self) -> String {
         match self {
             Self::User(user) => user.to_string(),
+            Self::Code(user) => format!("{user} (by a code)"),
             Self::Operator(name) => format!("{name} (operator)"),
         }
     }
@@ -378,7 +388,7 @@ impl Decider<'_> {
     fn is(self, user: &Name) -> bool {
         match self {
             Self::User(decider) => decider == user,
-            Self::Operator(_) => false,
+            Self::Code(_) | Self::Operator(_) => false,
         }
     }
 }

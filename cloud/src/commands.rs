@@ -254,7 +254,7 @@ impl CommandError {
             },
             Self::Approval(error) => match error {
                 ApprovalError::Span | ApprovalError::Reason => 2,
-                ApprovalError::Unknown(_) => 7,
+                ApprovalError::Unknown(_) | ApprovalError::Code => 7,
                 ApprovalError::Store(_) => 5,
                 ApprovalError::Nothing
                 | ApprovalError::Nobody

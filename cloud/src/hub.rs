@@ -247,6 +247,7 @@ impl Hub {
             | HubRequest::ListApprovals
             | HubRequest::AwaitApproval { .. }
             | HubRequest::Decide { .. }
+            | HubRequest::ApproveByCode { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -304,6 +305,9 @@ impl Hub {
             HubRequest::Decide { id, pass, verdict } => {
                 let decided = Decided { key, pass, id, verdict };
                 settle("deciding on an approval", self.decide_approval(decided, now).await)
+            }
+            HubRequest::ApproveByCode { code } => {
+                settle("approving by a code", self.approve_by_code(key, code, now).await)
             }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,

@@ -36,6 +36,7 @@ pub struct Mailer {
     from: Mailbox,
     server: String,
     link: Option<String>,
+    approval_codes: bool,
 }
 
 /// What somebody gets.
@@ -90,7 +91,7 @@ impl Mailer {
     }
 
     fn of(settings: Settings) -> Result<Self, SettingsError> {
-        let Settings { server, port, tls, user, from, authority, link, .. } = settings;
+        let Settings { server, port, tls, user, from, authority, link, approval_codes } = settings;
         let tls = match tls {
             Protection::None => Tls::None,
             protection @ (Protection::Implicit | Protection::Starttls) => {
@@ -119,13 +120,25 @@ impl Mailer {
                 .credentials(Credentials::new(user, password.to_string()))
                 .authentication(vec![Mechanism::Plain, Mechanism::Login]);
         }
-        Ok(Self { transport: builder.build(), from, server: format!("{server}:{port}"), link })
+        Ok(Self {
+            transport: builder.build(),
+            from,
+            server: format!("{server}:{port}"),
+            link,
+            approval_codes,
+        })
     }
 
     /// Where people reach the pages of the API, if somebody has said so: without a `/` at the end.
     #[must_use]
     pub fn link(&self) -> Option<&str> {
         self.link.as_deref()
+    }
+
+    /// Whether those who may decide on requests get codes by which they can.
+    #[must_use]
+    pub const fn sends_approval_codes(&self) -> bool {
+        self.approval_codes
     }
 
     /// Delivers a letter.
@@ -183,6 +196,18 @@ impl Letter {
             return Err(SendError::Subject);
         }
         Ok(Self { to, subject, text })
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// To whom.

@@ -9,6 +9,7 @@
 //! touches what it changes. Deliberately absent: private keys, and the secrets of invitations (digests only).
 
 mod alarms;
+mod approval_codes;
 mod approvals;
 mod changes;
 mod devices;
@@ -40,6 +41,7 @@ use postern_protocol::time::UnixTime;
 use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
+pub use self::approval_codes::KnownCode;
 pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
 pub use self::changes::EntityChange;
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};

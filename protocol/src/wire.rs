@@ -13,6 +13,7 @@
 //! 11. [`invitation`]: the code that an installer or an invited user pastes.
 
 pub mod approval;
+pub mod approval_code;
 mod bounded;
 pub mod codec;
 pub mod control;

@@ -417,6 +417,7 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::AskApproval(_)
         | HubRequest::ListApprovals
         | HubRequest::AwaitApproval { .. }
+        | HubRequest::ApproveByCode { .. }
         | HubRequest::Decide { .. }
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };

@@ -168,7 +168,7 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         HubRequest::Certificate => HubAnswer::Certificate(None),
         HubRequest::AskApproval(_) => HubAnswer::Refused(Refusal::NoApproval),
         HubRequest::ListApprovals => HubAnswer::Approvals(Vec::new()),
-        HubRequest::AwaitApproval { .. } | HubRequest::Decide { .. } => {
+        HubRequest::AwaitApproval { .. } | HubRequest::Decide { .. } | HubRequest::ApproveByCode { .. } => {
             HubAnswer::Refused(Refusal::NoRequest)
         }
         HubRequest::Examine | HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {

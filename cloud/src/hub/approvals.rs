@@ -3,7 +3,8 @@
 //! 1. The user is whoever has the key of the connection. Who decides also presents the pass of the sign-in.
 //! 2. Asking is bounded for each key, besides the bounds of what may be open.
 //! 3. A decision is stored and signed before it is answered, and devices that are linked have it then.
-//! 4. Who waits asks where the request stands and is answered when that changes, or after a while.
+//! 4. Those who may decide get a code by mail where that is configured, and whoever brings it approves that one request.
+//! 5. Who waits asks where the request stands and is answered when that changes, or after a while.
 //!
 //! Deliberately absent: names of those who could decide. People of other companies are nobody's to list.
 
@@ -15,12 +16,14 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::approval::{ApprovalEntry, ApprovalStanding, ApprovalVerdict, ApprovalWish};
+use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_protocol::wire::hub::{HubAnswer, Refusal};
 use postern_protocol::wire::text::Text;
 
 use super::{ARRIVAL, Failed, Hub, blocking};
-use crate::approval::{self, ApprovalError, Bounds, Decider, Wish};
+use crate::approval::{self, ApprovalError, Bounds, Decider, Wish, code};
 use crate::buckets::Size;
+use crate::mail::Letter;
 use crate::model::Model;
 use crate::publish::Publication;
 use crate::store::{ApprovalRequest, ApprovalState, Tx};
@@ -45,15 +48,76 @@ impl Hub {
         if !self.wishes.admit(key, EACH) {
             return Err(Refusal::TooMany.into());
         }
-        let entry = self.store.write(|tx| {
+        let (entry, letters) = self.store.write(|tx| {
             let ApprovalWish { device, service, view_only, for_s, why } = wish;
             let model = tx.model()?;
             let device = tx.device_of_id(device)?.ok_or(Refusal::NoApproval)?.name;
             let wish = Wish { device, service, view_only, for_s, why: why.to_string() };
-            let (request, _) = approval::ask(tx, &user, &wish, now)?;
-            entry(tx, &model, &user, &request, now)
+            let (request, is_new) = approval::ask(tx, &user, &wish, now)?;
+            let letters = if is_new { self.letters(tx, &model, &request, now)? } else { Vec::new() };
+            Ok::<_, Failed>((entry(tx, &model, &user, &request, now)?, letters))
         })?;
+        // Only now, that it is stored; who asks does not wait for it.
+        if let Some(post) = self.post.get() {
+            letters.into_iter().for_each(|letter| post.dispatch(letter));
+        }
         Ok(HubAnswer::Approvals(vec![entry]))
+    }
+
+    /// Letters to those who may decide on a request, each with a code.
+    fn letters(
+        &self,
+        tx: &Tx<'_>,
+        model: &Model,
+        request: &ApprovalRequest,
+        now: UnixTime,
+    ) -> Result<Vec<Letter>, Failed> {
+        let post = self.post.get().filter(|post| post.mailer().sends_approval_codes());
+        let Some(post) = post else { return Ok(Vec::new()) };
+        let mut letters = Vec::new();
+        for handed in code::hand_out(tx, request, now)? {
+            match code::letter(model, request, &handed, post.mailer()) {
+                Ok(letter) => letters.push(letter),
+                Err(error) => tracing::warn!(%error, "a letter was not written"),
+            }
+        }
+        Ok(letters)
+    }
+
+    /// Approves what a code is for. Whoever has the code may, but who asked.
+    pub(super) async fn approve_by_code(
+        self: &Arc<Self>,
+        key: PublicKey,
+        code: ApprovalCode,
+        now: UnixTime,
+    ) -> Result<HubAnswer, Failed> {
+        let hub = Arc::clone(self);
+        let (entry, published) = blocking(move || hub.store_by_code(&key, &code, now)).await?;
+        if !published.is_empty() {
+            self.news.publish();
+        }
+        self.links.settle(&published, ARRIVAL).await;
+        self.decisions.publish();
+        Ok(HubAnswer::Approvals(vec![entry]))
+    }
+
+    fn store_by_code(
+        &self,
+        key: &PublicKey,
+        code: &ApprovalCode,
+        now: UnixTime,
+    ) -> Result<(ApprovalEntry, Vec<Publication>), Failed> {
+        // Looked at first: strangers shall not queue for the one place in which the state can be written.
+        self.store.read(|tx| Ok::<_, Failed>(code::read(tx, code, now).map(drop)?))?;
+        if !self.wishes.admit(key, EACH) {
+            return Err(Refusal::TooMany.into());
+        }
+        self.store.write(|tx| {
+            let by = tx.person_of_key(key)?.map(|person| person.name);
+            let (request, approver, published) =
+                code::approve(tx, &self.publisher, (code, by.as_ref()), now)?;
+            Ok((entry(tx, &*tx.model()?, &approver, &request, now)?, published))
+        })
     }
 
     /// Own requests and those that one may decide, the open ones first.
@@ -171,7 +235,7 @@ impl From<ApprovalError> for Failed {
             ApprovalError::Nobody => Refusal::NoApprover.into(),
             ApprovalError::Span | ApprovalError::Reason => Refusal::Wish.into(),
             ApprovalError::TooMany => Refusal::TooManyRequests.into(),
-            ApprovalError::Unknown(_) => Refusal::NoRequest.into(),
+            ApprovalError::Unknown(_) | ApprovalError::Code => Refusal::NoRequest.into(),
             ApprovalError::Decided { .. } => Refusal::Decided.into(),
             ApprovalError::Publish(error) => error.into(),
             ApprovalError::Store(error) => error.into(),

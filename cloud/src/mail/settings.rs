@@ -20,6 +20,8 @@ pub(super) struct Settings {
     /// Certificates (PEM) that are trusted beside those of the system.
     pub(super) authority: Option<Vec<u8>>,
     pub(super) link: Option<String>,
+    /// Whether requests for approval are told with a code.
+    pub(super) approval_codes: bool,
 }
 
 /// How a connection to the server is protected.
@@ -86,6 +88,7 @@ struct Keys {
     from: String,
     ca: Option<PathBuf>,
     link: Option<String>,
+    approval_codes: Option<bool>,
 }
 
 impl Settings {
@@ -111,7 +114,7 @@ impl Settings {
 impl Keys {
     fn check(self, state: &Path) -> Result<Settings, SettingsError> {
         let wrong = |key, why: String| Err(SettingsError::Key { key, why });
-        let Self { server, port, tls, user, password_file, from, ca, link } = self;
+        let Self { server, port, tls, user, password_file, from, ca, link, approval_codes } = self;
         let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
         if server.is_empty() || !server.chars().all(is_host) {
             return wrong("server", "expected the name or address of a mail server".to_owned());
@@ -164,7 +167,8 @@ impl Keys {
             }
             None => None,
         };
-        Ok(Settings { server, port, tls, user, from, authority, link })
+        let approval_codes = approval_codes.unwrap_or(true);
+        Ok(Settings { server, port, tls, user, from, authority, link, approval_codes })
     }
 }
 

@@ -138,7 +138,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps what became of a request.
+    /// Keeps what became of a request. Codes by which it could have been approved are worth nothing from now on.
     ///
     /// # Errors
     /// A [`StoreError`].
@@ -162,7 +162,7 @@ impl Tx<'_> {
                 id.as_bytes(),
             ],
         )?;
-        Ok(())
+        self.forget_approval_codes(id)
     }
 
     /// One request.
@@ -256,6 +256,7 @@ impl Tx<'_> {
         }
         for (id, (user, device, service)) in &lapsed {
             self.sql.execute("UPDATE approval SET state = 'expired' WHERE id = ?", params![id.as_bytes()])?;
+            self.forget_approval_codes(*id)?;
             self.log(now, "time", &format!("approval {id} of {user} for {device}/{service} expired"))?;
         }
         let forgotten = UnixTime::from_secs(now.as_secs().saturating_sub(KEPT_S));

@@ -362,4 +362,14 @@ CREATE TABLE trail_reading (
 ALTER TABLE invitation ADD COLUMN made    INTEGER;
 ALTER TABLE invitation ADD COLUMN made_by TEXT;
 CREATE INDEX invitation_name ON invitation (kind, name);
+", "
+-- Codes by which one person can approve one request once, by the digest of each.
+CREATE TABLE approval_code (
+    digest   BLOB PRIMARY KEY,
+    approval BLOB NOT NULL REFERENCES approval (id) ON DELETE CASCADE,
+    approver TEXT NOT NULL REFERENCES person (name) ON DELETE CASCADE,
+    expires  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approval_code_approval ON approval_code (approval);
+CREATE INDEX approval_code_approver ON approval_code (approver);
 "];

@@ -1,9 +1,10 @@
 //! Invitations: who may hand them out, to whom, with what; and that nothing of it holds before it is accepted.
 
-use postern_cloud::administration::Done;
+use postern_cloud::administration::{Done, Edit, Guard, edit as edit_model};
 use postern_cloud::case::Actor;
 use postern_cloud::compile::{Compiler, Term};
 use postern_cloud::invitation::{self, Ask, CODE_S, Handed, InvitationError, Listed, Standing};
+use postern_cloud::model::EntityKind;
 use postern_cloud::store::{StoreError, Tx};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Snapshot;
@@ -25,6 +26,10 @@ ina = { account = "acme" }
 rita = { account = "acme" }
 ron = { account = "acme" }
 cora = { account = "vendor" }
+edna = { account = "acme" }
+[role.editor]
+tenant = "operating_company"
+permissions = ["users.edit"]
 [role.inviter]
 tenant = "operating_company"
 permissions = ["users.invite"]
@@ -41,6 +46,7 @@ permissions = ["users.invite-customer"]
 ina = { user = "ina", role = "inviter", scope = { account = "acme" } }
 rita = { user = "rita", role = "resender", scope = { account = "acme" } }
 ron = { user = "ron", role = "revoker", scope = { account = "acme" } }
+edna = { user = "edna", role = "editor", scope = { account = "acme" } }
 cora = { user = "cora", role = "customers-inviter", scope = { account = "vendor", nested = true } }
 "#;
 
@@ -239,6 +245,29 @@ fn whoever_may_send_again_cannot_become_somebody_with_more_rights() {
     }
     office.store.write::<_, StoreError>(|tx| tx.set_disabled(&name("acme.nico"), true)).unwrap();
     assert!(matches!(office.resend("ada", "acme.nico"), Err(InvitationError::Disabled(_))));
+}
+
+#[test]
+fn nobody_says_where_the_mail_of_somebody_with_more_rights_goes() {
+    let office = office();
+    let address = |user: &str, address: &str| {
+        let body = json!({ "account": "acme", "mail": address });
+        let edit = Edit { kind: EntityKind::User, name: name(user), body: Some(body), guard: Guard::Any };
+        office.store.write(|tx| edit_model(tx, &office.publisher, &name("edna"), &[edit], NOW))
+    };
+    // Codes for Ada would go there, and by them all that Ada may.
+    for user in ["ada", "wil"] {
+        let lines = address(user, "edna@example.com").unwrap_err().lines();
+        assert!(
+            lines[0].starts_with(&format!("user `{user}`: nobody gives what they do not hold")),
+            "{lines:?}"
+        );
+    }
+    assert!(address("acme.nico", "nico@example.com").unwrap().revision.is_some());
+    let wrong = address("acme.nico", "nico@example.com\r\nBcc: edna@example.com").unwrap_err().lines();
+    assert!(wrong[0].contains("expected an address such as `jo@example.com`"), "{wrong:?}");
+    let (handed, _) = office.invite("ada", &ask("acme.nico", &[])).unwrap();
+    assert_eq!(handed.mail.unwrap().as_str(), "nico@example.com");
 }
 
 #[test]

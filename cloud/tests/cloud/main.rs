@@ -14,6 +14,7 @@ mod administration;
 mod administrators;
 mod affected;
 mod api;
+mod approval_codes;
 mod approvals;
 mod audit;
 mod commands;

@@ -16,7 +16,7 @@ use crate::peers::{Caller, World, key, name, now};
 use crate::sign_in::{PASSWORD, totp};
 
 /// The plant with a second operator, one who only reads, and people elsewhere who may do the same there.
-fn people() -> String {
+pub(crate) fn people() -> String {
     format!(
         "{FLEET}
 [user.otto]
@@ -48,7 +48,7 @@ scope = {{ account = \"maker\", nested = true }}
 }
 
 /// The hub of that fleet, where everybody has signed in.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let world = World::start().await;
     world.apply(&people());
     for (seed, user) in (20..).zip(["tina", "tom", "olga", "otto", "ines", "rita", "mark"]) {
@@ -57,7 +57,7 @@ async fn world() -> World {
     world
 }
 
-fn wish(service: &str) -> Wish {
+pub(crate) fn wish(service: &str) -> Wish {
     let (device, service) = (name("press"), name(service));
     Wish { device, service, view_only: false, for_s: 3600, why: "pump P3 is leaking".to_owned() }
 }
@@ -75,7 +75,7 @@ fn ask(world: &World, user: &str, wish: &Wish) -> Result<(ApprovalRequest, bool)
     ask_at(world, user, wish, now())
 }
 
-fn tinas(world: &World) -> ApprovalRequest {
+pub(crate) fn tinas(world: &World) -> ApprovalRequest {
     ask(world, "tina", &wish("hmi")).unwrap().0
 }
 
@@ -103,11 +103,11 @@ fn revoke(world: &World, id: ApprovalId, user: &str) -> Result<ApprovalRequest, 
     })
 }
 
-fn reject(world: &World, id: ApprovalId, user: &str) -> Result<ApprovalRequest, ApprovalError> {
+pub(crate) fn reject(world: &World, id: ApprovalId, user: &str) -> Result<ApprovalRequest, ApprovalError> {
     world.store.write(|tx| approval::reject(tx, id, Decider::User(&name(user)), "not today", now()))
 }
 
-fn state(world: &World, id: ApprovalId) -> ApprovalState {
+pub(crate) fn state(world: &World, id: ApprovalId) -> ApprovalState {
     world.read(|tx| tx.approval(id)).unwrap().state
 }
 

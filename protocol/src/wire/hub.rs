@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::approval::{ApprovalEntry, ApprovalVerdict, ApprovalWish};
+use super::approval_code::ApprovalCode;
 use super::control::Hello;
 use super::registry::Failure;
 use super::relay::Meeting;
@@ -111,6 +112,11 @@ pub enum HubRequest {
         pass: Vec<u8>,
         /// What is decided.
         verdict: ApprovalVerdict,
+    },
+    /// Approves what a code is for, as it was asked for; whoever has the code may. It is good once.
+    ApproveByCode {
+        /// The code, from a letter of the hub.
+        code: ApprovalCode,
     },
 }
 

@@ -3,6 +3,7 @@
 use postern_protocol::id::ApprovalId;
 use postern_protocol::limits;
 use postern_protocol::wire::approval::{ApprovalEntry, ApprovalStanding, ApprovalVerdict, ApprovalWish};
+use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 
 use crate::messages::{HUB_ANSWER, HUB_REQUEST, hub_answer, hub_request};
@@ -70,6 +71,11 @@ pub(crate) fn requests() -> Vec<Sample> {
             "decide",
             "With pass-envelope, to look only, for half an hour.",
             HubRequest::Decide { id: REQUEST, pass: sealed_pass(), verdict },
+        ),
+        ask(
+            "approve-by-code",
+            "With a code from a letter.",
+            HubRequest::ApproveByCode { code: ApprovalCode::new([0x5a; 16]) },
         ),
     ]
 }

@@ -64,6 +64,7 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::ListApprovals => "ListApprovals", "";
     HubRequest::AwaitApproval { .. } => "AwaitApproval", "id: id";
     HubRequest::Decide { .. } => "Decide", "id: id; pass: bytes; verdict: approval verdict";
+    HubRequest::ApproveByCode { .. } => "ApproveByCode", "code: 16 bytes";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";

@@ -10,6 +10,7 @@ use postern_protocol::trust::{
     SignedReceipt,
 };
 use postern_protocol::wire::approval::{ApprovalStanding, ApprovalVerdict, ApprovalWish};
+use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{
     AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode, RootCode,
@@ -245,6 +246,7 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
         any::<[u8; 8]>().prop_map(|id| HubRequest::AwaitApproval { id: ApprovalId::new(id) }),
         (any::<[u8; 8]>(), vec(any::<u8>(), 0..=limits::PASS_BYTES), verdict())
             .prop_map(|(id, pass, verdict)| HubRequest::Decide { id: ApprovalId::new(id), pass, verdict }),
+        any::<[u8; 16]>().prop_map(|code| HubRequest::ApproveByCode { code: ApprovalCode::new(code) }),
     ]
 }
 

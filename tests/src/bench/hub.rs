@@ -258,6 +258,7 @@ impl Shared {
             | HubRequest::AskApproval(_)
             | HubRequest::ListApprovals
             | HubRequest::AwaitApproval { .. }
+            | HubRequest::ApproveByCode { .. }
             | HubRequest::Decide { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }

@@ -17,6 +17,11 @@ const WHY: &str = "pump P3 is leaking";
 /// The press belongs to a plant inside of the provider's account. Anna and Bert are the provider's and wait for the plant; Olga and Otto
 /// are the plant's and may activate remote access there.
 async fn world(plant: &Plant) -> Result<World, Mishap> {
+    world_with(plant, &[]).await
+}
+
+/// The same with some values of the fleet file set to others.
+pub(crate) async fn world_with(plant: &Plant, set: &[String]) -> Result<World, Mishap> {
     let fleet = plant.services().allow("anna", &["echo"]).allow("bert", &["echo"]);
     let world = World::start(LAB, &fleet).await?;
     let company = "\n[account.plant]\ntenant = \"operating_company\"\nparent = \"acme\"\n\
@@ -29,7 +34,7 @@ async fn world(plant: &Plant) -> Result<World, Mishap> {
     let demanding = "scope = { device = \"press-7\" }\n";
     assert_eq!(text.matches(demanding).count(), 2, "{text}");
     let text = text.replace(demanding, &format!("{demanding}needs-approval = true\n"));
-    world.hub.apply(&format!("{text}{company}"), &[]).await?;
+    world.hub.apply(&format!("{text}{company}"), set).await?;
     world.settle().await?;
     Ok(world)
 }
@@ -48,7 +53,7 @@ async fn id(person: &Person) -> Result<String, Mishap> {
 }
 
 /// Asks for the service without waiting.
-async fn ask(person: &Person) -> Result<String, Mishap> {
+pub(crate) async fn ask(person: &Person) -> Result<String, Mishap> {
     let call = person.call(["connect", "press-7", "echo", "--reason", WHY, "--no-wait"]);
     let left = call.finish().await?.expect_code(WAITING)?;
     assert!(

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use postern_tests::world::{Call, Mishap, Running, Stream, World};
 use serde_json::{Value, json};
 
+use super::approvals::{ask, world_with};
+use super::gate::{DENIED, echoed};
 use super::peers::programs;
-use super::stage::{LAB, Outcome};
+use super::stage::{LAB, Outcome, Plant};
 
 const FLEET: &str = r#"
 [account.acme]
@@ -178,5 +180,59 @@ async fn mail_is_tried_by_command_and_what_is_wrong_with_it_is_said() -> Outcome
     // A hub does not start with them either.
     let serve = world.hub.call(["serve", "--no-relay"]).finish().await?.expect_code(5)?;
     assert!(serve.err.contains("`mail.toml`"), "{}", serve.err);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_comes_by_mail_with_a_code_that_lets_one_in_once_and_nobody_else() -> Outcome {
+    let name = "a_request_comes_by_mail_with_a_code_that_lets_one_in_once_and_nobody_else";
+    let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
+    let plant = Plant::start().await?;
+    let mut world = world_with(&plant, &["user.olga.mail=olga@example.com".to_owned()]).await?;
+    let (anna, bert) = (world.person("anna").await?, world.person("bert").await?);
+    let otto = world.person("otto").await?;
+    world.person("olga").await?;
+    let server = Server::start(&python, &["none"]).await?;
+    world.hub.stop().await?;
+    let plain = format!(
+        "server = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"postern@example.com\"\n",
+        server.port
+    );
+    settings(&world, &plain, "");
+    world.hub.serve().await?;
+    world.settle().await?;
+
+    let request = ask(&anna).await?;
+    let letter = server.letter("olga@example.com").await?;
+    assert_eq!(letter["headers"]["Subject"], "anna waits to be let in: press-7/echo");
+    let text = letter["text"].as_str().unwrap();
+    assert!(text.contains("acme/anna asks to use echo of press-7") && text.contains(&request), "{text}");
+    let (_, code) = text.split_once("postern approve --code ").unwrap();
+    let code = code.split_whitespace().next().unwrap();
+    let other = ask(&bert).await?;
+
+    // Not by who asks, on whatever computer of theirs; and there is one answer to every code that is worth nothing.
+    let own = anna.call(["approve", "--code", code]).finish().await?.expect_code(DENIED)?;
+    let none =
+        anna.call(["approve", "--code", "aaaaaaaaaaaaaaaaaaaaaaaaaa"]).finish().await?.expect_code(DENIED)?;
+    assert_eq!(own.err, none.err);
+    let said = otto.call(["approve", "--code", code]).finish().await?.expect_code(0)?;
+    assert!(said.out.starts_with("acme/anna may use press-7/echo until "), "{}", said.out);
+    // The device may still be on its way back to the hub that was started anew.
+    world.settle().await?;
+    let session = anna.connect("echo").await?;
+    let mut tunnel = session.exchange().await?;
+    assert_eq!(echoed(&mut tunnel, b"let in").await?, b"let in");
+    // Once; and Bert, who asked for the same, waits on.
+    otto.call(["approve", "--code", code]).finish().await?.expect_code(DENIED)?;
+    let listed = world.hub.call(["approval", "list", "--json"]).finish().await?.expect_code(0)?.json()?;
+    let state = |id: &str| {
+        let all = listed["approvals"].as_array().unwrap();
+        let one = all.iter().find(|one| one["id"] == id).unwrap();
+        (one["state"].clone(), one["decision"]["by"].clone())
+    };
+    assert_eq!(state(&request), (json!("approved"), json!("olga (by a code)")));
+    assert_eq!(state(&other), (json!("pending"), Value::Null));
+    assert!(!world.hub.log().contains(code));
     Ok(())
 }
