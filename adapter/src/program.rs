@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 
@@ -75,7 +76,15 @@ fn service(path: &Path) -> Result<(), Mishap> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     let served = Arc::new(AtomicUsize::new(0));
     loop {
-        let (client, _) = listener.accept()?;
+        let client = match listener.accept() {
+            Ok((client, _)) => client,
+            Err(fault) => {
+                // Out of files, of which each client has some: they come back when one leaves.
+                eprintln!("postern-adapter: nobody can come: {fault}");
+                thread::sleep(ACCEPT_AGAIN);
+                continue;
+            }
+        };
         if served.load(Ordering::Relaxed) >= CLIENTS {
             continue;
         }
@@ -98,6 +107,7 @@ fn service(path: &Path) -> Result<(), Mishap> {
 
 /// Where the service listens; who may come into the directory may ask for an adapter.
 pub const SERVICE: &str = "/run/postern-adapter/socket";
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// Clients at the same time; further ones are hung up on.
 const CLIENTS: usize = 32;
 

@@ -384,7 +384,9 @@ impl Session<'_> {
                     }
                     // Out of file descriptors: they come back when a connection ends.
                     Err(_) => {
-                        tunnels.make_room();
+                        if listeners.are_called() {
+                            tunnels.make_room();
+                        }
                         tokio::time::sleep(ACCEPT_AGAIN).await;
                     }
                 },

@@ -187,8 +187,13 @@ impl Hub {
     }
 
     async fn admit(self: Arc<Self>, incoming: Incoming, visit: Word) {
+        // A way over TLS by which they came stands until they have gone.
+        let _visit = incoming.visit();
         match incoming.handshake(HANDSHAKE).await {
-            Ok(connection) => self.attend(connection, &visit).await,
+            Ok(connection) => {
+                let _goodbye = Goodbye(connection.clone(), visit.clone());
+                self.attend(connection, &visit).await;
+            }
             Err(error) => tracing::debug!(%error, "a handshake failed"),
         }
     }
@@ -361,6 +366,18 @@ impl Hub {
             }
             Ok(HubAnswer::Devices(entries))
         })
+    }
+}
+
+/// Tells a visitor who has to give way why.
+struct Goodbye(Connection, Word);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        let Self(connection, word) = self;
+        if word.leaves() {
+            connection.close(CloseCode::Failed(Failure::Busy).number(), b"busy");
+        }
     }
 }
 

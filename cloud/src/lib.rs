@@ -30,6 +30,7 @@ mod commands;
 pub mod compile;
 pub mod diff;
 pub mod explain;
+mod files;
 pub mod fleet;
 pub mod hub;
 pub mod invitation;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::trust::pass::EXPORTER_LABEL;
@@ -137,17 +138,16 @@ pub struct Silent {
 }
 
 impl Silent {
-    /// Makes so many, one after the other, by a key that nobody knows, in one of these protocols.
+    /// Makes so many, a few at a time, by a key that nobody knows, in one of these protocols.
     ///
     /// # Errors
     /// When one of them is not taken.
     pub async fn come(victim: &Victim, alpns: &[&[u8]], how_many: usize) -> Result<Self, Mishap> {
         let endpoint = victim.endpoint(&key(0)?, victim.from)?;
-        let (settings, mut connections) = (Settings::session(), Vec::new());
-        for _ in 0..how_many {
-            let dialled = endpoint.connect(victim.at, victim.key, alpns, &settings).await;
-            connections.push(dialled.map_err(|error| lost(&error))?);
-        }
+        let settings = Settings::session();
+        let dialling = (0..how_many).map(|_| endpoint.connect(victim.at, victim.key, alpns, &settings));
+        let dialled = futures_util::stream::iter(dialling).buffered(AT_A_TIME);
+        let connections = dialled.try_collect().await.map_err(|error| lost(&error))?;
         Ok(Self { _endpoint: endpoint, connections })
     }
 
@@ -459,6 +459,8 @@ fn lost(error: &dyn std::fmt::Display) -> Mishap {
 
 /// From where strangers come on a computer of their own kind.
 pub const STRANGERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// Handshakes of one address at once: fewer than a device lets be under way.
+const AT_A_TIME: usize = 8;
 /// Strangers, or askers of one connection, at once.
 const CROWD: u8 = 32;
 /// Recorded first packets: more than handshakes can be open.

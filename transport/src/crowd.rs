@@ -120,6 +120,23 @@ pub fn network(source: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether somebody waits in the queue of a listener. Without a file for a newcomer accepting fails also where nobody comes, and nobody
+/// is to give way for that.
+#[cfg(unix)]
+#[must_use]
+pub fn is_called(listener: &impl std::os::fd::AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let (mut asked, at_once) = ([PollFd::new(listener, PollFlags::IN)], Timespec { tv_sec: 0, tv_nsec: 0 });
+    poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// The same where the system is not asked: nobody gives way.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_called<L>(_listener: &L) -> bool {
+    false
+}
+
 const WAITS: u8 = 0;
 const SERVED: u8 = 1;
 const STAYS: u8 = 2;
@@ -199,5 +216,14 @@ mod tests {
         assert_eq!(network(parse("2001:db8::1:2:3")), network(parse("2001:db8::ffff")));
         assert_ne!(network(parse("2001:db8:0:1::1")), network(parse("2001:db8::1")));
         assert_eq!(network(parse("::ffff:192.0.2.1")), parse("192.0.2.1"));
+    }
+    #[tokio::test]
+    async fn a_listener_is_called_when_somebody_waits_to_be_let_in_and_not_before_or_after() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(!is_called(&listener));
+        let _guest = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(is_called(&listener));
+        let _let_in = listener.accept().await.unwrap();
+        assert!(!is_called(&listener));
     }
 }

@@ -13,7 +13,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
+use postern_transport::crowd::is_called;
+
 use super::{REQUEST_BYTES, Request, Response};
+use crate::logging::Limiter;
 
 /// A request on its way to whoever can answer it.
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Listener {
     /// Answers callers until it is dropped, a bounded number at a time.
     pub(crate) async fn serve(self, requests: mpsc::Sender<Asked>) {
         let (mut callers, mut silent) = (JoinSet::new(), Silent::default());
+        let said = Limiter::new(1);
         loop {
             tokio::select! {
                 accepted = self.socket.accept(), if callers.len() < CALLERS || silent.are_any() => match accepted {
@@ -105,7 +109,13 @@ impl Listener {
                         silent.add(callers.spawn(tokio::time::timeout(PATIENCE, talk)), spoken);
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "a caller of the control socket was lost");
+                        if let Some(suppressed) = said.admit() {
+                            tracing::warn!(%error, suppressed, "a caller of the control socket was lost");
+                        }
+                        // A file that one of them holds may be what is missing.
+                        if is_called(&self.socket) {
+                            silent.oldest_leaves();
+                        }
                         tokio::time::sleep(PAUSE).await;
                     }
                 },

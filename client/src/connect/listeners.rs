@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use postern_protocol::id::DeviceId;
 use postern_protocol::name::Name;
 use postern_protocol::trust::PublicKey;
+use postern_transport::crowd::is_called;
 
 /// Which port is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,11 @@ impl Listeners {
     /// When the system does not say.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.v4.local_addr()
+    }
+
+    /// Whether somebody waits to be let in.
+    pub(crate) fn are_called(&self) -> bool {
+        is_called(&self.v4) || self.v6.as_ref().is_some_and(is_called)
     }
 
     /// The next local connection. Safe to cancel.

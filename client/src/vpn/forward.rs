@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use postern_protocol::policy::{Mode, Protocol};
 use postern_protocol::wire::flow::FlowTarget;
+use postern_transport::crowd::is_called;
 
 use super::carry::{self, CutShort};
 use super::gateway::Gateway;
@@ -87,7 +88,11 @@ pub(super) async fn serve(gateway: Arc<Gateway>, doors: Vec<Door>, once: bool) -
     let mut flows = Callers::new(CONNECTIONS);
     loop {
         tokio::select! {
-            Some((socket, target)) = accepted.recv(), if flows.has_room() => {
+            Some(coming) = accepted.recv(), if flows.has_room() => {
+                let Some((socket, target)) = coming else {
+                    flows.make_room();
+                    continue;
+                };
                 if once {
                     accepting.abort_all();
                     accepted.close();
@@ -108,16 +113,22 @@ pub(super) async fn serve(gateway: Arc<Gateway>, doors: Vec<Door>, once: bool) -
     }
 }
 
-async fn accept(door: Door, coming: mpsc::Sender<(TcpStream, HostPort)>) {
+/// Hands over who comes, or that there was no file for them.
+async fn accept(door: Door, coming: mpsc::Sender<Option<(TcpStream, HostPort)>>) {
     loop {
         match door.listener.accept().await {
             Ok((socket, _)) => {
-                if coming.send((socket, door.target.clone())).await.is_err() {
+                if coming.send(Some((socket, door.target.clone()))).await.is_err() {
                     return;
                 }
             }
             // Out of file descriptors: they come back when a connection ends.
-            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+            Err(_) => {
+                if is_called(&door.listener) && coming.send(None).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use postern_protocol::policy::{Mode, Protocol};
+use postern_transport::crowd::is_called;
 
 use super::carry::{self, CutShort};
 use super::forward::{ACCEPT_AGAIN, CONNECTIONS};
@@ -100,6 +101,13 @@ impl Entry {
         }
     }
 
+    fn is_called(&self) -> bool {
+        match self {
+            Self::Named(listener) => is_called(listener),
+            Self::Own(listeners) => listeners.are_called(),
+        }
+    }
+
     async fn accept(&self) -> std::io::Result<TcpStream> {
         match self {
             Self::Named(listener) => listener.accept().await.map(|(socket, _)| socket),
@@ -123,7 +131,9 @@ async fn serve(gateway: Arc<Gateway>, entry: Entry) -> Result<Exit, Problem> {
                 }
                 // Out of file descriptors: they come back when a connection ends.
                 Err(_) => {
-                    programs.make_room();
+                    if entry.is_called() {
+                        programs.make_room();
+                    }
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             },

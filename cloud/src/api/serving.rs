@@ -18,11 +18,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use postern_transport::crowd::{Crowd, Word};
+use postern_transport::crowd::{Crowd, Word, is_called};
+
+use crate::files::{PAUSE, Shortage};
 
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, router: Router) {
     let (mut connections, mut crowd) = (JoinSet::new(), Crowd::default());
+    let mut shortage = Shortage::of("the API");
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS || crowd.waiting() > 0 => match accepted {
@@ -36,7 +39,9 @@ pub async fn serve(listener: TcpListener, router: Router) {
                     crowd.add(from.ip(), task, word);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection to the API was not accepted");
+                    if shortage.note(&error) && is_called(&listener) {
+                        let _nobody_waits = crowd.one_leaves();
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -111,5 +116,3 @@ const HEAD: Duration = Duration::from_secs(10);
 const IN_ALL: Duration = Duration::from_secs(120);
 /// The head of a request.
 const HEAD_BYTES: usize = 32 * 1024;
-/// After a failure of the system, such as no more files.
-const PAUSE: Duration = Duration::from_millis(200);

@@ -19,6 +19,7 @@ use postern_transport::quic::Endpoint;
 
 use super::{Answer, CommandError, serve};
 use crate::args::ServedRelay;
+use crate::files;
 use crate::hub::{Hub, Relays};
 use crate::keys;
 use crate::relay::{Listen, Relay, RelayError};
@@ -31,6 +32,7 @@ pub(super) fn run(
     json: bool,
 ) -> Result<Answer, CommandError> {
     serve::log_to_stderr();
+    files::raise_limit();
     let key = RelayKey::new(*keys::read(key)?.seed());
     serve::runtime()?.block_on(async {
         let io = |what| move |error| CommandError::Io { what, error };

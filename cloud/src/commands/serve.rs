@@ -24,6 +24,7 @@ use super::{Answer, CommandError, open, relay};
 use crate::api;
 use crate::args::ServedRelay;
 use crate::clock;
+use crate::files;
 use crate::hub;
 use crate::mail::{Mailer, Post};
 use crate::signer::Signer;
@@ -80,6 +81,7 @@ fn lock(state: &Path) -> Result<File, CommandError> {
 }
 
 async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
+    files::raise_limit();
     let io = |what| move |error| CommandError::Io { what, error };
     let store = Arc::new(open(state)?);
     // Before anybody is served: who configures mail wrongly shall not learn of it from the first one who gets none.

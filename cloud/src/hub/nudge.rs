@@ -16,6 +16,7 @@ use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_transport::quic::{Endpoint, Settings};
 
 use super::{Hub, socket_path};
+use crate::files::PAUSE;
 use crate::publish::Affected;
 use crate::signer::days_left;
 
@@ -72,6 +73,10 @@ impl Watcher {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => {
+                    if accepted.is_err() {
+                        // Out of files: what other commands publish is noticed by the next look at the store.
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     if let Ok((mut stream, _)) = accepted {
                         // What it says does not matter; that it came is the message.
                         let mut line = [0; 16];

@@ -1,9 +1,11 @@
 //! Packets that come over TLS, each in a frame.
 //!
-//! 1. A connection has five seconds for TLS and its first frame, and is closed after two minutes without one. Where more of those
-//!    than [`SILENT`] wait, one of them gives way ([`Crowd`]).
-//! 2. If that says `hub`, the connection is the hub's: it carries packets of the hub's own endpoint from there on.
+//! 1. A connection has five seconds for TLS and its first frame, and is closed after two minutes without one.
+//! 2. If that says `hub`, the connection is the hub's: it carries packets of the hub's own endpoint from there on, until all who came by
+//!    it have left. Whoever has come is counted and bounded there.
 //! 3. Otherwise it is one more way to this relay, and what comes is treated as if it had come over UDP.
+//! 4. A connection waits until somebody has come by it to the hub, or a leg with a ticket is bound. Where more of those than [`SILENT`]
+//!    wait, or there is no place or no file for one more, one of them gives way ([`Crowd`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,38 +15,40 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, ReadHalf, split as halves};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use postern_protocol::wire::relay::{HANDLE_BYTES, Handle, Notice, Packet, split};
-use postern_transport::crowd::{Crowd, Word};
+use postern_transport::crowd::{Crowd, Word, is_called};
 use postern_transport::frames::{self, Outbox};
-use postern_transport::quic::{Endpoint, Mark};
+use postern_transport::quic::{Endpoint, Mark, Way};
 use postern_transport::{OuterAcceptor, OuterStream};
 
 use super::origin::Origin;
 use super::table::{Reply, Route};
 use super::{Shared, Tls, clock};
+use crate::files::{PAUSE, Shortage};
 
 /// Lets connections in until it is dropped.
 pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {
-    let places = Arc::new(Semaphore::new(tls.connections));
     let (mut connections, mut crowd) = (JoinSet::new(), Crowd::default());
+    let mut shortage = Shortage::of("the relay over TLS");
     let mut number = 0;
     loop {
         let (stream, from) = match tls.listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!(%error, "a connection could not be taken");
+                if shortage.note(&error) && is_called(&tls.listener) {
+                    let _nobody_waits = crowd.one_leaves();
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
         while connections.try_join_next().is_some() {}
+        let is_full = crowd.waiting() >= SILENT || connections.len() >= tls.connections;
         // Without a place it is closed at once.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        if crowd.waiting() >= SILENT && !crowd.one_leaves() {
+        if is_full && !crowd.one_leaves() {
             continue;
         }
         let (shared, acceptor, hub) = (Arc::clone(shared), tls.acceptor.clone(), tls.hub.clone());
@@ -55,7 +59,6 @@ pub(super) async fn serve(shared: &Arc<Shared>, tls: &Tls) {
             if let Err(error) = attend(&shared, &acceptor, hub, stream, (number, from), &said).await {
                 tracing::debug!(%from, %error, "a connection to the relay ended");
             }
-            drop(place);
         });
         crowd.add(from.ip(), task, word);
     }
@@ -74,23 +77,45 @@ async fn attend(
     let mut stream = acceptor.accept(stream, PATIENCE).await.map_err(io::Error::other)?;
     let late = |_late| io::Error::from(io::ErrorKind::TimedOut);
     let mut first = tokio::time::timeout_at(by, first_frame(&mut stream)).await.map_err(late)??;
-    word.stays();
     if first == Notice::hub() {
         let Some(hub) = hub else { return Ok(()) };
         let way = hub.stream_way(hub.new_peer(), from, stream, None);
-        way.ended().await;
+        lead(&way, word).await;
         return Ok(());
     }
     let origin = Origin::Stream(number, from);
     let outbox = Arc::new(Outbox::default());
     shared.streams().insert(number, Arc::clone(&outbox));
     // Takes everything back, also when this future is dropped.
-    let leg = Leg { shared, origin, number, outbox: Arc::clone(&outbox) };
+    let leg = Leg { shared, origin, number, outbox: Arc::clone(&outbox), word };
     leg.take(&mut first);
     let (reader, writer) = halves(stream);
     tokio::select! {
         ended = leg.read(reader) => ended,
         ended = frames::write(&outbox, writer) => ended,
+    }
+}
+
+/// Leads to the hub until all who came by it have left, or nothing comes any more. A connection that another way has brought to the hub may
+/// move to this one: then nobody has come by it, and yet it is used.
+async fn lead(way: &Way, word: &Word) {
+    let counted = async {
+        way.came().await;
+        // The hub counts them from here on.
+        word.stays();
+        way.left().await;
+    };
+    let began = Instant::now();
+    let silence = async {
+        while let Some(left) = SILENCE.checked_sub(way.silence().unwrap_or_else(|| began.elapsed())) {
+            // At its end it is silent for long enough.
+            tokio::time::sleep(left + TICK).await;
+        }
+    };
+    tokio::select! {
+        () = counted => {}
+        () = silence => {}
+        () = way.ended() => {}
     }
 }
 
@@ -117,6 +142,7 @@ struct Leg<'a> {
     origin: Origin,
     number: u64,
     outbox: Arc<Outbox>,
+    word: &'a Word,
 }
 
 impl Leg<'_> {
@@ -150,6 +176,8 @@ impl Leg<'_> {
                 let reply = shared.table().notice(self.origin, notice, now, clock());
                 // Who came over TLS is no news for the other end.
                 if let Reply::Answer(answer) | Reply::Both(answer, _) = reply {
+                    // Its ticket is good: it gives way no more.
+                    self.word.stays();
                     let _again = self.outbox.put(&[], [answer.as_slice()].into_iter());
                 }
             }
@@ -185,13 +213,13 @@ impl Drop for Leg<'_> {
     }
 }
 
-/// Connections that have not said their first frame yet: fewer than the files that a process may have open where nobody has set it.
+/// Connections that wait: fewer than the files that a process may have open where nobody has set it.
 const SILENT: usize = 512;
 /// For TLS and the first frame.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A leg binds again every 20 seconds.
 const SILENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(1);
 /// Bytes of the largest notice.
 const FIRST: usize = 80;
 /// Bytes that the kernel takes before it has sent them.

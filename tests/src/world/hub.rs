@@ -21,6 +21,7 @@ pub struct Hub {
     address: SocketAddr,
     relays: Relays,
     logs_all: bool,
+    has_api: bool,
     running: Option<Running>,
     past: String,
 }
@@ -45,6 +46,7 @@ impl Hub {
             address,
             relays: Relays::Itself,
             logs_all: false,
+            has_api: false,
             running: None,
             past: String::new(),
         };
@@ -93,6 +95,22 @@ impl Hub {
     /// Has it and its libraries log all that they can, from its next start on.
     pub const fn log_everything(&mut self) {
         self.logs_all = true;
+    }
+
+    /// Has it answer its API as well, from its next start on.
+    pub const fn open_api(&mut self) {
+        self.has_api = true;
+    }
+
+    /// Where it answers its API.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn api(&self) -> Result<SocketAddr, Mishap> {
+        let line =
+            self.running()?.line("where the API is", |line| line.text.contains("API on http://")).await?;
+        let at = line.text.rsplit_once("http://").and_then(|(_, at)| at.trim().parse().ok());
+        at.ok_or_else(|| Mishap::unexpected("where the API is", line.text, "an address"))
     }
 
     /// Has a relay elsewhere relay for it, from its next start on.
@@ -144,6 +162,7 @@ impl Hub {
                 .arg(path.at.to_string()),
             Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
         };
+        let serve = if self.has_api { serve.args(["--api", "127.0.0.1:0"]) } else { serve };
         let serve = if self.logs_all { serve.env("POSTERN_LOG", "trace") } else { serve };
         let running = serve.start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;

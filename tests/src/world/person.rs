@@ -186,6 +186,12 @@ impl Session {
         Exchange::open(self).await
     }
 
+    /// The command itself.
+    #[must_use]
+    pub const fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Sends the command a signal.
     pub fn signal(&self, signal: Signal) {
         self.running.signal(signal);

@@ -4,6 +4,8 @@
 
 mod client;
 pub(crate) mod cloud;
+mod files;
+mod relay;
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use postern_tests::world::probe::within;
 use postern_tests::world::{Exchange, Mishap, Person, World};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
 
 use super::gate::{echoed, has};
 use super::stage::{Outcome, Plant};
@@ -165,7 +168,7 @@ async fn silent_callers_of_the_control_socket_keep_nobody_out() -> Outcome {
     let world = plant.world().await?;
     let mut silent = Vec::new();
     for _ in 0..64 {
-        silent.push(tokio::net::UnixStream::connect(world.device.control_socket()).await?);
+        silent.push(UnixStream::connect(world.device.control_socket()).await?);
         // Half a request is none.
         silent.last_mut().unwrap().write_all(b"{\"command\"").await?;
     }
@@ -174,6 +177,40 @@ async fn silent_callers_of_the_control_socket_keep_nobody_out() -> Outcome {
     assert_eq!(status["self_test"]["passed"], true);
     assert!(begun.elapsed() < Duration::from_secs(8), "before any of them has lost patience");
     Ok(())
+}
+
+#[tokio::test]
+async fn callers_of_the_control_socket_that_hang_up_or_do_not_listen_leave_nothing_behind() -> Outcome {
+    let plant = Plant::start().await?;
+    let mut world = plant.world().await?;
+    let files = cloud::descriptors(world.device.running()?)?;
+    let status = b"{\"command\":\"status\"}\n";
+    let mut deaf = Vec::new();
+    for number in 0..300 {
+        let mut caller = UnixStream::connect(world.device.control_socket()).await?;
+        // Nothing, half a request, and whole ones whose answer nobody reads. Who had to give way already is not heard.
+        match number % 3 {
+            0 => {}
+            1 => drop(caller.write_all(&status[..9]).await),
+            _ => drop(caller.write_all(status).await),
+        }
+        if number % 2 == 0 {
+            drop(caller);
+        } else {
+            deaf.push(caller);
+        }
+    }
+    world.device.call(["status", "--json"]).finish().await?.expect_code(0)?;
+    // While the deaf hold their ends.
+    within("descriptors that are given back", async {
+        while cloud::descriptors(world.device.running()?)? > files {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await?;
+    drop(deaf);
+    world.device.call(["status", "--json"]).finish().await?.expect_code(0).map(drop)
 }
 
 #[tokio::test]

@@ -4,17 +4,20 @@
 mod opener;
 mod proxies;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use postern_protocol::wire::relay::Notice;
 use postern_tests::world::site::{ROUTER_ADDRESS, Site};
 use postern_tests::world::target::pattern;
-use postern_tests::world::{Call, Exchange, Mishap, Person, World};
+use postern_tests::world::{Call, Exchange, Mishap, Person, Running, World};
+use postern_transport::OuterStream;
 use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
 
-use super::floods::cloud::{Silent, descriptors};
+use super::floods::cloud::{Sockets, descriptors};
 use super::peers::{missing, programs};
 use super::stage::{LAB, Outcome, Plant};
 
@@ -249,7 +252,7 @@ async fn who_says_nothing_to_the_relay_over_tls_keeps_nobody_out_and_holds_a_bou
     read_on(&mut source, &mut at, 100_000).await?;
     for word in [&b""[..], &[0x16, 3, 1]] {
         let before = descriptors(walled.world.hub.running()?)?;
-        let silent = Silent::come(walled.world.hub.address(), 640, word).await?;
+        let silent = Sockets::come(walled.world.hub.address(), 640, word).await?;
         let fewer = async {
             while descriptors(walled.world.hub.running()?)? > before + HELD {
                 tokio::task::yield_now().await;
@@ -266,6 +269,64 @@ async fn who_says_nothing_to_the_relay_over_tls_keeps_nobody_out_and_holds_a_bou
     }
     assert_eq!(passed().await?, 0);
     read_on(&mut source, &mut at, 100_000).await
+}
+
+#[tokio::test]
+async fn who_says_a_first_word_to_the_relay_over_tls_and_nothing_more_keeps_nobody_out() -> Outcome {
+    let name = "who_says_a_first_word_to_the_relay_over_tls_and_nothing_more_keeps_nobody_out";
+    let Some((mut walled, anna)) = Walled::with_anna(name).await? else { return Ok(()) };
+    wall("iif lo meta l4proto udp reject").await?;
+    assert_eq!(walled.link_again().await?.1, "tls");
+    let session = anna.connect("source").await?;
+    let (mut source, mut at) = (session.exchange().await?, 0);
+    read_on(&mut source, &mut at, 100_000).await?;
+    let links = |hub: &Running| hub.log().matches("link up").count();
+    let (before, up) = (descriptors(walled.world.hub.running()?)?, links(walled.world.hub.running()?));
+    // They ask for the hub and send nothing for it, or for a leg without a ticket; each has two minutes.
+    let forged = [&[0; 8][..], &[0x5a; 64]].concat();
+    for word in [&Notice::hub()[..], &forged] {
+        let silent = first_words(walled.world.hub.address(), word).await?;
+        let fewer = async {
+            while descriptors(walled.world.hub.running()?)? > before + HELD {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, Mishap>(())
+        };
+        let fewer = tokio::time::timeout(GENEROUS, fewer).await;
+        fewer.expect("no more are held than may be, before any has lost patience")?;
+        let first = listing(&anna).await?;
+        assert!(first < GENEROUS, "{first:?}");
+        // The twins: a leg that is bound, and a link, have come in the same way and stay.
+        read_on(&mut source, &mut at, 100_000).await?;
+        assert_eq!(links(walled.world.hub.running()?), up);
+        drop(silent);
+    }
+    // Whoever has come by such a way and left takes it along.
+    let gone = async {
+        while descriptors(walled.world.hub.running()?)? > before {
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, Mishap>(())
+    };
+    tokio::time::timeout(GENEROUS, gone).await.expect("descriptors are given back")?;
+    assert_eq!(passed().await?, 0);
+    read_on(&mut source, &mut at, 100_000).await
+}
+
+/// Connections over TLS, more than may wait, each of which has said the same first word.
+async fn first_words(at: SocketAddr, word: &[u8]) -> Result<Vec<OuterStream<TcpStream>>, Mishap> {
+    let frame = [&u16::try_from(word.len()).unwrap().to_be_bytes()[..], word].concat();
+    let frame = frame.as_slice();
+    let coming = (0..640).map(|_| async move {
+        let stream = TcpStream::connect(at).await?;
+        let late = |fault| Mishap::unexpected("TLS with the relay", fault, "a connection");
+        let mut stream = OuterStream::connect(stream, at, GENEROUS).await.map_err(late)?;
+        // Who had to give way already is not heard.
+        let _gone = stream.write_all(frame).await;
+        let _gone = stream.flush().await;
+        Ok(stream)
+    });
+    futures_util::stream::iter(coming).buffered(8).try_collect().await
 }
 
 /// For what must happen: long enough that only a defect reaches it.

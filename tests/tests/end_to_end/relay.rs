@@ -18,7 +18,7 @@ use super::gate::{DENIED, has};
 use super::stage::{LAB, Outcome, Plant};
 
 /// A world whose device tells clients an address at which nobody answers. The socket holds that address.
-async fn behind_nat(plant: &Plant) -> Result<(World, UdpSocket), Mishap> {
+pub(crate) async fn behind_nat(plant: &Plant) -> Result<(World, UdpSocket), Mishap> {
     let fleet = plant.services().allow("anna", &["web", "echo", "source"]).allow("bert", &["hmi"]);
     let mut world = World::start(LAB, &fleet).await?;
     let nowhere = UdpSocket::bind(("127.0.0.1", 0)).await?;

@@ -186,6 +186,12 @@ impl Way {
         while self.silence().is_none() && bound.changed().await.is_ok() {}
     }
 
+    /// Waits until somebody has come by it, or for its end. Safe to cancel.
+    pub async fn came(&self) {
+        let mut bound = self.bound.clone();
+        while !self.ways.is_visited(self.id) && bound.changed().await.is_ok() {}
+    }
+
     /// Waits until somebody has come by it and all who did have left, or for its end. Safe to cancel.
     pub async fn left(&self) {
         let mut bound = self.bound.clone();

@@ -147,9 +147,11 @@ impl Server {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let task = tokio::spawn(async move {
             loop {
-                if let Ok((socket, _)) = listener.accept().await {
+                match listener.accept().await {
                     // One after the other: each is over at once.
-                    let _late = tokio::time::timeout(WITHIN, answer(socket, &shown)).await;
+                    Ok((socket, _)) => drop(tokio::time::timeout(WITHIN, answer(socket, &shown)).await),
+                    // Out of file descriptors: they come back when a connection ends.
+                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
                 }
             }
         });
@@ -322,4 +324,5 @@ const STATUS: &str = "status";
 const DOWN: &str = "down";
 const WORD_BYTES: u64 = 16;
 const REPORT_BYTES: u64 = 4 * 1024 * 1024;
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const WITHIN: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use postern_tests::world::{DEVICE, Exchange, Mishap, Person, Running, Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::cloud::{AT_ONCE, Silent};
+use super::cloud::{AT_ONCE, Sockets};
 use crate::end_to_end::gate::echoed;
 use crate::end_to_end::stage::{LAB, Outcome, Plant};
 
@@ -30,7 +30,7 @@ async fn programs_that_are_silent_at_a_page_s_listener_keep_no_browser_out() -> 
     // Nothing, half a head, and requests without a key: their bodies never come.
     let foreign = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 9\r\n\r\n", session.address);
     for word in ["", "GET / HTTP/1.1\r\nHost: ", &foreign] {
-        let mut silent = Silent::come(session.address, AT_CONNECT, word.as_bytes()).await?;
+        let mut silent = Sockets::come(session.address, AT_CONNECT, word.as_bytes()).await?;
         let began = Instant::now();
         let mut newcomer = session.exchange().await?;
         assert_eq!(echoed(&mut newcomer, b"newcomer").await?, b"newcomer", "beside `{word}`");
@@ -49,7 +49,7 @@ async fn programs_that_are_silent_at_a_listener_of_frames_keep_no_program_out() 
     let session = world.person("anna").await?.connect("live").await?;
     let served = Flow::download(&session).await?;
     served.receives(1).await?;
-    let mut silent = Silent::come(session.address, AT_CONNECT, b"GET / HTTP/1.1\r\n").await?;
+    let mut silent = Sockets::come(session.address, AT_CONNECT, b"GET / HTTP/1.1\r\n").await?;
     let began = Instant::now();
     let (_values, echo) = websocket_talk(&session, "newcomer").await?;
     assert!(echo.contains("newcomer"), "{echo}");
@@ -68,7 +68,7 @@ async fn viewers_that_are_silent_keep_no_viewer_out_though_each_has_a_tunnel_at_
     let served = Flow::download(&session).await?;
     served.receives(1_000).await?;
     // More than there are streams on the connection to the device.
-    let mut silent = Silent::come(session.address, AT_CONNECT, b"").await?;
+    let mut silent = Sockets::come(session.address, AT_CONNECT, b"").await?;
     let began = Instant::now();
     vnc_picture(session.address).await?;
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
@@ -81,7 +81,7 @@ async fn a_silent_program_does_not_keep_the_only_place_of_whoever_operates_a_scr
     let plant = Plant::start().await?;
     let world = plant.world().await?;
     let session = world.person("anna").await?.connect("hmi").await?;
-    let mut silent = Silent::come(session.address, 1, b"").await?;
+    let mut silent = Sockets::come(session.address, 1, b"").await?;
     // The device has let it in, and would let nobody else operate the panel.
     silent.first_is_greeted().await?;
     let served = Flow::download(&session).await?;
@@ -114,7 +114,7 @@ async fn programs_that_are_silent_at_forward_keep_no_other_out() -> Outcome {
     let (_forward, near) = listening(&anna, &["forward", DEVICE, &at, "--json"], target).await?;
     let mut served = Exchange::open(near).await?;
     assert_eq!(echoed(&mut served, b"before").await?, b"before");
-    let mut silent = Silent::come(near, AT_VPN, b"").await?;
+    let mut silent = Sockets::come(near, AT_VPN, b"").await?;
     let mut newcomer = Exchange::open(near).await?;
     assert_eq!(echoed(&mut newcomer, b"newcomer").await?, b"newcomer");
     assert_eq!(echoed(&mut served, b"while").await?, b"while");
@@ -133,7 +133,7 @@ async fn programs_that_are_silent_at_the_proxy_keep_no_other_out() -> Outcome {
     let mut served = led(near, target).await?;
     assert_eq!(said_back(&mut served, "before").await?, "before");
     for word in ["", "CONNECT ", "\u{5}"] {
-        let mut silent = Silent::come(near, AT_VPN, word.as_bytes()).await?;
+        let mut silent = Sockets::come(near, AT_VPN, word.as_bytes()).await?;
         let began = Instant::now();
         let mut newcomer = led(near, target).await?;
         assert_eq!(said_back(&mut newcomer, "newcomer").await?, "newcomer", "beside `{word}`");

@@ -277,6 +277,11 @@ impl Ways {
         self.lock().ways.get(&id).is_none_or(|way| way.visits == Visits::Over)
     }
 
+    /// Whether somebody came by this way; nobody does by one that is gone.
+    pub(in super::super) fn is_visited(&self, id: WayId) -> bool {
+        self.lock().ways.get(&id).is_some_and(|way| way.visits != Visits::None)
+    }
+
     fn visit(&self, peer: SocketAddr, change: impl Fn(Visits) -> Visits) {
         if !self.some.load(Ordering::Acquire) {
             return;
