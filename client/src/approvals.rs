@@ -13,7 +13,7 @@ use serde::Serialize;
 use postern_protocol::id::ApprovalId;
 use postern_protocol::wire::approval::{ApprovalEntry, ApprovalStanding, ApprovalVerdict};
 use postern_protocol::wire::approval_code::ApprovalCode;
-use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 use postern_protocol::wire::text::Text;
 
 use crate::args::{ApproveArgs, EndArgs};
@@ -25,7 +25,6 @@ use crate::login;
 use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
-use crate::secret::read_otp;
 use crate::step_up;
 
 /// Lists own requests, and those that the user may decide.
@@ -105,20 +104,11 @@ async fn decide(
     screen: &Screen,
 ) -> Result<ApprovalEntry, Problem> {
     unless_interrupted(async {
-        let identity = profile.identity()?;
-        let request = |identity: &Identity| {
+        let entries = step_up::deciding(profile, screen, async |identity| {
             let (pass, verdict) = (identity.pass.clone(), verdict.clone());
-            HubRequest::Decide { id, pass, verdict }
-        };
-        let answered = match ask(&identity, &request(&identity)).await {
-            Err(HubError::Refused(Refusal::SecondFactor)) if screen.has_person() => {
-                screen.note("to decide on who may enter takes a second factor that was used not long ago");
-                let newer = step_up::prove(&identity, read_otp("")?, profile).await?;
-                ask(&newer, &request(&newer)).await
-            }
-            answered => answered,
-        };
-        let entry = answered?.into_iter().next().ok_or(HubError::Unexpected)?;
+            ask(identity, &HubRequest::Decide { id, pass, verdict }).await
+        });
+        let entry = entries.await?.into_iter().next().ok_or(HubError::Unexpected)?;
         screen.answer(&Shown::from(&entry));
         Ok(entry)
     })
@@ -142,7 +132,10 @@ async fn ask(identity: &Identity, request: &HubRequest) -> Result<Vec<ApprovalEn
         | HubAnswer::Meeting(_)
         | HubAnswer::Certificate(_)
         | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_) => Err(HubError::Unexpected),
+        | HubAnswer::Sessions(_)
+        | HubAnswer::Administered(_)
+        | HubAnswer::Cases(_)
+        | HubAnswer::Declined(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod admin;
+mod case;
 mod vpn;
 
 use std::fmt;
@@ -18,6 +20,8 @@ use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_transport::proxy::{EnvironmentFault, Proxies, Proxy, ProxyUrlFault};
 
+pub(crate) use self::admin::{AdminArgs, AdminCommand, Entity};
+pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, Openness};
 pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 
 use crate::{clock, exit};
@@ -103,6 +107,10 @@ pub(crate) enum Command {
     Reject(EndArgs),
     /// Takes back what was approved, or a request of your own; what is open ends
     Revoke(EndArgs),
+    /// Opens, activates, deactivates and closes service cases: who lets the service provider in, and for how long
+    Case(CaseArgs),
+    /// Looks at companies, people, devices, roles and who has which where, and edits them, as far as you may
+    Admin(AdminArgs),
     /// Makes a service of a device reachable on this computer, until Ctrl-C
     Connect(ConnectArgs),
     /// Makes single places of a device's machine network reachable on this computer, until Ctrl-C

@@ -53,6 +53,12 @@ exits! {
     Degraded = 12, "reached, and not by the best way (`doctor`)";
     /// Somebody has to approve.
     Waiting = 13, "a request for approval waits for its answer";
+    /// Administration: what may not be seen is unknown as well.
+    Unknown = 14, "there is no such thing that you may see (`admin`, `case`)";
+    /// Administration: another version is there.
+    Overtaken = 15, "somebody else has changed it in the meantime; nothing was changed (`admin`, `case`)";
+    /// Administration: it cannot be.
+    Unfit = 16, "it cannot be read, or does not fit the rest of the model; nothing was changed (`admin`, `case`)";
 }
 
 impl From<Exit> for ExitCode {
@@ -69,6 +75,6 @@ mod tests {
     fn every_code_is_in_the_help() {
         assert!(HELP.contains("\n  0  done\n"), "{HELP}");
         assert!(HELP.contains("\n  11  no such device"), "{HELP}");
-        assert_eq!(HELP.lines().count(), 15);
+        assert_eq!(HELP.lines().count(), 18);
     }
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_protocol::trust::{PublicKey, SecretKey};
+use postern_protocol::wire::administration::Declined;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
-use postern_protocol::wire::registry::{ALPNS_HUB, Failure};
+use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure, ProtocolFault};
 use postern_transport::framed::FrameFault;
 use postern_transport::ladder::Ladder;
 use postern_transport::question;
@@ -43,18 +44,33 @@ impl HubLink {
 
     /// Asks, and yields any answer but a refusal or failure. Where TLS leads to the hub, it is asked for its certificate as well.
     pub(crate) async fn ask(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
+        self.ask_with(request, None).await
+    }
+
+    /// As [`ask`](Self::ask), with a body behind the request where it has one.
+    pub(crate) async fn ask_with(
+        &self,
+        request: &HubRequest,
+        body: Option<&[u8]>,
+    ) -> Result<HubAnswer, HubError> {
         let compare = async {
             if self.ladder.shown(self.addr()).is_some()
-                && let Ok(HubAnswer::Certificate(Some(expected))) = self.put(&HubRequest::Certificate).await
+                && let Ok(HubAnswer::Certificate(Some(expected))) =
+                    self.put(&HubRequest::Certificate, None).await
             {
                 self.ladder.compare(self.addr(), expected);
             }
         };
-        tokio::join!(self.put(request), compare).0
+        tokio::join!(self.put(request, body), compare).0
     }
 
-    async fn put(&self, request: &HubRequest) -> Result<HubAnswer, HubError> {
-        match question::ask(&self.dialled.connection, request, ANSWER_WITHIN).await? {
+    async fn put(&self, request: &HubRequest, body: Option<&[u8]>) -> Result<HubAnswer, HubError> {
+        let connection = &self.dialled.connection;
+        let answer = match body {
+            Some(body) => question::ask_with(connection, request, body, ANSWER_WITHIN).await?,
+            None => question::ask(connection, request, ANSWER_WITHIN).await?,
+        };
+        match answer {
             HubAnswer::Refused(refusal) => Err(HubError::Refused(refusal)),
             HubAnswer::Failed(failure) => Err(HubError::Failed(failure)),
             answer @ (HubAnswer::Enrolled { .. }
@@ -66,7 +82,10 @@ impl HubLink {
             | HubAnswer::Certificate(_)
             | HubAnswer::Examined(_)
             | HubAnswer::Sessions(_)
+            | HubAnswer::Administered(_)
+            | HubAnswer::Cases(_)
             | HubAnswer::Approvals(_)) => Ok(answer),
+            HubAnswer::Declined(declined) => Err(HubError::Declined(declined)),
         }
     }
 
@@ -93,12 +112,22 @@ pub(crate) enum HubError {
     /// It refuses.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It does not do that with the model or a case.
+    #[error("{}", .0.problems.join("; "))]
+    Declined(Declined),
     /// It cannot.
     #[error("{}", .0.sentence())]
     Failed(Failure),
     /// It answered another question.
     #[error("the hub gave an answer that does not fit the question")]
     Unexpected,
+}
+
+impl HubError {
+    /// Whether the hub did not understand the request, as one of an earlier version.
+    pub(crate) const fn is_of_earlier_version(&self) -> bool {
+        matches!(self, Self::Ended(Ending::Said(CloseCode::Fault(ProtocolFault::Malformed))))
+    }
 }
 
 impl From<ConnectionEnd> for HubError {

@@ -6,16 +6,19 @@
 //!    [`sessions`] lists who was where.
 //! 4. [`device`] is one connection to a device, proved in both directions; [`services`] asks it what may be used.
 //! 5. [`connect`] carries local connections through it; [`approvals`] asks to be let in where that is demanded, and answers others.
-//! 6. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
-//! 7. [`replay`] shows what a device has recorded, without any device.
-//! 8. [`doctor`] finds what stands in the way to the hub or a device; [`nearby`] looks for a device on the own networks.
-//! 9. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
-//! 10. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
+//! 6. [`admin`] looks at the model of who may what and edits it, [`cases`] opens machines to the provider's people: both by asking the hub.
+//! 7. [`vpn`] reaches places on the machine network, one flow each, with or without rights over this computer's network.
+//! 8. [`replay`] shows what a device has recorded, without any device.
+//! 9. [`doctor`] finds what stands in the way to the hub or a device; [`nearby`] looks for a device on the own networks.
+//! 10. [`interrupt`] catches Ctrl-C where a person is asked; the terminal is given back first.
+//! 11. [`problem`] turns whatever went wrong into one line: what, why, what next, and who can change it.
 //!
 //! Deliberately absent: any decision about access. The device decides and this program shows what it said.
 
+mod admin;
 mod approvals;
 mod args;
+mod cases;
 mod clock;
 mod connect;
 mod device;
@@ -101,6 +104,8 @@ async fn dispatch(args: Args, screen: &Screen) -> Result<Exit, Problem> {
         Command::Approve(args) => approvals::approve(&args, &profile()?, screen).await,
         Command::Reject(args) => approvals::reject(&args, &profile()?, screen).await,
         Command::Revoke(args) => approvals::revoke(&args, &profile()?, screen).await,
+        Command::Case(args) => cases::run(args, &profile()?, screen).await,
+        Command::Admin(args) => admin::run(args, &profile()?, screen).await,
         Command::Connect(connect) => connect::run(&connect, &profile()?, screen).await,
         Command::Forward(args) => vpn::forward::run(&args, &profile()?, screen).await,
         Command::Proxy(args) => vpn::proxy::run(&args, &profile()?, screen).await,

@@ -63,6 +63,9 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Certificate(_)
         | HubAnswer::Examined(_)
         | HubAnswer::Sessions(_)
+        | HubAnswer::Administered(_)
+        | HubAnswer::Cases(_)
+        | HubAnswer::Declined(_)
         | HubAnswer::Approvals(_) => Err(HubError::Unexpected),
     }
 }

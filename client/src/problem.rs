@@ -16,11 +16,14 @@ use serde::Serialize;
 use postern_protocol::policy::Reason;
 use postern_protocol::policy::reason::Lifter;
 use postern_protocol::recording::Fault as RecordingFault;
+use postern_protocol::wire::administration::{Decline, Declined};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::invitation::InvitationFault;
 use postern_protocol::wire::registry::{CloseCode, Failure};
+use postern_protocol::wire::text::readable;
 use postern_protocol::wire::tunnel::Holder;
 
+use crate::admin::BodyFault;
 use crate::args::ProxyError;
 use crate::clock;
 use crate::connect::Refused;
@@ -43,11 +46,13 @@ pub(crate) struct Problem {
     what: String,
     next: String,
     who: Option<Lifter>,
+    /// Where several things are wrong, each by itself.
+    lines: Vec<String>,
 }
 
 impl Problem {
     fn new(exit: Exit, word: &'static str, what: impl fmt::Display, next: &str) -> Self {
-        Self { exit, word, what: what.to_string(), next: next.to_owned(), who: None }
+        Self { exit, word, what: what.to_string(), next: next.to_owned(), who: None, lines: Vec::new() }
     }
 
     /// The device's policy said no.
@@ -210,6 +215,56 @@ impl Problem {
         Self::new(Exit::Usage, "no_reason", what, "say it with `--reason TEXT`")
     }
 
+    /// The hub does not do that with the model or a case.
+    fn declined(declined: &Declined) -> Self {
+        let (exit, word, next) = match declined.how {
+            Decline::Unknown => {
+                (Exit::Unknown, "unknown", "see with `postern admin list` what is there for you")
+            }
+            Decline::Forbidden => {
+                (Exit::Denied, "forbidden", "ask an administrator of your company, or of the one above")
+            }
+            Decline::Overtaken => {
+                (Exit::Overtaken, "overtaken", "look at it again and make your change from what it is now")
+            }
+            Decline::Conflict => (Exit::Unfit, "conflict", "nothing was changed; correct it and try again"),
+            Decline::Unreadable => {
+                (Exit::Unfit, "unreadable", "nothing was changed; correct it and try again")
+            }
+            Decline::TooLarge => (Exit::Unfit, "too_large", "nothing was changed"),
+        };
+        let lines: Vec<String> = declined.problems.iter().map(|line| readable(line)).collect();
+        let what = match lines.as_slice() {
+            [line] => line.clone(),
+            lines => format!("{} things are wrong:\n  {}\n", lines.len(), lines.join("\n  ")),
+        };
+        Self { lines, ..Self::new(exit, word, what, next) }
+    }
+
+    /// A hub that does not know the request.
+    pub(crate) fn earlier_hub(what: &str) -> Self {
+        let what = format!("the hub does not understand this: it is of an earlier version, without `{what}`");
+        Self::new(Exit::Failure, "earlier_hub", what, "ask whoever runs the hub to update it")
+    }
+
+    /// Remote access without an end.
+    pub(crate) fn no_end() -> Self {
+        let what = "remote access is activated for a time, and no end was given";
+        Self::new(Exit::Usage, "no_end", what, "say it with `--for 4h` or `--until TIME`")
+    }
+
+    /// What a person gave for an entity or a batch.
+    pub(crate) fn body(fault: &BodyFault) -> Self {
+        let next = match fault {
+            BodyFault::Io { .. } => "name another file, or `-` for standard input",
+            BodyFault::TooLarge => "make several batches of it, or use the HTTP API",
+            BodyFault::Json { .. } | BodyFault::Toml { .. } | BodyFault::NoTable => {
+                "write the keys of a fleet file as TOML, or as a JSON object; `postern admin show` prints one"
+            }
+        };
+        Self::new(Exit::Usage, "bad_body", fault, next)
+    }
+
     /// Ctrl-C before anything was done.
     pub(crate) fn interrupted() -> Self {
         Self::new(Exit::Failure, "interrupted", "interrupted", "run the command again when you are ready")
@@ -255,6 +310,7 @@ impl Problem {
             what: &self.what,
             next: &self.next,
             who: self.who(),
+            problems: &self.lines,
         };
         ProblemReport { error }
     }
@@ -262,7 +318,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, self.next)?;
+        // After several lines the next step stands on one of its own.
+        let between = if self.what.ends_with('\n') { "" } else { "; " };
+        write!(f, "{}{between}{}", self.what, self.next)?;
         match self.who {
             Some(Lifter::Time) => f.write_str(" (it passes with time)"),
             Some(who) => write!(f, " (who can change it: {})", who.describe()),
@@ -284,6 +342,8 @@ struct ProblemFields<'a> {
     what: &'a str,
     next: &'a str,
     who: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [String],
 }
 
 impl From<ProfileError> for Problem {
@@ -375,6 +435,7 @@ impl From<HubError> for Problem {
             HubError::Dial(error) => Self::undialled(&error, "hub", Exit::HubUnreachable),
             HubError::Ended(ending) => Self::ended(&ending, Exit::HubUnreachable).about("the hub"),
             HubError::Refused(refusal) => refused(refusal),
+            HubError::Declined(declined) => Self::declined(&declined),
             HubError::Failed(failure) => Self::failed(failure).about("the hub"),
             HubError::Unexpected => Self::new(Exit::Failure, "unexpected", error, "use a matching version"),
         }

@@ -22,7 +22,7 @@ pub(crate) async fn run(profile: &Profile, screen: &Screen) -> Result<Exit, Prob
         Ok(_) => HubState::Reachable,
         Err(HubError::Refused(_)) => HubState::UnknownKey,
         Err(HubError::Dial(_) | HubError::Ended(_)) => HubState::Unreachable,
-        Err(HubError::Failed(_) | HubError::Unexpected) => HubState::Failing,
+        Err(HubError::Failed(_) | HubError::Declined(_) | HubError::Unexpected) => HubState::Failing,
     };
     let valid = facts.is_some_and(|facts| facts.expires > now) && hub != HubState::UnknownKey;
     let membership = &identity.membership;

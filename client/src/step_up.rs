@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use postern_protocol::wire::hub::{HubAnswer, HubRequest, Password};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest, Password, Refusal};
 
 use crate::args::StepUpArgs;
 use crate::clock;
@@ -52,6 +52,24 @@ pub(crate) async fn prove(before: &Identity, otp: Password, profile: &Profile) -
     let membership = Membership { second_factor: true, ..identity.membership.clone() };
     profile.sign_in(&membership, &pass)?;
     Ok(Identity { membership, pass, ..identity })
+}
+
+/// Asks something that decides for others; where the hub demands a second factor of the last hours, a person at a terminal is asked
+/// for the one-time code, and the hub asked again.
+pub(crate) async fn deciding<T>(
+    profile: &Profile,
+    screen: &Screen,
+    ask: impl AsyncFn(&Identity) -> Result<T, HubError>,
+) -> Result<T, Problem> {
+    let identity = profile.identity()?;
+    match ask(&identity).await {
+        Err(HubError::Refused(Refusal::SecondFactor)) if screen.has_person() => {
+            screen.note("to decide for others takes a second factor that was used not long ago");
+            let newer = prove(&identity, read_otp("")?, profile).await?;
+            Ok(ask(&newer).await?)
+        }
+        answered => Ok(answered?),
+    }
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,8 @@
 #[cfg(target_os = "linux")]
 #[path = "client/adapter.rs"]
 mod adapter;
+#[path = "client/admin.rs"]
+mod admin;
 #[path = "client/device.rs"]
 mod device;
 #[path = "client/directory.rs"]

@@ -23,12 +23,12 @@ use postern_protocol::time::UnixTime;
 
 use crate::compile::affected;
 use crate::fleet;
-use crate::model::{Assignment, EntityKind, Essential, Model, Scope, Subject};
+use crate::model::{Assignment, EntityKind, Essential, Model, Permission, Scope, Subject};
 use crate::publish::{Affected, Publication, Publisher};
 use crate::rights::Rights;
 use crate::store::Tx;
 
-pub use self::refused::Refused;
+pub use self::refused::{Refused, Sort};
 
 /// What one entity is to be.
 #[derive(Clone, Debug)]
@@ -80,10 +80,32 @@ pub struct Done {
     pub founders: Vec<Name>,
 }
 
-/// Everything of a kind that the caller may see, ascending by name and after `after`, at most `limit`.
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Me {
+    /// The name.
+    pub user: Name,
+    /// The account.
+    pub account: Name,
+    /// The permissions that are held somewhere; over what, their assignments say.
+    pub permissions: BTreeSet<Permission>,
+}
+
+/// Who the caller is.
 ///
 /// # Errors
 /// [`Refused::Unknown`] for a caller who is not in the model, or that the state cannot be read.
+pub fn me(tx: &Tx<'_>, caller: &Name, now: UnixTime) -> Result<Me, Refused> {
+    let model = tx.model()?;
+    let rights = rights(&model, caller, now)?;
+    let (user, account) = (caller.clone(), rights.account().clone());
+    Ok(Me { user, account, permissions: rights.permissions() })
+}
+
+/// What of a kind the caller may see, ascending by name and after `after`, at most `limit`; and behind which name there is more.
+///
+/// # Errors
+/// As [`me`].
 pub fn list(
     tx: &Tx<'_>,
     caller: &Name,
@@ -91,12 +113,15 @@ pub fn list(
     after: Option<&Name>,
     limit: usize,
     now: UnixTime,
-) -> Result<Vec<Seen>, Refused> {
+) -> Result<(Vec<Seen>, Option<Name>), Refused> {
     let model = tx.model()?;
     let rights = rights(&model, caller, now)?;
     let names = model.names(kind).into_iter().filter(|name| after.is_none_or(|after| *name > after));
-    let seen = names.filter(|name| rights.sees(kind, name)).take(limit);
-    seen.map(|name| describe(tx, &model, &rights, kind, name)).collect()
+    let mut seen = names.filter(|name| rights.sees(kind, name));
+    let page: Vec<&Name> = seen.by_ref().take(limit).collect();
+    let more = page.last().filter(|_| seen.next().is_some()).map(|last| Name::clone(last));
+    let page = page.into_iter().map(|name| describe(tx, &model, &rights, kind, name));
+    Ok((page.collect::<Result<_, _>>()?, more))
 }
 
 /// One entity, if the caller may see it.

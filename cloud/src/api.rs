@@ -31,6 +31,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 
@@ -43,6 +44,7 @@ use crate::store::{PersonState, Store, Token, Tx};
 
 pub use self::bearer::{SECRET_BYTES, digest, spell};
 pub use self::serving::serve;
+pub(crate) use self::shapes::Batch;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -179,4 +181,4 @@ async fn blocking<T: Send + 'static>(
 
 const DAY_S: u64 = 24 * 3600;
 /// A body is at most this large: some thousand edits.
-const BODY_BYTES: usize = 1024 * 1024;
+const BODY_BYTES: usize = limits::BODY_BYTES;

@@ -1,7 +1,7 @@
 //! The hub: admits agents and users over QUIC and answers their requests.
 //!
 //! 1. [`Hub::serve`] admits connections; each gets a task, and each request on it another.
-//! 2. A request is one frame. Everything but `Sync` is answered by one frame.
+//! 2. A request is one frame, an edit of the model another one behind it. Everything but `Sync` is answered by one frame.
 //! 3. `Sync` becomes a link: the device gets what is published for it, at once and whenever that changes.
 //! 4. The peer is whoever holds the key of the handshake. Names in requests are claims.
 //!
@@ -9,8 +9,10 @@
 //! A connection is a visitor until it brings a link, and visitors are closed after a while: strangers hold few places,
 //! for a short time, and none that a linked device has. Deliberately absent: trust in this process. Devices believe signatures; a stolen hub can withhold policy and cannot invent it.
 
+mod administration;
 mod approvals;
 mod attempts;
+mod cases;
 mod enroll;
 mod examine;
 mod greet;
@@ -27,11 +29,13 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
+use postern_protocol::wire::administration::Declined;
 use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
@@ -40,6 +44,7 @@ use postern_transport::crowd::{Crowd, Word};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 
+use self::administration::Caller;
 use self::approvals::Decided;
 use self::attempts::Attempts;
 use self::links::Links;
@@ -70,6 +75,10 @@ pub struct Hub {
     listed: Asked,
     /// How often users have asked for approvals and decided on them.
     wishes: Asked,
+    /// How often they have looked at the model or at cases, and edited them.
+    administrating: Asked,
+    /// Questions about the model under way, each with a body.
+    bodies: Semaphore,
     /// That a request was decided of which no device hears.
     decisions: News,
     relays: OnceLock<Relays>,
@@ -88,10 +97,18 @@ enum Failed {
     Store(#[from] StoreError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error("declined: {}", .0.problems.join("; "))]
+    Declined(Declined),
     #[error(transparent)]
     Take(#[from] trail::TakeError),
     #[error("a task of the hub failed")]
     Internal,
+}
+
+impl From<Declined> for Failed {
+    fn from(declined: Declined) -> Self {
+        Self::Declined(declined)
+    }
 }
 
 impl Hub {
@@ -105,7 +122,8 @@ impl Hub {
         clock: fn() -> UnixTime,
     ) -> Self {
         let (links, attempts, asked) = (Links::default(), Attempts::new(), Asked::new());
-        let (listed, wishes) = (Asked::new(), Asked::new());
+        let (listed, wishes, administrating) = (Asked::new(), Asked::new(), Asked::new());
+        let bodies = Semaphore::new(BODIES);
         let (decisions, relays, post) = (News::default(), OnceLock::new(), OnceLock::new());
         Self {
             store,
@@ -116,6 +134,8 @@ impl Hub {
             asked,
             listed,
             wishes,
+            administrating,
+            bodies,
             decisions,
             relays,
             post,
@@ -237,6 +257,13 @@ impl Hub {
         };
         let answer = match request {
             HubRequest::Sync(hello) => return link::run(self, connection, &visit, hello, (send, recv)).await,
+            HubRequest::Administrate { pass, question } => {
+                let caller = Caller { key: connection.peer_key(), pass };
+                match self.administrate(caller, question, &mut recv).await {
+                    Ok(answer) => answer,
+                    Err(fault) => return refuse_frame(&connection, &mut send, &fault),
+                }
+            }
             other @ (HubRequest::Enroll { .. }
             | HubRequest::AcceptInvitation { .. }
             | HubRequest::Login { .. }
@@ -253,6 +280,7 @@ impl Hub {
             | HubRequest::AwaitApproval { .. }
             | HubRequest::Decide { .. }
             | HubRequest::ApproveByCode { .. }
+            | HubRequest::HandleCase { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -314,13 +342,16 @@ impl Hub {
             HubRequest::ApproveByCode { code } => {
                 settle("approving by a code", self.approve_by_code(key, code, now).await)
             }
+            HubRequest::HandleCase { pass, question } => {
+                settle("handling a case", self.handle_case(Caller { key, pass }, question).await)
+            }
             HubRequest::Logout => self.login.logout(key, now).await.answer,
             HubRequest::LogoutEverywhere => self.arrive(self.login.logout_everywhere(key, now).await).await,
             HubRequest::StepUp { pass, otp } => {
                 self.login.step_up(StepUpClaim { key, pass, otp }, now).await.answer
             }
-            // A link never comes here; it has no single answer.
-            HubRequest::Sync(_) => HubAnswer::Failed(Failure::Internal),
+            // A link never comes here, it has no single answer; nor does what may have a body.
+            HubRequest::Sync(_) | HubRequest::Administrate { .. } => HubAnswer::Failed(Failure::Internal),
         }
     }
 
@@ -409,6 +440,7 @@ fn settle(what: &'static str, answer: Result<HubAnswer, Failed>) -> HubAnswer {
     match answer {
         Ok(answer) => answer,
         Err(Failed::Refused(refusal)) => HubAnswer::Refused(refusal),
+        Err(Failed::Declined(declined)) => HubAnswer::Declined(declined),
         Err(error @ (Failed::Store(_) | Failed::Publish(_) | Failed::Take(_) | Failed::Internal)) => {
             tracing::error!(%error, what, "a request failed");
             HubAnswer::Failed(Failure::Internal)
@@ -439,5 +471,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 const VISIT: Duration = Duration::from_secs(60);
 /// For devices to take a policy with a new key. Most need milliseconds; users wait for this long without a word.
 const ARRIVAL: Duration = Duration::from_secs(2);
+/// Questions about the model at a time, each with a body of up to a mebibyte.
+const BODIES: usize = 8;
 /// Bytes of a listing beside its entries.
 const LIST_OVERHEAD: usize = 16;

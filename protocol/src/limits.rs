@@ -116,6 +116,17 @@ pub const NARROW_SERVICES: usize = 16;
 /// Sessions in one answer of a hub.
 pub const SESSIONS: usize = 256;
 
+/// Bytes of the body of an edit of the access model: some thousand entities.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Entities in one answer of a hub.
+pub const ENTITIES: usize = 500;
+/// Devices, and users, that the answer to an edit names.
+pub const EDITED_NAMES: usize = 1000;
+/// Things that are wrong, as one answer of a hub names them.
+pub const PROBLEMS: usize = 200;
+/// Bytes of one of them.
+pub const PROBLEM_BYTES: usize = 1000;
+
 /// Addresses that a device reports or an invitation carries.
 pub const ADDRESSES: usize = 8;
 /// Bytes of free text that a peer sends (agent version, detail of a refusal).

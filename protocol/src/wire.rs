@@ -10,11 +10,14 @@
 //! 8. [`relay`]: both ends of a meeting and a relay that reads nothing.
 //! 9. [`nearby`]: how a device is found on a network, over multicast DNS.
 //! 10. [`sessions`]: what a hub says of sessions that were.
-//! 11. [`invitation`]: the code that an installer or an invited user pastes.
+//! 11. [`approval`], [`case`] and [`administration`]: what people ask of a hub for others, and for the model of who may what.
+//! 12. [`invitation`]: the code that an installer or an invited user pastes.
 
+pub mod administration;
 pub mod approval;
 pub mod approval_code;
 mod bounded;
+pub mod case;
 pub mod codec;
 pub mod control;
 pub mod discovery;

@@ -1,4 +1,4 @@
-//! One question to a hub, on a stream of its own.
+//! One question to a hub, on a stream of its own, with a body behind it where it has one.
 
 use std::time::Duration;
 
@@ -16,6 +16,27 @@ pub async fn ask(hub: &Connection, question: &HubRequest, within: Duration) -> R
     let (mut send, mut recv) = hub.open_bi().await.map_err(StreamFault::from)?;
     write_frame(&mut send, question, limits::FRAME_BYTES).await?;
     // The hub may have answered and stopped the stream already.
+    let _stopped = send.finish();
+    read_frame(&mut recv, limits::LIST_FRAME_BYTES, within).await
+}
+
+/// As [`ask`], with a body behind the question; `within` counts from when all of it was taken.
+///
+/// # Errors
+/// [`FrameFault`], among them that the body has more than [`limits::BODY_BYTES`] as a frame.
+pub async fn ask_with(
+    hub: &Connection,
+    question: &HubRequest,
+    body: &[u8],
+    within: Duration,
+) -> Result<HubAnswer, FrameFault> {
+    let (mut send, mut recv) = hub.open_bi().await.map_err(StreamFault::from)?;
+    write_frame(&mut send, question, limits::FRAME_BYTES).await?;
+    match write_frame(&mut send, &body, limits::BODY_BYTES).await {
+        // A hub that refuses the question stops the stream, and its answer says why.
+        Ok(()) | Err(FrameFault::Stream(StreamFault::Stopped(_))) => {}
+        Err(fault) => return Err(fault),
+    }
     let _stopped = send.finish();
     read_frame(&mut recv, limits::LIST_FRAME_BYTES, within).await
 }

@@ -47,6 +47,9 @@ async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
         | HubAnswer::Meeting(_)
         | HubAnswer::Examined(_)
         | HubAnswer::Sessions(_)
+        | HubAnswer::Administered(_)
+        | HubAnswer::Cases(_)
+        | HubAnswer::Declined(_)
         | HubAnswer::Approvals(_) => Ok(None),
     }
 }

@@ -104,6 +104,9 @@ pub(crate) async fn enroll(
         | HubAnswer::Certificate(_)
         | HubAnswer::Examined(_)
         | HubAnswer::Sessions(_)
+        | HubAnswer::Administered(_)
+        | HubAnswer::Cases(_)
+        | HubAnswer::Declined(_)
         | HubAnswer::Approvals(_) => {
             return Err(EnrollError::Unexpected);
         }

@@ -419,6 +419,8 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::AwaitApproval { .. }
         | HubRequest::ApproveByCode { .. }
         | HubRequest::Decide { .. }
+        | HubRequest::Administrate { .. }
+        | HubRequest::HandleCase { .. }
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

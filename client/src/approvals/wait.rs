@@ -99,7 +99,9 @@ async fn answer(identity: &Identity, mut entry: ApprovalEntry, screen: &Screen) 
             Err(HubError::Dial(_) | HubError::Ended(_) | HubError::Failed(_)) => {
                 tokio::time::sleep(AGAIN).await;
             }
-            Err(error @ (HubError::Refused(_) | HubError::Unexpected)) => return Err(error.into()),
+            Err(error @ (HubError::Refused(_) | HubError::Declined(_) | HubError::Unexpected)) => {
+                return Err(error.into());
+            }
         }
     }
 }

@@ -127,7 +127,10 @@ const fn passes(exit: Exit) -> bool {
         | Exit::SignInRefused
         | Exit::NoSuchDevice
         | Exit::Degraded
-        | Exit::Waiting => false,
+        | Exit::Waiting
+        | Exit::Unknown
+        | Exit::Overtaken
+        | Exit::Unfit => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A hub that knows one user.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,12 @@ use postern_protocol::limits;
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Envelope, Factor, Method, Narrowing, Pass, PublicKey};
+use postern_protocol::wire::administration::AdminQuestion;
+use postern_protocol::wire::case::CaseQuestion;
 use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{DeviceEntry, HubAnswer, HubRequest, Only, Refusal};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
-use postern_protocol::wire::registry::ALPN_HUB_V1;
+use postern_protocol::wire::registry::{ALPN_HUB_V1, ProtocolFault};
 use postern_protocol::wire::sessions::{PageMark, SessionEntry, SessionPage, SessionQuery, SessionsOf};
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{read_frame, write_frame};
@@ -42,6 +44,12 @@ struct State {
     /// The newest first; without any, nobody may ask for those of others.
     sessions: Vec<SessionEntry>,
     asked: Vec<SessionQuery>,
+    /// What is answered about the model and cases, one after the other.
+    answers: VecDeque<HubAnswer>,
+    administrated: Vec<(AdminQuestion, String)>,
+    handled: Vec<CaseQuestion>,
+    /// Knows nothing of administration and cases, as a hub of an earlier version.
+    is_earlier: bool,
 }
 
 impl Hub {
@@ -86,6 +94,26 @@ impl Hub {
         self.state.lock().unwrap().asked.clone()
     }
 
+    /// Answers so the next questions about the model and cases.
+    pub(crate) fn answers(&self, answers: impl IntoIterator<Item = HubAnswer>) {
+        self.state.lock().unwrap().answers.extend(answers);
+    }
+
+    /// What was asked about the model since the last time, with the bodies.
+    pub(crate) fn administrated(&self) -> Vec<(AdminQuestion, String)> {
+        std::mem::take(&mut self.state.lock().unwrap().administrated)
+    }
+
+    /// What was asked about cases since the last time.
+    pub(crate) fn handled(&self) -> Vec<CaseQuestion> {
+        std::mem::take(&mut self.state.lock().unwrap().handled)
+    }
+
+    /// Is from now on of an earlier version.
+    pub(crate) fn grow_old(&self) {
+        self.state.lock().unwrap().is_earlier = true;
+    }
+
     /// The passes from which somebody stepped up.
     pub(crate) fn stepped_from(&self) -> Vec<Vec<u8>> {
         self.state.lock().unwrap().stepped_from.clone()
@@ -114,7 +142,21 @@ impl Hub {
 
 async fn serve(connection: Connection, state: &Mutex<State>) {
     while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-        let request = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
+        let request: HubRequest = read_frame(&mut recv, limits::FRAME_BYTES, GENEROUS).await.unwrap();
+        let is_new = matches!(request, HubRequest::Administrate { .. } | HubRequest::HandleCase { .. });
+        if is_new && state.lock().unwrap().is_earlier {
+            connection.close(ProtocolFault::Malformed.number().into(), b"malformed");
+            return;
+        }
+        if let HubRequest::Administrate { question, .. } = &request {
+            let body = if question.has_body() {
+                read_frame::<Vec<u8>>(&mut recv, limits::BODY_BYTES, GENEROUS).await.unwrap()
+            } else {
+                Vec::new()
+            };
+            let asked = (question.clone(), String::from_utf8(body).unwrap());
+            state.lock().unwrap().administrated.push(asked);
+        }
         let answer = answer(request, connection.peer_key(), &mut state.lock().unwrap());
         write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();
         send.finish().unwrap();
@@ -171,6 +213,12 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         HubRequest::AwaitApproval { .. } | HubRequest::Decide { .. } | HubRequest::ApproveByCode { .. } => {
             HubAnswer::Refused(Refusal::NoRequest)
         }
+        HubRequest::Administrate { pass, .. } if !pass.is_empty() => state.answers.pop_front().unwrap(),
+        HubRequest::HandleCase { pass, question } if !pass.is_empty() => {
+            state.handled.push(question);
+            state.answers.pop_front().unwrap()
+        }
+        HubRequest::Administrate { .. } | HubRequest::HandleCase { .. } => HubAnswer::Refused(Refusal::Pass),
         HubRequest::Examine | HubRequest::Enroll { .. } | HubRequest::Sync(_) | HubRequest::StepUp { .. } => {
             HubAnswer::Refused(Refusal::UnknownKey)
         }

@@ -76,6 +76,23 @@ pub enum Refused {
     Publish(#[from] PublishError),
 }
 
+/// What sort of refusal it is. Every way by which edits come tells callers by this, so that one refusal is the same by each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// It is not there, or not for the caller.
+    Unknown,
+    /// A permission is missing.
+    Forbidden,
+    /// Somebody has changed it since.
+    Overtaken,
+    /// It does not fit the rest of the model, or the rule for names.
+    Conflict,
+    /// It cannot be read, or several things are wrong.
+    Unreadable,
+    /// It is no matter of the edit: the state could not be read or written, or nothing signed.
+    Ours,
+}
+
 impl Refused {
     /// All of some refusals as one; fine where there is none.
     pub(super) fn none_of(mut refusals: Vec<Self>) -> Result<(), Self> {
@@ -86,10 +103,25 @@ impl Refused {
         }
     }
 
-    /// Whether it is no matter of the edit: the state could not be read or written, or nothing signed.
+    /// What sort of refusal it is.
     #[must_use]
-    pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Publish(_) | Self::Unwritable(_))
+    pub const fn sort(&self) -> Sort {
+        match self {
+            Self::Unknown { .. } => Sort::Unknown,
+            Self::Forbidden(_) => Sort::Forbidden,
+            Self::Overtaken { .. } => Sort::Overtaken,
+            Self::Taken { .. } | Self::Prefix { .. } | Self::Faults(_) | Self::Depended | Self::Bereft(_) => {
+                Sort::Conflict
+            }
+            Self::Several(_) | Self::Complaints(_) => Sort::Unreadable,
+            Self::Unwritable(_) | Self::Store(_) | Self::Publish(_) => Sort::Ours,
+        }
+    }
+
+    /// Whether it is no matter of the edit.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.sort() == Sort::Ours
     }
 
     /// What is wrong, a line for each thing, as a person reads it.

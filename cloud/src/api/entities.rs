@@ -15,24 +15,17 @@ use postern_protocol::name::Name;
 use super::Api;
 use super::bearer::Bearer;
 use super::problem::{Problem, Unmade, Unseen};
-use super::shapes::{Batch, BatchEdit, Entity, Kind, Me, Page, Receipt};
-use crate::administration::{self, Edit, Guard, Refused, Version};
-use crate::model::EntityKind;
-use crate::rights::Rights;
+use super::shapes::{Batch, Entity, Kind, Me, Page, Receipt};
+use crate::administration::{self, Edit, Guard, Version};
 
 /// The token's user, and the permissions that they hold somewhere.
 #[utoipa::path(get, path = "/v1/me", responses(
     (status = 200, body = Me), Unseen,
 ))]
 pub(super) async fn me(State(api): State<Api>, bearer: Bearer) -> Result<Json<Me>, Problem> {
-    let me = api.read(bearer, |tx, user, now| {
-        let model = tx.model()?;
-        let unknown = || Refused::Unknown { kind: EntityKind::User, name: user.clone() };
-        let rights = Rights::of(&model, user, now).ok_or_else(unknown)?;
-        let permissions = rights.permissions().into_iter().collect();
-        Ok(Me { user: user.clone(), account: rights.account().clone(), permissions })
-    });
-    me.await.map(Json)
+    let me = api.read(bearer, |tx, user, now| Ok(administration::me(tx, user, now)?)).await?;
+    let administration::Me { user, account, permissions } = me;
+    Ok(Json(Me { user, account, permissions: permissions.into_iter().collect() }))
 }
 
 /// Entities of one kind, as far as the token's user may see them.
@@ -51,11 +44,7 @@ pub(super) async fn list(
         return Err(Problem::unreadable(StatusCode::BAD_REQUEST, why));
     }
     let page = api.read(bearer, move |tx, user, now| {
-        // One more says whether there is a next page.
-        let mut seen = administration::list(tx, user, kind.0, window.after.as_ref(), limit + 1, now)?;
-        let more = seen.len() > limit;
-        seen.truncate(limit);
-        let next = seen.last().filter(|_| more).map(|last| last.name.clone());
+        let (seen, next) = administration::list(tx, user, kind.0, window.after.as_ref(), limit, now)?;
         Ok(Page { items: seen.into_iter().map(Entity::from).collect(), next })
     });
     page.await.map(Json)
@@ -120,19 +109,13 @@ pub(super) async fn batch(
     bearer: Bearer,
     Read(Json(batch)): Read<Json<Batch>>,
 ) -> Result<Json<Receipt>, Problem> {
-    if batch.edits.is_empty() || batch.edits.len() > EDITS {
-        let why = format!("found {} edits, expected 1 to {EDITS}", batch.edits.len());
-        return Err(Problem::unreadable(StatusCode::UNPROCESSABLE_ENTITY, why));
-    }
-    let edits = batch.edits.into_iter().map(|BatchEdit { kind, name, body, version }| {
-        let guard = match version {
-            None => Guard::Any,
-            Some(0) => Guard::Absent,
-            Some(version) => Guard::Is(Version(version)),
-        };
-        Edit { kind: kind.0, name, body, guard }
-    });
-    edit(&api, bearer, edits.collect()).await
+    let edits = batch.edits();
+    edit(
+        &api,
+        bearer,
+        edits.map_err(|fault| Problem::unreadable(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string()))?,
+    )
+    .await
 }
 
 async fn edit(api: &Api, bearer: Bearer, edits: Vec<Edit>) -> Result<Json<Receipt>, Problem> {
@@ -232,5 +215,3 @@ impl From<PathRejection> for Problem {
 
 /// Entities on a page.
 const PAGE: u16 = 500;
-/// Edits of a batch.
-const EDITS: usize = 1000;

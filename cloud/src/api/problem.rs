@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::administration::Refused;
+use crate::administration::{Refused, Sort};
 use crate::invitation::InvitationError;
 use crate::store::StoreError;
 
@@ -156,17 +156,13 @@ impl From<InvitationError> for Problem {
 }
 
 fn status(refused: &Refused) -> StatusCode {
-    match refused {
-        Refused::Unknown { .. } => StatusCode::NOT_FOUND,
-        Refused::Forbidden(_) => StatusCode::FORBIDDEN,
-        Refused::Overtaken { .. } => StatusCode::PRECONDITION_FAILED,
-        Refused::Taken { .. }
-        | Refused::Prefix { .. }
-        | Refused::Faults(_)
-        | Refused::Depended
-        | Refused::Bereft(_) => StatusCode::CONFLICT,
-        Refused::Several(_) | Refused::Complaints(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refused::Unwritable(_) | Refused::Store(_) | Refused::Publish(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    match refused.sort() {
+        Sort::Unknown => StatusCode::NOT_FOUND,
+        Sort::Forbidden => StatusCode::FORBIDDEN,
+        Sort::Overtaken => StatusCode::PRECONDITION_FAILED,
+        Sort::Conflict => StatusCode::CONFLICT,
+        Sort::Unreadable => StatusCode::UNPROCESSABLE_ENTITY,
+        Sort::Ours => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

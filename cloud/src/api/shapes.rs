@@ -8,18 +8,18 @@ use utoipa::{PartialSchema, ToSchema};
 
 use postern_protocol::name::Name;
 
-use crate::administration::{Done, Seen};
+use crate::administration::{Done, Edit, Guard, Seen, Version};
 use crate::model::{EntityKind, Permission};
 
 /// A kind of entity, as fleet files spell it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Kind(pub(super) EntityKind);
+pub(crate) struct Kind(pub(crate) EntityKind);
 
 /// A word that is no kind of entity.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no kind of entity")]
-pub(super) struct KindFault(String);
+pub(crate) struct KindFault(String);
 
 impl TryFrom<String> for Kind {
     type Error = KindFault;
@@ -84,10 +84,36 @@ pub(super) struct Page {
 /// Edits that are made as a whole or not at all.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// One for each entity.
     #[schema(min_items = 1, max_items = 1000)]
     pub(super) edits: Vec<BatchEdit>,
+}
+
+/// A batch of nothing, or of too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found {0} edits, expected 1 to {EDITS}")]
+pub(crate) struct BatchFault(usize);
+
+impl Batch {
+    /// What it asks for.
+    ///
+    /// # Errors
+    /// A [`BatchFault`].
+    pub(crate) fn edits(self) -> Result<Vec<Edit>, BatchFault> {
+        if self.edits.is_empty() || self.edits.len() > EDITS {
+            return Err(BatchFault(self.edits.len()));
+        }
+        let edits = self.edits.into_iter().map(|BatchEdit { kind, name, body, version }| {
+            let guard = match version {
+                None => Guard::Any,
+                Some(0) => Guard::Absent,
+                Some(version) => Guard::Is(Version(version)),
+            };
+            Edit { kind: kind.0, name, body, guard }
+        });
+        Ok(edits.collect())
+    }
 }
 
 /// What one entity is to be.
@@ -127,3 +153,6 @@ impl From<Done> for Receipt {
         Self { revision: done.revision, devices, founders: done.founders }
     }
 }
+
+/// Edits of a batch.
+const EDITS: usize = 1000;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use postern_protocol::name::Name;
 use postern_protocol::wire::registry::ProtocolFault;
@@ -60,8 +61,8 @@ impl Links {
     }
 
     /// Waits until every linked device of these publications has answered or lost its link, for `patience` at most.
-    /// Devices without a link are not waited for.
-    pub(super) async fn settle(&self, publications: &[Publication], patience: Duration) {
+    /// Devices without a link are not waited for. Says how many have answered.
+    pub(super) async fn settle(&self, publications: &[Publication], patience: Duration) -> usize {
         let concerned: Vec<_> = {
             let up = self.lock();
             let answers = |publication: &Publication| {
@@ -69,12 +70,16 @@ impl Links {
             };
             publications.iter().filter_map(answers).collect()
         };
-        let all = async {
-            for (mut answers, version) in concerned {
-                let _link_lost = answers.wait_for(|answered| *answered >= version).await;
+        let (until, mut answered) = (Instant::now() + patience, 0);
+        for (mut answers, version) in concerned {
+            let answer =
+                tokio::time::timeout_at(until, answers.wait_for(|answered| *answered >= version)).await;
+            // Otherwise it is late, or its link is lost.
+            if let Ok(Ok(_)) = answer {
+                answered += 1;
             }
-        };
-        let _late = tokio::time::timeout(patience, all).await;
+        }
+        answered
     }
 
     /// Takes a device's link away, if it is still this connection's. Returns whether it was.

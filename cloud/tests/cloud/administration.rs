@@ -17,7 +17,7 @@ use crate::gate::NOW;
 
 /// A vendor with two customers: `vera` administrates all of it, `dora` keeps its customers' data; `ada` and `alf` administrate
 /// Acme, where `wil` runs the workshop; `bob` administrates Bolt.
-const FLEET: &str = r#"
+pub(crate) const FLEET: &str = r#"
 [account.vendor]
 tenant = "service_provider"
 [account.acme]
@@ -156,7 +156,7 @@ impl Office {
     }
 
     fn list(&self, caller: &str, kind: EntityKind) -> Vec<String> {
-        let seen = self.store.read(|tx| list(tx, &name(caller), kind, None, 100, NOW)).unwrap();
+        let (seen, _) = self.store.read(|tx| list(tx, &name(caller), kind, None, 100, NOW)).unwrap();
         seen.into_iter().map(|one| one.name.to_string()).collect()
     }
 

@@ -18,6 +18,7 @@ mod approval_codes;
 mod approvals;
 mod audit;
 mod commands;
+mod desk;
 mod determinism;
 mod device_keys;
 mod documents;

@@ -196,6 +196,11 @@ impl Caller {
         read_frame(&mut recv, limits::LIST_FRAME_BYTES, PATIENCE).await.unwrap()
     }
 
+    /// As [`ask`](Self::ask), with a body behind it.
+    pub(crate) async fn ask_with(&self, request: &HubRequest, body: &[u8]) -> HubAnswer {
+        postern_transport::question::ask_with(&self.connection, request, body, PATIENCE).await.unwrap()
+    }
+
     /// Signs in as `berg`'s or another account's user.
     pub(crate) async fn login(
         &self,

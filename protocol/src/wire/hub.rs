@@ -10,8 +10,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::administration::{AdminAnswer, AdminQuestion, Declined};
 use super::approval::{ApprovalEntry, ApprovalVerdict, ApprovalWish};
 use super::approval_code::ApprovalCode;
+use super::case::{CasePage, CaseQuestion};
 use super::control::Hello;
 use super::registry::Failure;
 use super::relay::Meeting;
@@ -118,6 +120,21 @@ pub enum HubRequest {
         /// The code, from a letter of the hub.
         code: ApprovalCode,
     },
+    /// Looks at the access model or edits it. The body of an edit follows on the same stream as one more frame, a list of
+    /// bytes; at most [`limits::BODY_BYTES`].
+    Administrate {
+        /// The pass of the sign-in, as the hub sealed it; at most [`limits::PASS_BYTES`] of payload.
+        pass: Vec<u8>,
+        /// What is wanted.
+        question: AdminQuestion,
+    },
+    /// Looks at service cases, or handles one.
+    HandleCase {
+        /// The pass of the sign-in, as above.
+        pass: Vec<u8>,
+        /// What is wanted.
+        question: CaseQuestion,
+    },
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -179,6 +196,12 @@ pub enum HubAnswer {
     Sessions(SessionPage),
     /// Requests for approval, the open ones first; one where one was asked about.
     Approvals(Vec<ApprovalEntry>),
+    /// What is in the access model, or what an edit did.
+    Administered(AdminAnswer),
+    /// Service cases; one where one was asked about or handled.
+    Cases(CasePage),
+    /// Why something is not done with the model or a case.
+    Declined(Declined),
 }
 
 /// A caller, seen from the hub. Not signed: it decides nothing.

@@ -22,7 +22,7 @@ impl Text {
     /// Makes text of any string: control and invisible characters become spaces and what is too long is cut.
     #[must_use]
     pub fn clean(text: &str) -> Self {
-        let mut clean: String = text.chars().map(|c| if deceives(c) { ' ' } else { c }).collect();
+        let mut clean = readable(text);
         while clean.len() > TEXT_BYTES {
             clean.pop();
         }
@@ -34,6 +34,12 @@ impl Text {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a peer says, of any length, with spaces in the place of control and invisible characters, so that it can be shown.
+#[must_use]
+pub fn readable(text: &str) -> String {
+    text.chars().map(|c| if deceives(c) { ' ' } else { c }).collect()
 }
 
 impl TryFrom<String> for Text {

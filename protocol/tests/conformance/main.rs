@@ -1,6 +1,7 @@
 //! Holds the wire to its golden bytes, its document, its properties and a slow reference.
 
 #[cfg(test)]
+mod administration;
 mod approvals;
 #[cfg(test)]
 mod corpus;

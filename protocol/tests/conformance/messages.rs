@@ -17,7 +17,7 @@ use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, Serv
 
 use crate::approvals;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
-use crate::{relay, sessions};
+use crate::{administration, relay, sessions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,6 +65,8 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::AwaitApproval { .. } => "AwaitApproval", "id: id";
     HubRequest::Decide { .. } => "Decide", "id: id; pass: bytes; verdict: approval verdict";
     HubRequest::ApproveByCode { .. } => "ApproveByCode", "code: 16 bytes";
+    HubRequest::Administrate { .. } => "Administrate", "pass: bytes; question: admin question";
+    HubRequest::HandleCase { .. } => "HandleCase", "pass: bytes; question: case question";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -79,6 +81,9 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Examined(_) => "Examined", "now: time; hub: text; whose: u8 as enumeration; seen: socket address";
     HubAnswer::Sessions(_) => "Sessions", "sessions: list of session entries, newest first, at most 256; more: option of page mark";
     HubAnswer::Approvals(_) => "Approvals", "list of approval entries";
+    HubAnswer::Administered(_) => "Administered", "admin answer";
+    HubAnswer::Cases(_) => "Cases", "cases: list of case entries, ascending by name; more: option of name; edited: option of edited";
+    HubAnswer::Declined(_) => "Declined", "how: decline; problems: list of string";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -387,8 +392,10 @@ pub(crate) fn hub() -> Vec<Sample> {
         ),
     ];
     samples.extend(approvals::requests());
+    samples.extend(administration::requests());
     samples.extend(hub_answers());
     samples.push(approvals::answer());
+    samples.extend(administration::told());
     samples
 }
 

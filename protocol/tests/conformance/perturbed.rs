@@ -9,8 +9,12 @@ use postern_protocol::trust::{
     Channel, CutCause, Digest, NextKey, Nonce, Proof, PublicKey, Receipt, ReceiptId, SecretKey, Signature,
     SignedReceipt,
 };
+use postern_protocol::wire::administration::{
+    AdminAnswer, AdminQuestion, Decline, Declined, EditGuard, Edited, EntityEntry,
+};
 use postern_protocol::wire::approval::{ApprovalStanding, ApprovalVerdict, ApprovalWish};
 use postern_protocol::wire::approval_code::ApprovalCode;
+use postern_protocol::wire::case::{CaseAbout, CaseEnd, CaseQuestion, CaseWindow};
 use postern_protocol::wire::codec::{self, CodecFault};
 use postern_protocol::wire::control::{
     AgentMessage, AlarmKind, Held, Hello, HubMessage, Life, NackCode, RootCode,
@@ -247,7 +251,86 @@ fn hub_request() -> impl Strategy<Value = HubRequest> {
         (any::<[u8; 8]>(), vec(any::<u8>(), 0..=limits::PASS_BYTES), verdict())
             .prop_map(|(id, pass, verdict)| HubRequest::Decide { id: ApprovalId::new(id), pass, verdict }),
         any::<[u8; 16]>().prop_map(|code| HubRequest::ApproveByCode { code: ApprovalCode::new(code) }),
+        (vec(any::<u8>(), 0..=limits::PASS_BYTES), question())
+            .prop_map(|(pass, question)| HubRequest::Administrate { pass, question }),
+        (vec(any::<u8>(), 0..=limits::PASS_BYTES), case_question())
+            .prop_map(|(pass, question)| HubRequest::HandleCase { pass, question }),
     ]
+}
+
+fn question() -> impl Strategy<Value = AdminQuestion> {
+    let guard = || {
+        prop_oneof![
+            select(vec![EditGuard::Any, EditGuard::Absent]),
+            any::<u64>().prop_map(EditGuard::Version),
+        ]
+    };
+    prop_oneof![
+        select(vec![AdminQuestion::Me, AdminQuestion::Batch]),
+        (some_name(), option::of(some_name()), any::<u16>())
+            .prop_map(|(kind, after, limit)| AdminQuestion::List { kind, after, limit }),
+        (some_name(), some_name()).prop_map(|(kind, name)| AdminQuestion::Show { kind, name }),
+        (some_name(), some_name(), guard()).prop_map(|(kind, name, guard)| AdminQuestion::Put {
+            kind,
+            name,
+            guard
+        }),
+        (some_name(), some_name(), guard()).prop_map(|(kind, name, guard)| AdminQuestion::Remove {
+            kind,
+            name,
+            guard
+        }),
+    ]
+}
+
+fn case_question() -> impl Strategy<Value = CaseQuestion> {
+    let time = || any::<u64>().prop_map(postern_protocol::time::UnixTime::from_secs);
+    let end = || prop_oneof![time().prop_map(CaseEnd::At), any::<u32>().prop_map(CaseEnd::After)];
+    let window = move || (option::of(time()), end()).prop_map(|(from, end)| CaseWindow { from, end });
+    let about =
+        prop_oneof![some_name().prop_map(CaseAbout::Machine), some_name().prop_map(CaseAbout::Device)];
+    prop_oneof![
+        option::of(some_name()).prop_map(|after| CaseQuestion::List { after }),
+        some_name().prop_map(|name| CaseQuestion::Show { name }),
+        some_name().prop_map(|name| CaseQuestion::Deactivate { name }),
+        some_name().prop_map(|name| CaseQuestion::Close { name }),
+        (some_name(), window()).prop_map(|(name, window)| CaseQuestion::Activate { name, window }),
+        (option::of(some_name()), about, any::<bool>(), option::of(window()), option::of(label())).prop_map(
+            |(name, about, shared, window, label)| CaseQuestion::Open { name, about, shared, window, label }
+        ),
+    ]
+}
+
+fn entity() -> impl Strategy<Value = EntityEntry> {
+    (some_name(), any::<u64>(), option::of(any::<String>())).prop_map(|(name, version, body)| EntityEntry {
+        name,
+        version,
+        body,
+    })
+}
+
+fn admin_answer() -> impl Strategy<Value = AdminAnswer> {
+    let names = || vec(some_name(), 0..10);
+    prop_oneof![
+        (some_name(), some_name(), names()).prop_map(|(user, account, permissions)| AdminAnswer::Me {
+            user,
+            account,
+            permissions
+        }),
+        (vec(entity(), 0..10), option::of(some_name()))
+            .prop_map(|(entities, more)| AdminAnswer::Page { entities, more }),
+        entity().prop_map(AdminAnswer::Entity),
+        (option::of(any::<u64>()), any::<u32>(), any::<u32>(), names(), names()).prop_map(
+            |(revision, published, answered, devices, founders)| {
+                AdminAnswer::Edited(Edited { revision, published, answered, devices, founders })
+            }
+        ),
+    ]
+}
+
+fn declined() -> impl Strategy<Value = Declined> {
+    let how = select(vec![Decline::Unknown, Decline::Forbidden, Decline::Overtaken, Decline::TooLarge]);
+    (how, vec(any::<String>(), 0..10)).prop_map(|(how, problems)| Declined::new(how, problems))
 }
 
 fn verdict() -> impl Strategy<Value = ApprovalVerdict> {
@@ -304,6 +387,8 @@ fn hub_answer() -> impl Strategy<Value = HubAnswer> {
         vec(entry, 0..10).prop_map(HubAnswer::Devices),
         Just(HubAnswer::Done),
         vec(standing().prop_map(crate::approvals::entry), 0..10).prop_map(HubAnswer::Approvals),
+        admin_answer().prop_map(HubAnswer::Administered),
+        declined().prop_map(HubAnswer::Declined),
     ]
 }
 

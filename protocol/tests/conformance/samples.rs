@@ -19,7 +19,7 @@ use postern_protocol::wire::text::Text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{approvals, messages, relay, rows, sessions, trail};
+use crate::{administration, approvals, messages, relay, rows, sessions, trail};
 
 use self::numbers::{
     ALARM_KIND, CARRIES, FRESHNESS_STATE, INVITEE, KIND, METHOD, MODBUS_TABLE, MODE, NACK_CODE, ORIGIN,
@@ -104,6 +104,14 @@ pub(crate) const TABLES: &[&Table] = &[
     &approvals::REFUSAL,
     &approvals::VERDICT,
     &approvals::STANDING,
+    &administration::QUESTION,
+    &administration::GUARD,
+    &administration::ANSWER,
+    &administration::DECLINE,
+    &administration::CASE_QUESTION,
+    &administration::CASE_ABOUT,
+    &administration::CASE_END,
+    &administration::CASE_STANDING,
     &NACK_CODE,
     &FRESHNESS_STATE,
     &ALARM_KIND,
@@ -123,6 +131,8 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(trail::sync());
     samples.extend(trail::numbers());
     samples.extend(approvals::numbers());
+    samples.extend(administration::parts());
+    samples.extend(administration::numbers());
     samples.extend(rows::audit());
     samples.extend(signed::signed());
     samples.extend(trail::signed());

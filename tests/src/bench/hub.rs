@@ -259,6 +259,8 @@ impl Shared {
             | HubRequest::ListApprovals
             | HubRequest::AwaitApproval { .. }
             | HubRequest::ApproveByCode { .. }
+            | HubRequest::Administrate { .. }
+            | HubRequest::HandleCase { .. }
             | HubRequest::Decide { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }

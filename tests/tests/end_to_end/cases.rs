@@ -16,8 +16,8 @@ use super::stage::{LAB, Outcome, Plant};
 /// What `postern-cloud` ends with when something is not permitted, and when there is no such thing.
 const FAILED: i32 = 1;
 const UNKNOWN: i32 = 7;
+pub(super) const INACTIVE: &str = "no service case is active for this machine";
 const ENDS: &str = "press.source on press-7 ends in";
-const INACTIVE: &str = "no service case is active for this machine";
 
 fn fleet(plant: &Plant) -> String {
     let (echo, source) = (plant.echo.address.port(), plant.source.address.port());
@@ -86,7 +86,7 @@ scope = {{ account = "acme" }}
     )
 }
 
-async fn start(plant: &Plant) -> Result<World, Mishap> {
+pub(super) async fn start(plant: &Plant) -> Result<World, Mishap> {
     let mut world = World::bare(LAB).await?;
     world.hub.apply(&fleet(plant), &[]).await?;
     world.hub.serve().await?;

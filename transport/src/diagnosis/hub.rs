@@ -178,6 +178,9 @@ async fn ask(connection: &Connection) -> Result<Examined, Block> {
         | HubAnswer::Certificate(_)
         | HubAnswer::Meeting(_)
         | HubAnswer::Sessions(_)
+        | HubAnswer::Administered(_)
+        | HubAnswer::Cases(_)
+        | HubAnswer::Declined(_)
         | HubAnswer::Approvals(_) => Err(Block::OtherVersion),
     }
 }

@@ -64,7 +64,10 @@ pub(super) const fn status_of(problem: &Problem) -> StatusCode {
         | Exit::SignInRefused
         | Exit::NoSuchDevice
         | Exit::Degraded
-        | Exit::Waiting => StatusCode::BAD_GATEWAY,
+        | Exit::Waiting
+        | Exit::Unknown
+        | Exit::Overtaken
+        | Exit::Unfit => StatusCode::BAD_GATEWAY,
     }
 }
 
