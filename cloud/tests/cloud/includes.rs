@@ -84,7 +84,7 @@ fn a_complaint_names_the_file_that_it_is_about() {
         files.faults(),
         [
             "fleet.toml:5:11: `user.anna.account`: there is no account `acm`; did you mean `acme`?",
-            "people.toml:3:1: `user.otto.age`: this key is unknown here, expected one of `account`, `label`",
+            "people.toml:3:1: `user.otto.age`: this key is unknown here, expected one of `account`, `mail`, `label`",
             "people.toml:5:11: `user.ida.account`: there is no account `amce`; did you mean `acme`?",
         ]
     );

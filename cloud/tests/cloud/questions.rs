@@ -285,7 +285,7 @@ fn roles_are_listed_with_what_they_open_and_one_with_its_permissions() {
         line("service-technician"),
         "service-technician service_provider to the categories that the assignment names with an active case 14"
     );
-    assert_eq!(line("tenant-admin"), "tenant-admin any none - 7");
+    assert_eq!(line("tenant-admin"), "tenant-admin any none - 8");
     assert_eq!(line("engineer"), "engineer service_provider to machine-info, plc-network - 1");
     let one = text(&cloud, &["roles", "division-manager"]);
     assert_eq!(
