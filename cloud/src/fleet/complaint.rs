@@ -140,6 +140,16 @@ pub enum Fault {
         /// The allowed value that is spelled alike.
         nearest: Option<Box<str>>,
     },
+    /// A word that is none of a vocabulary.
+    #[error("found {}, expected one of {}{}", shown(found), words.join(", "), did_you_mean(nearest.as_deref()))]
+    Word {
+        /// What stands there.
+        found: Box<str>,
+        /// The vocabulary.
+        words: Box<[&'static str]>,
+        /// The word that is spelled alike.
+        nearest: Option<Box<str>>,
+    },
     /// A name or label with forbidden characters or length.
     #[error("{} {fault}", shown(found))]
     Name {
@@ -157,10 +167,10 @@ pub enum Fault {
         fault: PatternFault,
     },
     /// A key that means nothing here.
-    #[error("this key is unknown here, expected one of {expected}{}", did_you_mean(nearest.as_deref()))]
+    #[error("this key is unknown here, expected one of {}{}", quoted(known), did_you_mean(nearest.as_deref()))]
     UnknownKey {
         /// The keys that mean something.
-        expected: Box<str>,
+        known: Box<[&'static str]>,
         /// The known key that is spelled alike.
         nearest: Option<Box<str>>,
     },
@@ -234,6 +244,10 @@ impl fmt::Display for Cut<'_> {
         }
         if self.0.chars().nth(SHOWN).is_some() { f.write_str("...") } else { Ok(()) }
     }
+}
+
+fn quoted(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn shown(found: &str) -> String {

@@ -132,9 +132,8 @@ impl<'a> Reader<'a> {
                 self.count += 1;
                 continue;
             }
-            let expected = section.asked.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
             let nearest = nearest(&key, section.asked.iter().copied()).map(Into::into);
-            let fault = Fault::UnknownKey { expected: expected.into(), nearest };
+            let fault = Fault::UnknownKey { known: section.asked.as_slice().into(), nearest };
             self.complain(field.at, join(&section.path, &key), fault);
         }
     }
@@ -302,11 +301,9 @@ impl<'a> Reader<'a> {
         self.mark(key, at);
         let found = vocabulary.iter().copied().find(|value| word(*value) == text);
         if found.is_none() {
-            let words = || vocabulary.iter().map(|value| word(*value));
-            let expected = words().collect::<Vec<_>>().join(", ");
-            let expected = format!("one of {expected}");
-            let nearest = nearest(&text, words()).map(Into::into);
-            let fault = Fault::Value { found: text.into(), expected: expected.into(), nearest };
+            let words: Box<[&'static str]> = vocabulary.iter().map(|value| word(*value)).collect();
+            let nearest = nearest(&text, words.iter().copied()).map(Into::into);
+            let fault = Fault::Word { found: text.into(), words, nearest };
             self.complain(at, key, fault);
         }
         found

@@ -139,10 +139,10 @@ impl Asker<'_> {
                 merge(&mut text, json!({ "pattern": NAME, "maxLength": limits::NAME_BYTES }));
             } else if let Fault::Pattern { .. } = fault {
                 merge(&mut text, json!({ "pattern": "^/" }));
+            } else if let Fault::Word { words, .. } = fault {
+                merge(&mut text, json!({ "enum": words }));
             } else if let Fault::Value { expected, .. } = fault {
-                let words = expected.strip_prefix(ONE_OF).map(|words| words.split(", ").collect::<Vec<_>>());
-                let known = words.map(|words| json!({ "enum": words }));
-                merge(&mut text, known.unwrap_or_else(|| json!({ "description": expected })));
+                merge(&mut text, json!({ "description": expected }));
             }
         }
         if TIMES.contains(&place.key) {
@@ -169,13 +169,12 @@ impl Asker<'_> {
         let stranger = format!("{}.{STRANGE}", place.path);
         let complaints = self.complaints(place, json!({ STRANGE: NOTHING }));
         let of_stranger = complaints.into_iter().find(|one| one.key == stranger).map(|one| one.fault);
-        let expected = match of_stranger {
-            Some(Fault::UnknownKey { expected, .. }) => expected,
+        let keys: Vec<String> = match of_stranger {
+            Some(Fault::UnknownKey { known, .. }) => of_words(&known),
             Some(Fault::Name { .. }) => return self.named(place),
             // Nobody looks there.
             _ => return json!({ "type": "object" }),
         };
-        let keys: Vec<String> = quoted(&expected).map(str::to_owned).collect();
         if let Some((_, title, is_meant)) = self.tables.iter_mut().find(|(known, ..)| *known == keys) {
             *is_meant = true;
             return reference(title);
@@ -212,8 +211,8 @@ impl Asker<'_> {
             let place = Place { key: place.key, path: place.path.clone(), put: &put };
             let complaints = self.complaints(&place, json!({ STRANGE: NOTHING }));
             let keys = complaints.iter().find_map(|one| {
-                let Fault::UnknownKey { expected, .. } = &one.fault else { return None };
-                Some(quoted(expected).map(str::to_owned).collect())
+                let Fault::UnknownKey { known, .. } = &one.fault else { return None };
+                Some(of_words(known))
             });
             let keys: Vec<String> = keys.unwrap_or_default();
             let others: Vec<String> = keys.into_iter().filter(|key| key != KIND).collect();
@@ -285,9 +284,8 @@ impl Asker<'_> {
     }
 }
 
-/// The words between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
+fn of_words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn merge(schema: &mut Json, more: Json) {
@@ -328,8 +326,6 @@ const STRANGE: &str = "?";
 const ANY: &str = "x";
 /// The key on which the others depend.
 const KIND: &str = "kind";
-/// How the reader begins to list a vocabulary.
-const ONE_OF: &str = "one of ";
 
 #[cfg(test)]
 mod tests {

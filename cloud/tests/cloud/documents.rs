@@ -66,8 +66,8 @@ fn known_keys(table: &str) -> BTreeSet<String> {
     let key = format!("{table}.no-such-key");
     let fault =
         complaints.into_iter().find(|complaint| complaint.key == key).map(|complaint| complaint.fault);
-    let Some(Fault::UnknownKey { expected, .. }) = fault else { panic!("{table}: {fault:?}") };
-    quoted(&expected).into_iter().collect()
+    let Some(Fault::UnknownKey { known, .. }) = fault else { panic!("{table}: {fault:?}") };
+    known.iter().map(|key| (*key).to_owned()).collect()
 }
 
 #[test]
