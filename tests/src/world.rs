@@ -17,6 +17,7 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
+pub use self::api::{Api, Reply};
 pub use self::device::Device;
 pub use self::exchange::Exchange;
 pub use self::fleet::{Fleet, Grant, in_seconds};
@@ -30,6 +31,7 @@ pub use self::site::Site;
 use crate::programs::Shelf;
 use crate::shim::{Conditions, Shim};
 
+mod api;
 mod chunks;
 mod device;
 pub mod exchange;
@@ -226,10 +228,19 @@ impl World {
     /// # Errors
     /// When the fleet has no such user, or signing in fails.
     pub async fn person(&self, name: &str) -> Result<Person, Mishap> {
+        let person = self.guest(name).await?;
+        self.settle().await?;
+        Ok(person)
+    }
+
+    /// As [`person`](Self::person), where no device is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn guest(&self, name: &str) -> Result<Person, Mishap> {
         let person = Person::new(&self.shelf, self.dir.path().join("people").join(name), name)?;
         let code = self.hub.invitation_code(name).await?;
         person.login_with_code(&code).await?.expect_code(0)?;
-        self.settle().await?;
         Ok(person)
     }
 

@@ -313,19 +313,23 @@ impl<'a> Judge<'a> {
         old: Option<&'a DeviceGroup>,
         new: Option<&'a DeviceGroup>,
     ) -> Result<(), Ground> {
-        let same_frame = match (old, new) {
-            (Some(old), Some(new)) => {
-                (&old.account, old.group_type, &old.label, &old.devices)
-                    == (&new.account, new.group_type, &new.label, &new.devices)
-            }
-            (None, _) | (_, None) => false,
+        let (same_outline, same_devices) = match (old, new) {
+            (Some(old), Some(new)) => (
+                (&old.account, old.group_type, &old.label) == (&new.account, new.group_type, &new.label),
+                old.devices == new.devices,
+            ),
+            (None, _) | (_, None) => (false, false),
         };
-        if !same_frame {
-            for (rights, group) in [(&self.before, old), (&self.after, new)] {
-                group
-                    .map_or(Ok(()), |group| rights.demand(&[ManageDevices], Site::Account(&group.account)))?;
-            }
+        if !(same_outline && same_devices) {
             let group = Scope::DeviceGroup { group: name.clone() };
+            for (rights, body) in [(&self.before, old), (&self.after, new)] {
+                let Some(body) = body else { continue };
+                // Who is in charge of a group says what is in it; whose it is and how it is called, its account.
+                let is_charged = same_outline && rights.over_scope(ManageDevices, &group);
+                if !is_charged {
+                    rights.demand(&[ManageDevices], Site::Account(&body.account))?;
+                }
+            }
             let (was, is) = (old.map(|group| &group.devices), new.map(|group| &group.devices));
             self.takes_in(&[ManageDevices], &group, was, is, |device| (Site::Device(device), here(device)))?;
         }

@@ -34,11 +34,11 @@ impl Rights<'_> {
             }
             EntityKind::Device => {
                 self.reads(kind, name)
-                    || model.devices.contains_key(name) && self.over(AssignRoles, Site::Device(name))
+                    || model.devices.contains_key(name) && self.over_any(NAMING, Site::Device(name))
             }
             EntityKind::Machine => {
                 self.reads(kind, name)
-                    || model.machines.contains_key(name) && self.over(AssignRoles, Site::Machine(name))
+                    || model.machines.contains_key(name) && self.over_any(NAMING, Site::Machine(name))
             }
             EntityKind::DeviceGroup => {
                 let scope = Scope::DeviceGroup { group: name.clone() };
@@ -74,8 +74,8 @@ impl Rights<'_> {
         }
     }
 
-    /// Whether the whole of something that the user sees may be shown. Who assigns roles on devices and machines must be able to
-    /// name them, and does not have to know what is behind them; everybody knows their company, and not what it may hand on.
+    /// Whether the whole of something that the user sees may be shown. Who assigns roles on devices and machines, or switches remote access of
+    /// them, must be able to name them, and does not have to know what is behind them; everybody knows their company, and not what it may hand on.
     #[must_use]
     pub fn reads(&self, kind: EntityKind, name: &Name) -> bool {
         match kind {
@@ -212,14 +212,8 @@ const PEOPLE: &[Permission] = &[
     DeleteUsers,
     AssignRoles,
 ];
-const DEVICES: &[Permission] = &[
-    ReadDevices,
-    ManageDevices,
-    ConfigureDevices,
-    ReadRemoteAccess,
-    ManageRemoteAccess,
-    ActivateRemoteAccess,
-];
+const DEVICES: &[Permission] =
+    &[ReadDevices, ManageDevices, ConfigureDevices, ReadRemoteAccess, ManageRemoteAccess];
 const MACHINES: &[Permission] = &[
     ReadShopfloor,
     ManageShopfloor,
@@ -228,5 +222,6 @@ const MACHINES: &[Permission] = &[
     ReadRemoteAccess,
     ManageRemoteAccess,
     ConfigureDevices,
-    ActivateRemoteAccess,
 ];
+/// Takes the name of a device or machine, and nothing behind it.
+const NAMING: &[Permission] = &[AssignRoles, ActivateRemoteAccess];

@@ -407,3 +407,51 @@ fn who_assigns_roles_may_name_a_device_and_does_not_read_it() {
         "10.0.0.1:5900"
     );
 }
+
+#[test]
+fn who_switches_remote_access_may_name_a_device_and_does_not_read_it() {
+    let office = Office::new();
+    let role = json!({ "user": "acme.op", "role": "machine-operator", "scope": { "device": "a1" } });
+    let user = put(EntityKind::User, "acme.op", json!({ "account": "acme" }));
+    office.edit("ada", &[user, put(EntityKind::Assignment, "acme.op", role)]).unwrap();
+    assert_eq!(office.list("acme.op", EntityKind::Device), ["a1"]);
+    assert_eq!(office.show("acme.op", EntityKind::Device, "a1").unwrap().body, json!({ "account": "acme" }));
+    let hidden = office.show("acme.op", EntityKind::Device, "a2").unwrap_err();
+    assert_eq!(hidden.lines(), ["device `a2` is unknown"]);
+    let case = json!({ "device": "a1", "visibility": "shared", "until": "2099-01-01T00:00:00Z" });
+    office.edit("acme.op", &[put(EntityKind::Case, "acme.jam", case)]).unwrap();
+}
+
+#[test]
+fn who_is_in_charge_of_a_group_says_what_is_in_it_and_neither_whose_it_is_nor_more_than_they_manage() {
+    let office = Office::new();
+    let user = put(EntityKind::User, "acme.mo", json!({ "account": "acme" }));
+    let charge = |name: &str, scope: Value| {
+        put(
+            EntityKind::Assignment,
+            name,
+            json!({ "user": "acme.mo", "role": "workshop-manager", "scope": scope }),
+        )
+    };
+    let of_group = charge("acme.mo-group", json!({ "device-group": "north" }));
+    office.edit("ada", &[user, of_group]).unwrap();
+    let north = |devices: Value| json!({ "account": "acme", "type": "region", "devices": devices });
+    let group = |body: Value| [put(EntityKind::DeviceGroup, "north", body)];
+    // A device that is not in their charge is not there for them.
+    assert_eq!(
+        lines(office.edit("acme.mo", &group(north(json!(["a1", "a2"]))))),
+        ["`device-group.north.devices[a2]`: there is no device `a2`; did you mean `a1`?"]
+    );
+    office.edit("ada", &[charge("acme.mo-a2", json!({ "device": "a2" }))]).unwrap();
+    office.edit("acme.mo", &group(north(json!(["a1", "a2"])))).unwrap();
+    let mut named = north(json!(["a1", "a2"]));
+    named["label"] = json!("Mine");
+    assert_eq!(
+        lines(office.edit("acme.mo", &group(named))),
+        ["device-group `north`: this needs `devices.manage` there"]
+    );
+    // Without the group, the devices alone do not do.
+    office.edit("ada", &[remove(EntityKind::Assignment, "acme.mo-group")]).unwrap();
+    let alone = office.edit("acme.mo", &group(north(json!(["a2"]))));
+    assert!(alone.is_err_and(|refused| !refused.is_ours()));
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use postern_protocol::trust::SecretKey;
 use serde_json::Value;
 
+use super::api::Api;
 use super::file_in;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Running};
@@ -111,6 +112,19 @@ impl Hub {
             self.running()?.line("where the API is", |line| line.text.contains("API on http://")).await?;
         let at = line.text.rsplit_once("http://").and_then(|(_, at)| at.trim().parse().ok());
         at.ok_or_else(|| Mishap::unexpected("where the API is", line.text, "an address"))
+    }
+
+    /// A program that asks the API in the name of a user.
+    ///
+    /// # Errors
+    /// When there is no API, or no such user.
+    pub async fn program(&self, user: &str) -> Result<Api, Mishap> {
+        let made =
+            self.call(["token", "new", user, "--for", "test", "--days", "1", "--json"]).finish().await?;
+        let made = made.expect_code(0)?.json()?;
+        let token = made.get("token").and_then(Value::as_str).map(str::to_owned);
+        let token = token.ok_or_else(|| Mishap::unexpected("the token", &made, "a token"))?;
+        Ok(Api { at: self.api().await?, token })
     }
 
     /// Has a relay elsewhere relay for it, from its next start on.
