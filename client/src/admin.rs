@@ -221,7 +221,8 @@ impl Desk {
             | HubAnswer::Sessions(_)
             | HubAnswer::Cases(_)
             | HubAnswer::Declined(_)
-            | HubAnswer::Approvals(_) => Err(HubError::Unexpected),
+            | HubAnswer::Approvals(_)
+            | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
         }
     }
 

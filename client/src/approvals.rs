@@ -135,7 +135,8 @@ async fn ask(identity: &Identity, request: &HubRequest) -> Result<Vec<ApprovalEn
         | HubAnswer::Sessions(_)
         | HubAnswer::Administered(_)
         | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_) => Err(HubError::Unexpected),
+        | HubAnswer::Declined(_)
+        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
     }
 }
 

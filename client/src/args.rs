@@ -150,7 +150,7 @@ pub(crate) struct LoginArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<Name>,
     /// The hub's address, on a computer that has seen no invitation
-    #[arg(long, value_name = "IP:PORT", requires_all = ["hub_key", "account", "user"])]
+    #[arg(long, value_name = "IP:PORT", requires = "hub_key")]
     pub(crate) hub: Option<SocketAddr>,
     /// The hub's public key in hexadecimal digits
     #[arg(long, value_name = "KEY", requires = "hub")]
@@ -170,6 +170,16 @@ pub(crate) struct LoginArgs {
     /// Reads the password from the first line of standard input instead of asking
     #[arg(long)]
     pub(crate) password_stdin: bool,
+    /// Signs in with your company's identity provider, in a browser; NAME where the hub knows several. Later sign-ins do the same
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "",
+          conflicts_with_all = ["otp", "setup_otp", "password_stdin", "account", "user"])]
+    pub(crate) sso: Option<String>,
+    /// With an identity provider: opens no browser, and says where to go
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// With an identity provider: the browser is on another computer or telephone, where you type a code
+    #[arg(long, conflicts_with = "no_browser")]
+    pub(crate) elsewhere: bool,
 }
 
 /// Arguments of `sessions`.
@@ -220,9 +230,12 @@ pub(crate) struct PastFault;
 /// Arguments of `step-up`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StepUpArgs {
-    /// The one-time code; without it you are asked
+    /// The one-time code; without it you are asked. Who signs in with an identity provider proves it there, and has none
     #[arg(long, value_name = "CODE")]
     pub(crate) otp: Option<String>,
+    /// With an identity provider: opens no browser, and says where to go
+    #[arg(long, conflicts_with = "otp")]
+    pub(crate) no_browser: bool,
 }
 
 /// Arguments of `connect`.

@@ -148,7 +148,8 @@ async fn ask(identity: &Identity, question: CaseQuestion) -> Result<CasePage, Hu
         | HubAnswer::Sessions(_)
         | HubAnswer::Approvals(_)
         | HubAnswer::Administered(_)
-        | HubAnswer::Declined(_) => Err(HubError::Unexpected),
+        | HubAnswer::Declined(_)
+        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -84,6 +84,7 @@ impl HubLink {
             | HubAnswer::Sessions(_)
             | HubAnswer::Administered(_)
             | HubAnswer::Cases(_)
+            | HubAnswer::SignOn(_)
             | HubAnswer::Approvals(_)) => Ok(answer),
             HubAnswer::Declined(declined) => Err(HubError::Declined(declined)),
         }

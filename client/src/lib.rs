@@ -41,6 +41,7 @@ mod screen;
 mod secret;
 mod services;
 mod sessions;
+mod sign_on;
 mod status;
 mod step_up;
 mod vpn;

@@ -3,7 +3,8 @@
 //! 1. The key is made before anyone is asked or dialled: the handshake with the hub is signed with it.
 //! 2. With a code, the hub is where the code says and the user chooses a password.
 //! 3. Without, the hub is the one of the last login (or of the arguments) and the user types the password.
-//! 4. The hub's pass is stored beside the key that it is bound to.
+//! 4. Whoever says `--sso`, or did so the last time, proves who they are to an [identity provider](crate::sign_on) instead.
+//! 5. The hub's pass is stored beside the key that it is bound to.
 
 use std::net::SocketAddr;
 
@@ -16,6 +17,7 @@ use postern_protocol::trust::{Envelope, Narrowing, Pass, PublicKey, SecretKey};
 use postern_protocol::wire::codec;
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only, Password};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
+use postern_protocol::wire::sign_on::SignOnPurpose;
 use postern_protocol::wire::text::Text;
 use postern_transport::ladder::Ladder;
 
@@ -27,6 +29,7 @@ use crate::problem::Problem;
 use crate::profile::{Membership, Profile};
 use crate::screen::Screen;
 use crate::secret::{choose_password, offer_otp, read_code, read_otp, read_password};
+use crate::sign_on::{Door, Manner, sign_on};
 
 /// Signs in, or sets up one-time codes.
 pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
@@ -35,10 +38,26 @@ pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> 
         let code = asked.as_ref().map_or(code.as_str(), |asked| asked.as_str());
         let invitation = Invitation::parse(code, Invitee::User)?;
         let key = profile.create_key()?;
+        if let Some(manner) = manner(&args, None)? {
+            let place = Place::of(invitation.hubs, invitation.hub_key);
+            let purpose = SignOnPurpose::Accept { secret: invitation.secret };
+            return log_in_there(place, &manner, purpose, &key, profile, screen).await;
+        }
         let password = choose_password(args.password_stdin)?;
         return accept(&invitation, password, &key, profile, screen).await;
     }
-    let membership = membership(&args, profile)?;
+    let known = profile.membership()?;
+    if let Some(manner) = manner(&args, known.as_ref())? {
+        let place = match (args.hub.zip(args.hub_key), known) {
+            (Some((hub, hub_key)), _) => Place::of(vec![hub], hub_key),
+            (None, Some(known)) => Place::of(known.hubs, known.hub_key),
+            (None, None) => return Err(Problem::no_hub()),
+        };
+        let key = profile.create_key()?;
+        let only = Only { devices: listed(args.only_device), services: listed(args.only_service) };
+        return log_in_there(place, &manner, SignOnPurpose::Login { only }, &key, profile, screen).await;
+    }
+    let membership = membership(&args, known)?;
     let key = profile.create_key()?;
     let password = read_password(args.password_stdin)?;
     let otp = match &args.otp {
@@ -55,11 +74,12 @@ pub(crate) async fn run(args: LoginArgs, profile: &Profile, screen: &Screen) -> 
 }
 
 /// Who signs in where: arguments first, then what the last login left.
-fn membership(args: &LoginArgs, profile: &Profile) -> Result<Membership, Problem> {
-    let mut membership = match (profile.membership()?, args.hub, args.hub_key, &args.account, &args.user) {
+fn membership(args: &LoginArgs, known: Option<Membership>) -> Result<Membership, Problem> {
+    let mut membership = match (known, args.hub, args.hub_key, &args.account, &args.user) {
         (_, Some(hub), Some(hub_key), Some(account), Some(user)) => {
             fresh(vec![hub], hub_key, Text::clean(account), user.clone())
         }
+        (_, Some(_), ..) => return Err(Problem::nobody_named()),
         (Some(membership), ..) => membership,
         (None, ..) => return Err(Problem::no_hub()),
     };
@@ -81,12 +101,7 @@ async fn accept(
 ) -> Result<Exit, Problem> {
     let request = HubRequest::AcceptInvitation { secret: invitation.secret, password };
     let answer = ask(key, invitation.hub_key, &invitation.hubs, &request, profile.ladder()).await?;
-    keep(
-        answer,
-        Place { hubs: invitation.hubs.clone(), hub_key: invitation.hub_key, second_factor: false },
-        profile,
-        screen,
-    )
+    keep(answer, Place::of(invitation.hubs.clone(), invitation.hub_key), profile, screen)
 }
 
 /// What a person types to sign in, and what for.
@@ -111,7 +126,38 @@ async fn log_in(
     let Membership { hubs, hub_key, account, user, second_factor, .. } = membership;
     let request = HubRequest::Login { account, user, password, otp, only };
     let answer = ask(key, hub_key, &hubs, &request, profile.ladder()).await?;
-    keep(answer, Place { hubs, hub_key, second_factor }, profile, screen)
+    keep(answer, Place { second_factor, ..Place::of(hubs, hub_key) }, profile, screen)
+}
+
+/// How somebody signs in with an identity provider; none for who does not.
+fn manner(args: &LoginArgs, known: Option<&Membership>) -> Result<Option<Manner>, Problem> {
+    // Whoever says who they are, or brings a code or password along, does not mean a provider.
+    let means_password = args.user.is_some()
+        || args.account.is_some()
+        || args.otp.is_some()
+        || args.setup_otp
+        || args.password_stdin;
+    let provider = match (&args.sso, known.and_then(|known| known.provider.as_ref())) {
+        (Some(named), _) if !named.is_empty() => Some(named.parse().map_err(Problem::bad_name)?),
+        (Some(_), _) => None,
+        (None, Some(last)) if !means_password => Some(last.clone()),
+        (None, _) if args.no_browser || args.elsewhere => return Err(Problem::no_sso()),
+        (None, _) => return Ok(None),
+    };
+    Ok(Some(Manner { provider, no_browser: args.no_browser, elsewhere: args.elsewhere }))
+}
+
+async fn log_in_there(
+    place: Place,
+    manner: &Manner,
+    purpose: SignOnPurpose,
+    key: &SecretKey,
+    profile: &Profile,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
+    let door = Door { key, hub_key: place.hub_key, hubs: &place.hubs, ladder: profile.ladder() };
+    let (answer, provider) = sign_on(door, manner, purpose, screen).await?;
+    keep(answer, Place { provider: Some(provider), ..place }, profile, screen)
 }
 
 async fn set_up_otp(
@@ -157,6 +203,15 @@ struct Place {
     hubs: Vec<SocketAddr>,
     hub_key: PublicKey,
     second_factor: bool,
+    /// With whose word.
+    provider: Option<Name>,
+}
+
+impl Place {
+    /// Of somebody of whom nothing else is known.
+    const fn of(hubs: Vec<SocketAddr>, hub_key: PublicKey) -> Self {
+        Self { hubs, hub_key, second_factor: false, provider: None }
+    }
 }
 
 fn keep(answer: HubAnswer, place: Place, profile: &Profile, screen: &Screen) -> Result<Exit, Problem> {
@@ -169,6 +224,7 @@ fn keep(answer: HubAnswer, place: Place, profile: &Profile, screen: &Screen) -> 
         user_id: Some(user),
         // One login without a code does not mean that there is none.
         second_factor: place.second_factor || facts.second_factor.is_some(),
+        provider: place.provider,
         ..fresh(place.hubs, place.hub_key, account, name)
     };
     profile.sign_in(&membership, &pass)?;
@@ -187,7 +243,16 @@ fn keep(answer: HubAnswer, place: Place, profile: &Profile, screen: &Screen) -> 
 }
 
 fn fresh(hubs: Vec<SocketAddr>, hub_key: PublicKey, account: Text, user: Name) -> Membership {
-    Membership { hubs, hub_key, account, user, fleet: None, user_id: None, second_factor: false }
+    Membership {
+        hubs,
+        hub_key,
+        account,
+        user,
+        fleet: None,
+        user_id: None,
+        second_factor: false,
+        provider: None,
+    }
 }
 
 /// What a pass says, read without checking who signed it: for showing, the device checks.

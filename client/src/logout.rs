@@ -66,7 +66,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
         | HubAnswer::Administered(_)
         | HubAnswer::Cases(_)
         | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_) => Err(HubError::Unexpected),
+        | HubAnswer::Approvals(_)
+        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use postern_protocol::name::NameFault;
 use postern_protocol::policy::Reason;
 use postern_protocol::policy::reason::Lifter;
 use postern_protocol::recording::Fault as RecordingFault;
@@ -263,6 +264,34 @@ impl Problem {
             }
         };
         Self::new(Exit::Usage, "bad_body", fault, next)
+    }
+
+    /// A hub was named, and nobody to sign in there.
+    pub(crate) fn nobody_named() -> Self {
+        let what = "a hub was named, and nobody who signs in there";
+        Self::new(Exit::Usage, "nobody_named", what, "say `--account PATH --user NAME`, or `--sso`")
+    }
+
+    /// A browser, and nothing to do with it.
+    pub(crate) fn no_sso() -> Self {
+        let what = "`--no-browser` and `--elsewhere` are for who signs in with an identity provider";
+        Self::new(Exit::Usage, "no_sso", what, "say `--sso`, or leave them out")
+    }
+
+    /// A provider's name that is none.
+    pub(crate) fn bad_name(fault: NameFault) -> Self {
+        Self::new(Exit::Usage, "bad_name", fault, "ask who runs the hub for the provider's name")
+    }
+
+    /// Nothing can come back from a browser.
+    pub(crate) fn no_landing(port: u16, error: &std::io::Error) -> Self {
+        let place = if port == 0 { String::new() } else { format!(" port {port} of") };
+        Self::new(
+            Exit::Failure,
+            "no_landing",
+            format!("a browser could not come back to{place} this computer: {error}"),
+            "close what listens there, or sign in with `--elsewhere`",
+        )
     }
 
     /// Ctrl-C before anything was done.
@@ -560,6 +589,29 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::SecondFactor => {
             (Exit::SignInRefused, "second_factor", "run `postern step-up`, and the same command again")
         }
+        Refusal::NoProvider => (
+            Exit::Usage,
+            "no_provider",
+            "name it with `--sso=NAME`; where the browser has to be on this computer, leave `--elsewhere` out",
+        ),
+        Refusal::Provider => (Exit::NotDone, "provider", "try again later"),
+        Refusal::NotVouched => (Exit::SignInRefused, "not_vouched", "ask your own company's administrators"),
+        Refusal::SignOn => (Exit::SignInRefused, "sign_on_over", "run the command again"),
+        Refusal::Unlinked => (
+            Exit::SignInRefused,
+            "unlinked",
+            "`postern login CODE --sso` accepts an invitation with your identity",
+        ),
+        Refusal::Unlinkable => (
+            Exit::SignInRefused,
+            "unlinkable",
+            "sign in at the provider as yourself, or ask who has invited you",
+        ),
+        Refusal::NoSecondFactor => (
+            Exit::SignInRefused,
+            "no_second_factor",
+            "use one there; if you did, who runs the hub has to say in its settings what counts as one",
+        ),
         Refusal::Narrowing => (
             Exit::SignInRefused,
             "bad_narrowing",

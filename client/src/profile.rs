@@ -198,6 +198,9 @@ pub(crate) struct Membership {
     pub(crate) user_id: Option<UserId>,
     /// Whether to ask for a one-time code.
     pub(crate) second_factor: bool,
+    /// The identity provider of the last sign-in, by its name at the hub; none for who signs in with a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<Name>,
 }
 
 /// Why the profile is of no use.
@@ -252,6 +255,7 @@ mod tests {
             fleet: None,
             user_id: None,
             second_factor: true,
+            provider: None,
         }
     }
 

@@ -174,6 +174,8 @@ pub(crate) enum Command {
     /// Users: invitations, listing, disabling.
     #[command(subcommand)]
     User(UserCommand),
+    /// Reads `sso.toml` and asks each identity provider that it names.
+    Providers,
     /// Tokens for the API: making, listing, taking back.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -578,6 +580,22 @@ pub(crate) enum UserCommand {
         /// The user's name.
         name: String,
     },
+    /// Lets a user sign in as somebody at an identity provider, and in no other way: a password is worth nothing any more.
+    Link {
+        /// The user's name.
+        name: String,
+        /// Who that is there: the subject (`sub`) of its ID tokens, and no address of e-mail.
+        #[arg(long)]
+        subject: String,
+        /// The provider's name in `sso.toml`; may be left out where there is one alone.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<Name>,
+    },
+    /// Takes a user's identity away, and signs the user out everywhere; an invitation lets the user in again.
+    Unlink {
+        /// The user's name.
+        name: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -603,6 +621,6 @@ Exit codes:
   4  the plan needs a confirmation that nobody gave, or somebody else changed the model meanwhile; nothing was applied
   5  the state directory is missing, damaged or unsafe
   6  another hub runs on this state directory
-  7  there is no such account, user, device, service, case, secret, key, token or revision
+  7  there is no such account, user, device, service, case, secret, key, token, provider or revision
   8  the device's key is another one than was named, or not in a state for this; nothing was changed
   9  the audit trail was changed, or is not complete";

@@ -31,6 +31,7 @@ mod root;
 mod secret;
 mod serve;
 mod setup;
+mod sso;
 mod status;
 mod table;
 mod token;
@@ -68,6 +69,7 @@ use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
 use crate::publish::{PublishError, Publisher};
 use crate::signer::SignerError;
+use crate::sso::ConfigError;
 use crate::store::{Store, StoreError, Tx};
 use crate::trail::{ExportError, VerifyError};
 
@@ -163,6 +165,20 @@ pub(crate) enum CommandError {
          nothing was changed"
     )]
     NoKey { user: Name, fingerprint: Fingerprint },
+    #[error(transparent)]
+    Sso(#[from] ConfigError),
+    #[error("{table}not every provider that is set up answers as it must: {}", list(providers))]
+    NoAnswer { table: String, providers: Vec<Name> },
+    #[error("{}", no_provider(name.as_ref(), known))]
+    NoProvider { name: Option<Name>, known: Vec<Name> },
+    #[error(
+        "`sso.toml` lets `{provider}` vouch for other accounts than that of `{user}`; nothing was changed"
+    )]
+    NotFor { user: Name, provider: Name },
+    #[error("`{subject}` of `{provider}` is linked to another user; nothing was changed")]
+    Taken { subject: String, provider: Name },
+    #[error("user `{0}` is linked to no identity; nothing was changed")]
+    NotLinked(Name),
     #[error("{kind} `{name}` is not locked there; `postern-cloud lock list` says what is")]
     NotLocked { kind: &'static str, name: Name },
     #[error(transparent)]
@@ -227,7 +243,7 @@ impl CommandError {
             | Self::Ambiguous(_)
             | Self::Scope(_)
             | Self::NoTerminal => 2,
-            Self::Key(_) | Self::Store(_) | Self::Signer(_) | Self::MailSettings(_) => 5,
+            Self::Key(_) | Self::Store(_) | Self::Signer(_) | Self::MailSettings(_) | Self::Sso(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
                 FoundError::Threshold { .. } => 2,
@@ -296,6 +312,7 @@ impl CommandError {
             | Self::NoSubject { .. }
             | Self::NoSecret { .. }
             | Self::NoKey { .. }
+            | Self::NoProvider { .. }
             | Self::NoRows { .. } => 7,
             Self::Fingerprint { .. } | Self::NotWaiting(_) | Self::NotEnrolled(_) | Self::NotRetired(_) => 8,
             Self::NoToken(_) | Self::NoChange(_) => 7,
@@ -323,6 +340,10 @@ impl CommandError {
             | Self::Interrupted
             | Self::Disabled(_)
             | Self::NotLocked { .. }
+            | Self::NotFor { .. }
+            | Self::Taken { .. }
+            | Self::NotLinked(_)
+            | Self::NoAnswer { .. }
             | Self::Unwritable(_)
             | Self::Exists(_)
             | Self::Io { .. }
@@ -425,6 +446,11 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
             user::withdraw_key(state, &name, fingerprint)
         }
         Command::User(UserCommand::Enable { name }) => user::set_disabled(state, &name, false),
+        Command::User(UserCommand::Link { name, subject, provider }) => {
+            sso::link(state, &name, provider.as_ref(), &subject)
+        }
+        Command::User(UserCommand::Unlink { name }) => sso::unlink(state, &name),
+        Command::Providers => sso::check(state),
         Command::Root(command) => root::run(state, command),
         Command::Token(command) => token::run(state, command),
         Command::Serve { listen, api, relay } => {
@@ -433,6 +459,18 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Relay { listen, tls, key } => relay::run(listen, tls, &key, args.json),
         Command::Setup { output } => setup::run(state, &output, args.json),
         Command::Status => status::run(state),
+    }
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn no_provider(name: Option<&Name>, known: &[Name]) -> String {
+    match (name, known) {
+        (_, []) => "`sso.toml` in the state directory names no identity provider".to_owned(),
+        (None, known) => format!("say which provider with `--provider`: {}", list(known)),
+        (Some(name), known) => format!("`sso.toml` names no provider `{name}`; there is {}", list(known)),
     }
 }
 

@@ -55,6 +55,7 @@ use crate::mail::Post;
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
 use crate::signer::{Authority, Signer};
+use crate::sso::Providers;
 use crate::store::{Standing, Store, StoreError};
 use crate::visibility::visible_devices;
 
@@ -158,6 +159,11 @@ impl Hub {
     pub fn api(&self) -> Api {
         let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&self.publisher));
         Api::new(store, publisher, self.news.clone(), self.clock).with_post(self.post.get().cloned())
+    }
+
+    /// Believes these identity providers from here on.
+    pub fn believe(&self, providers: Providers) {
+        self.login.believe(providers);
     }
 
     /// Admits connections until the endpoint is closed.
@@ -281,6 +287,9 @@ impl Hub {
             | HubRequest::Decide { .. }
             | HubRequest::ApproveByCode { .. }
             | HubRequest::HandleCase { .. }
+            | HubRequest::BeginSignOn(_)
+            | HubRequest::FinishSignOn { .. }
+            | HubRequest::AwaitSignOn { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
@@ -350,6 +359,13 @@ impl Hub {
             HubRequest::StepUp { pass, otp } => {
                 self.login.step_up(StepUpClaim { key, pass, otp }, now).await.answer
             }
+            HubRequest::BeginSignOn(ask) => self.login.begin_sign_on(key, ask, now).await.answer,
+            HubRequest::FinishSignOn { id, code, issuer } => {
+                self.arrive(self.login.finish_sign_on(key, (id, code), issuer, now).await).await
+            }
+            HubRequest::AwaitSignOn { id } => {
+                self.arrive(self.login.await_sign_on(key, id, self.clock).await).await
+            }
             // A link never comes here, it has no single answer; nor does what may have a body.
             HubRequest::Sync(_) | HubRequest::Administrate { .. } => HubAnswer::Failed(Failure::Internal),
         }
@@ -417,7 +433,7 @@ impl Drop for Goodbye {
 pub fn open(store: &Arc<Store>, signer: Arc<Signer>, clock: fn() -> UnixTime) -> Arc<Hub> {
     let publisher = Arc::new(Publisher::new(signer));
     let news = News::default();
-    let login = Arc::new(Login::new(Arc::clone(store), Arc::clone(&publisher), news.clone()));
+    let login = Arc::new(Login::new(Arc::clone(store), Arc::clone(&publisher), news.clone(), clock));
     Arc::new(Hub::new(Arc::clone(store), publisher, login, news, clock))
 }
 

@@ -49,6 +49,7 @@ pub mod rights;
 pub mod sessions;
 pub mod setup;
 pub mod signer;
+pub mod sso;
 pub mod store;
 pub mod trail;
 pub mod visibility;

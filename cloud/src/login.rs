@@ -6,6 +6,7 @@
 //! 4. [`Login::step_up`]: a one-time code alone, of somebody who is signed in; the new pass ends with the old one.
 //! 5. [`Login::logout`]: the key of the handshake is forgotten, and with it every right on every device.
 //! 6. [`Login::logout_everywhere`]: the same, and every pass of the user that was signed until now is worthless.
+//! 7. [`Login::begin_sign_on`]: 1, 2 and 4 with the word of an identity provider in place of password and code.
 //!
 //! What a stranger could probe has one answer and one cost: an unknown user is hashed against a dummy, and hashing
 //! is bounded so that a flood of attempts fills a queue and not the machine. A registered key changes snapshots, so
@@ -15,9 +16,10 @@ mod decider;
 mod limiter;
 mod one_time;
 mod password;
+mod sign_on;
 mod step_up;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -34,6 +36,7 @@ use self::limiter::Limiter;
 pub use self::step_up::Claim as StepUpClaim;
 use crate::news::News;
 use crate::publish::{Affected, Publication, PublishError, Publisher};
+use crate::sso::{Providers, Signing};
 use crate::store::{Pending, Person, Store, StoreError, Tx};
 use crate::visibility::visible_devices;
 
@@ -46,6 +49,11 @@ pub struct Login {
     /// Hashes under way.
     hashing: Semaphore,
     limiter: Mutex<Limiter>,
+    /// Whom the installation believes.
+    providers: OnceLock<Providers>,
+    /// Sign-ons under way.
+    signing: Mutex<Signing>,
+    clock: fn() -> UnixTime,
     started: Instant,
 }
 
@@ -101,7 +109,7 @@ enum Failed {
 impl Login {
     /// A desk at which users are known by `store`.
     #[must_use]
-    pub fn new(store: Arc<Store>, publisher: Arc<Publisher>, news: News) -> Self {
+    pub fn new(store: Arc<Store>, publisher: Arc<Publisher>, news: News, clock: fn() -> UnixTime) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         password::prepare();
         Self {
@@ -110,8 +118,24 @@ impl Login {
             news,
             hashing: Semaphore::new(cores),
             limiter: Mutex::new(Limiter::default()),
+            providers: OnceLock::new(),
+            signing: Mutex::default(),
+            clock,
             started: Instant::now(),
         }
+    }
+
+    /// Believes these identity providers from here on. The first time counts.
+    pub fn believe(&self, providers: Providers) {
+        let _already = self.providers.set(providers);
+    }
+
+    fn providers(&self) -> &Providers {
+        self.providers.get_or_init(Providers::default)
+    }
+
+    fn signing(&self) -> MutexGuard<'_, Signing> {
+        self.signing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs a user in.
@@ -285,7 +309,8 @@ impl Login {
             let person = tx.person(&proved.name)?.ok_or(Refusal::Login)?;
             let narrow = narrowing(tx, &person.name, &claim.only, now)?;
             let to = Holder { person: &person, key: &claim.key, narrow };
-            let answer = self.pass(tx, to, factors.into_iter().flatten(), now)?;
+            let factors = factors.into_iter().flatten().map(|method| Factor { method, at: now }).collect();
+            let answer = self.pass(tx, to, factors, now)?;
             Ok(Outcome { answer, published })
         })
     }
@@ -322,7 +347,8 @@ impl Login {
             let published = self.register(tx, name, key, now)?;
             let person = tx.person(name)?.ok_or(Refusal::Code)?;
             let to = Holder { person: &person, key, narrow: Narrowing::NONE };
-            let answer = self.pass(tx, to, std::iter::once(Method::Password), now)?;
+            let factors = vec![Factor { method: Method::Password, at: now }];
+            let answer = self.pass(tx, to, factors, now)?;
             Ok(Outcome { answer, published })
         })
     }
@@ -358,7 +384,7 @@ impl Login {
         &self,
         tx: &Tx<'_>,
         to: Holder<'_>,
-        methods: impl Iterator<Item = Method>,
+        factors: Vec<Factor>,
         now: UnixTime,
     ) -> Result<HubAnswer, Failed> {
         // Somebody who signed out everywhere in this very second signs in from the next one on.
@@ -367,7 +393,7 @@ impl Login {
             fleet: tx.installation()?.fleet,
             user: to.person.id,
             key: *to.key,
-            factors: methods.map(|method| Factor { method, at: now }).collect(),
+            factors,
             issued,
             expires: issued.saturating_add(PASS_S),
             narrow: to.narrow,

@@ -19,6 +19,10 @@ pub const CHUNK_BYTES: usize = 16 * 1024;
 pub const SNAPSHOT_BYTES: usize = 640 * 1024;
 /// Bytes of a signed root payload.
 pub const ROOT_BYTES: usize = 16 * 1024;
+/// Bytes of a code that an identity provider hands out; the largest ones known have 2 kB.
+pub const SIGN_ON_CODE_BYTES: usize = 2800;
+/// Bytes of an address that a browser is sent to.
+pub const URL_BYTES: usize = 2048;
 /// Bytes of a signed pass payload: 16 services of the longest name, 16 devices, 8 factors and 100 bytes of the rest.
 pub const PASS_BYTES: usize = 1536;
 /// Bytes of a signed timestamp payload.

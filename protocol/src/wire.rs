@@ -28,5 +28,6 @@ pub mod nearby;
 pub mod registry;
 pub mod relay;
 pub mod sessions;
+pub mod sign_on;
 pub mod text;
 pub mod tunnel;

@@ -50,7 +50,8 @@ async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
         | HubAnswer::Administered(_)
         | HubAnswer::Cases(_)
         | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_) => Ok(None),
+        | HubAnswer::Approvals(_)
+        | HubAnswer::SignOn(_) => Ok(None),
     }
 }
 

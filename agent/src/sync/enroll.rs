@@ -107,7 +107,8 @@ pub(crate) async fn enroll(
         | HubAnswer::Administered(_)
         | HubAnswer::Cases(_)
         | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_) => {
+        | HubAnswer::Approvals(_)
+        | HubAnswer::SignOn(_) => {
             return Err(EnrollError::Unexpected);
         }
     };

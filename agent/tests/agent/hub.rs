@@ -421,6 +421,9 @@ async fn answer(connection: Connection, mut send: SendStream, mut recv: RecvStre
         | HubRequest::Decide { .. }
         | HubRequest::Administrate { .. }
         | HubRequest::HandleCase { .. }
+        | HubRequest::BeginSignOn(_)
+        | HubRequest::FinishSignOn { .. }
+        | HubRequest::AwaitSignOn { .. }
         | HubRequest::StepUp { .. } => HubAnswer::Refused(Refusal::Code),
     };
     write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await.unwrap();

@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::profile::{Identity, Profile};
 use crate::screen::Screen;
 use crate::secret::{SecretError, read_otp};
-use crate::step_up::prove;
+use crate::step_up::{again, prove};
 
 /// Watches over the connection of one `postern connect`.
 #[derive(Debug)]
@@ -88,13 +88,17 @@ impl<'a> Vigil<'a> {
         }
     }
 
-    /// Asks a person for one-time codes until the hub takes one, and presents the new pass. What keeps the service
+    /// Asks a person for one-time codes until the hub takes one, or sends them to their identity provider, and presents the new pass. What keeps the service
     /// closed is handed in, and handed back where there is nobody to ask.
     pub(crate) async fn step_up(&mut self, link: &DeviceLink, closed: Problem) -> Result<(), Problem> {
         if !self.screen.has_person() {
             return Err(closed);
         }
         self.screen.note(&format!("{} on {}: {}", self.service, self.device, closed.reason()));
+        if self.identity.membership.provider.is_some() {
+            self.identity = again(&self.identity, self.profile, self.screen).await?;
+            return Ok(link.authenticate(&self.identity).await?);
+        }
         for attempt in 1.. {
             // Beside the connection, which would end while a person looks for the telephone.
             let otp = match tokio::task::spawn_blocking(|| read_otp("")).await {
@@ -309,6 +313,7 @@ mod tests {
             fleet: None,
             user_id: Some(UserId::new([user; 8])),
             second_factor: true,
+            provider: None,
         };
         profile.sign_in(&of(1), b"first").unwrap();
         let screen = Screen::new(true);

@@ -210,9 +210,12 @@ fn answer(request: HubRequest, key: PublicKey, state: &mut State) -> HubAnswer {
         HubRequest::Certificate => HubAnswer::Certificate(None),
         HubRequest::AskApproval(_) => HubAnswer::Refused(Refusal::NoApproval),
         HubRequest::ListApprovals => HubAnswer::Approvals(Vec::new()),
-        HubRequest::AwaitApproval { .. } | HubRequest::Decide { .. } | HubRequest::ApproveByCode { .. } => {
-            HubAnswer::Refused(Refusal::NoRequest)
-        }
+        HubRequest::AwaitApproval { .. }
+        | HubRequest::Decide { .. }
+        | HubRequest::ApproveByCode { .. }
+        | HubRequest::BeginSignOn(_)
+        | HubRequest::FinishSignOn { .. }
+        | HubRequest::AwaitSignOn { .. } => HubAnswer::Refused(Refusal::NoRequest),
         HubRequest::Administrate { pass, .. } if !pass.is_empty() => state.answers.pop_front().unwrap(),
         HubRequest::HandleCase { pass, question } if !pass.is_empty() => {
             state.handled.push(question);

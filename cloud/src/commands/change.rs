@@ -164,14 +164,17 @@ impl Basis {
         })
     }
 
-    /// Users whose password, one-time codes and keys go with them: who is described again later is somebody else, and
+    /// Users whose password, one-time codes, identity and keys go with them: who is described again later is somebody else, and
     /// has to be invited.
     fn leaving(&self, diff: &Diff) -> Result<Vec<Name>, CommandError> {
         let gone = diff.removed.iter().filter(|entity| entity.kind == EntityKind::User.word());
         self.store.read(|tx| {
             let mut leaving = Vec::new();
             for Entity { name, .. } in gone {
-                if tx.person(name)?.is_some_and(|person| person.password.is_some()) {
+                if tx
+                    .person(name)?
+                    .is_some_and(|person| person.password.is_some() || person.identity.is_some())
+                {
                     leaving.push(name.clone());
                 }
             }

@@ -28,6 +28,7 @@ use crate::files;
 use crate::hub;
 use crate::mail::{Mailer, Post};
 use crate::signer::Signer;
+use crate::sso::Providers;
 
 /// Where a hub is reached.
 pub(super) struct Places {
@@ -104,6 +105,7 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     if let Some(mailer) = mailer {
         hub.send_by(Post::new(mailer));
     }
+    hub.believe(Providers::read(state)?);
     let relaying = relay::open_for(&hub, &places.relay, bound, &endpoint, state).await?;
     let api = match places.api {
         Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),

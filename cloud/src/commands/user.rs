@@ -49,18 +49,26 @@ pub(super) fn list(state: &Path) -> Result<Answer, CommandError> {
         let account = model.users.get(&person.name).map(|body| model.path(&body.account)).unwrap_or_default();
         let keys = roster.users.get(&person.name).map_or(0, |user| user.keys.len());
         let (state, otp) = (person.state().word(), person.one_time.secret.is_some());
+        let signs_in = match (&person.identity, &person.password) {
+            (Some(identity), _) => format!("as {} of {}", identity.subject, identity.issuer),
+            (None, Some(_)) => "with a password".to_owned(),
+            (None, None) => String::new(),
+        };
         rows.push(vec![
             person.name.to_string(),
             account.clone(),
             state.to_owned(),
             keys.to_string(),
             if otp { "yes" } else { "no" }.to_owned(),
+            signs_in,
         ]);
         entries.push(json!({
             "name": person.name, "id": person.id, "account": account, "state": state, "keys": keys, "one_time_codes": otp,
+            "issuer": person.identity.as_ref().map(|identity| &identity.issuer),
+            "subject": person.identity.as_ref().map(|identity| &identity.subject),
         }));
     }
-    let header = ["USER", "ACCOUNT", "STATE", "KEYS", "ONE-TIME CODES"];
+    let header = ["USER", "ACCOUNT", "STATE", "KEYS", "ONE-TIME CODES", "SIGNS IN"];
     Ok(Answer { text: table(&header, rows), json: json!({ "users": entries }) })
 }
 

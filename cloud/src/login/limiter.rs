@@ -15,6 +15,7 @@ pub(super) struct Limiter {
     keys: Buckets<PublicKey>,
     users: Buckets<Name>,
     codes: Buckets<Name>,
+    elsewhere: Buckets<()>,
 }
 
 impl Limiter {
@@ -33,6 +34,11 @@ impl Limiter {
         self.codes.take(user, at, CODE_ATTEMPTS)
     }
 
+    /// Takes one sign-on elsewhere: before anybody has proved anything, the hub asks a provider for each.
+    pub(super) fn admit_elsewhere(&mut self, at: Duration) -> bool {
+        self.elsewhere.take(&(), at, ELSEWHERE)
+    }
+
     /// Fills the buckets of a key and user that have proved everything that was asked of them.
     pub(super) fn forgive(&mut self, key: &PublicKey, user: &Name) {
         self.keys.forget(key);
@@ -46,6 +52,9 @@ const KEY_ATTEMPTS: Size = Size { attempts: 5, period: Duration::from_secs(60) }
 const USER_ATTEMPTS: Size = Size { attempts: 10, period: Duration::from_secs(60) };
 /// Attempts at one-time codes for one user: guessing for a year succeeds with one in four, not within hours.
 const CODE_ATTEMPTS: Size = Size { attempts: 10, period: Duration::from_secs(3600) };
+
+/// Sign-ons elsewhere by all keys.
+const ELSEWHERE: Size = Size { attempts: 60, period: Duration::from_secs(60) };
 
 #[cfg(test)]
 mod tests {

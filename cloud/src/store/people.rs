@@ -11,6 +11,7 @@ use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 
+use super::identities::Identity;
 use super::{StoreError, Tx, bytes, secs, time};
 use crate::compile::{Enrolled, Roster};
 
@@ -25,8 +26,10 @@ pub struct Person {
     pub disabled: bool,
     /// A pass that was signed earlier is worth nothing; 0 takes every pass.
     pub passes_from: UnixTime,
-    /// The hash of the password; none before an invitation was accepted.
+    /// The hash of the password; none before an invitation was accepted, and for who signs in with an identity.
     pub password: Option<String>,
+    /// Who that is at an identity provider; none for who signs in with a password.
+    pub identity: Option<Identity>,
     /// The state of one-time codes.
     pub one_time: OneTime,
 }
@@ -69,15 +72,16 @@ impl Person {
     /// Where the user stands.
     #[must_use]
     pub const fn state(&self) -> PersonState {
-        match (self.disabled, &self.password) {
-            (true, _) => PersonState::Disabled,
-            (false, None) => PersonState::Invited,
-            (false, Some(_)) => PersonState::Active,
+        match (self.disabled, &self.password, &self.identity) {
+            (true, ..) => PersonState::Disabled,
+            (false, None, None) => PersonState::Invited,
+            (false, Some(_), _) | (false, _, Some(_)) => PersonState::Active,
         }
     }
 }
 
-const COLUMNS: &str = "name, id, disabled, password, otp_secret, otp_pending, otp_step, passes_from";
+const COLUMNS: &str = "name, id, disabled, password, otp_secret, otp_pending, otp_step, passes_from, \
+    (SELECT issuer FROM identity WHERE identity.person = name), (SELECT subject FROM identity WHERE identity.person = name)";
 
 impl Tx<'_> {
     /// Everyone, for the compiler.
@@ -196,16 +200,24 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets all keys and one-time codes of a user and sets a new password: a fresh start after an invitation.
+    /// Forgets all keys, one-time codes and the identity of a user and sets a new password: a fresh start after an invitation.
     ///
     /// # Errors
     /// A [`StoreError`].
     pub fn restart_person(&self, name: &Name, password: &str) -> Result<(), StoreError> {
+        self.forget_keys(name)?;
+        self.forget_proofs(name)?;
+        self.sql
+            .execute("UPDATE person SET password = ? WHERE name = ?", params![password, name.as_str()])?;
+        Ok(())
+    }
+
+    /// Forgets all keys of a user.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn forget_keys(&self, name: &Name) -> Result<(), StoreError> {
         self.sql.execute("DELETE FROM person_key WHERE person = ?", [name.as_str()])?;
-        self.sql.execute(
-            "UPDATE person SET password = ?, otp_secret = NULL, otp_pending = NULL, otp_step = 0 WHERE name = ?",
-            params![password, name.as_str()],
-        )?;
         Ok(())
     }
 
@@ -255,12 +267,14 @@ impl Tx<'_> {
 fn person(row: &Row<'_>) -> Result<Person, StoreError> {
     let (name, id, step): (String, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(6)?);
     let secret = |blob: Option<Vec<u8>>| blob.map(Zeroizing::new);
+    let (issuer, subject): (Option<String>, Option<String>) = (row.get(8)?, row.get(9)?);
     Ok(Person {
         name: parse_name(&name)?,
         id: UserId::new(bytes(&id, "user id")?),
         disabled: row.get(2)?,
         passes_from: time(row.get(7)?),
         password: row.get(3)?,
+        identity: issuer.zip(subject).map(|(issuer, subject)| Identity { issuer, subject }),
         one_time: OneTime {
             secret: secret(row.get(4)?),
             pending: secret(row.get(5)?),

@@ -372,4 +372,13 @@ CREATE TABLE approval_code (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX approval_code_approval ON approval_code (approval);
 CREATE INDEX approval_code_approver ON approval_code (approver);
+", "
+-- Who is whom at an identity provider: the issuer and subject of its ID tokens.
+CREATE TABLE identity (
+    issuer  TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    person  TEXT NOT NULL UNIQUE REFERENCES person (name) ON DELETE CASCADE,
+    linked  INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
 "];

@@ -49,6 +49,7 @@ mod samples;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod single_sign_on;
 mod sources;
 mod step_up;
 mod sync;

@@ -31,6 +31,10 @@ pub enum Method {
     Password,
     /// A time-based one-time password (RFC 6238).
     Totp,
+    /// The word of an identity provider (OpenID Connect Core 1.0) whom the installation believes.
+    Federated,
+    /// A second factor that the identity provider has seen (`amr` of RFC 8176, or `acr`).
+    FederatedSecond,
 }
 
 impl Method {
@@ -38,8 +42,8 @@ impl Method {
     #[must_use]
     pub const fn is_second_factor(self) -> bool {
         match self {
-            Self::Password => false,
-            Self::Totp => true,
+            Self::Password | Self::Federated => false,
+            Self::Totp | Self::FederatedSecond => true,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::control::Hello;
 use super::registry::Failure;
 use super::relay::Meeting;
 use super::sessions::{SessionPage, SessionQuery};
+use super::sign_on::{SignOn, SignOnBegun, SignOnCode, SignOnId};
 use super::text::Text;
 use crate::id::{ApprovalId, DeviceId, FleetId, UserId};
 use crate::limits;
@@ -135,6 +136,22 @@ pub enum HubRequest {
         /// What is wanted.
         question: CaseQuestion,
     },
+    /// Begins a sign-on with an identity provider.
+    BeginSignOn(SignOn),
+    /// Finishes a sign-on with what the provider has sent to the browser.
+    FinishSignOn {
+        /// Which.
+        id: SignOnId,
+        /// The provider's code.
+        code: SignOnCode,
+        /// Who the provider says that it is (`iss` of RFC 9207), where it says so.
+        issuer: Option<Text>,
+    },
+    /// Asks how a sign-on elsewhere has ended; answered when it has, or after ten seconds with what it is.
+    AwaitSignOn {
+        /// Which.
+        id: SignOnId,
+    },
 }
 
 /// What a user wants a pass to be good for at most; none is everything that the policy grants.
@@ -202,6 +219,8 @@ pub enum HubAnswer {
     Cases(CasePage),
     /// Why something is not done with the model or a case.
     Declined(Declined),
+    /// A sign-on has begun, or goes on.
+    SignOn(SignOnBegun),
 }
 
 /// A caller, seen from the hub. Not signed: it decides nothing.
@@ -337,6 +356,33 @@ pub enum Refusal {
     /// Who decides has one-time codes and used none lately.
     #[error("to decide on that takes a second factor that was used in the last hours")]
     SecondFactor,
+    /// No identity provider of that name, or none or several where none was named, or one that may not be used that way.
+    #[error("the hub has no such identity provider for that; ask who runs it for its name")]
+    NoProvider,
+    /// The provider cannot be reached, or its answer is not believed. Who runs the hub reads why.
+    #[error(
+        "the identity provider could not be asked, or its answer is not believed; who runs the hub finds why in its log"
+    )]
+    Provider,
+    /// The provider has refused: the person, or what was asked for.
+    #[error("the identity provider has not let you in")]
+    NotVouched,
+    /// A sign-on that is over, or was never begun with this key.
+    #[error("that sign-on is over, or was begun elsewhere; begin again")]
+    SignOn,
+    /// The provider knows the person, and no user is linked to that identity.
+    #[error(
+        "no user of this hub is linked to your identity; accept an invitation with it, or ask who runs the hub"
+    )]
+    Unlinked,
+    /// The identity is linked to somebody else, or the provider may not vouch for users of that account.
+    #[error(
+        "your identity cannot be linked to that user: it is linked already, or its provider is not for this account"
+    )]
+    Unlinkable,
+    /// The provider did not say that a second factor was used just now.
+    #[error("the identity provider did not say that a second factor was used just now")]
+    NoSecondFactor,
 }
 
 /// One device in a listing.

@@ -30,6 +30,13 @@ table!(REFUSAL, refusal, Refusal {
     Refusal::NoRequest => "NoRequest", "the request is none that the user has made or may decide";
     Refusal::Decided => "Decided", "the request is decided, or over";
     Refusal::SecondFactor => "SecondFactor", "who decides has one-time codes and used none lately";
+    Refusal::NoProvider => "NoProvider", "there is no such identity provider, or not for that way of signing in";
+    Refusal::Provider => "Provider", "the identity provider cannot be asked, or is not believed";
+    Refusal::NotVouched => "NotVouched", "the identity provider refuses the person";
+    Refusal::SignOn => "SignOn", "the sign-on is over, or another key's";
+    Refusal::Unlinked => "Unlinked", "no user is linked to the identity";
+    Refusal::Unlinkable => "Unlinkable", "the identity cannot be linked to the user";
+    Refusal::NoSecondFactor => "NoSecondFactor", "the identity provider says of no second factor that it was used just now";
 });
 table!(VERDICT, verdict, ApprovalVerdict {
     ApprovalVerdict::Approve { .. } => "Approve", "view_only: bool; for_s: option of u32";
@@ -130,6 +137,13 @@ pub(crate) fn numbers() -> Vec<Sample> {
         (Refusal::NoRequest, "refusal-no-request"),
         (Refusal::Decided, "refusal-decided"),
         (Refusal::SecondFactor, "refusal-second-factor"),
+        (Refusal::NoProvider, "refusal-no-provider"),
+        (Refusal::Provider, "refusal-provider"),
+        (Refusal::NotVouched, "refusal-not-vouched"),
+        (Refusal::SignOn, "refusal-sign-on"),
+        (Refusal::Unlinked, "refusal-unlinked"),
+        (Refusal::Unlinkable, "refusal-unlinkable"),
+        (Refusal::NoSecondFactor, "refusal-no-second-factor"),
     ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A refusal of a hub.", &value),

@@ -209,6 +209,8 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("TEXT_BYTES", limits::TEXT_BYTES, "bytes of a text"),
     ("PASSWORD_BYTES", limits::PASSWORD_BYTES, "bytes of a password or one-time code"),
     ("FRAME_BYTES", limits::FRAME_BYTES, "bytes of a request"),
+    ("SIGN_ON_CODE_BYTES", limits::SIGN_ON_CODE_BYTES, "bytes of a code of an identity provider"),
+    ("URL_BYTES", limits::URL_BYTES, "bytes of an address for a browser"),
     ("LIST_FRAME_BYTES", limits::LIST_FRAME_BYTES, "bytes of an answer"),
     ("SYNC_FRAME_BYTES", limits::SYNC_FRAME_BYTES, "bytes of a message of synchronisation"),
     ("CHUNK_BYTES", limits::CHUNK_BYTES, "bytes of envelope in one chunk"),

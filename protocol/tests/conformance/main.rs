@@ -44,6 +44,8 @@ mod separation;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sign_on;
+#[cfg(test)]
 mod size;
 #[cfg(test)]
 mod trail;

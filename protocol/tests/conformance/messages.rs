@@ -17,7 +17,7 @@ use postern_protocol::wire::tunnel::{ANSWER_BYTES, Answer, Holder, Request, Serv
 
 use crate::approvals;
 use crate::probes::{ALICE, DEVICE, EXPORTER, FLEET, key};
-use crate::{administration, relay, sessions};
+use crate::{administration, relay, sessions, sign_on};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -67,6 +67,9 @@ table!(HUB_REQUEST, hub_request, HubRequest {
     HubRequest::ApproveByCode { .. } => "ApproveByCode", "code: 16 bytes";
     HubRequest::Administrate { .. } => "Administrate", "pass: bytes; question: admin question";
     HubRequest::HandleCase { .. } => "HandleCase", "pass: bytes; question: case question";
+    HubRequest::BeginSignOn(_) => "BeginSignOn", "provider: option of name; purpose: sign on purpose; way: sign on way";
+    HubRequest::FinishSignOn { .. } => "FinishSignOn", "id: 16 bytes; code: string of 1 to 2800 bytes; issuer: option of text";
+    HubRequest::AwaitSignOn { .. } => "AwaitSignOn", "id: 16 bytes";
 });
 table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Enrolled { .. } => "Enrolled", "device: id; roots: list of bytes, oldest first, at most 64; snapshot: bytes";
@@ -84,6 +87,7 @@ table!(HUB_ANSWER, hub_answer, HubAnswer {
     HubAnswer::Administered(_) => "Administered", "admin answer";
     HubAnswer::Cases(_) => "Cases", "cases: list of case entries, ascending by name; more: option of name; edited: option of edited";
     HubAnswer::Declined(_) => "Declined", "how: decline; problems: list of string";
+    HubAnswer::SignOn(_) => "SignOn", "id: 16 bytes; provider: name; url: string of at most 2048 bytes; code: option of text; port: u16; lapses: time";
 });
 table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::UpToDate => "UpToDate", "";
@@ -393,9 +397,11 @@ pub(crate) fn hub() -> Vec<Sample> {
     ];
     samples.extend(approvals::requests());
     samples.extend(administration::requests());
+    samples.extend(sign_on::requests());
     samples.extend(hub_answers());
     samples.push(approvals::answer());
     samples.extend(administration::told());
+    samples.extend(sign_on::answers());
     samples
 }
 

@@ -19,7 +19,7 @@ use postern_protocol::wire::text::Text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{administration, approvals, messages, relay, rows, sessions, trail};
+use crate::{administration, approvals, messages, relay, rows, sessions, sign_on, trail};
 
 use self::numbers::{
     ALARM_KIND, CARRIES, FRESHNESS_STATE, INVITEE, KIND, METHOD, MODBUS_TABLE, MODE, NACK_CODE, ORIGIN,
@@ -112,6 +112,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &administration::CASE_ABOUT,
     &administration::CASE_END,
     &administration::CASE_STANDING,
+    &sign_on::SIGN_ON_PURPOSE,
+    &sign_on::SIGN_ON_WAY,
     &NACK_CODE,
     &FRESHNESS_STATE,
     &ALARM_KIND,
@@ -127,6 +129,7 @@ pub(crate) fn all() -> Vec<Sample> {
     samples.extend(messages::discoveries());
     samples.extend(messages::hub());
     samples.extend(sessions::parts());
+    samples.extend(sign_on::parts());
     samples.extend(messages::sync());
     samples.extend(trail::sync());
     samples.extend(trail::numbers());

@@ -261,7 +261,10 @@ impl Shared {
             | HubRequest::ApproveByCode { .. }
             | HubRequest::Administrate { .. }
             | HubRequest::HandleCase { .. }
-            | HubRequest::Decide { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
+            | HubRequest::Decide { .. }
+            | HubRequest::BeginSignOn(_)
+            | HubRequest::FinishSignOn { .. }
+            | HubRequest::AwaitSignOn { .. } => Ok(HubAnswer::Failed(Failure::Unsupported)),
         }
     }
 

@@ -17,6 +17,7 @@ use super::stage::{LAB, Outcome};
 
 mod browser;
 mod chromium;
+pub(crate) mod glewlwyd;
 mod readings;
 mod schemathesis;
 mod screen;

@@ -181,7 +181,8 @@ async fn ask(connection: &Connection) -> Result<Examined, Block> {
         | HubAnswer::Administered(_)
         | HubAnswer::Cases(_)
         | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_) => Err(Block::OtherVersion),
+        | HubAnswer::Approvals(_)
+        | HubAnswer::SignOn(_) => Err(Block::OtherVersion),
     }
 }
 

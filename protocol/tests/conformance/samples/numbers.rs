@@ -67,6 +67,8 @@ table!(ORIGIN, origin_variant, Origin {
 table!(METHOD, method, Method {
     Method::Password => "password", "something known; no second factor";
     Method::Totp => "totp", "time-based one-time password (RFC 6238); a second factor";
+    Method::Federated => "federated", "the word of an identity provider (OpenID Connect); no second factor";
+    Method::FederatedSecond => "federated_second", "what the identity provider has seen besides; a second factor";
 });
 table!(ROLE, role, Role {
     Role::Root => "root", "signs roots";
@@ -186,7 +188,12 @@ pub(super) fn enumerations() -> Vec<Sample> {
         let sample = plain::<_, 2>("numbers", name, "How much of a path is recorded.", &value);
         samples.push(one(sample, &PATH_LOG, path_log(&value)));
     }
-    for (value, name) in [(Method::Password, "method-password"), (Method::Totp, "method-totp")] {
+    for (value, name) in [
+        (Method::Password, "method-password"),
+        (Method::Totp, "method-totp"),
+        (Method::Federated, "method-federated"),
+        (Method::FederatedSecond, "method-federated-second"),
+    ] {
         samples.push(one(
             plain::<_, 2>("numbers", name, "A method of a pass.", &value),
             &METHOD,
