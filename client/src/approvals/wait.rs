@@ -9,6 +9,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -51,20 +52,22 @@ pub(crate) async fn obtain(
         for_s: args.for_.0,
         why,
     };
-    let asked = ask(identity, &HubRequest::AskApproval(wish)).await?;
-    let entry = asked.into_iter().next().ok_or(HubError::Unexpected)?;
-    screen.note(&format!(
-        "{}/{} opens when somebody of {} who may activate remote access there approves it; your request is {}",
-        known.entry.name, args.service, entry.company, entry.id
-    ));
-    let id = entry.id.to_string();
-    if args.no_wait {
-        return Err(Problem::waits(&id));
-    }
     let mut pressed = pin!(interrupted());
+    let known_as = OnceLock::new();
+    let asking = async {
+        let asked = ask(identity, &HubRequest::AskApproval(wish)).await?;
+        let entry = asked.into_iter().next().ok_or(HubError::Unexpected)?;
+        let id = known_as.get_or_init(|| entry.id.to_string());
+        screen.note(&format!(
+            "{}/{} opens when somebody of {} who may activate remote access there approves it; your request is {id}",
+            known.entry.name, args.service, entry.company
+        ));
+        if args.no_wait { Err(Problem::waits(id)) } else { answer(identity, entry, screen).await }
+    };
+    // Together from the beginning: whoever reads that it waits may press Ctrl-C at once.
     tokio::select! {
-        answered = answer(identity, entry, screen) => answered,
-        () = &mut pressed => Err(Problem::waits(&id)),
+        answered = asking => answered,
+        () = &mut pressed => Err(known_as.get().map_or_else(Problem::interrupted, |id| Problem::waits(id))),
     }
 }
 
