@@ -377,3 +377,21 @@ async fn a_step_up_takes_a_second_factor_of_this_moment_and_of_the_same_person()
     assert_eq!(methods, [Method::Federated, Method::FederatedSecond]);
     assert!(now().secs_since(newer.factors[1].at) < 60, "used now");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_disabled_or_has_left_is_vouched_for_in_vain() {
+    let stage = Stage::set().await;
+    let (caller, _) = stage.joined().await;
+    let sign_in = async || {
+        let begun = begin(&caller, login()).await;
+        stage.provider.says(Said::Token(signed(&signer(1), &stage.provider.claims(&begun))));
+        finish(&caller, begun.id, None).await
+    };
+    let disable = |disabled| stage.world.store.write(|tx| tx.set_disabled(&name("otto"), disabled)).unwrap();
+    assert!(disable(true));
+    assert_eq!(sign_in().await, refused(Refusal::Unlinked));
+    assert!(disable(false));
+    pass(&stage.world, sign_in().await);
+    stage.world.store.write(|tx| tx.forget_proofs(&name("otto"))).unwrap();
+    assert_eq!(sign_in().await, refused(Refusal::Unlinked));
+}
