@@ -206,24 +206,9 @@ impl Desk {
 
     async fn ask(&self, question: AdminQuestion, body: Option<&[u8]>) -> Result<AdminAnswer, HubError> {
         let request = HubRequest::Administrate { pass: self.pass.clone(), question };
-        match self.hub.ask_with(&request, body).await? {
-            HubAnswer::Administered(answer) => Ok(answer),
-            HubAnswer::Enrolled { .. }
-            | HubAnswer::LoggedIn { .. }
-            | HubAnswer::Otp { .. }
-            | HubAnswer::Devices(_)
-            | HubAnswer::Done
-            | HubAnswer::Refused(_)
-            | HubAnswer::Failed(_)
-            | HubAnswer::Meeting(_)
-            | HubAnswer::Certificate(_)
-            | HubAnswer::Examined(_)
-            | HubAnswer::Sessions(_)
-            | HubAnswer::Cases(_)
-            | HubAnswer::Declined(_)
-            | HubAnswer::Approvals(_)
-            | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
-        }
+        let answer = self.hub.ask_with(&request, body).await?;
+        let HubAnswer::Administered(answer) = answer else { return Err(HubError::Unexpected) };
+        Ok(answer)
     }
 
     async fn edit(&self, question: AdminQuestion, body: Option<&[u8]>) -> Result<Edited, HubError> {

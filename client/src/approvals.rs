@@ -120,24 +120,8 @@ async fn ask(identity: &Identity, request: &HubRequest) -> Result<Vec<ApprovalEn
     let membership = &identity.membership;
     let answer =
         login::ask(&identity.key, membership.hub_key, &membership.hubs, request, &identity.ladder).await?;
-    match answer {
-        HubAnswer::Approvals(entries) => Ok(entries),
-        HubAnswer::Enrolled { .. }
-        | HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Done
-        | HubAnswer::Refused(_)
-        | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
-    }
+    let HubAnswer::Approvals(entries) = answer else { return Err(HubError::Unexpected) };
+    Ok(entries)
 }
 
 fn row(entry: &ApprovalEntry) -> Vec<String> {

@@ -133,24 +133,8 @@ async fn ask(identity: &Identity, question: CaseQuestion) -> Result<CasePage, Hu
     let request = HubRequest::HandleCase { pass: identity.pass.clone(), question };
     let answer =
         login::ask(&identity.key, membership.hub_key, &membership.hubs, &request, &identity.ladder).await?;
-    match answer {
-        HubAnswer::Cases(page) => Ok(page),
-        HubAnswer::Enrolled { .. }
-        | HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Done
-        | HubAnswer::Refused(_)
-        | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Approvals(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
-    }
+    let HubAnswer::Cases(page) = answer else { return Err(HubError::Unexpected) };
+    Ok(page)
 }
 
 fn told<T>(answer: Result<T, HubError>) -> Result<T, Problem> {
