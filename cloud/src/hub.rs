@@ -21,6 +21,7 @@ mod links;
 mod meeting;
 mod notary;
 mod nudge;
+mod report;
 mod sealing;
 mod sessions;
 mod trail;

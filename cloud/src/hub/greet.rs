@@ -16,10 +16,9 @@ use postern_protocol::session::hub::{Published, SealedRoot};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::control::{Held, Hello};
-use postern_protocol::wire::relay::Meeting;
 use postern_transport::quic::Connection;
-use tokio::sync::mpsc;
 
+use super::links::Inbox;
 use super::{Failed, Hub};
 use crate::publish::PublishError;
 use crate::store::{DeviceLock, StoreError, Tx};
@@ -36,8 +35,8 @@ pub(super) struct Greeted {
     pub(super) lock: DeviceLock,
     /// The roots that follow its own.
     pub(super) roots: Vec<SealedRoot>,
-    /// What it is to be told of.
-    pub(super) meetings: mpsc::Receiver<Meeting>,
+    /// How it is told of what it did not ask for.
+    pub(super) inbox: Inbox,
 }
 
 /// What is newest for a device.
@@ -77,12 +76,12 @@ impl Hub {
                 hello.held.filter(|held| hello.active && held.epoch == epoch).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
-            let meetings = self.links.take_over(&device.name, connection, applied.unwrap_or(0));
+            let inbox = self.links.take_over(&device.name, connection, applied.unwrap_or(0));
             tx.root_known(&device.name, hello.root_version)?;
             let (newest, roots) = (newest(tx, &device.name)?, roots_after(tx, hello.root_version)?);
             tx.lock_taken(&device.name, hello.locks)?;
             let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
-            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock, roots, meetings }))
+            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock, roots, inbox }))
         })
     }
 

@@ -8,40 +8,34 @@
 //! 6. Rows of its trail are taken ([`trail`]) and acknowledged when they are durable.
 //! 7. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
+//! What it learns of the device is a [`Report`] each, and whoever has the model's database records it: this file writes nothing.
+//!
 //! A device may announce its next key: both are recognised until the next one greets, and from then on that one alone.
 //! A run of an agent that comes back after another one is a copy of the device, and raises an alarm.
 //!
 //! A version that was refused for its content is not pushed again, on this link or a later one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use postern_protocol::audit::{Batch, Whose};
-use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
-use postern_protocol::name::Name;
 use postern_protocol::policy::FreshnessState;
 use postern_protocol::session::hub::{Event, HubSync};
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::{NextKey, PublicKey, SignedReceipt};
-use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, RowsCode};
+use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage};
 use postern_protocol::wire::hub::Refusal;
 use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
-use postern_protocol::wire::relay::Meeting;
 use postern_transport::crowd::Word;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
 
 use super::greet::{Greeted, Newest, newest, roots_after};
-use super::{Failed, Hub, blocking, close, notary, trail};
+use super::links::{Inbox, Told};
+use super::report::{Outcome, Report, Whence};
+use super::{Failed, Hub, blocking, close, notary};
 use crate::chance;
-use crate::publish::{Affected, PublishError};
-use crate::store::{AlarmKind, StoreError, Tx};
-
-type Meetings = tokio::sync::mpsc::Receiver<Meeting>;
 
 /// Why a link is over.
 enum LinkEnd {
@@ -72,7 +66,7 @@ pub(super) async fn run(
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
     };
-    let Greeted { device, id, newest, lock, roots, meetings } = match greeted {
+    let Greeted { device, id, newest, lock, roots, inbox } = match greeted {
         Ok(Some(greeted)) => greeted,
         Ok(None) => return close(&connection, ProtocolFault::Unknown),
         Err(error) => {
@@ -91,11 +85,10 @@ pub(super) async fn run(
     sync.handle_roots(roots);
     let locked = lock.named();
     lock.sealed.into_iter().for_each(|sealed| sync.handle_lock(lock.sequence, sealed));
+    let whence = Whence { device, id, key: connection.peer_key() };
     let link = Link {
         hub: Arc::clone(&hub),
-        device: device.clone(),
-        id,
-        key: connection.peer_key(),
+        whence: whence.clone(),
         locked,
         send,
         sync,
@@ -103,25 +96,19 @@ pub(super) async fn run(
         asked: None,
         confirmed: None,
     };
-    let (end, confirmed) = link.drive(recv, meetings).await;
+    let (end, confirmed) = link.drive(recv, inbox).await;
     match end {
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
         LinkEnd::Gone => connection.close(CloseCode::Done.number(), b""),
         LinkEnd::Failed(error) => {
-            tracing::error!(%error, device = %device, "a link failed");
+            tracing::error!(%error, device = %whence.device, "a link failed");
             close(&connection, ProtocolFault::TimedOut);
         }
     }
-    if hub.links.release(&device, &connection) {
-        tracing::info!(device = %device, "link down");
-        let now = (hub.clock)();
-        let down = move |tx: &Tx<'_>| {
-            confirmed.map_or(Ok(()), |asked| tx.confirmed(&device, asked))?;
-            tx.link_down(&device, now)
-        };
-        let noted = blocking(move || Ok(hub.store.note(down)?)).await;
-        if let Err(error) = noted {
+    if hub.links.release(&whence.device, &connection) {
+        tracing::info!(device = %whence.device, "link down");
+        if let Err(error) = hub.report(whence, Report::Down { confirmed }).await {
             tracing::error!(%error, "the end of a link was not noted");
         }
     }
@@ -129,11 +116,9 @@ pub(super) async fn run(
 
 struct Link {
     hub: Arc<Hub>,
-    device: Name,
-    id: DeviceId,
-    /// The key of this connection.
-    key: PublicKey,
-    /// The newest lock for it: timestamps name it.
+    /// Whose it is.
+    whence: Whence,
+    /// The newest lock for the device: timestamps name it.
     locked: u64,
     send: SendStream,
     sync: HubSync,
@@ -147,12 +132,12 @@ struct Link {
 
 impl Link {
     /// Runs until the end; returns it, and when the device last heard that it holds what is newest.
-    async fn drive(mut self, recv: RecvStream, meetings: Meetings) -> (LinkEnd, Option<UnixTime>) {
-        let end = self.converse(recv, meetings).await;
+    async fn drive(mut self, recv: RecvStream, inbox: Inbox) -> (LinkEnd, Option<UnixTime>) {
+        let end = self.converse(recv, inbox).await;
         (end, self.confirmed)
     }
 
-    async fn converse(&mut self, recv: RecvStream, mut meetings: Meetings) -> LinkEnd {
+    async fn converse(&mut self, recv: RecvStream, mut inbox: Inbox) -> LinkEnd {
         let mut news = self.hub.news.listen();
         // What was published between the greeting and now would otherwise be heard of only with the next one.
         news.mark_changed();
@@ -177,7 +162,7 @@ impl Link {
                     Ok(()) => self.look().await,
                     Err(_) => Err(LinkEnd::Gone),
                 },
-                Some(meeting) = meetings.recv() => {
+                Some(Told::Meeting(meeting)) = inbox.recv() => {
                     self.sync.handle_meeting(meeting);
                     Ok(())
                 }
@@ -208,10 +193,10 @@ impl Link {
     fn next_message(&mut self) -> Result<Option<HubMessage>, LinkEnd> {
         let Some(naming) = self.sync.poll_naming() else { return Ok(self.sync.poll_transmit()) };
         let (hub, now) = (&self.hub, (self.hub.clock)());
-        match notary::sign(&hub.publisher.signer().now(), self.id, naming, self.locked, now) {
+        match notary::sign(&hub.publisher.signer().now(), self.whence.id, naming, self.locked, now) {
             Ok(bytes) => Ok(Some(HubMessage::Timestamp { bytes })),
             Err(error) => {
-                tracing::error!(%error, device = %self.device, "a timestamp could not be signed");
+                tracing::error!(%error, device = %self.whence.device, "a timestamp could not be signed");
                 Err(LinkEnd::Failed(Failed::Internal))
             }
         }
@@ -219,171 +204,69 @@ impl Link {
 
     async fn take(&mut self, message: AgentMessage) -> Result<(), LinkEnd> {
         let event = self.sync.handle_message(message).map_err(LinkEnd::Fault)?;
-        let (hub, device, now) = (Arc::clone(&self.hub), self.device.clone(), (self.hub.clock)());
-        match event {
+        let device = self.whence.device.clone();
+        let report = match event {
             Event::Applied { held, cut } => {
                 self.answer_by = None;
                 tracing::info!(device = %device, version = held.version, cut, "policy applied");
-                let noted =
-                    self.note(move || hub.store.note(|tx| tx.applied(&device, held.version, now))).await;
-                self.hub.links.answered(&self.device, held.version);
-                noted?;
-                self.confirm().await?;
-                self.forget_retired(held).await
+                self.report(Report::Applied(held)).await?;
+                return self.confirm().await;
             }
             Event::Refused { held, code, detail } => {
                 self.answer_by = None;
                 tracing::warn!(device = %device, version = held.version, reason = code.word(), "policy refused");
-                self.hub.links.answered(&self.device, held.version);
-                self.note(move || {
-                    hub.store.note(|tx| tx.refused(&device, held.version, code, detail.as_str(), now))
-                })
-                .await
+                Report::Refused { version: held.version, code, detail }
             }
             Event::RootTaken { version } => {
                 self.answer_by = None;
                 tracing::info!(device = %device, version, "root taken");
-                self.note(move || hub.store.note(|tx| tx.root_taken(&device, version, now))).await?;
+                self.report(Report::RootTaken(version)).await?;
                 // A snapshot that was refused under the root before may be wanted now.
-                self.look().await
+                return self.look().await;
             }
             Event::RootRefused { version, code, detail } => {
                 self.answer_by = None;
                 tracing::warn!(device = %device, version, reason = code.word(), "root refused");
-                self.note(move || {
-                    hub.store.note(|tx| tx.root_refused(&device, version, code, detail.as_str(), now))
-                })
-                .await
+                Report::RootRefused { version, code, detail }
             }
-            Event::Moved(addresses) => {
-                let addresses: Vec<SocketAddr> = addresses.into_iter().take(limits::ADDRESSES).collect();
-                self.note(move || hub.store.note(|tx| tx.moved(&device, &addresses))).await
-            }
-            Event::SealingKey(announcement) => {
-                self.note(move || hub.hear_sealing_key(&device, &announcement)).await
-            }
+            Event::Moved(addresses) => Report::Moved(addresses.into_iter().take(limits::ADDRESSES).collect()),
+            Event::SealingKey(announcement) => Report::SealingKey(announcement),
             Event::LockTaken { sequence, cut } => {
                 tracing::info!(device = %device, cut, "a lock is in force");
-                self.note(move || hub.store.note(|tx| tx.lock_taken(&device, sequence))).await
+                Report::LockTaken(sequence)
             }
             Event::LockRefused { code, detail } => {
                 tracing::warn!(device = %device, reason = code.word(), error = %detail, "a lock was refused");
-                Ok(())
+                return Ok(());
             }
-            Event::Receipt(signed) => self.stopped(signed, now).await,
+            Event::Receipt(signed) => Report::Receipt(signed),
             Event::Asked => {
-                self.asked = Some(now);
-                self.confirm().await
+                self.asked = Some((self.hub.clock)());
+                return self.confirm().await;
             }
             Event::Alarm { kind, detail } => {
                 tracing::warn!(device = %device, reason = kind.word(), %detail, "the device raised an alarm");
-                self.note(move || {
-                    hub.store.note(|tx| tx.alarm(&device, AlarmKind::from(kind), detail.as_str(), now))
-                })
-                .await
+                Report::Alarm { kind, detail }
             }
-            Event::NextKey(next) => self.announced(next, now).await,
-            Event::Log(begin) => {
-                self.note(move || hub.store.write(|tx| trail::begin(tx, &device, &begin, now))).await
-            }
-            Event::Rows(batch) => {
-                self.take_rows(batch, now).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Stores rows of the device's trail and answers. Whatever goes wrong with them, the link goes on: what is withdrawn must be
-    /// heard of.
-    async fn take_rows(&mut self, batch: Batch, now: UnixTime) {
-        let (hub, name, device, log) = (Arc::clone(&self.hub), self.device.clone(), self.id, batch.log);
-        let answered = blocking(move || {
-            hub.store.write(|tx| {
-                let authority = hub.publisher.signer().refresh(tx).map_err(PublishError::from)?;
-                let whose = Whose { fleet: authority.root.fleet, device };
-                trail::take(tx, &authority, (&name, whose), &batch, now).map_err(Failed::from)
-            })
-        })
-        .await;
-        // Committed; only now the device may hear of it.
-        match answered {
-            Ok(Ok(ack)) => self.sync.handle_rows_taken(ack),
-            Ok(Err(code)) => self.sync.handle_rows_refused(log, code),
-            Err(error) => {
-                tracing::error!(%error, device = %self.device, "rows of a trail could not be stored");
-                self.sync.handle_rows_refused(log, RowsCode::Storage);
-            }
-        }
-    }
-
-    /// A device says what tunnels it has stopped. It says so on each link until it hears that this is stored.
-    async fn stopped(&mut self, signed: SignedReceipt, now: UnixTime) -> Result<(), LinkEnd> {
-        let (hub, device, key) = (Arc::clone(&self.hub), self.device.clone(), self.key);
-        let fleet = self.hub.publisher.signer().now().root.fleet;
-        let receipt = match signed.verify(&key, fleet, self.id) {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                tracing::warn!(device = %device, %error, "a receipt is not the device's");
-                return Err(LinkEnd::Fault(ProtocolFault::Malformed));
-            }
+            Event::NextKey(next) => Report::NextKey(next),
+            Event::Log(begin) => Report::Log(begin),
+            Event::Rows(batch) => Report::Rows(batch),
         };
-        let (cut, reason) = (receipt.cut, receipt.cause.word());
-        tracing::info!(device = %device, cut, reason, ms = receipt.stopped_ms, "tunnels have stopped");
-        self.note(move || hub.store.note(|tx| tx.keep_receipt(&device, (&signed, &receipt), &key, now)))
-            .await?;
-        self.sync.handle_receipt_stored(receipt.id);
-        Ok(())
+        self.report(report).await
     }
 
-    /// A device has announced its next key. Snapshots are for that key from now on; whether the device has one of them
-    /// shows when it presents the key.
-    async fn announced(&mut self, next: NextKey, now: UnixTime) -> Result<(), LinkEnd> {
-        let (hub, name, key) = (Arc::clone(&self.hub), self.device.clone(), self.key);
-        let announced = blocking(move || {
-            hub.store.write(|tx| {
-                let device = tx.device(&name)?.filter(|device| device.key == Some(key));
-                let device = device.ok_or(Refusal::UnknownKey)?;
-                // A key of another device or of this one's past: one key, one device, and no way back.
-                let elsewhere = tx.device_of_key(&next.key)?.is_some_and(|other| other.name != name);
-                if elsewhere || !next.holds(device.id, &key) {
-                    return Err(Failed::from(Refusal::UnknownKey));
-                }
-                tx.announce_key(&name, &next.key)?;
-                hub.publisher.publish(tx, Affected::Device(&name), now)?;
-                Ok(())
-            })
-        })
-        .await;
-        match announced {
-            Ok(()) => {
-                tracing::info!(device = %self.device, "a next key was announced");
-                self.hub.news.publish();
-                Ok(())
-            }
-            Err(Failed::Refused(_)) => Err(LinkEnd::Fault(ProtocolFault::Malformed)),
-            Err(error) => Err(error.into()),
-        }
+    async fn report(&mut self, report: Report) -> Result<(), LinkEnd> {
+        let outcome = self.hub.report(self.whence.clone(), report).await?;
+        self.hear(outcome)
     }
 
-    /// Forgets the key of a device that has acknowledged that it is out of service, where that was asked for.
-    async fn forget_retired(&self, held: Held) -> Result<(), LinkEnd> {
-        let (hub, name) = (Arc::clone(&self.hub), self.device.clone());
-        let forgotten = blocking(move || {
-            let asked = |tx: &Tx<'_>| {
-                let device = tx.device(&name)?.is_some_and(|device| device.retired && device.forget);
-                Ok::<_, StoreError>(device && tx.snapshot_term(&name)?.is_some_and(|term| term.held == held))
-            };
-            if !hub.store.read(asked)? {
-                return Ok(false);
-            }
-            hub.store
-                .write(|tx| if asked(tx)? { tx.unbind_device(&name).map(|()| true) } else { Ok(false) })
-                .map_err(Failed::Store)
-        })
-        .await?;
-        if forgotten {
-            tracing::info!(device = %self.device, "the key of a device out of service was forgotten");
-            return Err(LinkEnd::Fault(ProtocolFault::Unknown));
+    fn hear(&mut self, outcome: Outcome) -> Result<(), LinkEnd> {
+        match outcome {
+            Outcome::Noted => {}
+            Outcome::ReceiptStored(id) => self.sync.handle_receipt_stored(id),
+            Outcome::RowsTaken(ack) => self.sync.handle_rows_taken(ack),
+            Outcome::RowsRefused(log, code) => self.sync.handle_rows_refused(log, code),
+            Outcome::Over(fault) => return Err(LinkEnd::Fault(fault)),
         }
         Ok(())
     }
@@ -398,23 +281,17 @@ impl Link {
         }
     }
 
-    async fn note_confirmed(&self) -> Result<(), LinkEnd> {
-        let Some(asked) = self.confirmed else { return Ok(()) };
-        let (hub, device) = (Arc::clone(&self.hub), self.device.clone());
-        self.note(move || hub.store.note(|tx| tx.confirmed(&device, asked))).await
-    }
-
-    async fn note(
-        &self,
-        work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), LinkEnd> {
-        Ok(blocking(move || Ok(work()?)).await?)
+    async fn note_confirmed(&mut self) -> Result<(), LinkEnd> {
+        match self.confirmed {
+            Some(asked) => self.report(Report::Confirmed(asked)).await,
+            None => Ok(()),
+        }
     }
 
     /// Looks whether something newer is published.
     async fn look(&mut self) -> Result<(), LinkEnd> {
-        let (hub, device, held) = (Arc::clone(&self.hub), self.device.clone(), self.sync.held());
-        let (key, known) = (self.key, self.sync.newest_root());
+        let (hub, held) = (Arc::clone(&self.hub), self.sync.held());
+        let (Whence { device, key, .. }, known) = (self.whence.clone(), self.sync.newest_root());
         let seen = blocking(move || {
             hub.store.read(|tx| {
                 let wanted = tx.rotation_wanted(&device, &key)?.ok_or(Refusal::UnknownKey)?;

@@ -25,22 +25,27 @@ struct Up {
     connection: Connection,
     /// The highest version that the device holds or has answered to.
     answered: watch::Sender<u64>,
-    /// Tells it of meetings.
-    meetings: mpsc::Sender<Meeting>,
+    /// Tells it of what is not asked for.
+    inbox: mpsc::Sender<Told>,
 }
+
+/// What a link is told from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Somebody waits for the device.
+    Meeting(Meeting),
+}
+
+/// How a link is told.
+pub(super) type Inbox = mpsc::Receiver<Told>;
 
 impl Links {
     /// Gives a device's link to a connection, and yields what it is to be told of. An earlier one is closed: a device that lost its network comes back
     /// long before its old connection times out, and two agents with one key must be noticed.
-    pub(super) fn take_over(
-        &self,
-        device: &Name,
-        connection: &Connection,
-        in_force: u64,
-    ) -> mpsc::Receiver<Meeting> {
-        let (meetings, inbox) = mpsc::channel(MEETINGS);
+    pub(super) fn take_over(&self, device: &Name, connection: &Connection, in_force: u64) -> Inbox {
+        let (teller, inbox) = mpsc::channel(TOLD);
         let answered = watch::Sender::new(in_force);
-        let up = Up { connection: connection.clone(), answered, meetings };
+        let up = Up { connection: connection.clone(), answered, inbox: teller };
         let earlier = self.lock().insert(device.clone(), up);
         if let Some(earlier) = earlier.filter(|earlier| earlier.connection.id() != connection.id()) {
             super::close(&earlier.connection, ProtocolFault::Superseded);
@@ -50,7 +55,8 @@ impl Links {
 
     /// Tells a device of a meeting; false when it has no link, or is told too many.
     pub(super) fn meet(&self, device: &Name, meeting: Meeting) -> bool {
-        self.lock().get(device).is_some_and(|link| link.meetings.try_send(meeting).is_ok())
+        let told = Told::Meeting(meeting);
+        self.lock().get(device).is_some_and(|link| link.inbox.try_send(told).is_ok())
     }
 
     /// Notes that a device has applied or refused a version.
@@ -109,5 +115,5 @@ impl Links {
     }
 }
 
-/// Meetings that may wait until a device is told.
-const MEETINGS: usize = 8;
+/// What may wait until a device is told.
+const TOLD: usize = 8;
