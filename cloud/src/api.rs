@@ -17,6 +17,7 @@ mod bearer;
 mod document;
 mod entities;
 mod invitations;
+mod monitoring;
 mod problem;
 mod serving;
 mod shapes;
@@ -26,6 +27,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,11 +41,13 @@ use postern_protocol::time::UnixTime;
 use self::bearer::{Bearer, Scheme};
 use self::problem::Problem;
 use crate::mail::Post;
+use crate::metrics;
 use crate::news::News;
 use crate::publish::Publisher;
 use crate::store::{PersonState, Store, Token, Tx};
 
 pub use self::bearer::{SECRET_BYTES, digest, spell};
+pub use self::monitoring::monitoring;
 pub use self::serving::serve;
 pub(crate) use self::shapes::Batch;
 
@@ -53,6 +58,7 @@ pub struct Api {
     publisher: Arc<Publisher>,
     news: News,
     post: Option<Post>,
+    metrics: Option<metrics::Shared>,
     clock: fn() -> UnixTime,
 }
 
@@ -78,13 +84,19 @@ impl Api {
         news: News,
         clock: fn() -> UnixTime,
     ) -> Self {
-        Self { store, publisher, news, post: None, clock }
+        Self { store, publisher, news, post: None, metrics: None, clock }
     }
 
     /// The same, with letters that leave by a post.
     #[must_use]
     pub fn with_post(self, post: Option<Post>) -> Self {
         Self { post, ..self }
+    }
+
+    /// The same, and its answers are counted there.
+    #[must_use]
+    pub fn counted(self, metrics: &metrics::Shared) -> Self {
+        Self { metrics: Some(Arc::clone(metrics)), ..self }
     }
 
     /// Everything that can be asked.
@@ -99,6 +111,13 @@ impl Api {
             .routes(routes!(invitations::revoke))
             .split_for_parts();
         let document = document::write(&document).to_string();
+        let metrics = self.metrics.clone();
+        let count = move |answer: Response| {
+            if let Some(metrics) = &metrics {
+                metrics.api(answer.status().as_u16());
+            }
+            std::future::ready(answer)
+        };
         router
             .route(
                 "/v1/openapi.json",
@@ -108,6 +127,7 @@ impl Api {
             .fallback(|| async { Problem::NO_PAGE })
             .method_not_allowed_fallback(|| async { Problem::NO_METHOD })
             .layer(DefaultBodyLimit::max(BODY_BYTES))
+            .layer(map_response(count))
             .with_state(self)
     }
 

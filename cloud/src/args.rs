@@ -191,6 +191,10 @@ pub(crate) enum Command {
         /// machine alone: a proxy that speaks TLS stands before it.
         #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
         api: Option<SocketAddr>,
+        /// Answers programs that watch here, such as `127.0.0.1:7490`: `/metrics`, `/healthz`, `/readyz` (HTTP, without a token);
+        /// not at all if not given. An address of this machine alone, or of a network that is yours.
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
         #[command(flatten)]
         relay: ServedRelay,
     },
@@ -205,6 +209,9 @@ pub(crate) enum Command {
         /// The hub's `relay.key`, in a file that nobody else may read.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// Answers programs that watch here, as `serve --metrics` does.
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
     },
     /// Shows the installation as a whole.
     Status,

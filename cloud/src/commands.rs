@@ -453,10 +453,12 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Providers => sso::check(state),
         Command::Root(command) => root::run(state, command),
         Command::Token(command) => token::run(state, command),
-        Command::Serve { listen, api, relay } => {
-            serve::run(state, &serve::Places { listen, api, relay }, args.json)
+        Command::Serve { listen, api, metrics, relay } => {
+            serve::run(state, &serve::Places { listen, api, metrics, relay }, args.json)
         }
-        Command::Relay { listen, tls, key } => relay::run(listen, tls, &key, args.json),
+        Command::Relay { listen, tls, key, metrics } => {
+            relay::run(&relay::Places { listen, tls, metrics }, &key, args.json)
+        }
         Command::Setup { output } => setup::run(state, &output, args.json),
         Command::Status => status::run(state),
     }

@@ -16,6 +16,7 @@ mod cases;
 mod enroll;
 mod examine;
 mod greet;
+mod kinds;
 mod link;
 mod links;
 mod meeting;
@@ -53,6 +54,7 @@ use self::meeting::Asked;
 use crate::api::Api;
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::mail::Post;
+use crate::metrics::{self, Metrics};
 use crate::news::News;
 use crate::publish::{Affected, PublishError, Publisher};
 use crate::signer::{Authority, Signer};
@@ -87,6 +89,7 @@ pub struct Hub {
     /// By which letters leave, if somebody has configured that.
     post: OnceLock<Post>,
     news: News,
+    metrics: metrics::Shared,
     clock: fn() -> UnixTime,
 }
 
@@ -127,6 +130,8 @@ impl Hub {
         let (listed, wishes, administrating) = (Asked::new(), Asked::new(), Asked::new());
         let bodies = Semaphore::new(BODIES);
         let (decisions, relays, post) = (News::default(), OnceLock::new(), OnceLock::new());
+        let metrics = Arc::new(Metrics::new());
+        store.measure(&metrics);
         Self {
             store,
             publisher,
@@ -142,8 +147,15 @@ impl Hub {
             relays,
             post,
             news,
+            metrics,
             clock,
         }
+    }
+
+    /// What is counted here.
+    #[must_use]
+    pub const fn metrics(&self) -> &metrics::Shared {
+        &self.metrics
     }
 
     /// Has letters leave by a post, from now on; the first one counts.
@@ -159,7 +171,9 @@ impl Hub {
     #[must_use]
     pub fn api(&self) -> Api {
         let (store, publisher) = (Arc::clone(&self.store), Arc::clone(&self.publisher));
-        Api::new(store, publisher, self.news.clone(), self.clock).with_post(self.post.get().cloned())
+        Api::new(store, publisher, self.news.clone(), self.clock)
+            .with_post(self.post.get().cloned())
+            .counted(&self.metrics)
     }
 
     /// Believes these identity providers from here on.
@@ -173,6 +187,7 @@ impl Hub {
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
             if crowd.waiting() >= VISITORS && !crowd.one_leaves() {
+                self.metrics.handshake("turned_away");
                 continue;
             }
             let (hub, word, from) = (Arc::clone(&self), Word::default(), incoming.remote_addr().ip());
@@ -216,12 +231,17 @@ impl Hub {
     async fn admit(self: Arc<Self>, incoming: Incoming, visit: Word) {
         // A way over TLS by which they came stands until they have gone.
         let _visit = incoming.visit();
+        let _counted = self.metrics.visitor();
         match incoming.handshake(HANDSHAKE).await {
             Ok(connection) => {
+                self.metrics.handshake("done");
                 let _goodbye = Goodbye(connection.clone(), visit.clone());
                 self.attend(connection, &visit).await;
             }
-            Err(error) => tracing::debug!(%error, "a handshake failed"),
+            Err(error) => {
+                self.metrics.handshake("failed");
+                tracing::debug!(%error, "a handshake failed");
+            }
         }
     }
 
@@ -260,8 +280,12 @@ impl Hub {
     ) {
         let request = match read_frame(&mut recv, limits::FRAME_BYTES, REQUEST).await {
             Ok(request) => request,
-            Err(fault) => return refuse_frame(&connection, &mut send, &fault),
+            Err(fault) => {
+                self.metrics.request("unreadable", "refused");
+                return refuse_frame(&connection, &mut send, &fault);
+            }
         };
+        let kind = kinds::of_request(&request);
         let answer = match request {
             HubRequest::Sync(hello) => return link::run(self, connection, &visit, hello, (send, recv)).await,
             HubRequest::Administrate { pass, question } => {
@@ -293,6 +317,7 @@ impl Hub {
             | HubRequest::AwaitSignOn { .. }
             | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
         };
+        self.metrics.request(kind, kinds::of_answer(&answer));
         let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
         if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
             tracing::debug!(%error, "an answer was not delivered");

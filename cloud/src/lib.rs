@@ -10,7 +10,7 @@
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
 //!    [`invitation`] keeps who was asked to join and has not done so yet; [`mail`] brings them their codes.
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
-//!    HTTP by the [`api`].
+//!    HTTP by the [`api`]. What an operator watches is in [`metrics`].
 //! 5. [`explain`] asks the device's own judgement why somebody may or may not use a service; [`review`] asks it for
 //!    everything that one user or device is concerned with. [`setup`] asks for the first model.
 //!
@@ -32,11 +32,13 @@ pub mod diff;
 pub mod explain;
 mod files;
 pub mod fleet;
+pub mod health;
 pub mod hub;
 pub mod invitation;
 pub mod keys;
 pub mod login;
 pub mod mail;
+pub mod metrics;
 pub mod model;
 mod nearest;
 pub mod news;

@@ -84,6 +84,25 @@ pub enum Cause {
     Raised,
 }
 
+impl Cause {
+    /// The word in JSON and in metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Renewed => "renewed",
+            Self::Raised => "raised",
+        }
+    }
+
+    /// Counts a snapshot that was signed for this cause.
+    fn count(self, tx: &Tx<'_>) {
+        if let Some(metrics) = tx.metrics() {
+            metrics.publication(self.word());
+        }
+    }
+}
+
 /// Why nothing was published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -224,6 +243,7 @@ impl Publisher {
             for ((name, ..), sealed) in devices.into_iter().zip(sealed) {
                 let Some((sealed, cause)) = sealed? else { continue };
                 tx.save_snapshot(name, &sealed)?;
+                cause.count(tx);
                 let version = sealed.term.held.version;
                 published.publications.push(Publication { device: name.clone(), version, cause });
             }
@@ -250,6 +270,7 @@ impl Publisher {
         let above = above(&authority, tx.snapshot_term(&device.name)?.as_ref());
         let sealed = seal(&authority, &device.name, Content::deny_all(), addressee, above, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
+        Cause::Changed.count(tx);
         Ok(sealed)
     }
 
@@ -298,6 +319,7 @@ impl Publisher {
         let content = content(&compiler, &device.name, device.standing(), &tx.sealed_secrets(device)?)?;
         let sealed = seal(&authority, &device.name, content, addressee, held.version, now)?;
         tx.save_snapshot(&device.name, &sealed)?;
+        Cause::Raised.count(tx);
         let version = sealed.term.held.version;
         Ok(Some(Publication { device: device.name.clone(), version, cause: Cause::Raised }))
     }

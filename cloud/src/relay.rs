@@ -30,6 +30,7 @@ use postern_transport::frames::Outbox;
 use postern_transport::quic::{BatchSocket, BindError, Endpoint, Settings};
 
 use crate::chance;
+use crate::metrics::Relayed;
 
 pub use self::certificate::CertificateError;
 pub use self::table::Counts;
@@ -147,6 +148,30 @@ impl Relay {
     #[must_use]
     pub fn meetings(&self) -> usize {
         self.shared.table().meetings()
+    }
+
+    /// Says what it does, whenever it is asked, for as long as the relay is there.
+    pub fn watched(&self) -> impl Fn() -> Relayed + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let Some(shared) = shared.upgrade() else { return Relayed::default() };
+            let (counts, meetings) = {
+                let table = shared.table();
+                (table.counts(), table.meetings())
+            };
+            let streams = shared.streams().len();
+            Relayed {
+                meetings: u64::try_from(meetings).unwrap_or(u64::MAX),
+                streams: u64::try_from(streams).unwrap_or(u64::MAX),
+                passed: counts.packets,
+                bytes: counts.bytes,
+                dropped: counts.dropped,
+                unbound: counts.unbound,
+                bound: counts.bound,
+                refused: counts.refused,
+                full: counts.full,
+            }
+        }
     }
 
     /// Passes packets on until it is dropped.

@@ -32,13 +32,14 @@ mod trail;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use postern_protocol::time::UnixTime;
 
+use crate::metrics::{self, Metrics};
 use crate::model::Model;
 
 pub use self::alarms::{Alarm, AlarmKind};
@@ -65,6 +66,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     /// The model of the revision that was read last.
     cached: Mutex<Option<(i64, Arc<Model>)>>,
+    /// Where a running hub counts what is done here.
+    metrics: OnceLock<metrics::Shared>,
 }
 
 /// One transaction. Dropped without a commit it changes nothing.
@@ -72,6 +75,7 @@ pub struct Store {
 pub struct Tx<'a> {
     sql: Transaction<'a>,
     cached: &'a Mutex<Option<(i64, Arc<Model>)>>,
+    metrics: Option<&'a Metrics>,
     /// Whether this transaction has begun a revision. Its number is taken again when it fails, so what it sees is
     /// not remembered under that number.
     revised: Cell<bool>,
@@ -142,7 +146,12 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         schema::migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection: Mutex::new(connection), cached: Mutex::new(None) })
+        Ok(Self { connection: Mutex::new(connection), cached: Mutex::new(None), metrics: OnceLock::new() })
+    }
+
+    /// Counts there what is done here from now on; the first call counts.
+    pub fn measure(&self, metrics: &metrics::Shared) {
+        let _first = self.metrics.set(Arc::clone(metrics));
     }
 
     /// Runs `work` in one transaction that sees one state and changes nothing.
@@ -150,10 +159,12 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let sql =
-            connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
-        work(&Tx { sql, cached: &self.cached, revised: Cell::new(false) })
+        self.in_turn("read", |connection| {
+            let sql = connection
+                .transaction_with_behavior(TransactionBehavior::Deferred)
+                .map_err(StoreError::from)?;
+            work(&self.tx(sql))
+        })
     }
 
     /// Runs `work` in one transaction and commits it, if it succeeds. All of it is stored then, or nothing.
@@ -161,10 +172,11 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        // Set by `note` for a moment; a panic in between must not leave it.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
-        self.transact(&mut connection, work)
+        self.in_turn("write", |connection| {
+            // Set by `note` for a moment; a panic in between must not leave it.
+            connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
+            self.transact(connection, work)
+        })
     }
 
     /// As [`Store::write`], but a power cut may take the newest of these back: for what is only noted about links.
@@ -174,12 +186,30 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn note<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.in_turn("note", |connection| {
+            connection.pragma_update(None, "synchronous", "NORMAL").map_err(StoreError::from)?;
+            let noted = self.transact(connection, work);
+            // Before anything else is written: what is signed must never be lost.
+            connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
+            noted
+        })
+    }
+
+    /// One after another; what that costs is counted.
+    fn in_turn<T>(&self, access: &'static str, work: impl FnOnce(&mut Connection) -> T) -> T {
+        let asked = Instant::now();
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(StoreError::from)?;
-        let noted = self.transact(&mut connection, work);
-        // Before anything else is written: what is signed must never be lost.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
-        noted
+        let began = Instant::now();
+        let done = work(&mut connection);
+        if let Some(metrics) = self.metrics.get() {
+            metrics.store(access, began - asked, began.elapsed());
+        }
+        done
+    }
+
+    fn tx<'a>(&'a self, sql: Transaction<'a>) -> Tx<'a> {
+        let metrics = self.metrics.get().map(Arc::as_ref);
+        Tx { sql, cached: &self.cached, metrics, revised: Cell::new(false) }
     }
 
     fn transact<T, E: From<StoreError>>(
@@ -189,7 +219,7 @@ impl Store {
     ) -> Result<T, E> {
         let sql =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let tx = Tx { sql, cached: &self.cached, revised: Cell::new(false) };
+        let tx = self.tx(sql);
         let value = work(&tx)?;
         tx.sql.commit().map_err(StoreError::from)?;
         Ok(value)
@@ -202,6 +232,13 @@ impl Store {
     pub fn data_version(&self) -> Result<i64, StoreError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+}
+
+impl Tx<'_> {
+    /// Where what is done in this transaction is counted, if anywhere.
+    pub(crate) const fn metrics(&self) -> Option<&Metrics> {
+        self.metrics
     }
 }
 

@@ -28,6 +28,7 @@ pub use self::office::Office;
 pub use self::person::{Person, Session};
 pub use self::process::{Call, Done, Line, Piped, Running, Stream};
 pub use self::site::Site;
+pub use self::watch::{Readings, Watch};
 use crate::programs::Shelf;
 use crate::shim::{Conditions, Shim};
 
@@ -47,6 +48,7 @@ pub mod probe;
 mod process;
 pub mod site;
 pub mod target;
+mod watch;
 
 /// A running hub, a running agent, and a place for people.
 #[derive(Debug)]

@@ -34,6 +34,7 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("openidconnect", &["cloud/src/sso"], CRATES),
     ("tokio_rustls", &["transport/src/tls"], CRATES),
     ("axum", &["cloud/src/api"], CRATES),
+    ("prometheus_client", &["cloud/src/metrics"], CRATES),
     ("lettre", &["cloud/src/mail"], CRATES),
     ("utoipa", &["cloud/src/api"], CRATES),
     // The last one: a test that opens a database as another process would.

@@ -1,4 +1,4 @@
-//! Serves the API on a listener, within bounds: connections, time for the head of a request, time in all.
+//! Serves the API, or what is asked beside it, on a listener, within bounds: connections, time for the head of a request, time in all.
 //!
 //! 1. Beyond [`CONNECTIONS`], one that has not sent a whole request yet gives way to whoever comes.
 //! 2. Where all are being answered, whoever comes waits in the kernel's queue.
@@ -22,10 +22,10 @@ use postern_transport::crowd::{Crowd, Word, is_called};
 
 use crate::files::{PAUSE, Shortage};
 
-/// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, router: Router) {
+/// Serves until it is dropped; `name` is what the listener is called in the log.
+pub async fn serve(listener: TcpListener, router: Router, name: &'static str) {
     let (mut connections, mut crowd) = (JoinSet::new(), Crowd::default());
-    let mut shortage = Shortage::of("the API");
+    let mut shortage = Shortage::of(name);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS || crowd.waiting() > 0 => match accepted {
@@ -65,7 +65,7 @@ async fn attend(stream: TcpStream, router: Router, word: Word) {
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
     let served = tokio::time::timeout(IN_ALL, http.serve_connection(TokioIo::new(stream), service));
     if let Ok(Err(error)) = served.await {
-        tracing::debug!(%error, "a connection to the API ended");
+        tracing::debug!(%error, "a connection over HTTP ended");
     }
 }
 

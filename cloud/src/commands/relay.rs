@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use postern_protocol::wire::relay::{Place, RelayKey};
 use postern_transport::quic::Endpoint;
@@ -20,17 +20,24 @@ use postern_transport::quic::Endpoint;
 use super::{Answer, CommandError, serve};
 use crate::args::ServedRelay;
 use crate::files;
+use crate::health::Health;
 use crate::hub::{Hub, Relays};
 use crate::keys;
+use crate::metrics::Metrics;
 use crate::relay::{Listen, Relay, RelayError};
 
+/// Where a relay alone is reached.
+pub(super) struct Places {
+    /// Over UDP.
+    pub(super) listen: SocketAddr,
+    /// Over TLS.
+    pub(super) tls: Option<SocketAddr>,
+    /// By programs that watch.
+    pub(super) metrics: Option<SocketAddr>,
+}
+
 /// Relays until it is told to stop.
-pub(super) fn run(
-    listen: SocketAddr,
-    tls: Option<SocketAddr>,
-    key: &Path,
-    json: bool,
-) -> Result<Answer, CommandError> {
+pub(super) fn run(at: &Places, key: &Path, json: bool) -> Result<Answer, CommandError> {
     serve::log_to_stderr();
     files::raise_limit();
     let key = RelayKey::new(*keys::read(key)?.seed());
@@ -38,21 +45,34 @@ pub(super) fn run(
         let io = |what| move |error| CommandError::Io { what, error };
         let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
-        let relay = Relay::bind(&places(listen, tls), key, None).await?;
+        let relay = Arc::new(Relay::bind(&places(at.listen, at.tls), key, None).await?);
         let (udp, tcp) = addresses(&relay)?;
+        let (metrics, health) = (Arc::new(Metrics::of_relay()), Arc::new(Health::default()));
+        metrics.relayed_by(relay.watched());
+        let watched = serve::monitor_at(at.metrics).await?;
+        let seen = serve::place(watched.as_ref());
         let line = if json {
-            json!({ "event": "listening", "address": udp, "tls": tcp }).to_string()
+            json!({ "event": "listening", "address": udp, "tls": tcp, "metrics": seen }).to_string()
         } else {
             let tls = tcp.map(|tcp| format!(", for TLS on {tcp}")).unwrap_or_default();
-            format!("relaying on {udp}{tls}")
+            let seen = seen.map(|seen| format!(", metrics on http://{seen}")).unwrap_or_default();
+            format!("relaying on {udp}{tls}{seen}")
         };
         let mut out = std::io::stdout();
         let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+        let mut serving = tokio::spawn({
+            let relay = Arc::clone(&relay);
+            async move { relay.serve().await }
+        });
+        health.serves(serving.abort_handle());
+        let monitoring = watched.map(|listener| serve::monitor(listener, &metrics, &health));
         tokio::select! {
-            () = relay.serve() => {}
+            _ = &mut serving => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        serving.abort();
+        monitoring.inspect(JoinHandle::abort);
         let counts = relay.counts();
         let text = format!("stopped after {} packets\n", counts.packets);
         Ok(Answer { text, json: json!({ "event": "stopped", "counts": counts }) })
@@ -84,6 +104,7 @@ pub(super) async fn open_for(
             Ok(relay) => {
                 let (udp, tcp) = addresses(&relay)?;
                 tracing::info!(%udp, tls = ?tcp, "packets are relayed");
+                hub.metrics().relayed_by(relay.watched());
                 let (udp, tls) = (Some(udp.port()), tcp.map(|tcp| tcp.port()));
                 places.push(Place { ip: None, udp, tls, certificate: relay.certificate() });
                 running.spawn(async move { relay.serve().await });

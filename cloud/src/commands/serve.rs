@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::Level;
 
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
@@ -25,8 +26,10 @@ use crate::api;
 use crate::args::ServedRelay;
 use crate::clock;
 use crate::files;
+use crate::health::Health;
 use crate::hub;
 use crate::mail::{Mailer, Post};
+use crate::metrics;
 use crate::signer::Signer;
 use crate::sso::Providers;
 
@@ -36,6 +39,8 @@ pub(super) struct Places {
     pub(super) listen: Option<SocketAddr>,
     /// By programs that administrate.
     pub(super) api: Option<SocketAddr>,
+    /// By programs that watch.
+    pub(super) metrics: Option<SocketAddr>,
     /// By packets that are relayed.
     pub(super) relay: ServedRelay,
 }
@@ -111,38 +116,70 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
         Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),
         None => None,
     };
+    let (health, watched) = (Arc::new(Health::of(&store)), monitor_at(places.metrics).await?);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
     let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state)
         .map_err(io("the hub's local socket"))?;
-    announce(bound, api.as_ref().and_then(|api| api.local_addr().ok()), json);
+    announce(bound, api.as_ref(), watched.as_ref(), json);
     let serving = tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
+    health.serves(serving.abort_handle());
+    let monitoring = watched.map(|listener| monitor(listener, hub.metrics(), &health));
     let watching = tokio::spawn(watcher.run());
     let router = hub.api().router();
-    let answering = api.map(|listener| tokio::spawn(api::serve(listener, router)));
+    let answering = api.map(|listener| tokio::spawn(api::serve(listener, router, "the API")));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    health.drains();
     watching.abort();
-    answering.inspect(tokio::task::JoinHandle::abort);
+    answering.inspect(JoinHandle::abort);
     drop(relaying);
     let shutdown = CloseCode::Failed(Failure::Shutdown);
     endpoint.close(shutdown.number(), shutdown.word().as_bytes());
     endpoint.wait_idle().await;
     serving.abort();
+    monitoring.inspect(JoinHandle::abort);
     store.write(|tx| tx.all_links_down())?;
     // Left behind it would only be replaced by the next hub.
     let _left = std::fs::remove_file(hub::socket_path(state));
     Ok(Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) })
 }
 
-fn announce(bound: SocketAddr, api: Option<SocketAddr>, json: bool) {
+/// Listens for programs that watch.
+pub(super) async fn monitor_at(address: Option<SocketAddr>) -> Result<Option<TcpListener>, CommandError> {
+    let Some(address) = address else { return Ok(None) };
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "whoever reaches this address reads the metrics");
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| CommandError::Io { what: "the socket for metrics", error })
+}
+
+/// Answers programs that watch.
+pub(super) fn monitor(
+    listener: TcpListener,
+    metrics: &metrics::Shared,
+    health: &Arc<Health>,
+) -> JoinHandle<()> {
+    let router = api::monitoring(Arc::clone(metrics), Arc::clone(health));
+    tokio::spawn(api::serve(listener, router, "the metrics"))
+}
+
+/// Where a listener is, for the first line of output.
+pub(super) fn place(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
+}
+
+fn announce(bound: SocketAddr, api: Option<&TcpListener>, metrics: Option<&TcpListener>, json: bool) {
+    let (api, metrics) = (place(api), place(metrics));
     let line = if json {
-        json!({ "event": "listening", "address": bound, "api": api }).to_string()
+        json!({ "event": "listening", "address": bound, "api": api, "metrics": metrics }).to_string()
     } else {
+        let metrics = metrics.map(|metrics| format!(", metrics on http://{metrics}")).unwrap_or_default();
         let api = api.map(|api| format!(", API on http://{api}")).unwrap_or_default();
-        format!("listening on {bound}{api}")
+        format!("listening on {bound}{metrics}{api}")
     };
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{line}").and_then(|()| out.flush());

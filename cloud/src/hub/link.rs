@@ -78,6 +78,7 @@ pub(super) async fn run(
         // Had to give way a moment ago: the connection ends with its task.
         return;
     }
+    let _counted = hub.metrics.link();
     let before = hello.freshness.map_or("none", FreshnessState::word);
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
@@ -93,6 +94,7 @@ pub(super) async fn run(
         send,
         sync,
         answer_by: None,
+        pushed: None,
         asked: None,
         confirmed: None,
     };
@@ -124,6 +126,8 @@ struct Link {
     sync: HubSync,
     /// When a push that is under way must be answered.
     answer_by: Option<Instant>,
+    /// When a push that is not answered began.
+    pushed: Option<Instant>,
     /// When the device last asked for the time.
     asked: Option<UnixTime>,
     /// When it last asked and held what is newest: its policy counts from then.
@@ -179,6 +183,10 @@ impl Link {
             if matches!(message, HubMessage::Push { .. } | HubMessage::Root { .. }) {
                 self.answer_by = Some(Instant::now() + ANSWER);
             }
+            if let HubMessage::Push { bytes, .. } = message {
+                self.hub.metrics.push(bytes);
+                self.pushed = Some(Instant::now());
+            }
             let write = write_frame(&mut self.send, &message, limits::SYNC_FRAME_BYTES);
             match tokio::time::timeout(WRITE, write).await {
                 Ok(Ok(())) => {}
@@ -208,12 +216,14 @@ impl Link {
         let report = match event {
             Event::Applied { held, cut } => {
                 self.answer_by = None;
+                self.hub.metrics.answer("applied", self.pushed.take().map(|pushed| pushed.elapsed()));
                 tracing::info!(device = %device, version = held.version, cut, "policy applied");
                 self.report(Report::Applied(held)).await?;
                 return self.confirm().await;
             }
             Event::Refused { held, code, detail } => {
                 self.answer_by = None;
+                self.hub.metrics.answer("refused", self.pushed.take().map(|pushed| pushed.elapsed()));
                 tracing::warn!(device = %device, version = held.version, reason = code.word(), "policy refused");
                 Report::Refused { version: held.version, code, detail }
             }

@@ -24,6 +24,7 @@ use postern_protocol::wire::registry::ProtocolFault;
 use postern_protocol::wire::text::Text;
 
 use super::{Failed, Hub, blocking, trail};
+use crate::metrics::TAKEN;
 use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
 
@@ -220,6 +221,12 @@ impl Hub {
             let whose = Whose { fleet: authority.root.fleet, device: *id };
             trail::take(tx, &authority, (name, whose), batch, at).map_err(Failed::from)
         });
+        let outcome = match &answered {
+            Ok(Ok(_)) => TAKEN,
+            Ok(Err(code)) => code.word(),
+            Err(_) => RowsCode::Storage.word(),
+        };
+        self.metrics.batch(outcome, batch.rows.len());
         // Committed; only now the device may hear of it.
         match answered {
             Ok(Ok(ack)) => Outcome::RowsTaken(ack),

@@ -127,6 +127,9 @@ impl Tx<'_> {
              ON CONFLICT (device, kind) DO UPDATE SET detail = ?3, last = ?4, count = count + 1",
         )?;
         raise.execute(params![device.as_str(), kind.word(), Text::clean(detail).as_str(), secs(now)])?;
+        if let Some(metrics) = self.metrics() {
+            metrics.alarm(kind.word());
+        }
         Ok(())
     }
 

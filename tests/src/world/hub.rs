@@ -11,6 +11,7 @@ use super::api::Api;
 use super::file_in;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Running};
+use super::watch::Watch;
 use crate::programs::{Program, Shelf};
 use crate::shim::{Conditions, Shim};
 
@@ -23,6 +24,7 @@ pub struct Hub {
     relays: Relays,
     logs_all: bool,
     has_api: bool,
+    is_watched: bool,
     running: Option<Running>,
     past: String,
 }
@@ -48,6 +50,7 @@ impl Hub {
             relays: Relays::Itself,
             logs_all: false,
             has_api: false,
+            is_watched: false,
             running: None,
             past: String::new(),
         };
@@ -101,6 +104,20 @@ impl Hub {
     /// Has it answer its API as well, from its next start on.
     pub const fn open_api(&mut self) {
         self.has_api = true;
+    }
+
+    /// Has it answer those who watch as well, from its next start on.
+    pub const fn open_metrics(&mut self) {
+        self.is_watched = true;
+    }
+
+    /// Where it is watched.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn watch(&self) -> Result<Watch, Mishap> {
+        let said = |line: &super::process::Line| line.text.contains("metrics on http://");
+        Watch::in_line(&self.running()?.line("where the metrics are", said).await?.text)
     }
 
     /// Where it answers its API.
@@ -177,6 +194,7 @@ impl Hub {
             Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
         };
         let serve = if self.has_api { serve.args(["--api", "127.0.0.1:0"]) } else { serve };
+        let serve = if self.is_watched { serve.args(["--metrics", "127.0.0.1:0"]) } else { serve };
         let serve = if self.logs_all { serve.env("POSTERN_LOG", "trace") } else { serve };
         let running = serve.start("hub")?;
         let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
@@ -235,7 +253,8 @@ impl Hub {
     pub(super) async fn relay_apart(&mut self) -> Result<Running, Mishap> {
         let near = SocketAddr::new(self.address.ip(), 0).to_string();
         let key = self.state.join("relay.key");
-        let relay = self.call(["relay", "--listen", &near, "--key"]).arg(key).start("relay")?;
+        let relay = self.call(["relay", "--listen", &near, "--metrics", "127.0.0.1:0", "--key"]).arg(key);
+        let relay = relay.start("relay")?;
         let line = relay.line("that it relays", |line| line.text.contains("relaying on")).await?.text;
         let at = line.split([' ', ',']).find_map(|word| word.parse().ok());
         self.relays = Relays::At(at.ok_or_else(|| Mishap::unexpected("the relay", &line, "an address"))?);
