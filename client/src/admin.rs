@@ -7,6 +7,7 @@
 //! Deliberately absent: any judgement of who may what, of names and of keys. The hub says that, by every way in the same words.
 
 mod body;
+mod invite;
 mod show;
 
 use serde_json::Value as Json;
@@ -16,7 +17,7 @@ use postern_protocol::name::Name;
 use postern_protocol::wire::administration::{AdminAnswer, AdminQuestion, EditGuard, Edited, EntityEntry};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
 
-pub(crate) use self::body::BodyFault;
+pub(crate) use self::body::{BodyFault, json};
 pub(crate) use self::show::{Done, arrival};
 
 use self::body::Given;
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: AdminArgs, profile: &Profile, screen: &Screen) -> 
         }
         AdminCommand::Remove { entity, if_version } => {
             let guard = if_version.map_or(EditGuard::Any, EditGuard::Version);
-            let edited = edit(profile, screen, async |desk| {
+            let edited = decide(profile, screen, async |desk| {
                 let Entity { kind, name } = entity.clone();
                 desk.edit(AdminQuestion::Remove { kind, name, guard }, None).await
             });
@@ -71,10 +72,16 @@ pub(crate) async fn run(args: AdminArgs, profile: &Profile, screen: &Screen) -> 
         AdminCommand::Batch { file } => {
             let batch = body::batch(&file)?;
             let edited =
-                edit(profile, screen, async |desk| desk.edit(AdminQuestion::Batch, Some(&batch)).await);
+                decide(profile, screen, async |desk| desk.edit(AdminQuestion::Batch, Some(&batch)).await);
             show::edited("all edits are made", &edited.await?, screen);
             Ok(Exit::Done)
         }
+        AdminCommand::Invitations => invite::list(profile, screen).await,
+        AdminCommand::Invite(args) => invite::invite(args, profile, screen).await,
+        AdminCommand::ResendInvite { user, good_for } => {
+            invite::resend(user, good_for, profile, screen).await
+        }
+        AdminCommand::RevokeInvite { user } => invite::revoke(user, profile, screen).await,
     }
 }
 
@@ -93,7 +100,7 @@ async fn make(
     profile: &Profile,
     screen: &Screen,
 ) -> Result<Exit, Problem> {
-    let edited = edit(profile, screen, async |desk| {
+    let edited = decide(profile, screen, async |desk| {
         let Entity { kind, name } = entity.clone();
         // What is replaced or edited is there, and stays what was looked at.
         let (guard, keys) = match (manner, given.version) {
@@ -118,12 +125,12 @@ async fn make(
     Ok(Exit::Done)
 }
 
-/// Edits, with a second factor where the hub demands one and a person is there.
-async fn edit(
+/// Changes something, with a second factor where the hub demands one and a person is there.
+async fn decide<T>(
     profile: &Profile,
     screen: &Screen,
-    work: impl AsyncFn(&Desk) -> Result<Edited, HubError>,
-) -> Result<Edited, Problem> {
+    work: impl AsyncFn(&Desk) -> Result<T, HubError>,
+) -> Result<T, Problem> {
     unless_interrupted(async {
         let answered = step_up::deciding(profile, screen, async |identity| {
             let desk = Desk::open(identity).await?;
@@ -154,14 +161,12 @@ async fn list(
         let left = wanted.saturating_sub(listed.len()).min(limits::ENTITIES);
         let limit = u16::try_from(left).unwrap_or(u16::MAX);
         let question = AdminQuestion::List { kind: kind.clone(), after: after.clone(), limit };
-        let (page, more) = match desk.ask(question, None).await {
-            Ok(AdminAnswer::Page { entities, more }) => (entities, more),
-            Ok(AdminAnswer::Me { .. } | AdminAnswer::Entity(_) | AdminAnswer::Edited(_)) => {
-                break Err(HubError::Unexpected);
-            }
+        let answer = match desk.ask(question, None).await {
+            Ok(answer) => answer,
             Err(error) => break Err(error),
         };
-        listed.extend(page);
+        let AdminAnswer::Page { entities, more } = answer else { break Err(HubError::Unexpected) };
+        listed.extend(entities);
         // A hub that does not come forward would be asked for ever.
         let goes_on = more.as_ref().is_some_and(|more| after.as_ref().is_none_or(|after| more > after));
         if !goes_on || listed.len() >= wanted {
@@ -175,12 +180,11 @@ async fn list(
 }
 
 async fn look(desk: &Desk, Entity { kind, name }: &Entity) -> Result<EntityEntry, HubError> {
-    match desk.ask(AdminQuestion::Show { kind: kind.clone(), name: name.clone() }, None).await? {
-        AdminAnswer::Entity(entity) => Ok(entity),
-        AdminAnswer::Me { .. } | AdminAnswer::Page { .. } | AdminAnswer::Edited(_) => {
-            Err(HubError::Unexpected)
-        }
-    }
+    let question = AdminQuestion::Show { kind: kind.clone(), name: name.clone() };
+    let AdminAnswer::Entity(entity) = desk.ask(question, None).await? else {
+        return Err(HubError::Unexpected);
+    };
+    Ok(entity)
 }
 
 /// A hub that does not know the question says so by closing.
@@ -212,11 +216,9 @@ impl Desk {
     }
 
     async fn edit(&self, question: AdminQuestion, body: Option<&[u8]>) -> Result<Edited, HubError> {
-        match self.ask(question, body).await? {
-            AdminAnswer::Edited(edited) => Ok(edited),
-            AdminAnswer::Me { .. } | AdminAnswer::Page { .. } | AdminAnswer::Entity(_) => {
-                Err(HubError::Unexpected)
-            }
-        }
+        let AdminAnswer::Edited(edited) = self.ask(question, body).await? else {
+            return Err(HubError::Unexpected);
+        };
+        Ok(edited)
     }
 }

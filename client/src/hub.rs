@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_protocol::trust::{PublicKey, SecretKey};
-use postern_protocol::wire::administration::Declined;
+use postern_protocol::wire::administration::{AdminQuestion, Declined};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Refusal};
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure, ProtocolFault};
 use postern_transport::framed::FrameFault;
@@ -65,10 +65,10 @@ impl HubLink {
     }
 
     async fn put(&self, request: &HubRequest, body: Option<&[u8]>) -> Result<HubAnswer, HubError> {
-        let connection = &self.dialled.connection;
+        let (connection, within) = (&self.dialled.connection, patience(request));
         let answer = match body {
-            Some(body) => question::ask_with(connection, request, body, ANSWER_WITHIN).await?,
-            None => question::ask(connection, request, ANSWER_WITHIN).await?,
+            Some(body) => question::ask_with(connection, request, body, within).await?,
+            None => question::ask(connection, request, within).await?,
         };
         match answer {
             HubAnswer::Refused(refusal) => Err(HubError::Refused(refusal)),
@@ -149,8 +149,20 @@ impl From<FrameFault> for HubError {
     }
 }
 
+/// How long the answer to a request may take.
+const fn patience(request: &HubRequest) -> Duration {
+    if let HubRequest::Administrate { question, .. } = request
+        && matches!(question, AdminQuestion::Invite | AdminQuestion::ResendInvite { .. })
+    {
+        return MAILED_WITHIN;
+    }
+    ANSWER_WITHIN
+}
+
 /// Hashing a password takes the hub a moment, and many may sign in on a Monday morning.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// A mail server has twenty seconds for the letter of an invitation, and the hub says the code where it does not take it.
+const MAILED_WITHIN: Duration = Duration::from_secs(40);
 /// One handshake with a hub that is there takes a few round trips.
 pub(crate) const DIAL_WITHIN: Duration = Duration::from_secs(10);
 /// The same where an answer of yesterday would do as well.

@@ -19,6 +19,8 @@ mod documents;
 mod forward;
 #[path = "client/hub.rs"]
 mod hub;
+#[path = "client/invite.rs"]
+mod invite;
 #[path = "client/machines.rs"]
 mod machines;
 #[cfg(target_os = "linux")]

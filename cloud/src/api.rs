@@ -47,6 +47,7 @@ use crate::publish::Publisher;
 use crate::store::{PersonState, Store, Token, Tx};
 
 pub use self::bearer::{SECRET_BYTES, digest, spell};
+pub(crate) use self::invitations::Invite;
 pub use self::monitoring::monitoring;
 pub use self::serving::serve;
 pub(crate) use self::shapes::Batch;

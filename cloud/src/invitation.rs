@@ -25,7 +25,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::administration::{self, Done, Edit, Guard, Refused};
+use crate::administration::{self, Done, Edit, Guard, Refused, Sort};
 use crate::case::Actor;
 use crate::chance;
 use crate::clock;
@@ -167,6 +167,23 @@ pub enum InvitationError {
     /// The state could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl InvitationError {
+    /// What sort of refusal it is. Every way by which somebody invites tells callers by this.
+    #[must_use]
+    pub const fn sort(&self) -> Sort {
+        match self {
+            Self::Refused(refused) => refused.sort(),
+            Self::None(_) => Sort::Unknown,
+            Self::Absent(_) => Sort::Forbidden,
+            Self::Accepted(_) | Self::Disabled(_) | Self::Other(_) => Sort::Conflict,
+            Self::Span | Self::Over(_) | Self::NoAccount(_) | Self::Subject(_) | Self::Name(_) => {
+                Sort::Unreadable
+            }
+            Self::NoAddress | Self::Signer(_) | Self::Store(_) => Sort::Ours,
+        }
+    }
 }
 
 /// Invites somebody: puts them into the model with what they shall have, and hands out a code.

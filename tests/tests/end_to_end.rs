@@ -32,6 +32,7 @@ mod end_to_end {
     pub(crate) mod gate;
     pub(crate) mod gnutls;
     pub(crate) mod hostile;
+    mod invitations;
     pub(crate) mod lab;
     pub(crate) mod ladder;
     pub(crate) mod mail;

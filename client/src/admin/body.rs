@@ -28,8 +28,7 @@ pub(super) struct Given {
 impl Given {
     /// Reads a file, or standard input.
     pub(super) fn read(file: &Path, entity: &Entity) -> Result<Self, Problem> {
-        let keys = text(file).and_then(|text| parse(&text)).map_err(|fault| Problem::body(&fault))?;
-        Ok(Self::unwrap(keys, entity))
+        Ok(Self::unwrap(keys(file)?, entity))
     }
 
     /// With the version of the command line, which counts more.
@@ -60,8 +59,12 @@ impl Given {
 
 /// The edits of a file as the hub takes them.
 pub(super) fn batch(file: &Path) -> Result<Vec<u8>, Problem> {
-    let edits = text(file).and_then(|text| parse(&text)).map_err(|fault| Problem::body(&fault))?;
-    Ok(Json::Object(edits).to_string().into_bytes())
+    Ok(Json::Object(keys(file)?).to_string().into_bytes())
+}
+
+/// What a file says, or standard input.
+pub(super) fn keys(file: &Path) -> Result<Map<String, Json>, Problem> {
+    text(file).and_then(|text| parse(&text)).map_err(|fault| Problem::body(&fault))
 }
 
 /// An entity with some keys in the place of others; null takes one away (RFC 7396, at the first level and in tables).
@@ -148,7 +151,8 @@ fn is_table_header(text: &str) -> bool {
         && serde_json::from_str::<Json>(text).is_err()
 }
 
-fn json(value: toml::Value) -> Json {
+/// A value of TOML as the hub takes it: times as text.
+pub(crate) fn json(value: toml::Value) -> Json {
     match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),

@@ -15,11 +15,8 @@ use crate::screen::Screen;
 
 /// Who asks.
 pub(super) fn me(answer: &AdminAnswer, screen: &Screen) -> Result<Exit, Problem> {
-    let (user, account, permissions) = match answer {
-        AdminAnswer::Me { user, account, permissions } => (user, account, permissions),
-        AdminAnswer::Page { .. } | AdminAnswer::Entity(_) | AdminAnswer::Edited(_) => {
-            return Err(HubError::Unexpected.into());
-        }
+    let AdminAnswer::Me { user, account, permissions } = answer else {
+        return Err(HubError::Unexpected.into());
     };
     screen.answer(&Me { user, account, permissions });
     if permissions.is_empty() {

@@ -1,10 +1,17 @@
 //! The command line of administration.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Subcommand;
+use serde_json::Value as Json;
 
-use postern_protocol::name::Name;
+use postern_protocol::name::{Label, Name};
+use postern_protocol::time::UnixTime;
+
+use super::Lasting;
+use super::case::parse_time;
+use crate::admin::json;
 
 /// Arguments of `admin`.
 #[derive(Debug, clap::Args)]
@@ -72,6 +79,90 @@ pub(crate) enum AdminCommand {
         /// The edits: JSON `{"edits": [{"kind", "name", "body", "version"}, ..]}` or TOML `[[edits]]`; `-` is standard input
         file: PathBuf,
     },
+    /// Lists who has not accepted an invitation yet
+    Invitations,
+    /// Invites somebody: makes the user, where there is none, gives the access, and hands out a code, in one step
+    Invite(AdminInvite),
+    /// Hands out another code to somebody who has not accepted; the one before is worth nothing from then on
+    ResendInvite {
+        /// The user's name
+        user: Name,
+        /// For how long it is good, such as 2h or 7d [default: 3d]
+        #[arg(long, value_name = "TIME")]
+        good_for: Option<Lasting>,
+    },
+    /// Takes a code back. The user stays in the model, and cannot sign in
+    RevokeInvite {
+        /// The user's name
+        user: Name,
+    },
+}
+
+/// Whom to invite.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("access").multiple(true).args(["role", "file"]))]
+pub(crate) struct AdminInvite {
+    /// The user's name, which begins with that of your company's account and a dot
+    pub(crate) user: Name,
+    /// All of it, or more accesses than one, as `POST /v1/invitations` takes it (JSON, or TOML); `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The account to join [default: your own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<Name>,
+    /// Where the user gets mail; the code leaves there, if the hub sends mail
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mail: Option<String>,
+    /// What people call the user
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<Label>,
+    /// The role that the user gets [default: none]
+    #[arg(long, value_name = "NAME", requires = "scope")]
+    pub(crate) role: Option<Name>,
+    /// Where: `KIND=NAME`, such as device=press-7 or account=acme, or a table as in a fleet file
+    #[arg(long, value_name = "SCOPE", requires = "role")]
+    pub(crate) scope: Option<ScopeText>,
+    /// An access category that a built-in role opens there; repeat it for each
+    #[arg(long, value_name = "NAME", requires = "role")]
+    pub(crate) category: Vec<Name>,
+    /// When the access ends, such as 2027-01-31T08:00:00Z [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "access")]
+    pub(crate) until: Option<UnixTime>,
+    /// For how long the code is good, such as 2h or 7d [default: 3d]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) good_for: Option<Lasting>,
+}
+
+/// A scope as the hub takes it. Which kinds there are is the hub's to say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ScopeText(pub(crate) Json);
+
+/// A text that says no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ScopeFault {
+    /// Neither of the two forms.
+    #[error(
+        "expected a kind and a name, such as `device=press-7`, or a table, such as `{{ account = \"acme\", nested = true }}`"
+    )]
+    Form,
+    /// A table that cannot be read.
+    #[error("this is no table: {0}")]
+    Table(String),
+}
+
+impl FromStr for ScopeText {
+    type Err = ScopeFault;
+
+    fn from_str(text: &str) -> Result<Self, ScopeFault> {
+        if text.trim_start().starts_with('{') {
+            let mut table: toml::Table = format!("scope = {text}")
+                .parse()
+                .map_err(|error: toml::de::Error| ScopeFault::Table(error.message().to_owned()))?;
+            return table.remove("scope").map(|scope| Self(json(scope))).ok_or(ScopeFault::Form);
+        }
+        let (kind, name) = text.split_once('=').ok_or(ScopeFault::Form)?;
+        Ok(Self(serde_json::json!({ kind.trim(): name.trim() })))
+    }
 }
 
 /// One thing of the model.
@@ -81,4 +172,21 @@ pub(crate) struct Entity {
     pub(crate) kind: Name,
     /// The name; what you make begins with the name of your company's account and a dot
     pub(crate) name: Name,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_scope_is_a_kind_and_a_name_or_a_table_and_nothing_else() {
+        let read = |text: &str| text.parse().map(|ScopeText(scope)| scope);
+        assert_eq!(read("device=press-7"), Ok(json!({ "device": "press-7" })));
+        let nested = json!({ "account": "acme", "nested": true });
+        assert_eq!(read("{ account = \"acme\", nested = true }"), Ok(nested));
+        assert_eq!(read("press-7"), Err(ScopeFault::Form));
+        assert!(matches!(read("{ account = }"), Err(ScopeFault::Table(_))));
+    }
 }

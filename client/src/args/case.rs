@@ -106,7 +106,7 @@ impl CaseSpan {
 ///
 /// # Errors
 /// What is none.
-fn parse_time(text: &str) -> Result<UnixTime, TimeFault> {
+pub(super) fn parse_time(text: &str) -> Result<UnixTime, TimeFault> {
     let time: Timestamp = text.parse().map_err(|_| TimeFault)?;
     u64::try_from(time.as_second()).map(UnixTime::from_secs).map_err(|_| TimeFault)
 }

@@ -1,12 +1,12 @@
 //! Invitations: asking somebody to join, again, and not any more.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use postern_protocol::name::{Label, Name};
 use postern_protocol::time::UnixTime;
@@ -43,7 +43,7 @@ pub(super) async fn invite(
     bearer: Bearer,
     Read(Json(asked)): Read<Json<Invite>>,
 ) -> Result<Json<Invited>, Problem> {
-    let ask = asked.read()?;
+    let ask = asked.read().map_err(|fault| Problem::unprocessable(fault.to_string()))?;
     let invited = api.write(bearer, move |tx, publisher, user, now| {
         Ok(invitation::invite(tx, publisher, Actor::User(user), &ask, now)?)
     });
@@ -53,16 +53,18 @@ pub(super) async fn invite(
 
 /// Hands out a new code to somebody who has not accepted; the one before is worth nothing from then on.
 #[utoipa::path(post, path = "/v1/invitations/{user}/resend",
-    params(("user" = String, Path, min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")),
+    params(("user" = String, Path, min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$"), Lasting),
     responses((status = 200, body = Code), Unseen, Unmade,
 ))]
 pub(super) async fn resend(
     State(api): State<Api>,
     bearer: Bearer,
     Read(Path(name)): Read<Path<Name>>,
+    Read(Query(lasting)): Read<Query<Lasting>>,
 ) -> Result<Json<Code>, Problem> {
+    let of = (name, lasting.good_for_s.unwrap_or(CODE_S));
     let handed = api.write(bearer, move |tx, publisher, user, now| {
-        Ok(invitation::resend(tx, publisher, Actor::User(user), (&name, CODE_S), now)?)
+        Ok(invitation::resend(tx, publisher, Actor::User(user), (&of.0, of.1), now)?)
     });
     Ok(Json(deliver(&api, handed.await?).await))
 }
@@ -103,10 +105,20 @@ async fn deliver(api: &Api, handed: Handed) -> Code {
     }
 }
 
+/// For how long another code is good.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Lasting {
+    /// In seconds; three days if not said.
+    #[param(minimum = 60, maximum = 2_592_000)]
+    good_for_s: Option<u64>,
+}
+
 /// Whom to invite.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Invite {
+pub(crate) struct Invite {
     /// The user's name; a new one begins with that of the token's account and a dot.
     #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")]
     user: Name,
@@ -202,16 +214,27 @@ pub(super) struct Revoked {
     user: Name,
 }
 
+/// An invitation that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InviteFault {
+    /// More than somebody gets at once.
+    #[error("found {0} accesses, expected at most {ACCESSES}")]
+    Accesses(usize),
+    /// When the access ends.
+    #[error("`until`: {0}")]
+    Until(clock::TimeFault),
+}
+
 impl Invite {
-    fn read(self) -> Result<Ask, Problem> {
+    /// What it asks for.
+    ///
+    /// # Errors
+    /// An [`InviteFault`].
+    pub(crate) fn read(self) -> Result<Ask, InviteFault> {
         if self.access.len() > ACCESSES {
-            return Err(Problem::unprocessable(format!(
-                "found {} accesses, expected at most {ACCESSES}",
-                self.access.len()
-            )));
+            return Err(InviteFault::Accesses(self.access.len()));
         }
-        let until = self.until.as_deref().map(clock::parse).transpose();
-        let until = until.map_err(|fault| Problem::unprocessable(format!("`until`: {fault}")))?;
+        let until = self.until.as_deref().map(clock::parse).transpose().map_err(InviteFault::Until)?;
         let access = self.access.into_iter().map(|Access(body)| body).collect();
         let good_for_s = self.good_for_s.unwrap_or(CODE_S);
         let Self { user, account, mail, label, .. } = self;

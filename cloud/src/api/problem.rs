@@ -127,36 +127,30 @@ impl From<Refused> for Problem {
             return Self::FAILED;
         }
         let lines = refused.lines();
-        Self { status: status(&refused), title: Cow::Owned(refused.to_string()), lines }
+        Self { status: status(refused.sort()), title: Cow::Owned(refused.to_string()), lines }
     }
 }
 
 impl From<InvitationError> for Problem {
     fn from(error: InvitationError) -> Self {
-        let title = error.to_string();
-        let status = match error {
-            InvitationError::Refused(refused) => return refused.into(),
-            InvitationError::Absent(_) => return Self::NO_TOKEN,
-            InvitationError::NoAddress | InvitationError::Signer(_) | InvitationError::Store(_) => {
-                tracing::error!(error = %title, "a request to the API failed");
-                return Self::FAILED;
-            }
-            InvitationError::None(_) => StatusCode::NOT_FOUND,
-            InvitationError::Accepted(_) | InvitationError::Disabled(_) | InvitationError::Other(_) => {
-                StatusCode::CONFLICT
-            }
-            InvitationError::Span
-            | InvitationError::Over(_)
-            | InvitationError::NoAccount(_)
-            | InvitationError::Subject(_)
-            | InvitationError::Name(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Self { status, title: Cow::Owned(title), lines: Vec::new() }
+        if let InvitationError::Refused(refused) = error {
+            return refused.into();
+        }
+        // Its user has no business here any more.
+        if matches!(error, InvitationError::Absent(_)) {
+            return Self::NO_TOKEN;
+        }
+        let sort = error.sort();
+        if sort == Sort::Ours {
+            tracing::error!(%error, "a request to the API failed");
+            return Self::FAILED;
+        }
+        Self { status: status(sort), title: Cow::Owned(error.to_string()), lines: Vec::new() }
     }
 }
 
-fn status(refused: &Refused) -> StatusCode {
-    match refused.sort() {
+const fn status(sort: Sort) -> StatusCode {
+    match sort {
         Sort::Unknown => StatusCode::NOT_FOUND,
         Sort::Forbidden => StatusCode::FORBIDDEN,
         Sort::Overtaken => StatusCode::PRECONDITION_FAILED,

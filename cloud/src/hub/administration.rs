@@ -7,6 +7,8 @@
 //!
 //! Bounds: a body, an answer, bodies at a time, questions of one user.
 
+mod invitations;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use super::{ARRIVAL, Failed, Hub, blocking, settle};
 use crate::administration::{self, Done, Edit, Guard, Refused, Seen, Sort, Version};
 use crate::api::Batch;
 use crate::buckets::Size;
+use crate::invitation::Handed;
 use crate::model::EntityKind;
 use crate::store::{Person, Tx};
 
@@ -41,6 +44,8 @@ pub(super) struct Caller {
 enum Told {
     Seen(AdminAnswer),
     Done(Done),
+    Invited(Handed, Done),
+    Resent(Handed),
 }
 
 impl Hub {
@@ -60,7 +65,7 @@ impl Hub {
         if let Err(error) = known {
             return Ok(settle(WHAT, Err(error)));
         }
-        let Ok(_place) = self.bodies.acquire().await else { return Ok(settle(WHAT, Err(Failed::Internal))) };
+        let Ok(place) = self.bodies.acquire().await else { return Ok(settle(WHAT, Err(Failed::Internal))) };
         let body = if question.has_body() {
             match read_frame::<Vec<u8>>(recv, limits::BODY_BYTES, BODY).await {
                 Ok(body) => body,
@@ -72,12 +77,25 @@ impl Hub {
         };
         let hub = Arc::clone(self);
         let told = blocking(move || hub.tell(&caller, question, &body)).await;
+        drop(place);
         let answer = match told {
-            Ok(Told::Seen(answer)) => Ok(answer),
-            Ok(Told::Done(done)) => Ok(AdminAnswer::Edited(self.spread(done).await)),
+            Ok(told) => self.complete(told).await,
             Err(error) => Err(error),
         };
         Ok(settle(WHAT, answer.map(HubAnswer::Administered)))
+    }
+
+    /// What is done once everything is stored.
+    async fn complete(&self, told: Told) -> Result<AdminAnswer, Failed> {
+        Ok(match told {
+            Told::Seen(answer) => answer,
+            Told::Done(done) => AdminAnswer::Edited(self.spread(done).await),
+            Told::Invited(handed, done) => {
+                let (handed, edited) = tokio::join!(self.hand_over(handed), self.spread(done));
+                AdminAnswer::Invited { handed: handed?, edited }
+            }
+            Told::Resent(handed) => AdminAnswer::Resent(self.hand_over(handed).await?),
+        })
     }
 
     /// Wakes the links of what was made, and waits a moment for their devices.
@@ -154,6 +172,12 @@ impl Hub {
                 let batch: Batch = serde_json::from_slice(body).map_err(unreadable)?;
                 self.make(caller, &batch.edits().map_err(unreadable)?)
             }
+            AdminQuestion::Invitations { after } => self.invitations(caller, after.as_ref()),
+            AdminQuestion::Invite => self.invite(caller, body),
+            AdminQuestion::ResendInvite { user, good_for_s } => {
+                self.resend_invite(caller, (&user, good_for_s))
+            }
+            AdminQuestion::RevokeInvite { user } => self.revoke_invite(caller, user),
         }
     }
 
@@ -178,18 +202,23 @@ impl Hub {
 
 impl From<Refused> for Failed {
     fn from(refused: Refused) -> Self {
-        let how = match refused.sort() {
-            Sort::Unknown => Decline::Unknown,
-            Sort::Forbidden => Decline::Forbidden,
-            Sort::Overtaken => Decline::Overtaken,
-            Sort::Conflict => Decline::Conflict,
-            Sort::Unreadable => Decline::Unreadable,
-            Sort::Ours => {
-                tracing::error!(error = %refused, "an edit failed");
-                return Self::Internal;
-            }
+        let Some(how) = decline(refused.sort()) else {
+            tracing::error!(error = %refused, "an edit failed");
+            return Self::Internal;
         };
         Declined::new(how, refused.lines()).into()
+    }
+}
+
+/// What a caller is told of a refusal; nothing where it is no matter of theirs.
+const fn decline(sort: Sort) -> Option<Decline> {
+    match sort {
+        Sort::Unknown => Some(Decline::Unknown),
+        Sort::Forbidden => Some(Decline::Forbidden),
+        Sort::Overtaken => Some(Decline::Overtaken),
+        Sort::Conflict => Some(Decline::Conflict),
+        Sort::Unreadable => Some(Decline::Unreadable),
+        Sort::Ours => None,
     }
 }
 

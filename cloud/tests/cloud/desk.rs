@@ -41,9 +41,9 @@ async fn world() -> World {
 }
 
 /// Somebody at the desk.
-struct Person {
-    caller: Caller,
-    pass: Vec<u8>,
+pub(crate) struct Person {
+    pub(crate) caller: Caller,
+    pub(crate) pass: Vec<u8>,
 }
 
 impl Person {
@@ -54,7 +54,14 @@ impl Person {
         Self { caller, pass }
     }
 
-    async fn ask(&self, question: AdminQuestion, body: Option<&Value>) -> HubAnswer {
+    /// Accepts an invitation with a key of this seed, and signs in.
+    pub(crate) async fn join(world: &World, (seed, user, account): (u8, &str, &str)) -> Self {
+        let caller = world.join(user, seed, PASSWORD).await;
+        let pass = pass_of(caller.login(account, user, PASSWORD, None).await);
+        Self { caller, pass }
+    }
+
+    pub(crate) async fn ask(&self, question: AdminQuestion, body: Option<&Value>) -> HubAnswer {
         let request = HubRequest::Administrate { pass: self.pass.clone(), question };
         match body {
             Some(body) => self.caller.ask_with(&request, body.to_string().as_bytes()).await,
@@ -86,7 +93,7 @@ impl Person {
     }
 }
 
-fn pass_of(answer: HubAnswer) -> Vec<u8> {
+pub(crate) fn pass_of(answer: HubAnswer) -> Vec<u8> {
     let HubAnswer::LoggedIn { pass, .. } = answer else { panic!("{answer:?}") };
     pass
 }
@@ -98,17 +105,17 @@ fn entity(answer: HubAnswer) -> (u64, Value) {
     (version, serde_json::from_str(&body.unwrap()).unwrap())
 }
 
-fn edited(answer: HubAnswer) -> Edited {
+pub(crate) fn edited(answer: HubAnswer) -> Edited {
     let HubAnswer::Administered(AdminAnswer::Edited(edited)) = answer else { panic!("{answer:?}") };
     edited
 }
 
-fn declined(answer: HubAnswer) -> (Decline, Vec<String>) {
+pub(crate) fn declined(answer: HubAnswer) -> (Decline, Vec<String>) {
     let HubAnswer::Declined(Declined { how, problems }) = answer else { panic!("{answer:?}") };
     (how, problems)
 }
 
-fn refused(refusal: Refusal) -> HubAnswer {
+pub(crate) fn refused(refusal: Refusal) -> HubAnswer {
     HubAnswer::Refused(refusal)
 }
 

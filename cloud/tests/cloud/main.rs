@@ -29,6 +29,7 @@ mod fleet_files;
 mod gate;
 mod hub;
 mod includes;
+mod invitation_desk;
 mod invitations;
 mod locks;
 mod meetings;

@@ -7,10 +7,14 @@
 //!
 //! What the caller may not see is answered like what is not there.
 
+mod invited;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::name::Name;
+
+pub use self::invited::{CodeText, HandedCode, InvitationEntry, InvitationStanding};
 
 /// What somebody asks about the access model. New questions are added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,25 @@ pub enum AdminQuestion {
     },
     /// Makes all of some edits, or none; they follow as a body.
     Batch,
+    /// Who has not accepted an invitation yet, ascending by name.
+    Invitations {
+        /// Only users after this one.
+        after: Option<Name>,
+    },
+    /// Invites somebody; who that is and what they get follows as a body.
+    Invite,
+    /// Hands out another code to somebody who has not accepted; the one before is worth nothing from then on.
+    ResendInvite {
+        /// The user.
+        user: Name,
+        /// For how many seconds it is good; as long as the hub gives one, if none.
+        good_for_s: Option<u32>,
+    },
+    /// Takes a code back.
+    RevokeInvite {
+        /// The user.
+        user: Name,
+    },
 }
 
 /// Which version of an entity an edit is made from.
@@ -89,6 +112,24 @@ pub enum AdminAnswer {
     Entity(EntityEntry),
     /// An edit was made, or nothing was different.
     Edited(Edited),
+    /// Who has not accepted.
+    Invitations {
+        /// Ascending by user.
+        invitations: Vec<InvitationEntry>,
+        /// Behind which user the next ones are; none where these are the last.
+        more: Option<Name>,
+    },
+    /// Somebody was invited.
+    Invited {
+        /// The code.
+        handed: HandedCode,
+        /// What it did to the model.
+        edited: Edited,
+    },
+    /// Another code was handed out.
+    Resent(HandedCode),
+    /// The code of this user was taken back.
+    Revoked(Name),
 }
 
 /// One entity, as far as the caller may see it.
@@ -148,17 +189,28 @@ impl AdminQuestion {
     #[must_use]
     pub const fn has_body(&self) -> bool {
         match self {
-            Self::Put { .. } | Self::Batch => true,
-            Self::Me | Self::List { .. } | Self::Show { .. } | Self::Remove { .. } => false,
+            Self::Put { .. } | Self::Batch | Self::Invite => true,
+            Self::Me
+            | Self::List { .. }
+            | Self::Show { .. }
+            | Self::Remove { .. }
+            | Self::Invitations { .. }
+            | Self::ResendInvite { .. }
+            | Self::RevokeInvite { .. } => false,
         }
     }
 
-    /// Whether it is to change something.
+    /// Whether it is to change something, or hands out what lets somebody in.
     #[must_use]
     pub const fn edits(&self) -> bool {
         match self {
-            Self::Put { .. } | Self::Batch | Self::Remove { .. } => true,
-            Self::Me | Self::List { .. } | Self::Show { .. } => false,
+            Self::Put { .. }
+            | Self::Batch
+            | Self::Remove { .. }
+            | Self::Invite
+            | Self::ResendInvite { .. }
+            | Self::RevokeInvite { .. } => true,
+            Self::Me | Self::List { .. } | Self::Show { .. } | Self::Invitations { .. } => false,
         }
     }
 }

@@ -3,15 +3,17 @@
 use postern_protocol::limits;
 use postern_protocol::name::Label;
 use postern_protocol::wire::administration::{
-    AdminAnswer, AdminQuestion, Decline, Declined, EditGuard, Edited, EntityEntry,
+    AdminAnswer, AdminQuestion, CodeText, Decline, Declined, EditGuard, Edited, EntityEntry, HandedCode,
+    InvitationEntry, InvitationStanding,
 };
 use postern_protocol::wire::case::{
     CaseAbout, CaseEnd, CaseEntry, CasePage, CaseQuestion, CaseStanding, CaseWindow,
 };
 use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+use postern_protocol::wire::invitation::{Invitation, Invitee};
 
 use crate::messages::{HUB_ANSWER, HUB_REQUEST, hub_answer, hub_request};
-use crate::samples::{ISSUED, Sample, name, plain, sealed_pass, table};
+use crate::samples::{ISSUED, Sample, invitation as code, name, plain, sealed_pass, table, text};
 
 table!(QUESTION, question, AdminQuestion {
     AdminQuestion::Me => "Me", "";
@@ -20,6 +22,10 @@ table!(QUESTION, question, AdminQuestion {
     AdminQuestion::Put { .. } => "Put", "kind: name; name: name; guard: edit guard; a body follows";
     AdminQuestion::Remove { .. } => "Remove", "kind: name; name: name; guard: edit guard";
     AdminQuestion::Batch => "Batch", "a body follows";
+    AdminQuestion::Invitations { .. } => "Invitations", "after: option of name";
+    AdminQuestion::Invite => "Invite", "a body follows";
+    AdminQuestion::ResendInvite { .. } => "ResendInvite", "user: name; good_for_s: option of u32";
+    AdminQuestion::RevokeInvite { .. } => "RevokeInvite", "user: name";
 });
 table!(GUARD, guard, EditGuard {
     EditGuard::Any => "Any", "";
@@ -31,6 +37,15 @@ table!(ANSWER, answer, AdminAnswer {
     AdminAnswer::Page { .. } => "Page", "entities: list of entity, ascending by name, at most 500; more: option of name";
     AdminAnswer::Entity(_) => "Entity", "entity";
     AdminAnswer::Edited(_) => "Edited", "edited";
+    AdminAnswer::Invitations { .. } => "Invitations", "invitations: list of invitation entry, ascending by user; more: option of name";
+    AdminAnswer::Invited { .. } => "Invited", "handed: handed code; edited";
+    AdminAnswer::Resent(_) => "Resent", "handed code";
+    AdminAnswer::Revoked(_) => "Revoked", "name";
+});
+table!(INVITATION_STANDING, invitation_standing, InvitationStanding {
+    InvitationStanding::Open => "Open", "its code can be used";
+    InvitationStanding::Expired => "Expired", "nobody has used its code in time";
+    InvitationStanding::None => "None", "there is no code: none was handed out, or it was taken back";
 });
 table!(DECLINE, decline, Decline {
     Decline::Unknown => "Unknown", "it is not there, or not for the caller";
@@ -72,6 +87,13 @@ fn questions() -> Vec<(&'static str, AdminQuestion)> {
         ("admin-put", AdminQuestion::Put { kind: kind(), name: press(), guard: EditGuard::Version(300) }),
         ("admin-remove", AdminQuestion::Remove { kind: kind(), name: press(), guard: EditGuard::Any }),
         ("admin-batch", AdminQuestion::Batch),
+        ("admin-invitations", AdminQuestion::Invitations { after: Some(name("acme.jo")) }),
+        ("admin-invite", AdminQuestion::Invite),
+        (
+            "admin-resend-invite",
+            AdminQuestion::ResendInvite { user: name("acme.jo"), good_for_s: Some(86_400) },
+        ),
+        ("admin-revoke-invite", AdminQuestion::RevokeInvite { user: name("acme.jo") }),
     ]
 }
 
@@ -138,7 +160,42 @@ fn answers() -> Vec<(&'static str, AdminAnswer)> {
         ),
         ("admin-entity", AdminAnswer::Entity(entity(Some("{}")))),
         ("admin-edited", AdminAnswer::Edited(edited())),
+        (
+            "admin-not-accepted",
+            AdminAnswer::Invitations { invitations: vec![outstanding()], more: Some(name("acme.jo")) },
+        ),
+        ("admin-invited", AdminAnswer::Invited { handed: mailed(), edited: edited() }),
+        ("admin-resent", AdminAnswer::Resent(shown())),
+        ("admin-revoked", AdminAnswer::Revoked(name("acme.jo"))),
     ]
+}
+
+fn outstanding() -> InvitationEntry {
+    InvitationEntry {
+        user: name("acme.jo"),
+        account: name("acme"),
+        standing: InvitationStanding::Open,
+        by: Some(name("acme.ada")),
+        made: Some(ISSUED),
+        expires: Some(ISSUED.saturating_add(86_400)),
+    }
+}
+
+fn mailed() -> HandedCode {
+    HandedCode {
+        user: name("acme.jo"),
+        account: text("vendor/acme"),
+        code: None,
+        expires: ISSUED.saturating_add(86_400),
+        mailed: Some(text("jo@example.com")),
+        unsent: None,
+    }
+}
+
+fn shown() -> HandedCode {
+    let code = Invitation { invitee: Invitee::User, ..code() };
+    let unsent = Some(text("the mail server did not take it"));
+    HandedCode { code: Some(CodeText::try_from(code.to_string()).unwrap()), mailed: None, unsent, ..mailed() }
 }
 
 fn case(standing: CaseStanding) -> CaseEntry {
@@ -206,7 +263,7 @@ pub(crate) fn parts() -> Vec<Sample> {
         samples.push(sample.of(&QUESTION, question(&value), None));
     }
     for (name, value) in answers() {
-        let sample = plain::<_, 256>("hub", name, "What the hub answers.", &value);
+        let sample = plain::<_, 512>("hub", name, "What the hub answers.", &value);
         samples.push(sample.of(&ANSWER, answer(&value), None));
     }
     for (name, value) in cases() {
@@ -225,6 +282,14 @@ pub(crate) fn numbers() -> Vec<Sample> {
     ] {
         let sample = plain::<_, 16>("numbers", name, "The version that is meant.", &value);
         samples.push(sample.of(&GUARD, guard(&value), None));
+    }
+    for (name, value) in [
+        ("invitation-open", InvitationStanding::Open),
+        ("invitation-expired", InvitationStanding::Expired),
+        ("invitation-none", InvitationStanding::None),
+    ] {
+        let sample = plain::<_, 2>("numbers", name, "Where an invitation stands.", &value);
+        samples.push(sample.of(&INVITATION_STANDING, invitation_standing(&value), None));
     }
     for (name, value) in [
         ("decline-unknown", Decline::Unknown),

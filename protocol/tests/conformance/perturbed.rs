@@ -10,7 +10,8 @@ use postern_protocol::trust::{
     SignedReceipt,
 };
 use postern_protocol::wire::administration::{
-    AdminAnswer, AdminQuestion, Decline, Declined, EditGuard, Edited, EntityEntry,
+    AdminAnswer, AdminQuestion, CodeText, Decline, Declined, EditGuard, Edited, EntityEntry, HandedCode,
+    InvitationEntry, InvitationStanding,
 };
 use postern_protocol::wire::approval::{ApprovalStanding, ApprovalVerdict, ApprovalWish};
 use postern_protocol::wire::approval_code::ApprovalCode;
@@ -266,7 +267,11 @@ fn question() -> impl Strategy<Value = AdminQuestion> {
         ]
     };
     prop_oneof![
-        select(vec![AdminQuestion::Me, AdminQuestion::Batch]),
+        select(vec![AdminQuestion::Me, AdminQuestion::Batch, AdminQuestion::Invite]),
+        option::of(some_name()).prop_map(|after| AdminQuestion::Invitations { after }),
+        (some_name(), option::of(any::<u32>()))
+            .prop_map(|(user, good_for_s)| AdminQuestion::ResendInvite { user, good_for_s }),
+        some_name().prop_map(|user| AdminQuestion::RevokeInvite { user }),
         (some_name(), option::of(some_name()), any::<u16>())
             .prop_map(|(kind, after, limit)| AdminQuestion::List { kind, after, limit }),
         (some_name(), some_name()).prop_map(|(kind, name)| AdminQuestion::Show { kind, name }),
@@ -309,6 +314,51 @@ fn entity() -> impl Strategy<Value = EntityEntry> {
     })
 }
 
+fn edited() -> impl Strategy<Value = Edited> {
+    let names = || vec(some_name(), 0..10);
+    (option::of(any::<u64>()), any::<u32>(), any::<u32>(), names(), names()).prop_map(
+        |(revision, published, answered, devices, founders)| Edited {
+            revision,
+            published,
+            answered,
+            devices,
+            founders,
+        },
+    )
+}
+
+fn invitation() -> impl Strategy<Value = InvitationEntry> {
+    let standing =
+        select(vec![InvitationStanding::Open, InvitationStanding::Expired, InvitationStanding::None]);
+    let times = (option::of(time()), option::of(time()));
+    (some_name(), some_name(), standing, option::of(some_name()), times).prop_map(
+        |(user, account, standing, by, (made, expires))| InvitationEntry {
+            user,
+            account,
+            standing,
+            by,
+            made,
+            expires,
+        },
+    )
+}
+
+fn handed() -> impl Strategy<Value = HandedCode> {
+    let code = || CodeText::try_from(samples::invitation().to_string()).unwrap();
+    let code = any::<bool>().prop_map(move |is_shown| is_shown.then(code));
+    let said = (option::of(some_text()), option::of(some_text()));
+    (some_name(), some_text(), code, time(), said).prop_map(
+        |(user, account, code, expires, (mailed, unsent))| HandedCode {
+            user,
+            account,
+            code,
+            expires,
+            mailed,
+            unsent,
+        },
+    )
+}
+
 fn admin_answer() -> impl Strategy<Value = AdminAnswer> {
     let names = || vec(some_name(), 0..10);
     prop_oneof![
@@ -320,11 +370,12 @@ fn admin_answer() -> impl Strategy<Value = AdminAnswer> {
         (vec(entity(), 0..10), option::of(some_name()))
             .prop_map(|(entities, more)| AdminAnswer::Page { entities, more }),
         entity().prop_map(AdminAnswer::Entity),
-        (option::of(any::<u64>()), any::<u32>(), any::<u32>(), names(), names()).prop_map(
-            |(revision, published, answered, devices, founders)| {
-                AdminAnswer::Edited(Edited { revision, published, answered, devices, founders })
-            }
-        ),
+        edited().prop_map(AdminAnswer::Edited),
+        (vec(invitation(), 0..10), option::of(some_name()))
+            .prop_map(|(invitations, more)| AdminAnswer::Invitations { invitations, more }),
+        (handed(), edited()).prop_map(|(handed, edited)| AdminAnswer::Invited { handed, edited }),
+        handed().prop_map(AdminAnswer::Resent),
+        some_name().prop_map(AdminAnswer::Revoked),
     ]
 }
 

@@ -108,6 +108,7 @@ pub(crate) const TABLES: &[&Table] = &[
     &administration::GUARD,
     &administration::ANSWER,
     &administration::DECLINE,
+    &administration::INVITATION_STANDING,
     &administration::CASE_QUESTION,
     &administration::CASE_ABOUT,
     &administration::CASE_END,

@@ -236,3 +236,47 @@ async fn a_request_comes_by_mail_with_a_code_that_lets_one_in_once_and_nobody_el
     assert!(!world.hub.log().contains(code));
     Ok(())
 }
+
+#[tokio::test]
+async fn an_invitation_by_somebody_s_own_command_leaves_by_mail_and_is_said_to_nobody() -> Outcome {
+    let name = "an_invitation_by_somebody_s_own_command_leaves_by_mail_and_is_said_to_nobody";
+    let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
+    let mut world = world().await?;
+    let [pem, key] = certificate(world.dir());
+    let server =
+        Server::start(&python, &["starttls", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"])
+            .await?;
+    settings(&world, &text("starttls", &server.port, &pem), "open sesame");
+    world.hub.serve().await?;
+    let ada = world.guest("ada").await?;
+    let invite = async |user: &str, mail: &str| {
+        ada.call(["admin", "invite", user, "--mail", mail]).finish().await?.expect_code(0)
+    };
+
+    let said = invite("acme.jo", "jo@example.com").await?;
+    assert!(
+        said.out.starts_with("acme.jo of acme gets a code at jo@example.com; it is good once"),
+        "{}",
+        said.out
+    );
+    let letter = server.letter("jo@example.com").await?;
+    let text = letter["text"].as_str().unwrap();
+    let code = text.split_whitespace().find(|word| word.starts_with("postern-")).unwrap();
+    assert!(!format!("{}{}", said.out, said.err).contains(code));
+    world.stranger("jo")?.login_with_code(code).await?.expect_code(0)?;
+
+    // What the server does not take is said, with the code.
+    let said = invite("acme.jim", "refused@example.com").await?;
+    assert!(
+        said.err.contains("no letter was sent: ") && said.err.contains("nobody of that name is here"),
+        "{}",
+        said.err
+    );
+    let code = said.out.split_whitespace().find(|word| word.starts_with("postern-")).unwrap();
+    world.stranger("jim")?.login_with_code(code).await?.expect_code(0)?;
+    // No address that could begin another header.
+    let wrong = ["admin", "invite", "acme.joe", "--mail", "joe@example.com\r\nBcc: jim@example.com"];
+    let refused = ada.call(wrong).finish().await?.expect_code(16)?;
+    assert!(refused.err.contains("expected an address such as"), "{}", refused.err);
+    Ok(())
+}
