@@ -133,6 +133,7 @@ async fn serve(
         boots: boot.boots,
         life: life()?,
         key_wanted: None,
+        sent_to: None,
         addresses: advertised(config, listening),
         port: listening.port(),
         meetings: Meetings::new(

@@ -72,6 +72,8 @@ pub(crate) struct Uplink {
     pub(crate) changes: Changes,
     /// How often an idle link speaks.
     pub(crate) pulse: Pulse,
+    /// Where the last hub has sent this device: dialled first, once.
+    pub(crate) sent_to: Option<SocketAddr>,
     /// When this began.
     pub(crate) started: Instant,
     /// Puts snapshots in force.
@@ -164,12 +166,15 @@ pub(crate) async fn run(mut uplink: Uplink) {
         uplink.carrier.handle_down();
         uplink.activator.gate().clock().linked(false);
         uplink.status.down(&error);
-        match error.remedy() {
+        let delay = match error.remedy() {
             Remedy::AtOnce => continue,
-            Remedy::InTheCrowd => backoff.crowd(),
-            Remedy::Later => {}
-        }
-        let delay = backoff.delay(random());
+            Remedy::InTheCrowd => {
+                backoff.crowd();
+                backoff.delay(random())
+            }
+            Remedy::After(away) => away,
+            Remedy::Later => backoff.delay(random()),
+        };
         tracing::info!(%error, retry_ms = delay.as_millis(), "the link to the hub is down");
         let (mut pause, at) = (std::pin::pin!(tokio::time::sleep(delay)), uplink.sources());
         loop {

@@ -73,6 +73,9 @@ mod receipts;
 #[path = "agent/recordings.rs"]
 mod recordings;
 #[cfg(test)]
+#[path = "agent/returns.rs"]
+mod returns;
+#[cfg(test)]
 #[path = "agent/revocation.rs"]
 mod revocation;
 #[cfg(test)]

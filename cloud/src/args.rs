@@ -195,8 +195,19 @@ pub(crate) enum Command {
         /// not at all if not given. An address of this machine alone, or of a network that is yours.
         #[arg(long, value_name = "ADDRESS")]
         metrics: Option<SocketAddr>,
+        /// Sends devices there on SIGTERM: another hub of this installation, at an address that `init --advertise` has named. They
+        /// come back here if not given.
+        #[arg(long, value_name = "ADDRESS")]
+        drain_to: Option<SocketAddr>,
         #[command(flatten)]
         relay: ServedRelay,
+    },
+    /// Has the running hub end without a crowd at its door: devices are told when to come back, requests are answered, then it ends.
+    Drain {
+        /// Where devices go: another hub of this installation, at an address that `init --advertise` has named. They come back to
+        /// this one if not given.
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<SocketAddr>,
     },
     /// Relays packets for a hub that runs elsewhere, and does nothing else.
     Relay {

@@ -14,6 +14,7 @@ mod case;
 mod change;
 mod cuts;
 mod device;
+mod drain;
 mod explain;
 mod export;
 mod history;
@@ -197,6 +198,15 @@ pub(crate) enum CommandError {
     Bind(#[from] postern_transport::quic::BindError),
     #[error(transparent)]
     Relay(crate::relay::RelayError),
+    #[error("no hub runs on this state directory")]
+    NoHub,
+    #[error("the hub that runs is of a version that cannot drain; SIGTERM ends it")]
+    NoDrain,
+    #[error(
+        "devices know no hub at {to}, so they would not go there; those that they know are {}",
+        known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    NotAdvertised { to: std::net::SocketAddr, known: Vec<std::net::SocketAddr> },
     #[error("the time span cannot be negative")]
     NegativeSpan,
     #[error("device `{0}` is not enrolled, so it has no key; `postern-cloud device add {0}` begins that")]
@@ -242,6 +252,7 @@ impl CommandError {
             | Self::NegativeSpan
             | Self::Ambiguous(_)
             | Self::Scope(_)
+            | Self::NotAdvertised { .. }
             | Self::NoTerminal => 2,
             Self::Key(_) | Self::Store(_) | Self::Signer(_) | Self::MailSettings(_) | Self::Sso(_) => 5,
             Self::Found(error) => match error {
@@ -348,6 +359,8 @@ impl CommandError {
             | Self::Exists(_)
             | Self::Io { .. }
             | Self::Bind(_)
+            | Self::NoHub
+            | Self::NoDrain
             | Self::Relay(_) => 1,
         }
     }
@@ -453,9 +466,10 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Providers => sso::check(state),
         Command::Root(command) => root::run(state, command),
         Command::Token(command) => token::run(state, command),
-        Command::Serve { listen, api, metrics, relay } => {
-            serve::run(state, &serve::Places { listen, api, metrics, relay }, args.json)
+        Command::Serve { listen, api, metrics, drain_to, relay } => {
+            serve::run(state, &serve::Places { listen, api, metrics, drain_to, relay }, args.json)
         }
+        Command::Drain { to } => drain::run(state, to),
         Command::Relay { listen, tls, key, metrics } => {
             relay::run(&relay::Places { listen, tls, metrics }, &key, args.json)
         }

@@ -13,6 +13,7 @@ mod administration;
 mod approvals;
 mod attempts;
 mod cases;
+mod drain;
 mod enroll;
 mod examine;
 mod greet;
@@ -49,6 +50,7 @@ use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendSt
 use self::administration::Caller;
 use self::approvals::Decided;
 use self::attempts::Attempts;
+use self::drain::Drain;
 use self::links::Links;
 use self::meeting::Asked;
 use crate::api::Api;
@@ -62,8 +64,9 @@ use crate::sso::Providers;
 use crate::store::{Standing, Store, StoreError};
 use crate::visibility::visible_devices;
 
+pub use self::drain::Drained;
 pub use self::meeting::Relays;
-pub use self::nudge::{Watcher, is_running, notify};
+pub use self::nudge::{DRAINS, Watcher, is_running, notify};
 
 /// Everything that a running hub shares between its tasks.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ pub struct Hub {
     post: OnceLock<Post>,
     news: News,
     metrics: metrics::Shared,
+    drain: Drain,
     clock: fn() -> UnixTime,
 }
 
@@ -148,6 +152,7 @@ impl Hub {
             post,
             news,
             metrics,
+            drain: Drain::new(),
             clock,
         }
     }
@@ -186,6 +191,11 @@ impl Hub {
         let (mut tasks, mut crowd) = (JoinSet::new(), Crowd::default());
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
+            if self.drain.has_begun() {
+                // Dropped, and so refused: another hub is dialled, or this one when it is back.
+                self.metrics.handshake("turned_away");
+                continue;
+            }
             if crowd.waiting() >= VISITORS && !crowd.one_leaves() {
                 self.metrics.handshake("turned_away");
                 continue;
@@ -286,8 +296,12 @@ impl Hub {
             }
         };
         let kind = kinds::of_request(&request);
+        let answering = self.drain.request();
         let answer = match request {
-            HubRequest::Sync(hello) => return link::run(self, connection, &visit, hello, (send, recv)).await,
+            HubRequest::Sync(hello) => {
+                drop(answering);
+                return link::run(self, connection, &visit, hello, (send, recv)).await;
+            }
             HubRequest::Administrate { pass, question } => {
                 let caller = Caller { key: connection.peer_key(), pass };
                 match self.administrate(caller, question, &mut recv).await {
@@ -322,6 +336,11 @@ impl Hub {
         if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
             tracing::debug!(%error, "an answer was not delivered");
         }
+        // Until it has arrived: a connection that is closed takes what is on its way with it.
+        if self.drain.has_begun() {
+            let _gone = tokio::time::timeout(DELIVERY, send.stopped()).await;
+        }
+        drop(answering);
     }
 
     async fn answer(self: &Arc<Self>, connection: &Connection, request: HubRequest) -> HubAnswer {
@@ -513,6 +532,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 const VISIT: Duration = Duration::from_secs(60);
 /// For devices to take a policy with a new key. Most need milliseconds; users wait for this long without a word.
 const ARRIVAL: Duration = Duration::from_secs(2);
+/// For the last answers of a hub that ends to arrive.
+const DELIVERY: Duration = Duration::from_secs(3);
 /// Questions about the model at a time, each with a body of up to a mebibyte.
 const BODIES: usize = 8;
 /// Bytes of a listing beside its entries.

@@ -39,6 +39,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     links: Gauge,
     visitors: Gauge,
+    draining: Gauge,
     handshakes: Family<One, Counter>,
     requests: Family<Two, Counter>,
     api: Family<One, Counter>,
@@ -146,7 +147,12 @@ impl Metrics {
         Held::of(&self.visitors)
     }
 
-    /// Somebody came: `done`, `failed`, or `turned_away` where all places were taken.
+    /// The hub is about to end.
+    pub fn draining(&self) {
+        self.draining.set(1);
+    }
+
+    /// Somebody came: `done`, `failed`, or `turned_away` where all places were taken, or the hub is about to end.
     pub fn handshake(&self, outcome: &'static str) {
         self.handshakes.get_or_create(&[("outcome", outcome)]).inc();
     }
@@ -210,6 +216,7 @@ impl Metrics {
             registry: Mutex::default(),
             links: Gauge::default(),
             visitors: Gauge::default(),
+            draining: Gauge::default(),
             handshakes: Family::default(),
             requests: Family::default(),
             api: Family::default(),
@@ -229,6 +236,7 @@ impl Metrics {
         let hub = registry.sub_registry_with_prefix("postern_hub");
         hub.register("links", "Devices that are linked", self.links.clone());
         hub.register("connections", "Connections, those of linked devices among them", self.visitors.clone());
+        hub.register("draining", "1 where the hub is about to end", self.draining.clone());
         hub.register("handshakes", "Who came, by what became of it", self.handshakes.clone());
         hub.register("requests", "Requests, by kind and outcome", self.requests.clone());
         hub.register("pushes", "Snapshots that were sent to devices", self.pushes.clone());

@@ -11,7 +11,7 @@
 //! the policy counts, and what somebody should look at ([`alarm`]).
 //!
 //! [`leg::Leg`] is one end's binding at a relay, [`knock::Knocks`] how a device opens its NAT for the other end, and [`pulse::Pulse`] how often
-//! an idle link speaks.
+//! an idle link speaks. [`leave::Leave`] says when the agents of a hub that ends go, and when they come back.
 //!
 //! Whatever is lost or reordered by broken links, each new link begins with the state of the world (a hello), so
 //! both ends converge on the newest version and never on an older one.
@@ -22,6 +22,7 @@ mod budget;
 pub mod freshness;
 pub mod hub;
 pub mod knock;
+pub mod leave;
 pub mod leg;
 mod missing;
 pub mod pulse;

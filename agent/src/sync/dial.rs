@@ -48,6 +48,13 @@ impl Dialled {
     }
 }
 
+/// The addresses of hubs in the order in which they are dialled: the one to which another hub has sent this device first, if it is one
+/// of them.
+pub(super) fn in_order(hubs: &[SocketAddr], sent_to: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let first = sent_to.filter(|sent_to| hubs.contains(sent_to));
+    first.into_iter().chain(hubs.iter().copied().filter(|hub| Some(*hub) != first)).collect()
+}
+
 /// Connects to the first hub that answers with a key of a genuine hub.
 pub(super) async fn dial(
     key: &SecretKey,
@@ -102,4 +109,19 @@ async fn connect(
 
 fn bind(hub: SocketAddr, key: &SecretKey, settings: &Settings) -> Result<Endpoint, BindError> {
     Endpoint::bind(wildcard(hub), key, Role::Client, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_sends_a_device_to_another_one_that_it_knows_and_nowhere_else() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let hubs = [at("192.0.2.1:7440"), at("192.0.2.2:7440"), at("192.0.2.3:7440")];
+        let [one, two, three] = hubs;
+        assert_eq!(in_order(&hubs, None), hubs);
+        assert_eq!(in_order(&hubs, Some(two)), [two, one, three]);
+        assert_eq!(in_order(&hubs, Some(at("198.51.100.9:7440"))), hubs);
+    }
 }

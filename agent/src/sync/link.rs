@@ -11,7 +11,7 @@ use postern_protocol::session::agent::{AgentSync, Event};
 use postern_protocol::time::BootTime;
 use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{NextKey, ReceiptId, SecretKey, SignedReceipt};
-use postern_protocol::wire::control::{Held, Hello, HubMessage};
+use postern_protocol::wire::control::{Held, Hello, HubMessage, Return};
 use postern_protocol::wire::hub::HubRequest;
 use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
@@ -23,7 +23,7 @@ use postern_transport::quic::{BindError, ConnectionEnd, RecvStream, SendStream, 
 use super::Uplink;
 use super::activate::Answer;
 use super::certificate::compare_certificates;
-use super::dial::{Dialled, dial};
+use super::dial::{Dialled, dial, in_order};
 use crate::clock::Clock;
 use crate::receipts::Waiting;
 use crate::surroundings::source_towards;
@@ -60,6 +60,12 @@ pub(crate) enum LinkError {
     /// The hub is reached from another address now.
     #[error("the link is made again from another address")]
     Moved,
+    /// The hub has said when to come back.
+    #[error("the hub is about to end, or sends its devices elsewhere")]
+    SentAway {
+        /// How long it is not dialled for.
+        away: Duration,
+    },
     /// The hub broke a rule of the wire.
     #[error("the hub broke the protocol: {}", .0.sentence())]
     Protocol(ProtocolFault),
@@ -72,6 +78,8 @@ pub(super) enum Remedy {
     AtOnce,
     /// The hub ends, or was started anew: its other devices dial as well.
     InTheCrowd,
+    /// When the hub has said: it gives each device a moment of its own.
+    After(Duration),
     /// After a while, ever longer.
     Later,
 }
@@ -81,6 +89,7 @@ impl LinkError {
     pub(super) const fn remedy(&self) -> Remedy {
         match self {
             Self::KeyChanged | Self::Moved => Remedy::AtOnce,
+            Self::SentAway { away } => Remedy::After(*away),
             Self::Closed { code: CloseCode::Failed(Failure::Shutdown) }
             | Self::Frame(FrameFault::Stream(StreamFault::ConnectionLost(ConnectionEnd::Reset))) => {
                 Remedy::InTheCrowd
@@ -120,7 +129,9 @@ impl From<FrameFault> for LinkError {
 /// Makes one link and keeps it for as long as it lasts; returns why it ended.
 pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
     let (hub_keys, hubs) = uplink.activator.hubs();
-    let dialled = match dial(&uplink.keys.present(), &hub_keys, hubs, (&uplink.ladder, &uplink.pulse)).await {
+    let hubs = in_order(hubs, uplink.sent_to.take());
+    let dialled = match dial(&uplink.keys.present(), &hub_keys, &hubs, (&uplink.ladder, &uplink.pulse)).await
+    {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
@@ -147,6 +158,7 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         | LinkError::Closed { .. }
         | LinkError::KeyChanged
         | LinkError::Moved
+        | LinkError::SentAway { .. }
         | LinkError::Frame(_) => CloseCode::Done,
     };
     dialled.connection.close(code.number(), b"");
@@ -169,7 +181,8 @@ async fn converse(
     let hello = HubRequest::Sync(hello(uplink, dialled.hub));
     write_frame(&mut send, &hello, limits::FRAME_BYTES).await?;
     let clock = Arc::clone(uplink.activator.gate().clock());
-    let mut talk = Talk { clock: Arc::clone(&clock), sync: AgentSync::new(), said: BTreeSet::new(), send };
+    let mut talk =
+        Talk { clock: Arc::clone(&clock), sync: AgentSync::new(), said: BTreeSet::new(), leave: None, send };
     // Before anything else: what is live is judged by what the cloud says now.
     clock.linked(true);
     talk.ask().await?;
@@ -212,6 +225,11 @@ async fn converse(
                 return Err(LinkError::Moved);
             },
             () = tokio::time::sleep(due) => {}
+            told = talk.turn() => {
+                tracing::info!(away_ms = told.away_ms, hub = ?told.hub, "the hub sends this device away");
+                uplink.sent_to = told.hub;
+                return Err(LinkError::SentAway { away: Duration::from_millis(told.away_ms.into()) });
+            }
         }
         if answered {
             talk.report();
@@ -232,6 +250,8 @@ struct Talk {
     sync: AgentSync,
     /// Receipts that were said on this link.
     said: BTreeSet<ReceiptId>,
+    /// When to leave the hub, and what it has said of coming back.
+    leave: Option<(tokio::time::Instant, Return)>,
     send: SendStream,
 }
 
@@ -266,9 +286,24 @@ impl Talk {
                 uplink.carrier.handle_taken(bytes, &root, whose);
             }
             Some(Event::RowsRefused(log, code)) => uplink.carrier.handle_refused(log, code),
+            Some(Event::Return(told)) => {
+                let leave = Duration::from_millis(told.leave_ms.into());
+                self.leave = Some((tokio::time::Instant::now() + leave, told));
+            }
             Some(Event::UpToDate) | None => {}
         }
         Ok(())
+    }
+
+    /// Waits until it is this device's turn to leave the hub; for ever where the hub has not asked for that.
+    async fn turn(&self) -> Return {
+        match self.leave {
+            Some((at, told)) => {
+                tokio::time::sleep_until(at).await;
+                told
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Says what became of something that was put in force before.

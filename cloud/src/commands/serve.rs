@@ -4,7 +4,7 @@
 //! 2. Keys, store, mail, endpoint. The address is stored for the codes that other commands make.
 //! 3. The first line of output says where it listens; then connections are admitted, publications watched, and the API answered
 //!    where there is one.
-//! 4. SIGTERM or SIGINT: peers are told, links are noted as down, and the program ends.
+//! 4. SIGTERM or `drain`: devices are told when to come back, requests are answered, and the program ends. SIGINT, or a second SIGTERM: at once.
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use tracing::Level;
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Role, Settings};
 
-use super::{Answer, CommandError, open, relay};
+use super::{Answer, CommandError, drain, open, relay};
 use crate::api;
 use crate::args::ServedRelay;
 use crate::clock;
@@ -41,6 +41,8 @@ pub(super) struct Places {
     pub(super) api: Option<SocketAddr>,
     /// By programs that watch.
     pub(super) metrics: Option<SocketAddr>,
+    /// Where devices go on SIGTERM.
+    pub(super) drain_to: Option<SocketAddr>,
     /// By packets that are relayed.
     pub(super) relay: ServedRelay,
 }
@@ -48,6 +50,7 @@ pub(super) struct Places {
 pub(super) fn run(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
     log_to_stderr();
     let _lock = lock(state)?;
+    drain::check(state, places.drain_to)?;
     runtime()?.block_on(serve(state, places, json))
 }
 
@@ -128,12 +131,20 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     let watching = tokio::spawn(watcher.run());
     let router = hub.api().router();
     let answering = api.map(|listener| tokio::spawn(api::serve(listener, router, "the API")));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let to = tokio::select! {
+        _ = terminate.recv() => Some(places.drain_to),
+        to = hub.drain_asked() => Some(to),
+        _ = interrupt.recv() => None,
+    };
     health.drains();
-    watching.abort();
+    if let Some(to) = to {
+        // What is published meanwhile still reaches those who are here, and the API answers.
+        tokio::select! {
+            _drained = hub.drain(to) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
     answering.inspect(JoinHandle::abort);
     drop(relaying);
     let shutdown = CloseCode::Failed(Failure::Shutdown);
@@ -142,6 +153,7 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     serving.abort();
     monitoring.inspect(JoinHandle::abort);
     store.write(|tx| tx.all_links_down())?;
+    watching.abort();
     // Left behind it would only be replaced by the next hub.
     let _left = std::fs::remove_file(hub::socket_path(state));
     Ok(Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) })

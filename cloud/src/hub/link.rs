@@ -5,7 +5,7 @@
 //! 3. Roots after the one that it has are sent first, at most 64 over one link; then the link ends, and the next goes on.
 //! 4. Whenever something is published, the newest snapshot is offered; answers are stored.
 //! 5. Questions for the time are answered from what the link knows, and what is pushed is named first.
-//! 6. Rows of its trail are taken ([`trail`]) and acknowledged when they are durable.
+//! 6. Rows of its trail are taken ([`trail`](super::trail)) and acknowledged when they are durable.
 //! 7. When the stream or connection ends, or a newer connection of the device takes over, the link is over.
 //!
 //! What it learns of the device is a [`Report`] each, and whoever has the model's database records it: this file writes nothing.
@@ -26,7 +26,7 @@ use postern_protocol::session::hub::{Event, HubSync};
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::control::{AgentMessage, Hello, HubMessage};
 use postern_protocol::wire::hub::Refusal;
-use postern_protocol::wire::registry::{CloseCode, ProtocolFault};
+use postern_protocol::wire::registry::{ALPN_HUB_V2, CloseCode, Failure, ProtocolFault};
 use postern_transport::crowd::Word;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::quic::{Connection, RecvStream, SendStream};
@@ -43,6 +43,8 @@ enum LinkEnd {
     Fault(ProtocolFault),
     /// The connection is gone, or another one took over; or the device shall come again for more roots.
     Gone,
+    /// The hub is about to end, and the agent does not know how to be told more.
+    Shutdown,
     /// The state could not be read or written.
     Failed(Failed),
 }
@@ -78,7 +80,13 @@ pub(super) async fn run(
         // Had to give way a moment ago: the connection ends with its task.
         return;
     }
-    let _counted = hub.metrics.link();
+    let _counted = (hub.metrics.link(), hub.drain.link());
+    if hub.drain.has_begun() {
+        // Came while everybody was told to go, and may not have been told.
+        close_for(&connection, Failure::Shutdown);
+        hub.links.release(&device, &connection);
+        return;
+    }
     let before = hello.freshness.map_or("none", FreshnessState::word);
     tracing::info!(device = %device, before, "link up");
     let mut sync = HubSync::new(&hello, newest.offered, u64::from_le_bytes(chance::bytes()));
@@ -94,6 +102,7 @@ pub(super) async fn run(
         send,
         sync,
         answer_by: None,
+        knows_return: connection.alpn() == ALPN_HUB_V2,
         pushed: None,
         asked: None,
         confirmed: None,
@@ -103,6 +112,7 @@ pub(super) async fn run(
         LinkEnd::Fault(fault) => close(&connection, fault),
         // A connection without its link would be a visitor that nobody counts.
         LinkEnd::Gone => connection.close(CloseCode::Done.number(), b""),
+        LinkEnd::Shutdown => close_for(&connection, Failure::Shutdown),
         LinkEnd::Failed(error) => {
             tracing::error!(%error, device = %whence.device, "a link failed");
             close(&connection, ProtocolFault::TimedOut);
@@ -126,6 +136,8 @@ struct Link {
     sync: HubSync,
     /// When a push that is under way must be answered.
     answer_by: Option<Instant>,
+    /// Whether the agent's version has the message that says when to come back.
+    knows_return: bool,
     /// When a push that is not answered began.
     pushed: Option<Instant>,
     /// When the device last asked for the time.
@@ -166,10 +178,17 @@ impl Link {
                     Ok(()) => self.look().await,
                     Err(_) => Err(LinkEnd::Gone),
                 },
-                Some(Told::Meeting(meeting)) = inbox.recv() => {
-                    self.sync.handle_meeting(meeting);
-                    Ok(())
-                }
+                Some(told) = inbox.recv() => match told {
+                    Told::Meeting(meeting) => {
+                        self.sync.handle_meeting(meeting);
+                        Ok(())
+                    }
+                    Told::Leave(leave) if self.knows_return => {
+                        self.sync.handle_leave(leave);
+                        Ok(())
+                    }
+                    Told::Leave(_) => Err(LinkEnd::Shutdown),
+                },
                 () = wait_until(answer_by) => Err(LinkEnd::Fault(ProtocolFault::TimedOut)),
             };
             if let Err(end) = outcome {
@@ -337,6 +356,10 @@ impl Link {
         }
         Ok(())
     }
+}
+
+fn close_for(connection: &Connection, failure: Failure) {
+    connection.close(CloseCode::Failed(failure).number(), failure.word().as_bytes());
 }
 
 async fn receive(mut recv: RecvStream) -> (RecvStream, Result<AgentMessage, FrameFault>) {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use postern_protocol::name::Name;
+use postern_protocol::wire::control::Return;
 use postern_protocol::wire::registry::ProtocolFault;
 use postern_protocol::wire::relay::Meeting;
 use postern_transport::quic::Connection;
@@ -34,6 +35,8 @@ struct Up {
 pub(super) enum Told {
     /// Somebody waits for the device.
     Meeting(Meeting),
+    /// The hub is about to end.
+    Leave(Return),
 }
 
 /// How a link is told.
@@ -103,6 +106,16 @@ impl Links {
         if let Some(link) = self.lock().remove(device) {
             super::close(&link.connection, ProtocolFault::Unknown);
         }
+    }
+
+    /// How many devices are linked.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Tells each linked device when to leave and come back; says how many were told.
+    pub(super) fn send_home(&self, mut draw: impl FnMut() -> Return) -> usize {
+        self.lock().values().filter(|link| link.inbox.try_send(Told::Leave(draw())).is_ok()).count()
     }
 
     /// Whether a connection carries a link.

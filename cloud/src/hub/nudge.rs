@@ -3,13 +3,14 @@
 //! The store is asked every two seconds as well, so that a lost nudge costs two seconds and not a policy.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
 
 use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::registry::ALPNS_HUB;
@@ -43,6 +44,8 @@ pub struct Watcher {
     hub: Arc<Hub>,
     endpoint: Endpoint,
     listener: UnixListener,
+    /// Those who wait for the end of this hub.
+    mourners: Vec<UnixStream>,
 }
 
 impl Watcher {
@@ -60,7 +63,7 @@ impl Watcher {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { hub, endpoint, listener })
+        Ok(Self { hub, endpoint, listener, mourners: Vec::new() })
     }
 
     /// Watches until dropped.
@@ -78,13 +81,17 @@ impl Watcher {
                         tokio::time::sleep(PAUSE).await;
                     }
                     if let Ok((mut stream, _)) = accepted {
-                        // What it says does not matter; that it came is the message.
-                        let mut line = [0; 16];
+                        let mut line = [0; 64];
                         let said = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut line)).await;
-                        // Whoever says nothing only looked whether a hub is here.
-                        if !matches!(said, Ok(Ok(0))) {
-                            self.follow(&mut proved).await;
-                            self.hub.news.publish();
+                        let said = said.map_or(Some(1), Result::ok).and_then(|bytes| line.get(..bytes));
+                        match said.map(Word::read) {
+                            Some(Word::Drain(to)) => self.drain(stream, to).await,
+                            // Whatever else it says: that it came is the message.
+                            Some(Word::News) | None => {
+                                self.follow(&mut proved).await;
+                                self.hub.news.publish();
+                            }
+                            Some(Word::Nothing) => {}
                         }
                     }
                 }
@@ -110,6 +117,16 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Has the hub end, and keeps whoever asked for it: they hear of the end when their stream ends.
+    async fn drain(&mut self, mut stream: UnixStream, to: Option<SocketAddr>) {
+        let said = format!("{DRAINS}\n");
+        let told = tokio::time::timeout(Duration::from_secs(1), stream.write_all(said.as_bytes())).await;
+        if matches!(told, Ok(Ok(()))) && self.mourners.len() < MOURNERS {
+            self.mourners.push(stream);
+        }
+        self.hub.ask_to_drain(to);
     }
 
     /// Follows a root that was published: its keys sign, and its hub key proves new connections.
@@ -139,8 +156,56 @@ impl Watcher {
     }
 }
 
+/// What somebody says on the local socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Nothing: they only looked whether a hub is here.
+    Nothing,
+    /// Something was published.
+    News,
+    /// The hub shall end, and its devices go there.
+    Drain(Option<SocketAddr>),
+}
+
+impl Word {
+    fn read(line: &[u8]) -> Self {
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        match text.trim_end().split_once(' ').unwrap_or((text.trim_end(), "")) {
+            _ if line.is_empty() => Self::Nothing,
+            ("drain", "") => Self::Drain(None),
+            ("drain", to) => to.parse().map_or(Self::News, |to| Self::Drain(Some(to))),
+            _ => Self::News,
+        }
+    }
+}
+
+/// What a hub answers to who has it drain.
+pub const DRAINS: &str = "draining";
+/// Those who may wait for its end.
+const MOURNERS: usize = 16;
 /// How late a publication is noticed whose nudge was lost.
 const POLL: Duration = Duration::from_secs(2);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How often snapshots are looked at for their age.
 const RENEWAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_drains_where_it_is_told_to_and_takes_everything_else_for_news() {
+        let to = "192.0.2.7:7440".parse().ok();
+        for (line, expected) in [
+            ("", Word::Nothing),
+            ("published\n", Word::News),
+            ("drain\n", Word::Drain(None)),
+            ("drain 192.0.2.7:7440\n", Word::Drain(to)),
+            ("drain somewhere\n", Word::News),
+            ("drains\n", Word::News),
+        ] {
+            assert_eq!(Word::read(line.as_bytes()), expected, "{line}");
+        }
+        assert_eq!(Word::read(&[0xff]), Word::News);
+    }
+}

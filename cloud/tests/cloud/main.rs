@@ -22,6 +22,7 @@ mod desk;
 mod determinism;
 mod device_keys;
 mod documents;
+mod drain;
 mod essential;
 mod explain;
 mod export;

@@ -21,7 +21,7 @@ use postern_protocol::trust::sealed::{Announcement, SealingSecret};
 use postern_protocol::trust::{
     Digest, NextKey, Nonce, PublicKey, ReceiptId, Root, SecretKey, SignedReceipt, Timestamp,
 };
-use postern_protocol::wire::control::{AlarmKind, Held, Hello, Life, NackCode};
+use postern_protocol::wire::control::{AlarmKind, Held, Hello, HubMessage, Life, NackCode, Return};
 use postern_protocol::wire::hub::{HubAnswer, HubRequest, Only};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::registry::ALPNS_HUB;
@@ -140,11 +140,26 @@ impl World {
     }
 
     pub(crate) async fn dial_from(&self, source: &str, key: &SecretKey) -> Caller {
+        self.try_dial(source, key, ALPNS_HUB).await.unwrap()
+    }
+
+    /// Dials as somebody who knows these versions of the protocol.
+    pub(crate) async fn dial_speaking(&self, alpns: &[&[u8]], key: &SecretKey) -> Caller {
+        self.try_dial("127.0.0.1:0", key, alpns).await.unwrap()
+    }
+
+    /// Dials; says why that fails.
+    pub(crate) async fn try_dial(
+        &self,
+        source: &str,
+        key: &SecretKey,
+        alpns: &[&[u8]],
+    ) -> Result<Caller, String> {
         let endpoint =
             Endpoint::bind(source.parse().unwrap(), key, Role::Client, &Settings::control()).unwrap();
-        let connection =
-            endpoint.connect(self.address, self.hub_key, ALPNS_HUB, &Settings::control()).await.unwrap();
-        Caller { connection, _endpoint: endpoint }
+        let connected = endpoint.connect(self.address, self.hub_key, alpns, &Settings::control()).await;
+        let connection = connected.map_err(|error| format!("{error:?}"))?;
+        Ok(Caller { connection, _endpoint: endpoint })
     }
 
     /// Accepts an invitation for a user with a key of this seed.
@@ -269,7 +284,11 @@ impl Agent {
     }
 
     pub(crate) async fn link_with(&self, world: &World, hello: Hello) -> Link {
-        let caller = world.dial(&self.key).await;
+        self.link_over(world.dial(&self.key).await, hello).await
+    }
+
+    /// As [`link_with`](Self::link_with), over a connection that is there.
+    pub(crate) async fn link_over(&self, caller: Caller, hello: Hello) -> Link {
         let (mut send, recv) = caller.connection.open_bi().await.unwrap();
         write_frame(&mut send, &HubRequest::Sync(hello), limits::FRAME_BYTES).await.unwrap();
         Link { caller, send, recv, sync: AgentSync::new(), last: None }
@@ -330,7 +349,8 @@ impl Link {
                     | Event::Meet(_)
                     | Event::ReceiptTaken(_)
                     | Event::RowsTaken(_)
-                    | Event::RowsRefused(..),
+                    | Event::RowsRefused(..)
+                    | Event::Return(_),
                 )
                 | None => {}
             }
@@ -351,6 +371,25 @@ impl Link {
                 return;
             }
         }
+    }
+
+    /// When the hub says that the agent is to leave and come back.
+    pub(crate) async fn sent_away(&mut self) -> Return {
+        loop {
+            let message = read_frame(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.unwrap();
+            if let Some(Event::Return(told)) = self.sync.handle_message(message).unwrap() {
+                return told;
+            }
+        }
+    }
+
+    /// How many messages still come before the end.
+    pub(crate) async fn rest(&mut self) -> usize {
+        let mut count = 0;
+        while read_frame::<HubMessage>(&mut self.recv, limits::SYNC_FRAME_BYTES, PATIENCE).await.is_ok() {
+            count += 1;
+        }
+        count
     }
 
     /// The next meeting.
@@ -380,7 +419,8 @@ impl Link {
                     | Event::Meet(_)
                     | Event::ReceiptTaken(_)
                     | Event::RowsTaken(_)
-                    | Event::RowsRefused(..),
+                    | Event::RowsRefused(..)
+                    | Event::Return(_),
                 )
                 | None => {}
                 Some(Event::Offered { held, .. }) => panic!("{held:?} was pushed before it was named"),

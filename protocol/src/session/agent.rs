@@ -8,7 +8,7 @@ use crate::limits;
 use crate::trust::envelope::OVERHEAD;
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, RootCode, RowsCode};
+use crate::wire::control::{AgentMessage, AlarmKind, Held, HubMessage, NackCode, Return, RootCode, RowsCode};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
@@ -25,6 +25,8 @@ pub struct AgentSync {
     judging_root: bool,
     /// Roots that have come over this link.
     roots: usize,
+    /// It was told when to leave.
+    leaves: bool,
     answers: VecDeque<AgentMessage>,
 }
 
@@ -62,6 +64,8 @@ pub enum Event {
     RowsTaken(Vec<u8>),
     /// Rows were not taken.
     RowsRefused(LogId, RowsCode),
+    /// Leave the hub, and come back: when and where to, within what an agent obeys.
+    Return(Return),
 }
 
 /// What became of a root.
@@ -132,6 +136,12 @@ impl AgentSync {
             HubMessage::ReceiptTaken { id } => Ok(Some(Event::ReceiptTaken(id))),
             HubMessage::RowsTaken { bytes } => Ok(Some(Event::RowsTaken(bytes))),
             HubMessage::RowsRefused { log, code } => Ok(Some(Event::RowsRefused(log, code))),
+            // Said again and again it would keep the agent from ever leaving.
+            HubMessage::Return(_) if self.leaves => Err(ProtocolFault::Unexpected),
+            HubMessage::Return(told) => {
+                self.leaves = true;
+                Ok(Some(Event::Return(told.bounded())))
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use crate::audit::{Batch, Begin, LogId};
 use crate::limits::{AUDIT_BYTES, AUDIT_ROWS, CHUNK_BYTES, ROOT_CHAIN};
 use crate::trust::sealed::Announcement;
 use crate::trust::{NextKey, Nonce, ReceiptId, SignedReceipt};
-use crate::wire::control::{AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, RootCode, RowsCode};
+use crate::wire::control::{
+    AgentMessage, AlarmKind, Held, Hello, HubMessage, NackCode, Return, RootCode, RowsCode,
+};
 use crate::wire::registry::ProtocolFault;
 use crate::wire::relay::Meeting;
 use crate::wire::text::Text;
@@ -48,6 +50,8 @@ pub struct HubSync {
     /// Receipts that were stored and are not answered yet.
     receipts: VecDeque<ReceiptId>,
     rows: Rows,
+    /// When the agent is to leave, until it is told.
+    leave: Option<Return>,
 }
 
 /// The rows of the agent's trail that came last.
@@ -223,6 +227,7 @@ impl HubSync {
             meetings: VecDeque::new(),
             receipts: VecDeque::new(),
             rows: Rows::Answered,
+            leave: None,
         };
         if let Some(newest) = newest {
             sync.handle_published(newest);
@@ -395,6 +400,10 @@ impl HubSync {
         if let Some(id) = self.receipts.pop_front() {
             return Some(HubMessage::ReceiptTaken { id });
         }
+        // Its clock runs from here, whatever else is under way.
+        if let Some(leave) = self.leave.take() {
+            return Some(HubMessage::Return(leave));
+        }
         // Roots first: a lock or snapshot of a later epoch or key is worth nothing without them.
         if self.roots.is_asked || self.is_exhausted() {
             return None;
@@ -441,6 +450,11 @@ impl HubSync {
             self.meetings.pop_front();
         }
         self.meetings.push_back(meeting);
+    }
+
+    /// Tells the agent when to leave and come back; to be called once for a link, of an agent that knows the message.
+    pub const fn handle_leave(&mut self, leave: Return) {
+        self.leave = Some(leave);
     }
 
     /// The version of the newest root that the agent has, or will have when this link has sent what it knows.

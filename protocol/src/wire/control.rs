@@ -17,7 +17,8 @@
 //! 3. The agent reports what somebody should look at ([`AgentMessage::Alarm`]).
 //! 4. The agent says what tunnels it has stopped ([`AgentMessage::Receipt`]), on each link until the hub has taken it
 //!    ([`HubMessage::ReceiptTaken`]).
-//! 5. The agent sends rows of its trail, one [`AgentMessage::Rows`] after the answer to the one before; the hub answers with
+//! 5. A hub that is about to end says when the agent leaves and comes back ([`HubMessage::Return`]).
+//! 6. The agent sends rows of its trail, one [`AgentMessage::Rows`] after the answer to the one before; the hub answers with
 //!    [`HubMessage::RowsTaken`] when they are durable.
 //!
 //! Frames have at most [`limits::SYNC_FRAME_BYTES`](crate::limits::SYNC_FRAME_BYTES). The connection proves the hub's key, but policy is believed for
@@ -135,6 +136,21 @@ pub enum HubMessage {
         /// Why.
         code: RowsCode,
     },
+    /// The hub is about to end, or its agents are wanted elsewhere. Once on a link, and only where
+    /// [`ALPN_HUB_V2`](super::registry::ALPN_HUB_V2) was agreed on: agents of the version before cannot read it.
+    Return(Return),
+}
+
+/// When an agent leaves its hub, and when it comes back. An agent obeys within
+/// [`RETURN_MS`](crate::session::leave::RETURN_MS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// Milliseconds until the agent ends the link.
+    pub leave_ms: u32,
+    /// Milliseconds from then until it dials again.
+    pub away_ms: u32,
+    /// Which hub is dialled first then, if it is one of those that the agent knows; none for the usual order.
+    pub hub: Option<SocketAddr>,
 }
 
 /// From agent to hub.

@@ -19,12 +19,14 @@ use crate::policy::Reason;
 pub const ALPN_TUNNEL_V1: &[u8] = b"postern-tunnel/1";
 /// Version 1 of the protocol between a hub and its agents and clients, as ALPN name.
 pub const ALPN_HUB_V1: &[u8] = b"postern-hub/1";
+/// Version 2 of it: the hub may say [`Return`](crate::wire::control::Return).
+pub const ALPN_HUB_V2: &[u8] = b"postern-hub/2";
 
 /// Protocol versions that this build speaks towards clients and agents, newest first. TLS picks the first that
 /// both ends know and authenticates the choice, so nobody on the way can force an older one.
 pub const ALPNS_TUNNEL: &[&[u8]] = &[ALPN_TUNNEL_V1];
 /// Protocol versions that this build speaks with a hub, newest first.
-pub const ALPNS_HUB: &[&[u8]] = &[ALPN_HUB_V1];
+pub const ALPNS_HUB: &[&[u8]] = &[ALPN_HUB_V2, ALPN_HUB_V1];
 
 macro_rules! numbers {
     ($(#[$type_doc:meta])* $type:ident { $( $(#[$doc:meta])* $name:ident = $number:literal, $word:literal, $sentence:literal, $next:literal; )+ }) => {

@@ -14,7 +14,7 @@ use postern_protocol::trust::sealed::SEALED_BYTES;
 use postern_protocol::trust::{Domain, Lock, Pass, Root, SecretKey, Signed, Timestamp};
 use postern_protocol::wire::nearby::Sign;
 use postern_protocol::wire::registry::{
-    ALPN_HUB_V1, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, PacketFault, ProtocolFault,
+    ALPN_HUB_V2, ALPN_TUNNEL_V1, ALPNS_HUB, ALPNS_TUNNEL, Failure, PacketFault, ProtocolFault,
 };
 
 use crate::samples;
@@ -40,7 +40,7 @@ fn table(name: &str) -> String {
             "between | name | versions",
             [
                 vec!["client and agent".to_owned(), code(ALPN_TUNNEL_V1), ALPNS_TUNNEL.len().to_string()],
-                vec!["agent or client and hub".to_owned(), code(ALPN_HUB_V1), ALPNS_HUB.len().to_string()],
+                vec!["agent or client and hub".to_owned(), code(ALPN_HUB_V2), ALPNS_HUB.len().to_string()],
             ],
         ),
         "domains" => rows(

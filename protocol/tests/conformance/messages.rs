@@ -5,7 +5,9 @@ use postern_protocol::limits;
 use postern_protocol::policy::{Destination, FreshnessState, Kind, Mode, Protocol, Reason};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{CutCause, Digest, NextKey, Nonce, Proof, Receipt, ReceiptId, SignedReceipt};
-use postern_protocol::wire::control::{AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, RootCode};
+use postern_protocol::wire::control::{
+    AgentMessage, AlarmKind, Hello, HubMessage, Life, NackCode, Return, RootCode,
+};
 use postern_protocol::wire::discovery::{DiscoveryNews, Mac, Presence, Sighting, Totals, Unasked, Why};
 use postern_protocol::wire::flow::{FlowTarget, Host, PacketDrops, VpnNews};
 use postern_protocol::wire::hub::{
@@ -101,6 +103,7 @@ table!(HUB_MESSAGE, hub_message, HubMessage {
     HubMessage::ReceiptTaken { .. } => "ReceiptTaken", "id: 8 bytes";
     HubMessage::RowsTaken { .. } => "RowsTaken", "bytes: bytes, a sealed acknowledgement (section 9.3)";
     HubMessage::RowsRefused { .. } => "RowsRefused", "log: 16 bytes; code: rows code";
+    HubMessage::Return(_) => "Return", "leave_ms: u32; away_ms: u32; hub: option of socket address";
 });
 table!(AGENT_MESSAGE, agent_message, AgentMessage {
     AgentMessage::Ack { .. } => "Ack", "nonce: u64; held: held; cut: u32";
@@ -547,6 +550,20 @@ pub(crate) fn sync() -> Vec<Sample> {
             "receipt-taken",
             "The hub has stored it.",
             HubMessage::ReceiptTaken { id: ReceiptId([0x1d; 8]) },
+        ),
+        down(
+            "return",
+            "The hub ends: leave it after half a second, and come back after three.",
+            HubMessage::Return(Return { leave_ms: 500, away_ms: 3000, hub: None }),
+        ),
+        down(
+            "return-elsewhere",
+            "Go to the next hub when it is your turn.",
+            HubMessage::Return(Return {
+                leave_ms: 12_345,
+                away_ms: 0,
+                hub: Some("192.0.2.7:7440".parse().unwrap()),
+            }),
         ),
         cause("cut-by-policy", CutCause::Policy { epoch: 1, version: 18 }),
         cause("cut-by-lock", CutCause::Lock { epoch: 1, sequence: 2 }),

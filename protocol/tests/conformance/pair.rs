@@ -7,6 +7,7 @@ use std::sync::Arc;
 use postern_protocol::limits::CHUNK_BYTES;
 use postern_protocol::session::agent::{self, AgentSync, Outcome};
 use postern_protocol::session::hub::{self, HubSync, Published};
+use postern_protocol::session::leave::Leave;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::control::{AgentMessage, Held, Hello, HubMessage, Life, NackCode};
 use postern_protocol::wire::text::Text;
@@ -40,6 +41,10 @@ impl Chance {
 enum Step {
     Publish,
     Break,
+    /// The hub is about to end: it sends the agents of all its links away.
+    Drain,
+    /// The agent leaves the link of this number, and dials again after so long.
+    Leave(u64, u64),
     Connect,
     /// The stream takes more.
     Write,
@@ -67,6 +72,8 @@ struct Pair {
     floor: Option<Held>,
     active: bool,
     applied: Vec<u64>,
+    /// How often the agent was told to leave.
+    returned: usize,
 }
 
 fn bytes_of(version: u64, len: usize) -> Arc<[u8]> {
@@ -89,6 +96,7 @@ impl Pair {
             floor: None,
             active: false,
             applied: Vec::new(),
+            returned: 0,
         }
     }
 
@@ -107,6 +115,10 @@ impl Pair {
             let step = if self.chance.below(6) == 0 { Step::Corrupt } else { Step::Break };
             self.at(time, step);
         }
+        if self.chance.below(3) == 0 {
+            let time = self.chance.below(TROUBLE);
+            self.at(time, Step::Drain);
+        }
         self.at(0, Step::Connect);
         while let Some(((time, _), step)) = self.steps.pop_first() {
             assert!(time < TROUBLE + QUIET, "seed {}: it never settles", self.seed);
@@ -120,6 +132,12 @@ impl Pair {
         match step {
             Step::Publish => self.publish(),
             Step::Break => self.cut(),
+            Step::Drain => self.drain(),
+            Step::Leave(link, away) if link == self.link => {
+                self.link += 1;
+                self.at(self.now + away, Step::Connect);
+            }
+            Step::Leave(..) => {}
             Step::Corrupt => {
                 self.active = false;
                 self.cut();
@@ -141,6 +159,13 @@ impl Pair {
             hub.handle_published(published.clone());
         }
         self.newest = Some(published);
+    }
+
+    fn drain(&mut self) {
+        let plan = Leave::plan(1, None);
+        for hub in self.hubs.values_mut() {
+            hub.handle_leave(plan.draw(self.chance.next()));
+        }
     }
 
     /// The agent notices at once and dials again; the hub keeps its dead link for good.
@@ -216,6 +241,11 @@ impl Pair {
                     | agent::Event::RowsRefused(..),
                 ),
             ) => {}
+            Ok(Some(agent::Event::Return(told))) => {
+                self.returned += 1;
+                // What the other links of this agent are told is lost with them.
+                self.at(self.now + u64::from(told.leave_ms), Step::Leave(self.link, told.away_ms.into()));
+            }
             Ok(Some(agent::Event::Offered { held, bytes })) => {
                 let time = self.now + self.chance.below(200);
                 self.at(time, Step::Judged(self.link, held, bytes));
@@ -278,7 +308,7 @@ impl Pair {
 
 #[test]
 fn both_ends_always_settle_on_the_newest_version_and_never_go_back() {
-    let mut overtaken = 0;
+    let (mut overtaken, mut returned) = (0, 0);
     for seed in 0..SEEDS {
         let mut pair = Pair::new(seed);
         pair.run();
@@ -288,7 +318,8 @@ fn both_ends_always_settle_on_the_newest_version_and_never_go_back() {
         let link = pair.hubs.get(&pair.link).unwrap();
         assert_eq!(link.held(), newest, "seed {seed}: the hub does not know what its agent holds");
         overtaken += usize::from(pair.applied.len() > 2);
+        returned += pair.returned;
     }
     // The test means something only if snapshots are applied one after the other under trouble.
-    assert!(overtaken > 1_000, "{overtaken}");
+    assert!(overtaken > 1_000 && returned > 1_000, "{overtaken} {returned}");
 }

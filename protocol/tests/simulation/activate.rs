@@ -71,7 +71,8 @@ impl Device {
                     | agent::Event::Meet(_)
                     | agent::Event::ReceiptTaken(_)
                     | agent::Event::RowsTaken(_)
-                    | agent::Event::RowsRefused(..),
+                    | agent::Event::RowsRefused(..)
+                    | agent::Event::Return(_),
                 )
                 | None,
             ) => {}

@@ -160,7 +160,8 @@ pub fn sync_agent(bytes: &[u8]) {
                     | agent::Event::Meet(_)
                     | agent::Event::ReceiptTaken(_)
                     | agent::Event::RowsTaken(_)
-                    | agent::Event::RowsRefused(..),
+                    | agent::Event::RowsRefused(..)
+                    | agent::Event::Return(_),
                 )
                 | None,
             ) => {

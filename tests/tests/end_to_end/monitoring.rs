@@ -1,9 +1,11 @@
-//! What an operator watches: numbers that move when something happens, in the format that Prometheus reads, and health.
+//! What an operator watches and does: numbers that move when something happens, in the format that Prometheus reads, health, and the end
+//! of a hub.
 
 use std::time::{Duration, Instant};
 
 use postern_tests::world::probe::http_page;
-use postern_tests::world::{Mishap, Readings, Watch, World};
+use postern_tests::world::{Line, Mishap, Readings, Watch, World};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::floods::cloud::{AT_ONCE, Sockets};
@@ -93,6 +95,63 @@ async fn a_hub_says_that_it_lives_and_serves_and_nothing_else_is_there() -> Outc
     let (_world, watch) = watched(&plant).await?;
     assert_eq!(watch.page("/healthz").await?, (200, "alive\n".to_owned()));
     assert_eq!(watch.page("/readyz").await?, (200, "ready\n".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_drains_sends_its_devices_away_and_they_come_back_when_it_is_there_again() -> Outcome {
+    let plant = Plant::start().await?;
+    let (mut world, watch) = watched(&plant).await?;
+    until(&watch, "the device's link", |seen| seen.value("postern_hub_links") == 1.0).await?;
+    // Sent nowhere that the installation does not know.
+    let wrong = world.hub.call(["drain", "--to", "192.0.2.7:7440"]).finish().await?.expect_code(2)?;
+    assert!(wrong.err.contains("devices know no hub at 192.0.2.7:7440"), "{}", wrong.err);
+    assert_eq!(watch.page("/readyz").await?.0, 200);
+
+    let drained = world.hub.call(["drain", "--json"]).finish().await?.expect_code(0)?.json()?;
+    let ms = drained["ms"].as_u64().unwrap();
+    assert!(ms < 10_000, "one device needs {ms} ms to leave");
+    assert!(
+        world.hub.log().contains("the hub has drained told=1 left=0 unanswered=0"),
+        "{}",
+        world.hub.log()
+    );
+    world.hub.stop().await?;
+    let nobody = world.hub.call(["drain"]).finish().await?.expect_code(1)?;
+    assert!(nobody.err.contains("no hub runs"), "{}", nobody.err);
+    assert!(world.device.log().contains("the hub sends this device away"), "{}", world.device.log());
+
+    world.hub.serve().await?;
+    let began = Instant::now();
+    let again = world.hub.watch().await?;
+    until(&again, "the device's return", |seen| seen.value("postern_hub_links") == 1.0).await?;
+    assert!(began.elapsed() < Duration::from_secs(8), "it came after {:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_drains_lives_serves_nobody_new_and_does_not_wait_for_ever() -> Outcome {
+    let plant = Plant::start().await?;
+    let (mut world, watch) = watched(&plant).await?;
+    until(&watch, "the device's link", |seen| seen.value("postern_hub_links") == 1.0).await?;
+    let anna = world.stranger("anna")?;
+    let code = world.hub.invitation_code("anna").await?;
+    // A device that hears nothing does not leave.
+    world.device.running()?.signal(Signal::STOP);
+    world.hub.running()?.signal(Signal::TERM);
+    let began = Instant::now();
+    while watch.page("/readyz").await? != (503, "draining: it is about to end\n".to_owned()) {
+        assert!(began.elapsed() < WITHIN, "it goes on to serve");
+    }
+    assert_eq!(watch.page("/healthz").await?, (200, "alive\n".to_owned()));
+    assert_eq!(watch.read().await?.value("postern_hub_draining"), 1.0);
+    let refused = anna.login_with_code(&code).await?;
+    assert!(refused.expect_code(0).is_err(), "somebody new was let in");
+    let has_drained = |line: &Line| line.text.contains("the hub has drained");
+    let drained = world.hub.running()?.line("that it has drained", has_drained).await?.text;
+    assert!(drained.ends_with("told=1 left=1 unanswered=0"), "{drained}");
+    world.hub.stop().await?;
+    world.device.running()?.signal(Signal::CONT);
     Ok(())
 }
 
