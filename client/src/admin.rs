@@ -7,6 +7,7 @@
 //! Deliberately absent: any judgement of who may what, of names and of keys. The hub says that, by every way in the same words.
 
 mod body;
+mod history;
 mod invite;
 mod show;
 
@@ -76,6 +77,7 @@ pub(crate) async fn run(args: AdminArgs, profile: &Profile, screen: &Screen) -> 
             show::edited("all edits are made", &edited.await?, screen);
             Ok(Exit::Done)
         }
+        AdminCommand::History(args) => history::run(&args, profile, screen).await,
         AdminCommand::Invitations => invite::list(profile, screen).await,
         AdminCommand::Invite(args) => invite::invite(args, profile, screen).await,
         AdminCommand::ResendInvite { user, good_for } => {

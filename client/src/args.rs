@@ -20,7 +20,9 @@ use postern_protocol::trust::PublicKey;
 use postern_protocol::wire::approval_code::ApprovalCode;
 use postern_transport::proxy::{EnvironmentFault, Proxies, Proxy, ProxyUrlFault};
 
-pub(crate) use self::admin::{AdminArgs, AdminCommand, AdminInvite, Entity, ScopeText};
+pub(crate) use self::admin::{
+    AdminArgs, AdminCommand, AdminHistory, AdminInvite, Entity, HistoryPlace, ScopeText,
+};
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, Openness};
 pub(crate) use self::vpn::{AdapterArgs, DiscoverArgs, ForwardArgs, HostPort, ProxyArgs, VpnArgs};
 

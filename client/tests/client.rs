@@ -17,6 +17,8 @@ mod discover;
 mod documents;
 #[path = "client/forward.rs"]
 mod forward;
+#[path = "client/history.rs"]
+mod history;
 #[path = "client/hub.rs"]
 mod hub;
 #[path = "client/invite.rs"]

@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: who the caller is. Whoever calls [`edit`] has proved that, and the model is judged, not the door.
 
+mod history;
 mod refused;
 mod veil;
 
@@ -28,6 +29,7 @@ use crate::publish::{Affected, Publication, Publisher};
 use crate::rights::Rights;
 use crate::store::Tx;
 
+pub use self::history::{Author, HistoryPage, HistoryQuery, ToldChange, history};
 pub use self::refused::{Refused, Sort};
 
 /// What one entity is to be.
@@ -339,10 +341,15 @@ fn found(old: &Model, new: &mut Model, now: UnixTime) -> Vec<Name> {
     founders
 }
 
+/// Whether the log of revisions says so of an edit by a user: whoever else changes the model calls it otherwise.
+fn is_of_user(what: &str) -> bool {
+    [PUT, REMOVE].iter().any(|verb| what.strip_prefix(verb).is_some_and(|rest| rest.starts_with(' ')))
+}
+
 /// For the log of revisions.
 fn what(edits: &[Edit]) -> String {
     let one = |edit: &Edit| {
-        format!("{} {} {}", if edit.body.is_some() { "put" } else { "remove" }, edit.kind, edit.name)
+        format!("{} {} {}", if edit.body.is_some() { PUT } else { REMOVE }, edit.kind, edit.name)
     };
     let mut text = edits.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ");
     if let Some(more) = edits.len().checked_sub(NAMED).filter(|more| *more > 0) {
@@ -351,5 +358,9 @@ fn what(edits: &[Edit]) -> String {
     text
 }
 
+/// Makes or replaces something, in the log of revisions.
+const PUT: &str = "put";
+/// Takes something away, in the log of revisions.
+const REMOVE: &str = "remove";
 /// Edits that a revision names.
 const NAMED: usize = 4;

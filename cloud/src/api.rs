@@ -16,6 +16,7 @@ mod approve;
 mod bearer;
 mod document;
 mod entities;
+mod history;
 mod invitations;
 mod monitoring;
 mod problem;
@@ -107,6 +108,7 @@ impl Api {
             .routes(routes!(entities::list))
             .routes(routes!(entities::show, entities::put, entities::remove))
             .routes(routes!(entities::batch))
+            .routes(routes!(history::history))
             .routes(routes!(invitations::invitations, invitations::invite))
             .routes(routes!(invitations::resend))
             .routes(routes!(invitations::revoke))

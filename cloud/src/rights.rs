@@ -142,7 +142,8 @@ impl<'a> Rights<'a> {
     }
 
     /// Whether a permission covers the whole installation: every account that lies in no other, with all below.
-    fn over_everything(&self, permission: Permission) -> bool {
+    #[must_use]
+    pub fn over_everything(&self, permission: Permission) -> bool {
         let mut roots = self.model.accounts.iter().filter(|(_, account)| account.parent.is_none()).peekable();
         roots.peek().is_some()
             && roots.all(|(root, _)| {
@@ -151,7 +152,8 @@ impl<'a> Rights<'a> {
     }
 
     /// The same rights where another model says what lies where.
-    fn within<'b>(&self, model: &'b Model) -> Rights<'b>
+    #[must_use]
+    pub fn within<'b>(&self, model: &'b Model) -> Rights<'b>
     where
         'a: 'b,
     {

@@ -45,7 +45,7 @@ use crate::model::Model;
 pub use self::alarms::{Alarm, AlarmKind};
 pub use self::approval_codes::KnownCode;
 pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
-pub use self::changes::EntityChange;
+pub use self::changes::{ChangeMark, EntityChange, NotedChange};
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
 pub use self::identities::Identity;
 pub use self::installation::Installation;

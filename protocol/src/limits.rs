@@ -124,6 +124,8 @@ pub const SESSIONS: usize = 256;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Entities in one answer of a hub.
 pub const ENTITIES: usize = 500;
+/// Changes of the access model in one answer of a hub.
+pub const CHANGES: usize = 200;
 /// Devices, and users, that the answer to an edit names.
 pub const EDITED_NAMES: usize = 1000;
 /// Things that are wrong, as one answer of a hub names them.

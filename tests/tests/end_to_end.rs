@@ -31,6 +31,7 @@ mod end_to_end {
     pub(crate) mod floods;
     pub(crate) mod gate;
     pub(crate) mod gnutls;
+    mod history;
     pub(crate) mod hostile;
     mod invitations;
     pub(crate) mod lab;

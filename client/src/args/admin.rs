@@ -1,5 +1,6 @@
 //! The command line of administration.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use serde_json::Value as Json;
 
 use postern_protocol::name::{Label, Name};
 use postern_protocol::time::UnixTime;
+use postern_protocol::wire::administration::HistoryMark;
 
 use super::Lasting;
 use super::case::parse_time;
@@ -79,6 +81,8 @@ pub(crate) enum AdminCommand {
         /// The edits: JSON `{"edits": [{"kind", "name", "body", "version"}, ..]}` or TOML `[[edits]]`; `-` is standard input
         file: PathBuf,
     },
+    /// Lists who changed what when, newest first, as it was and as it is, as far as you may know of it
+    History(AdminHistory),
     /// Lists who has not accepted an invitation yet
     Invitations,
     /// Invites somebody: makes the user, where there is none, gives the access, and hands out a code, in one step
@@ -96,6 +100,50 @@ pub(crate) enum AdminCommand {
         /// The user's name
         user: Name,
     },
+}
+
+/// Which changes to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminHistory {
+    /// Only of this kind, such as device, user, user-group, assignment, case
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<Name>,
+    /// Only of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
+    /// Only older ones than this place, as an earlier listing has said it
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) after: Option<HistoryPlace>,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+}
+
+/// A place in the history as people carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HistoryPlace(pub(crate) HistoryMark);
+
+/// A text that is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a place as a listing says it, such as 17-3")]
+pub(crate) struct HistoryPlaceFault;
+
+impl FromStr for HistoryPlace {
+    type Err = HistoryPlaceFault;
+
+    fn from_str(text: &str) -> Result<Self, HistoryPlaceFault> {
+        let (revision, seen) = text.split_once('-').ok_or(HistoryPlaceFault)?;
+        let revision = revision.parse().map_err(|_| HistoryPlaceFault)?;
+        let seen = seen.parse().map_err(|_| HistoryPlaceFault)?;
+        Ok(Self(HistoryMark { revision, seen }))
+    }
+}
+
+impl fmt::Display for HistoryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(HistoryMark { revision, seen }) = self;
+        write!(f, "{revision}-{seen}")
+    }
 }
 
 /// Whom to invite.
@@ -188,5 +236,17 @@ mod tests {
         assert_eq!(read("{ account = \"acme\", nested = true }"), Ok(nested));
         assert_eq!(read("press-7"), Err(ScopeFault::Form));
         assert!(matches!(read("{ account = }"), Err(ScopeFault::Table(_))));
+    }
+
+    #[test]
+    fn a_place_in_the_history_is_read_as_it_is_said() {
+        let place: HistoryPlace = "17-3".parse().unwrap();
+        assert_eq!(
+            (place, place.to_string()),
+            (HistoryPlace(HistoryMark { revision: 17, seen: 3 }), "17-3".to_owned())
+        );
+        for wrong in ["", "17", "17-", "-3", "17-x"] {
+            assert_eq!(wrong.parse::<HistoryPlace>(), Err(HistoryPlaceFault), "{wrong}");
+        }
     }
 }

@@ -46,6 +46,15 @@ pub(super) enum Unseen {
     Unknown(#[to_schema] Details),
 }
 
+/// How a look can end that takes a permission of its own.
+#[expect(dead_code, reason = "describes the answers in the document")]
+#[derive(IntoResponses)]
+pub(super) enum Unallowed {
+    /// A permission is missing.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Details),
+}
+
 /// How an edit can end beside that.
 #[expect(dead_code, reason = "describes the answers in the document")]
 #[derive(IntoResponses)]

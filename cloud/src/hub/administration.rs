@@ -7,6 +7,7 @@
 //!
 //! Bounds: a body, an answer, bodies at a time, questions of one user.
 
+mod history;
 mod invitations;
 
 use std::sync::Arc;
@@ -178,6 +179,9 @@ impl Hub {
                 self.resend_invite(caller, (&user, good_for_s))
             }
             AdminQuestion::RevokeInvite { user } => self.revoke_invite(caller, user),
+            AdminQuestion::History { kind, name, after, limit } => {
+                self.history(caller, (kind.as_ref(), name), after, limit)
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use postern_protocol::name::Name;
+use postern_protocol::time::UnixTime;
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, time};
 use crate::administration::Version;
 use crate::model::EntityKind;
 
@@ -19,6 +20,48 @@ pub struct EntityChange {
     pub before: Option<String>,
     /// Its stored form after; none where it is gone.
     pub after: Option<String>,
+}
+
+/// One entity in one revision, with who made it when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedChange {
+    /// The revision.
+    pub revision: i64,
+    /// When.
+    pub at: UnixTime,
+    /// Who, as the history of the installation says it.
+    pub who: String,
+    /// By what.
+    pub what: String,
+    /// The kind.
+    pub kind: EntityKind,
+    /// The name.
+    pub name: Name,
+    /// Its stored form before; none where it is new.
+    pub before: Option<String>,
+    /// Its stored form after; none where it is gone.
+    pub after: Option<String>,
+}
+
+/// A place in the changes of the model, newest first: behind some changes of a revision. It names none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeMark {
+    /// The revision.
+    pub revision: i64,
+    /// How many of its changes, of those that are asked for, lie before this place.
+    pub seen: u32,
+}
+
+impl ChangeMark {
+    /// Before the newest one.
+    pub const NEWEST: Self = Self { revision: i64::MAX, seen: 0 };
+
+    /// The place behind the next change, which is of this revision.
+    #[must_use]
+    pub const fn past(self, revision: i64) -> Self {
+        let seen = if self.revision == revision { self.seen.saturating_add(1) } else { 1 };
+        Self { revision, seen }
+    }
 }
 
 impl Tx<'_> {
@@ -49,6 +92,96 @@ impl Tx<'_> {
             changes.push(EntityChange { kind, name, before: row.get(2)?, after: row.get(3)? });
         }
         Ok(changes)
+    }
+
+    /// Says each change behind a place to `each`, newest first and those of one revision by kind and name, descending, until it says that this
+    /// is enough. Returns whether there was nothing left.
+    ///
+    /// # Errors
+    /// A [`StoreError`], or what `each` fails with.
+    pub fn changes_behind<E: From<StoreError>>(
+        &self,
+        from: ChangeMark,
+        kind: Option<EntityKind>,
+        name: Option<&Name>,
+        mut each: impl FnMut(NotedChange) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let damaged = || StoreError::Damaged { what: "change of the model" };
+        let mut query = self
+            .sql
+            .prepare_cached(
+                "SELECT change.revision, at, who, what, kind, name, before, after
+                 FROM change JOIN revision ON revision.number = change.revision
+                 WHERE change.revision <= ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR name = ?3)
+                 ORDER BY change.revision DESC, kind DESC, name DESC",
+            )
+            .map_err(StoreError::from)?;
+        let wanted = params![from.revision, kind.map(EntityKind::word), name.map(Name::as_str)];
+        let mut rows = query.query(wanted).map_err(StoreError::from)?;
+        let mut skip = from.seen;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            let revision: i64 = row.get(0).map_err(StoreError::from)?;
+            if skip > 0 && revision == from.revision {
+                skip -= 1;
+                continue;
+            }
+            let read = || -> rusqlite::Result<(i64, String, String, String, String)> {
+                Ok((row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            };
+            let (at, who, what, kind, name) = read().map_err(StoreError::from)?;
+            let change = NotedChange {
+                revision,
+                at: time(at),
+                who,
+                what,
+                kind: EntityKind::from_word(&kind).ok_or_else(damaged)?,
+                name: name.parse().map_err(|_| damaged())?,
+                before: row.get(6).map_err(StoreError::from)?,
+                after: row.get(7).map_err(StoreError::from)?,
+            };
+            if !each(change)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The stored form of an entity as it was after a revision from which on every change was noted; none where it was not there.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn entity_as_of(
+        &self,
+        kind: EntityKind,
+        name: &Name,
+        revision: i64,
+    ) -> Result<Option<String>, StoreError> {
+        let mut next = self.sql.prepare_cached(
+            "SELECT before FROM change WHERE kind = ? AND name = ? AND revision > ? ORDER BY revision LIMIT 1",
+        )?;
+        let before: Option<Option<String>> =
+            next.query_row(params![kind.word(), name.as_str(), revision], |row| row.get(0)).optional()?;
+        if let Some(before) = before {
+            return Ok(before);
+        }
+        let mut now = self.sql.prepare_cached("SELECT body FROM entity WHERE kind = ? AND name = ?")?;
+        Ok(now.query_row([kind.word(), name.as_str()], |row| row.get(0)).optional()?)
+    }
+
+    /// Whether an entity was taken away after a revision, whatever has its name now.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn was_removed_since(
+        &self,
+        kind: EntityKind,
+        name: &Name,
+        revision: i64,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM change WHERE kind = ? AND name = ? AND revision > ? AND after IS NULL)",
+        )?;
+        Ok(query.query_row(params![kind.word(), name.as_str(), revision], |row| row.get(0))?)
     }
 
     /// Notes what a revision did to an entity.

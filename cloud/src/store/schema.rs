@@ -381,4 +381,7 @@ CREATE TABLE identity (
     linked  INTEGER NOT NULL,
     PRIMARY KEY (issuer, subject)
 ) STRICT, WITHOUT ROWID;
+", "
+-- By which it is found what an entity was after a revision.
+CREATE INDEX change_entity ON change (kind, name, revision);
 "];

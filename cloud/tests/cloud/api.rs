@@ -263,8 +263,61 @@ async fn somebody_is_invited_sent_the_code_again_and_taken_back() {
 }
 
 /// Ways in that are about no single kind of entity.
-const OTHERS: [&str; 5] =
-    ["/v1/me", "/v1/edits", "/v1/invitations", "/v1/invitations/{user}", "/v1/invitations/{user}/resend"];
+const OTHERS: [&str; 6] = [
+    "/v1/history",
+    "/v1/me",
+    "/v1/edits",
+    "/v1/invitations",
+    "/v1/invitations/{user}",
+    "/v1/invitations/{user}/resend",
+];
+
+#[tokio::test]
+async fn the_history_is_read_page_by_page_by_whoever_may_audit_and_by_nobody_else() {
+    let door = Door::new();
+    let analyst = r#"
+[user.ana]
+account = "acme"
+[assignment.ana]
+user = "ana"
+role = "data-analyst"
+scope = { account = "acme" }
+"#;
+    door.office.extend(analyst, |tx, user| tx.restart_person(user, "a password's hash"));
+    let wil = door.good("wil");
+    let body = json!({ "account": "acme", "label": "Second" });
+    assert_eq!(door.ask("PUT", "/v1/device/a2", &wil, &[], Some(body.clone())).await.status, 200);
+    let ana = door.token("ana", true, UnixTime::from_secs(NOW.as_secs() + 1));
+    let page = door.ask("GET", "/v1/history?kind=device&name=a2&limit=1", &ana, &[], None).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let change = &page.body["items"][0];
+    assert_eq!(
+        (&change["kind"], &change["name"], &change["by"], &change["by_operator"]),
+        (&json!("device"), &json!("a2"), &json!("wil"), &json!(false))
+    );
+    assert_eq!((&change["before"], &change["after"]), (&json!({ "account": "acme" }), &body));
+    let path = format!("/v1/history?kind=device&name=a2&after={}", page.body["next"].as_str().unwrap());
+    let rest = door.ask("GET", &path, &ana, &[], None).await;
+    assert_eq!((rest.body["items"].as_array().unwrap().len(), &rest.body["next"]), (1, &Value::Null));
+    assert_eq!(
+        (&rest.body["items"][0]["before"], &rest.body["items"][0]["by_operator"]),
+        (&Value::Null, &json!(true))
+    );
+    let others = door.ask("GET", "/v1/history?kind=device&name=b1", &ana, &[], None).await;
+    assert_eq!(others.body, json!({ "items": [], "next": null }));
+
+    let refused = door.ask("GET", "/v1/history", &wil, &[], None).await;
+    assert_eq!((refused.status, refused.kind.as_str()), (403, "application/problem+json"));
+    assert_eq!(refused.body["problems"], json!(["account `acme`: this needs `audit.read` there"]));
+    assert_eq!(door.ask("GET", "/v1/history", "", &[], None).await.status, 401);
+    for wrong in ["limit=0", "limit=201", "after=yesterday", "kind=galaxy", "from=1"] {
+        assert_eq!(
+            door.ask("GET", &format!("/v1/history?{wrong}"), &ana, &[], None).await.status,
+            400,
+            "{wrong}"
+        );
+    }
+}
 
 #[tokio::test]
 async fn the_document_describes_every_way_in_and_needs_no_token() {

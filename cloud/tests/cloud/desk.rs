@@ -7,7 +7,7 @@ use postern_cloud::store::StoreError;
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::wire::administration::{
-    AdminAnswer, AdminQuestion, Decline, Declined, EditGuard, Edited, EntityEntry,
+    AdminAnswer, AdminQuestion, ChangeAuthor, ChangeFate, Decline, Declined, EditGuard, Edited, EntityEntry,
 };
 use postern_protocol::wire::case::{
     CaseAbout, CaseEnd, CaseEntry, CasePage, CaseQuestion, CaseStanding, CaseWindow,
@@ -405,4 +405,50 @@ async fn a_case_is_opened_activated_deactivated_and_closed_by_whoever_may_each_o
     cases(wil.case(CaseQuestion::Close { name: name_of() }).await);
     assert_eq!(cases(wil.case(CaseQuestion::List { after: None }).await).0, []);
     assert_eq!(declined(wil.case(CaseQuestion::Show { name: name_of() }).await).0, Decline::Unknown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_audit_reads_over_the_hub_who_changed_what_and_nobody_else_does() {
+    let world = world().await;
+    let analyst = "[user.ana]\naccount = \"acme\"\n[assignment.ana]\nuser = \"ana\"\nrole = \"data-analyst\"\nscope = { account = \"acme\" }\n";
+    world.apply(&format!("{FLEET}{analyst}"));
+    let ana = Person::join(&world, (30, "ana", "vendor/acme")).await;
+    let wil = Person::of(&world, "wil").await;
+    let body = json!({ "account": "acme", "label": "Second" });
+    let revision = edited(wil.put("device", "a2", EditGuard::Any, &body).await).revision.unwrap();
+    let question = |entity: &str, after, limit| AdminQuestion::History {
+        kind: Some(name("device")),
+        name: Some(name(entity)),
+        after,
+        limit,
+    };
+    let history = async |question: AdminQuestion| {
+        let HubAnswer::Administered(AdminAnswer::History { changes, more }) = ana.ask(question, None).await
+        else {
+            panic!()
+        };
+        (changes, more)
+    };
+    let (newest, more) = history(question("a2", None, 1)).await;
+    let keys =
+        |body: &Option<String>| body.as_deref().map(|body| serde_json::from_str::<Value>(body).unwrap());
+    assert_eq!((newest[0].revision, newest[0].fate), (revision, ChangeFate::Changed));
+    assert_eq!(newest[0].by, ChangeAuthor::User(name("wil")));
+    assert_eq!(keys(&newest[0].before), Some(json!({ "account": "acme" })));
+    assert_eq!(keys(&newest[0].after), Some(body));
+    let (older, more) = history(question("a2", more, 200)).await;
+    assert_eq!(
+        (older.len(), older[0].fate, &older[0].by, more),
+        (1, ChangeFate::Added, &ChangeAuthor::Operator, None)
+    );
+    assert_eq!(history(question("b1", None, 200)).await, (Vec::new(), None));
+    for person in [&wil, &Person::of(&world, "ada").await] {
+        let (how, problems) = declined(person.ask(question("a2", None, 200), None).await);
+        assert_eq!(
+            (how, problems),
+            (Decline::Forbidden, vec!["account `acme`: this needs `audit.read` there".to_owned()])
+        );
+    }
+    let galaxy = AdminQuestion::History { kind: Some(name("galaxy")), name: None, after: None, limit: 1 };
+    assert_eq!(declined(ana.ask(galaxy, None).await).0, Decline::Unreadable);
 }

@@ -28,6 +28,7 @@ mod explain;
 mod export;
 mod fleet_files;
 mod gate;
+mod history;
 mod hub;
 mod includes;
 mod invitation_desk;

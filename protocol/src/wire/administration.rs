@@ -7,6 +7,7 @@
 //!
 //! What the caller may not see is answered like what is not there.
 
+mod history;
 mod invited;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::name::Name;
 
+pub use self::history::{ChangeAuthor, ChangeEntry, ChangeFate, HistoryMark};
 pub use self::invited::{CodeText, HandedCode, InvitationEntry, InvitationStanding};
 
 /// What somebody asks about the access model. New questions are added at the end.
@@ -76,6 +78,17 @@ pub enum AdminQuestion {
         /// The user.
         user: Name,
     },
+    /// What has changed, newest first.
+    History {
+        /// Only entities of this kind.
+        kind: Option<Name>,
+        /// Only entities of this name.
+        name: Option<Name>,
+        /// Only what lies behind this place.
+        after: Option<HistoryMark>,
+        /// How many at most; a hub answers with [`limits::CHANGES`] at most.
+        limit: u16,
+    },
 }
 
 /// Which version of an entity an edit is made from.
@@ -130,6 +143,13 @@ pub enum AdminAnswer {
     Resent(HandedCode),
     /// The code of this user was taken back.
     Revoked(Name),
+    /// Some changes.
+    History {
+        /// Newest first; they may be none although there are more.
+        changes: Vec<ChangeEntry>,
+        /// Behind which place to go on; none where everything was looked at.
+        more: Option<HistoryMark>,
+    },
 }
 
 /// One entity, as far as the caller may see it.
@@ -196,7 +216,8 @@ impl AdminQuestion {
             | Self::Remove { .. }
             | Self::Invitations { .. }
             | Self::ResendInvite { .. }
-            | Self::RevokeInvite { .. } => false,
+            | Self::RevokeInvite { .. }
+            | Self::History { .. } => false,
         }
     }
 
@@ -210,7 +231,11 @@ impl AdminQuestion {
             | Self::Invite
             | Self::ResendInvite { .. }
             | Self::RevokeInvite { .. } => true,
-            Self::Me | Self::List { .. } | Self::Show { .. } | Self::Invitations { .. } => false,
+            Self::Me
+            | Self::List { .. }
+            | Self::Show { .. }
+            | Self::Invitations { .. }
+            | Self::History { .. } => false,
         }
     }
 }

@@ -3,8 +3,8 @@
 use postern_protocol::limits;
 use postern_protocol::name::Label;
 use postern_protocol::wire::administration::{
-    AdminAnswer, AdminQuestion, CodeText, Decline, Declined, EditGuard, Edited, EntityEntry, HandedCode,
-    InvitationEntry, InvitationStanding,
+    AdminAnswer, AdminQuestion, ChangeAuthor, ChangeEntry, ChangeFate, CodeText, Decline, Declined,
+    EditGuard, Edited, EntityEntry, HandedCode, HistoryMark, InvitationEntry, InvitationStanding,
 };
 use postern_protocol::wire::case::{
     CaseAbout, CaseEnd, CaseEntry, CasePage, CaseQuestion, CaseStanding, CaseWindow,
@@ -26,6 +26,7 @@ table!(QUESTION, question, AdminQuestion {
     AdminQuestion::Invite => "Invite", "a body follows";
     AdminQuestion::ResendInvite { .. } => "ResendInvite", "user: name; good_for_s: option of u32";
     AdminQuestion::RevokeInvite { .. } => "RevokeInvite", "user: name";
+    AdminQuestion::History { .. } => "History", "kind: option of name; name: option of name; after: option of history mark; limit: u16";
 });
 table!(GUARD, guard, EditGuard {
     EditGuard::Any => "Any", "";
@@ -41,6 +42,17 @@ table!(ANSWER, answer, AdminAnswer {
     AdminAnswer::Invited { .. } => "Invited", "handed: handed code; edited";
     AdminAnswer::Resent(_) => "Resent", "handed code";
     AdminAnswer::Revoked(_) => "Revoked", "name";
+    AdminAnswer::History { .. } => "History", "changes: list of change, newest first, at most 200; more: option of history mark";
+});
+table!(CHANGE_AUTHOR, change_author, ChangeAuthor {
+    ChangeAuthor::User(_) => "User", "name";
+    ChangeAuthor::Operator => "Operator", "";
+    ChangeAuthor::Hidden => "Hidden", "";
+});
+table!(CHANGE_FATE, change_fate, ChangeFate {
+    ChangeFate::Added => "Added", "it is new";
+    ChangeFate::Changed => "Changed", "it is different";
+    ChangeFate::Removed => "Removed", "it is gone";
 });
 table!(INVITATION_STANDING, invitation_standing, InvitationStanding {
     InvitationStanding::Open => "Open", "its code can be used";
@@ -94,6 +106,15 @@ fn questions() -> Vec<(&'static str, AdminQuestion)> {
             AdminQuestion::ResendInvite { user: name("acme.jo"), good_for_s: Some(86_400) },
         ),
         ("admin-revoke-invite", AdminQuestion::RevokeInvite { user: name("acme.jo") }),
+        (
+            "admin-history",
+            AdminQuestion::History {
+                kind: Some(kind()),
+                name: None,
+                after: Some(HistoryMark { revision: 300, seen: 2 }),
+                limit: 200,
+            },
+        ),
     ]
 }
 
@@ -167,7 +188,31 @@ fn answers() -> Vec<(&'static str, AdminAnswer)> {
         ("admin-invited", AdminAnswer::Invited { handed: mailed(), edited: edited() }),
         ("admin-resent", AdminAnswer::Resent(shown())),
         ("admin-revoked", AdminAnswer::Revoked(name("acme.jo"))),
+        (
+            "admin-changes",
+            AdminAnswer::History {
+                changes: vec![
+                    change(ChangeAuthor::User(name("acme.ada")), ChangeFate::Changed),
+                    change(ChangeAuthor::Operator, ChangeFate::Removed),
+                ],
+                more: Some(HistoryMark { revision: 300, seen: 1 }),
+            },
+        ),
     ]
+}
+
+fn change(by: ChangeAuthor, fate: ChangeFate) -> ChangeEntry {
+    let body = |label: &str| format!(r#"{{"account":"acme","label":"{label}"}}"#);
+    ChangeEntry {
+        revision: 300,
+        at: ISSUED,
+        by,
+        kind: name("device"),
+        name: name("acme.press-7"),
+        fate,
+        before: Some(body("Press")),
+        after: (fate == ChangeFate::Changed).then(|| body("Press 7")),
+    }
 }
 
 fn outstanding() -> InvitationEntry {
@@ -282,6 +327,22 @@ pub(crate) fn numbers() -> Vec<Sample> {
     ] {
         let sample = plain::<_, 16>("numbers", name, "The version that is meant.", &value);
         samples.push(sample.of(&GUARD, guard(&value), None));
+    }
+    for (name, value) in [
+        ("change-by-user", ChangeAuthor::User(name("acme.ada"))),
+        ("change-by-operator", ChangeAuthor::Operator),
+        ("change-by-hidden", ChangeAuthor::Hidden),
+    ] {
+        let sample = plain::<_, 16>("numbers", name, "Who made a change.", &value);
+        samples.push(sample.of(&CHANGE_AUTHOR, change_author(&value), None));
+    }
+    for (name, value) in [
+        ("change-added", ChangeFate::Added),
+        ("change-changed", ChangeFate::Changed),
+        ("change-removed", ChangeFate::Removed),
+    ] {
+        let sample = plain::<_, 2>("numbers", name, "What became of an entity.", &value);
+        samples.push(sample.of(&CHANGE_FATE, change_fate(&value), None));
     }
     for (name, value) in [
         ("invitation-open", InvitationStanding::Open),

@@ -217,6 +217,7 @@ const LIMITS: &[(&str, usize, &str)] = &[
     ("SESSIONS", limits::SESSIONS, "sessions in one answer"),
     ("BODY_BYTES", limits::BODY_BYTES, "bytes of the body of an edit"),
     ("ENTITIES", limits::ENTITIES, "entities in one answer"),
+    ("CHANGES", limits::CHANGES, "changes of the access model in one answer"),
     ("EDITED_NAMES", limits::EDITED_NAMES, "devices, and users, that the answer to an edit names"),
     ("PROBLEMS", limits::PROBLEMS, "problems in one answer"),
     ("PROBLEM_BYTES", limits::PROBLEM_BYTES, "bytes of a problem"),

@@ -10,8 +10,8 @@ use postern_protocol::trust::{
     SignedReceipt,
 };
 use postern_protocol::wire::administration::{
-    AdminAnswer, AdminQuestion, CodeText, Decline, Declined, EditGuard, Edited, EntityEntry, HandedCode,
-    InvitationEntry, InvitationStanding,
+    AdminAnswer, AdminQuestion, ChangeAuthor, ChangeEntry, ChangeFate, CodeText, Decline, Declined,
+    EditGuard, Edited, EntityEntry, HandedCode, HistoryMark, InvitationEntry, InvitationStanding,
 };
 use postern_protocol::wire::approval::{ApprovalStanding, ApprovalVerdict, ApprovalWish};
 use postern_protocol::wire::approval_code::ApprovalCode;
@@ -272,6 +272,8 @@ fn question() -> impl Strategy<Value = AdminQuestion> {
         (some_name(), option::of(any::<u32>()))
             .prop_map(|(user, good_for_s)| AdminQuestion::ResendInvite { user, good_for_s }),
         some_name().prop_map(|user| AdminQuestion::RevokeInvite { user }),
+        (option::of(some_name()), option::of(some_name()), option::of(mark()), any::<u16>())
+            .prop_map(|(kind, name, after, limit)| AdminQuestion::History { kind, name, after, limit }),
         (some_name(), option::of(some_name()), any::<u16>())
             .prop_map(|(kind, after, limit)| AdminQuestion::List { kind, after, limit }),
         (some_name(), some_name()).prop_map(|(kind, name)| AdminQuestion::Show { kind, name }),
@@ -359,6 +361,31 @@ fn handed() -> impl Strategy<Value = HandedCode> {
     )
 }
 
+fn mark() -> impl Strategy<Value = HistoryMark> {
+    (any::<u64>(), any::<u32>()).prop_map(|(revision, seen)| HistoryMark { revision, seen })
+}
+
+fn change() -> impl Strategy<Value = ChangeEntry> {
+    let by = prop_oneof![
+        some_name().prop_map(ChangeAuthor::User),
+        select(vec![ChangeAuthor::Operator, ChangeAuthor::Hidden]),
+    ];
+    let fate = select(vec![ChangeFate::Added, ChangeFate::Changed, ChangeFate::Removed]);
+    let bodies = (option::of(any::<String>()), option::of(any::<String>()));
+    (any::<u64>(), time(), by, some_name(), some_name(), fate, bodies).prop_map(
+        |(revision, at, by, kind, name, fate, (before, after))| ChangeEntry {
+            revision,
+            at,
+            by,
+            kind,
+            name,
+            fate,
+            before,
+            after,
+        },
+    )
+}
+
 fn admin_answer() -> impl Strategy<Value = AdminAnswer> {
     let names = || vec(some_name(), 0..10);
     prop_oneof![
@@ -376,6 +403,8 @@ fn admin_answer() -> impl Strategy<Value = AdminAnswer> {
         (handed(), edited()).prop_map(|(handed, edited)| AdminAnswer::Invited { handed, edited }),
         handed().prop_map(AdminAnswer::Resent),
         some_name().prop_map(AdminAnswer::Revoked),
+        (vec(change(), 0..10), option::of(mark()))
+            .prop_map(|(changes, more)| AdminAnswer::History { changes, more }),
     ]
 }
 

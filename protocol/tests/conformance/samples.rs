@@ -109,6 +109,8 @@ pub(crate) const TABLES: &[&Table] = &[
     &administration::ANSWER,
     &administration::DECLINE,
     &administration::INVITATION_STANDING,
+    &administration::CHANGE_AUTHOR,
+    &administration::CHANGE_FATE,
     &administration::CASE_QUESTION,
     &administration::CASE_ABOUT,
     &administration::CASE_END,
