@@ -1,29 +1,38 @@
 //! The command line.
 
+mod approval;
+mod audit;
 mod case;
+mod device;
 mod invitation;
+mod lock;
 mod root;
+mod serve;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-use postern_protocol::id::ApprovalId;
-use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
-use postern_protocol::trust::Fingerprint;
 
 use crate::clock;
 use crate::fleet::Override;
 use crate::model::MailAddress;
-use crate::store::VERDICTS;
 
+pub(crate) use self::approval::ApprovalCommand;
+pub(crate) use self::audit::{AuditCommand, AuditExport, AuditList};
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
+pub(crate) use self::device::{DeviceCommand, SecretCommand};
 pub(crate) use self::invitation::{InvitationArgs, InvitationCommand, InvitationNew};
+pub(crate) use self::lock::{LockCommand, Lockable};
 pub(crate) use self::root::{Lifetime, Of, RootCommand, RootInit, RootKeyCommand, RootRotate};
+pub(crate) use self::serve::ServedRelay;
+pub(crate) use self::user::UserCommand;
+
+use self::serve::loopback;
 
 /// The cloud's side of Postern: the access model, its compiler, and the hub that agents and users dial.
 #[derive(Debug, Parser)]
@@ -228,23 +237,6 @@ pub(crate) enum Command {
     Status,
 }
 
-/// The relay in a hub, where users and devices meet that cannot reach each other. It reads nothing of what it passes on.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ServedRelay {
-    /// Where the relay listens for UDP. Two ports after the hub's (7442) unless said otherwise.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) relay: Option<SocketAddr>,
-    /// Where it listens for TLS over TCP, also for the hub itself. The hub's own port unless said otherwise.
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_relay")]
-    pub(crate) tls: Option<SocketAddr>,
-    /// A relay that runs elsewhere with this hub's `relay.key`, for UDP and TLS on one port; before the hub's own.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) relay_at: Vec<SocketAddr>,
-    /// Runs none here.
-    #[arg(long, conflicts_with = "relay")]
-    pub(crate) no_relay: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
     /// Removes an account with its users, groups and places. Its devices go to the account that it was nested in, closed.
@@ -258,118 +250,6 @@ pub(crate) enum AccountCommand {
         #[arg(long)]
         yes: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ApprovalCommand {
-    /// Lists requests that wait and what is approved, the open ones first.
-    List {
-        /// Also what was rejected or revoked, or is over.
-        #[arg(long)]
-        all: bool,
-        /// How many at most.
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        limit: u32,
-    },
-    /// Approves a request, no further and no longer than it asks.
-    Approve {
-        /// The request, such as `apr-0123456789abcdef`.
-        id: ApprovalId,
-        /// To look only.
-        #[arg(long)]
-        view_only: bool,
-        /// For how long, such as `2h`; as long as was asked for if not given.
-        #[arg(long = "for", value_name = "TIME", value_parser = clock::parse_span)]
-        for_: Option<SignedDuration>,
-    },
-    /// Says no to a request.
-    Reject {
-        /// The request.
-        id: ApprovalId,
-        /// Why, for who asked.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-    /// Takes back what was approved. Live tunnels are cut at once.
-    Revoke {
-        /// The request.
-        id: ApprovalId,
-        /// Why, for who asked.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Lists rows of all devices, oldest first: the newest ones that match. That somebody looked is noted.
-    List(AuditList),
-    /// Writes the whole trail of a device into a file that `audit verify` verifies, or what concerns one account into a file that names
-    /// nobody else. That somebody did is noted.
-    Export(AuditExport),
-    /// Lists who has read of the trail, the newest reading first.
-    Readings {
-        /// How many readings at most.
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        limit: u32,
-    },
-    /// Verifies an exported trail by public keys alone, and names the first row that is wrong.
-    Verify {
-        /// The export.
-        file: PathBuf,
-        /// The root file that is trusted; roots of the export after it are followed. The first root in `--state` if not given.
-        #[arg(long, value_name = "FILE")]
-        root: Option<PathBuf>,
-    },
-}
-
-/// Which rows are listed.
-#[derive(Debug, clap::Args)]
-pub(crate) struct AuditList {
-    /// Only those about this user, by name or id; also one who has left.
-    #[arg(long)]
-    pub(crate) user: Option<String>,
-    /// Only those of this device.
-    #[arg(long)]
-    pub(crate) device: Option<String>,
-    /// Only those about services of this name.
-    #[arg(long)]
-    pub(crate) service: Option<String>,
-    /// Only those that come to this: also requests and flows inside of a tunnel are permitted, denied, failed or closed.
-    #[arg(long, value_name = "WORD", value_parser = PossibleValuesParser::new(VERDICTS), hide_possible_values = true)]
-    pub(crate) verdict: Option<String>,
-    /// Only those of this time or later: in RFC 3339, or how long ago, such as `2h`.
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_past)]
-    pub(crate) from: Option<UnixTime>,
-    /// Only those before this time.
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_past)]
-    pub(crate) until: Option<UnixTime>,
-    /// Rows at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
-}
-
-/// What is exported, and where to.
-#[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("whose").required(true).args(["device", "account"]))]
-pub(crate) struct AuditExport {
-    /// The device whose whole trail is exported.
-    pub(crate) device: Option<String>,
-    /// The account for which a report is written: rows of its devices, and of those of accounts nested in it, while they were.
-    #[arg(long)]
-    pub(crate) account: Option<String>,
-    /// Of a report only rows of this time or later: in RFC 3339, or how long ago, such as `720h`.
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_past, conflicts_with = "device")]
-    pub(crate) from: Option<UnixTime>,
-    /// Of a report only rows before this time.
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_past, conflicts_with = "device")]
-    pub(crate) until: Option<UnixTime>,
-    /// The file to write, which nobody else may read.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    /// Replaces the file if it exists.
-    #[arg(long)]
-    pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -388,48 +268,6 @@ pub(crate) enum AlarmsCommand {
         /// The device's name.
         device: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LockCommand {
-    /// Locks a user, a device or an access category. Live tunnels are cut at once.
-    Add {
-        /// What it is.
-        #[arg(value_enum)]
-        what: Lockable,
-        /// Its name.
-        name: String,
-        /// On this device only; a user or a category is locked on every device if not given.
-        #[arg(long, value_name = "DEVICE")]
-        on: Option<String>,
-        /// Why, for those who list it.
-        #[arg(long, value_name = "TEXT")]
-        why: Option<String>,
-    },
-    /// Lists what is locked, and which devices know it.
-    List,
-    /// Lifts a lock by a new policy. Rights come back for new tunnels; what was cut stays cut.
-    Lift {
-        /// What it is.
-        #[arg(value_enum)]
-        what: Lockable,
-        /// Its name.
-        name: String,
-        /// On this device only, as it was locked.
-        #[arg(long, value_name = "DEVICE")]
-        on: Option<String>,
-    },
-}
-
-/// What can be locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Lockable {
-    /// A user.
-    User,
-    /// A whole device.
-    Device,
-    /// An access category.
-    Category,
 }
 
 #[derive(Debug, Subcommand)]
@@ -457,26 +295,6 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// An address that only this machine can reach.
-fn loopback(text: &str) -> Result<SocketAddr, LoopbackFault> {
-    let address: SocketAddr = text.parse()?;
-    if address.ip().is_loopback() { Ok(address) } else { Err(LoopbackFault::Reachable) }
-}
-
-/// Why the API is not answered somewhere.
-#[derive(Clone, Debug, thiserror::Error)]
-enum LoopbackFault {
-    /// No address.
-    #[error(transparent)]
-    Address(#[from] std::net::AddrParseError),
-    /// Others could read the tokens on the way.
-    #[error(
-        "others can reach this address, and tokens would pass without TLS; take one such as 127.0.0.1:7480 and put a proxy that \
-         speaks TLS before it"
-    )]
-    Reachable,
-}
-
 /// What is reviewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reviewed {
@@ -484,136 +302,6 @@ pub(crate) enum Reviewed {
     User,
     /// All who can reach a device.
     Device,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeviceCommand {
-    /// Prints an enrolment code for a device of the model: single use, for 24 hours.
-    Add {
-        /// The device's name.
-        name: String,
-        /// Denies everything on the device until the fingerprint of its key was confirmed.
-        #[arg(long)]
-        confirm_key: bool,
-    },
-    /// Confirms the key of a device that awaits it: the device gets its policy.
-    Confirm {
-        /// The device's name.
-        name: String,
-        /// What the device prints, read to you by somebody who stands before it.
-        fingerprint: Fingerprint,
-    },
-    /// Forgets a key that awaits confirmation.
-    Reject {
-        /// The device's name.
-        name: String,
-    },
-    /// Asks a device for a new key. The present one works until the new one is in use.
-    RotateKey {
-        /// The device's name.
-        name: String,
-    },
-    /// Puts a device out of service: it ends all tunnels and forgets its users and services, and keeps its key.
-    Decommission {
-        /// The device's name.
-        name: String,
-        /// Forgets the device's key as well, once it has acknowledged: it can only come back with a new code.
-        #[arg(long)]
-        forget: bool,
-    },
-    /// Brings a device back into service.
-    Recommission {
-        /// The device's name.
-        name: String,
-    },
-    /// Lists devices with what is in force on them.
-    List,
-    /// Lists when devices cut tunnels, because of what, and how soon nothing passed any more; each row was signed by its device.
-    Cuts {
-        /// The name of one device; all if not given.
-        name: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SecretCommand {
-    /// Seals a secret to a device, which alone can open it; asks for it twice.
-    Set {
-        /// The device's name.
-        device: String,
-        /// The secret's name, by which services of the device refer to it.
-        name: Name,
-        /// Reads the first line of standard input instead.
-        #[arg(long)]
-        stdin: bool,
-    },
-    /// Lists secrets: for which device and key, since when, and whether they are stale.
-    List {
-        /// Only those of this device.
-        device: Option<String>,
-    },
-    /// Removes a secret from a device.
-    Remove {
-        /// The device's name.
-        device: String,
-        /// The secret's name.
-        name: Name,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum UserCommand {
-    /// Prints an invitation for a user of the model: single use, for three days. Accepting it resets the user's
-    /// password, one-time codes and keys.
-    Invite {
-        /// The user's name.
-        name: String,
-    },
-    /// Lists users.
-    List,
-    /// Refuses a user on every device, at once, and signs the user out everywhere.
-    Disable {
-        /// The user's name.
-        name: String,
-    },
-    /// Signs a user out everywhere: every pass signed until now is worthless, and tunnels that rest on one are cut.
-    SignOut {
-        /// The user's name.
-        name: String,
-    },
-    /// Lists the keys of a user, one for each computer on which the user has signed in.
-    Keys {
-        /// The user's name.
-        name: String,
-    },
-    /// Withdraws one key of a user, such as that of a lost computer: what it opened is cut, and the user's other keys live on.
-    WithdrawKey {
-        /// The user's name.
-        name: String,
-        /// The key's fingerprint, as `user keys` lists it and `postern status` shows it on that computer.
-        fingerprint: Fingerprint,
-    },
-    /// Lifts a `disable`.
-    Enable {
-        /// The user's name.
-        name: String,
-    },
-    /// Lets a user sign in as somebody at an identity provider, and in no other way: a password is worth nothing any more.
-    Link {
-        /// The user's name.
-        name: String,
-        /// Who that is there: the subject (`sub`) of its ID tokens, and no address of e-mail.
-        #[arg(long)]
-        subject: String,
-        /// The provider's name in `sso.toml`; may be left out where there is one alone.
-        #[arg(long, value_name = "NAME")]
-        provider: Option<Name>,
-    },
-    /// Takes a user's identity away, and signs the user out everywhere; an invitation lets the user in again.
-    Unlink {
-        /// The user's name.
-        name: String,
-    },
 }
 
 #[derive(Debug, clap::Args)]
