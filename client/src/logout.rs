@@ -51,24 +51,8 @@ async fn tell_hub(everywhere: bool, identity: &Identity) -> Result<(), HubError>
     let request = if everywhere { HubRequest::LogoutEverywhere } else { HubRequest::Logout };
     let answer = hub.ask(&request).await;
     hub.close().await;
-    match answer? {
-        HubAnswer::Done => Ok(()),
-        HubAnswer::Enrolled { .. }
-        | HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Refused(_)
-        | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_)
-        | HubAnswer::SignOn(_) => Err(HubError::Unexpected),
-    }
+    let HubAnswer::Done = answer? else { return Err(HubError::Unexpected) };
+    Ok(())
 }
 
 #[derive(Serialize)]

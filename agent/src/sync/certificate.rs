@@ -35,24 +35,9 @@ pub(super) async fn compare_certificates(ladder: &Ladder, link: &Connection, hub
 }
 
 async fn ask(link: &Connection) -> Result<Option<Digest>, FrameFault> {
-    match question::ask(link, &HubRequest::Certificate, WITHIN).await? {
-        HubAnswer::Certificate(certificate) => Ok(certificate),
-        HubAnswer::Enrolled { .. }
-        | HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Done
-        | HubAnswer::Refused(_)
-        | HubAnswer::Failed(_)
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_)
-        | HubAnswer::SignOn(_) => Ok(None),
-    }
+    let answer = question::ask(link, &HubRequest::Certificate, WITHIN).await?;
+    let HubAnswer::Certificate(certificate) = answer else { return Ok(None) };
+    Ok(certificate)
 }
 
 const WITHIN: Duration = Duration::from_secs(20);

@@ -92,25 +92,15 @@ pub(crate) async fn enroll(
     let answer = question::ask(&dialled.connection, &request, ANSWER_TIME).await;
     dialled.connection.close(CloseCode::Done.number(), b"");
     dialled.endpoint.wait_idle().await;
-    let (device, roots, sealed) = match answer? {
-        HubAnswer::Enrolled { device, roots, snapshot } => (device, roots, snapshot),
-        HubAnswer::Refused(refusal) => return Err(EnrollError::Refused(refusal)),
-        HubAnswer::Failed(failure) => return Err(EnrollError::Failed(failure)),
-        HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Done
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Certificate(_)
-        | HubAnswer::Examined(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_)
-        | HubAnswer::SignOn(_) => {
-            return Err(EnrollError::Unexpected);
-        }
+    let answer = answer?;
+    if let HubAnswer::Refused(refusal) = answer {
+        return Err(EnrollError::Refused(refusal));
+    }
+    if let HubAnswer::Failed(failure) = answer {
+        return Err(EnrollError::Failed(failure));
+    }
+    let HubAnswer::Enrolled { device, roots, snapshot: sealed } = answer else {
+        return Err(EnrollError::Unexpected);
     };
     let enrollment = Enrollment {
         device,

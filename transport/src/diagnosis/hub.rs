@@ -166,24 +166,12 @@ fn result(open: &Result<Open, RungFault>) -> Found {
 }
 
 async fn ask(connection: &Connection) -> Result<Examined, Block> {
-    match answered(connection, &HubRequest::Examine).await? {
-        HubAnswer::Examined(examined) => Ok(examined),
-        HubAnswer::Failed(failure) => Err(Block::Failed(failure)),
-        HubAnswer::Enrolled { .. }
-        | HubAnswer::LoggedIn { .. }
-        | HubAnswer::Otp { .. }
-        | HubAnswer::Devices(_)
-        | HubAnswer::Done
-        | HubAnswer::Refused(_)
-        | HubAnswer::Certificate(_)
-        | HubAnswer::Meeting(_)
-        | HubAnswer::Sessions(_)
-        | HubAnswer::Administered(_)
-        | HubAnswer::Cases(_)
-        | HubAnswer::Declined(_)
-        | HubAnswer::Approvals(_)
-        | HubAnswer::SignOn(_) => Err(Block::OtherVersion),
+    let answer = answered(connection, &HubRequest::Examine).await?;
+    if let HubAnswer::Failed(failure) = answer {
+        return Err(Block::Failed(failure));
     }
+    let HubAnswer::Examined(examined) = answer else { return Err(Block::OtherVersion) };
+    Ok(examined)
 }
 
 /// The certificate that TLS at the hub should show.
