@@ -10,23 +10,14 @@
 use postern_protocol::name::{Name, NameFault};
 use postern_protocol::time::UnixTime;
 
-use crate::administration::{self, Done, Edit, Guard, Refused, Version};
+use crate::actor::{Absent, Actor, sees, unknown};
+use crate::administration::{Done, Edit, Guard, Refused, Version};
 use crate::chance;
 use crate::clock;
 use crate::fleet;
 use crate::model::{Case, CaseSubject, EntityKind, Model};
 use crate::publish::Publisher;
-use crate::rights::Rights;
-use crate::store::{PersonState, StoreError, Tx};
-
-/// Who handles a case.
-#[derive(Clone, Copy, Debug)]
-pub enum Actor<'a> {
-    /// A user of the model, by the rights that the user has.
-    User(&'a Name),
-    /// The operator of the installation, by the name that the system gives.
-    Operator(&'a str),
-}
+use crate::store::{StoreError, Tx};
 
 /// A case with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +64,8 @@ pub enum CaseError {
         after: UnixTime,
     },
     /// A user who has not accepted the invitation, or is disabled.
-    #[error("user `{0}` cannot act: the invitation is not accepted yet, or the user is disabled")]
-    Absent(Name),
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// No name can be made up.
     #[error("no name for the case can be made up ({0}); give it one")]
     Name(#[from] NameFault),
@@ -91,10 +82,10 @@ pub enum CaseError {
 /// # Errors
 /// A [`CaseError`].
 pub fn list(tx: &Tx<'_>, actor: Actor<'_>, now: UnixTime) -> Result<Vec<Named>, CaseError> {
-    present(tx, actor)?;
+    actor.present::<CaseError>(tx)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
-    let cases = model.cases.iter().filter(|(name, _)| sees(actor, rights.as_ref(), name));
+    let rights = actor.rights(&model, now)?;
+    let cases = model.cases.iter().filter(|(name, _)| sees(rights.as_ref(), EntityKind::Case, name));
     Ok(cases.map(|(name, case)| Named { name: name.clone(), case: case.clone() }).collect())
 }
 
@@ -108,12 +99,12 @@ pub fn find(
     name: &Name,
     now: UnixTime,
 ) -> Result<(Named, Version), CaseError> {
-    present(tx, actor)?;
+    actor.present::<CaseError>(tx)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
-    let case = model.cases.get(name).filter(|_| sees(actor, rights.as_ref(), name));
-    let unknown = || Refused::Unknown { kind: EntityKind::Case, name: name.clone() };
-    let named = Named { name: name.clone(), case: case.ok_or_else(unknown)?.clone() };
+    let rights = actor.rights(&model, now)?;
+    let case = model.cases.get(name).filter(|_| sees(rights.as_ref(), EntityKind::Case, name));
+    let case = case.ok_or_else(|| unknown(EntityKind::Case, name))?;
+    let named = Named { name: name.clone(), case: case.clone() };
     let version = tx.version(EntityKind::Case, name)?.unwrap_or(Version(0));
     Ok((named, version))
 }
@@ -129,7 +120,7 @@ pub fn open(
     (name, case): (Option<Name>, Case),
     now: UnixTime,
 ) -> Result<(Named, Done), CaseError> {
-    present(tx, actor)?;
+    actor.present::<CaseError>(tx)?;
     let name = name.map_or_else(|| made_up(&*tx.model()?, actor, &case), Ok)?;
     if let Some(until) = case.until {
         check(Window { from: case.from, until }, now)?;
@@ -181,7 +172,7 @@ pub fn close(
 ) -> Result<(Named, Done), CaseError> {
     let (named, version) = find(tx, actor, name, now)?;
     let edit = Edit { kind: EntityKind::Case, name: name.clone(), body: None, guard: Guard::Is(version) };
-    let done = edited(tx, publisher, actor, edit, now)?;
+    let done = actor.edit(tx, publisher, &[edit], now)?;
     Ok((named, done))
 }
 
@@ -209,30 +200,6 @@ impl Standing {
             Self::Active => "active",
             Self::Over => "over",
         }
-    }
-}
-
-/// That a user may act at all: the model knows people before they have accepted, and after they are disabled.
-fn present(tx: &Tx<'_>, actor: Actor<'_>) -> Result<(), CaseError> {
-    let Actor::User(user) = actor else { return Ok(()) };
-    if !tx.model()?.users.contains_key(user) {
-        return Err(Refused::Unknown { kind: EntityKind::User, name: user.clone() }.into());
-    }
-    let is_active = tx.person(user)?.is_some_and(|person| person.state() == PersonState::Active);
-    if is_active { Ok(()) } else { Err(CaseError::Absent(user.clone())) }
-}
-
-fn rights<'m>(model: &'m Model, actor: Actor<'_>, now: UnixTime) -> Option<Rights<'m>> {
-    match actor {
-        Actor::User(user) => Rights::of(model, user, now),
-        Actor::Operator(_) => None,
-    }
-}
-
-fn sees(actor: Actor<'_>, rights: Option<&Rights<'_>>, name: &Name) -> bool {
-    match actor {
-        Actor::User(_) => rights.is_some_and(|rights| rights.sees(EntityKind::Case, name)),
-        Actor::Operator(_) => true,
     }
 }
 
@@ -281,20 +248,8 @@ fn put(
     let mut alone = Model::default();
     alone.cases.insert(name.clone(), case.clone());
     let body = fleet::describe(&alone, EntityKind::Case, name).map_err(Refused::from)?;
-    edited(tx, publisher, actor, Edit { kind: EntityKind::Case, name: name.clone(), body, guard }, now)
-}
-
-fn edited(
-    tx: &Tx<'_>,
-    publisher: &Publisher,
-    actor: Actor<'_>,
-    edit: Edit,
-    now: UnixTime,
-) -> Result<Done, CaseError> {
-    Ok(match actor {
-        Actor::User(user) => administration::edit(tx, publisher, user, &[edit], now)?,
-        Actor::Operator(name) => administration::operate(tx, publisher, name, &[edit], now)?,
-    })
+    let edit = Edit { kind: EntityKind::Case, name: name.clone(), body, guard };
+    Ok(actor.edit(tx, publisher, &[edit], now)?)
 }
 
 /// What a case is about, as people name it.

@@ -25,8 +25,8 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Digest, Root};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
-use crate::administration::{self, Done, Edit, Guard, Refused, Sort};
-use crate::case::Actor;
+use crate::actor::{Absent, Actor, sees, unknown};
+use crate::administration::{Done, Edit, Guard, Refused, Sort};
 use crate::chance;
 use crate::clock;
 use crate::mail::{Letter, Mailer, SendError};
@@ -150,8 +150,8 @@ pub enum InvitationError {
     #[error("no name for an assignment can be made up ({0}); take a shorter name for the user")]
     Name(#[from] NameFault),
     /// Whoever invites is not there.
-    #[error("user `{0}` cannot act: the invitation is not accepted yet, or the user is disabled")]
-    Absent(Name),
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// Nobody knows where the hub is.
     #[error(
         "no address is known under which the hub can be reached: run `postern-cloud serve` once, or found the \
@@ -197,11 +197,11 @@ pub fn invite(
     ask: &Ask,
     now: UnixTime,
 ) -> Result<(Handed, Done), InvitationError> {
-    present(tx, actor)?;
+    actor.present::<InvitationError>(tx)?;
     check_span(ask.good_for_s)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
-    let known = model.users.get(&ask.user).filter(|_| sees(rights.as_ref(), &ask.user));
+    let rights = actor.rights(&model, now)?;
+    let known = model.users.get(&ask.user).filter(|_| sees(rights.as_ref(), EntityKind::User, &ask.user));
     let account = match (known, &ask.account, actor) {
         (Some(body), account, _) => {
             let other = account.as_ref().is_some_and(|account| *account != body.account)
@@ -213,7 +213,7 @@ pub fn invite(
         }
         (None, Some(account), _) => account,
         (None, None, Actor::User(user)) => {
-            model.users.get(user).map(|body| &body.account).ok_or_else(|| unknown(user))?
+            model.users.get(user).map(|body| &body.account).ok_or_else(|| unknown(EntityKind::User, user))?
         }
         (None, None, Actor::Operator(_)) => return Err(InvitationError::NoAccount(ask.user.clone())),
     };
@@ -225,10 +225,7 @@ pub fn invite(
     let done = if edits.is_empty() {
         Done { revision: None, published: Vec::new(), founders: Vec::new() }
     } else {
-        match actor {
-            Actor::User(user) => administration::edit(tx, publisher, user, &edits, now)?,
-            Actor::Operator(name) => administration::operate(tx, publisher, name, &edits, now)?,
-        }
+        actor.edit(tx, publisher, &edits, now)?
     };
     let handed = hand_out(tx, publisher.signer(), actor, (&ask.user, ask.good_for_s), "new", now)?;
     Ok((handed, done))
@@ -245,11 +242,15 @@ pub fn resend(
     (user, good_for_s): (&Name, u64),
     now: UnixTime,
 ) -> Result<Handed, InvitationError> {
-    present(tx, actor)?;
+    actor.present::<InvitationError>(tx)?;
     check_span(good_for_s)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
-    let body = model.users.get(user).filter(|_| sees(rights.as_ref(), user)).ok_or_else(|| unknown(user))?;
+    let rights = actor.rights(&model, now)?;
+    let body = model
+        .users
+        .get(user)
+        .filter(|_| sees(rights.as_ref(), EntityKind::User, user))
+        .ok_or_else(|| unknown(EntityKind::User, user))?;
     permit(rights.as_ref().map_or(Ok(()), |rights| rights.may_resend(&body.account)), user)?;
     acceptable(tx, rights.as_ref(), user)?;
     // What somebody has taken back is not brought back by whoever may only send again.
@@ -264,15 +265,19 @@ pub fn resend(
 /// # Errors
 /// An [`InvitationError`].
 pub fn revoke(tx: &Tx<'_>, actor: Actor<'_>, user: &Name, now: UnixTime) -> Result<(), InvitationError> {
-    present(tx, actor)?;
+    actor.present::<InvitationError>(tx)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
-    let body = model.users.get(user).filter(|_| sees(rights.as_ref(), user)).ok_or_else(|| unknown(user))?;
+    let rights = actor.rights(&model, now)?;
+    let body = model
+        .users
+        .get(user)
+        .filter(|_| sees(rights.as_ref(), EntityKind::User, user))
+        .ok_or_else(|| unknown(EntityKind::User, user))?;
     permit(rights.as_ref().map_or(Ok(()), |rights| rights.may_revoke(&body.account)), user)?;
     if !tx.revoke_invitation(user)? {
         return Err(InvitationError::None(user.clone()));
     }
-    tx.log(now, &who(actor), &format!("invitation revoke {user}"))?;
+    tx.log(now, &actor.who(), &format!("invitation revoke {user}"))?;
     Ok(())
 }
 
@@ -281,16 +286,19 @@ pub fn revoke(tx: &Tx<'_>, actor: Actor<'_>, user: &Name, now: UnixTime) -> Resu
 /// # Errors
 /// An [`InvitationError`].
 pub fn list(tx: &Tx<'_>, actor: Actor<'_>, now: UnixTime) -> Result<Vec<Listed>, InvitationError> {
-    present(tx, actor)?;
+    actor.present::<InvitationError>(tx)?;
     let model = tx.model()?;
-    let rights = rights(&model, actor, now);
+    let rights = actor.rights(&model, now)?;
     let mut codes = tx.open_codes()?;
     let invited = tx.people()?.into_iter().filter(|person| person.state() == PersonState::Invited);
     let mut people: BTreeMap<Name, _> = invited.map(|person| (person.name, None)).collect();
     people.extend(std::mem::take(&mut codes).into_iter().map(|(name, code)| (name, Some(code))));
     let mut listed = Vec::new();
     for (user, code) in people {
-        let Some(body) = model.users.get(&user).filter(|_| sees(rights.as_ref(), &user)) else { continue };
+        let Some(body) = model.users.get(&user).filter(|_| sees(rights.as_ref(), EntityKind::User, &user))
+        else {
+            continue;
+        };
         let state = match &code {
             Some(code) if now < code.expires => Standing::Open,
             Some(_) => Standing::Expired,
@@ -298,7 +306,7 @@ pub fn list(tx: &Tx<'_>, actor: Actor<'_>, now: UnixTime) -> Result<Vec<Listed>,
         };
         let is_known = |by: &String| {
             let name = by.parse::<Name>();
-            rights.is_none() || name.is_ok_and(|name| sees(rights.as_ref(), &name))
+            rights.is_none() || name.is_ok_and(|name| sees(rights.as_ref(), EntityKind::User, &name))
         };
         let by = code.as_ref().and_then(|code| code.made_by.clone()).filter(is_known);
         let (made, expires) =
@@ -368,32 +376,6 @@ impl Standing {
     }
 }
 
-/// That a user may act at all: the model knows people before they have accepted, and after they are disabled.
-fn present(tx: &Tx<'_>, actor: Actor<'_>) -> Result<(), InvitationError> {
-    let Actor::User(user) = actor else { return Ok(()) };
-    if !tx.model()?.users.contains_key(user) {
-        return Err(unknown(user));
-    }
-    let is_active = tx.person(user)?.is_some_and(|person| person.state() == PersonState::Active);
-    if is_active { Ok(()) } else { Err(InvitationError::Absent(user.clone())) }
-}
-
-/// Rights of a user; none for the operator, who may all.
-fn rights<'m>(model: &'m Model, actor: Actor<'_>, now: UnixTime) -> Option<Rights<'m>> {
-    match actor {
-        Actor::User(user) => Rights::of(model, user, now),
-        Actor::Operator(_) => None,
-    }
-}
-
-fn sees(rights: Option<&Rights<'_>>, user: &Name) -> bool {
-    rights.is_none_or(|rights| rights.sees(EntityKind::User, user))
-}
-
-fn unknown(user: &Name) -> InvitationError {
-    Refused::Unknown { kind: EntityKind::User, name: user.clone() }.into()
-}
-
 fn permit(permitted: Result<(), Ground>, user: &Name) -> Result<(), InvitationError> {
     let forbidden = |ground| Forbidden { kind: EntityKind::User, name: user.clone(), ground };
     permitted.map_err(|ground| Refused::Forbidden(vec![forbidden(ground)]).into())
@@ -401,7 +383,7 @@ fn permit(permitted: Result<(), Ground>, user: &Name) -> Result<(), InvitationEr
 
 /// Whether a code for somebody in the model may be handed out: to whoever has not accepted, by whoever could give all that they have.
 fn acceptable(tx: &Tx<'_>, rights: Option<&Rights<'_>>, user: &Name) -> Result<(), InvitationError> {
-    match tx.person(user)?.ok_or_else(|| unknown(user))?.state() {
+    match tx.person(user)?.ok_or_else(|| unknown(EntityKind::User, user))?.state() {
         PersonState::Active => return Err(InvitationError::Accepted(user.clone())),
         PersonState::Disabled => return Err(InvitationError::Disabled(user.clone())),
         PersonState::Invited => {}
@@ -482,7 +464,7 @@ fn hand_out(
     let digest = Digest::of(&[&code.secret]);
     let expires = now.saturating_add(good_for_s);
     let invited = Invited { invitee: Invitee::User, name: user.clone(), confirm: false };
-    let by = who(actor);
+    let by = actor.who();
     tx.invite(&digest, &invited, expires)?;
     tx.note_inviter(&digest, &by, now)?;
     tx.log(now, &by, &format!("invitation {word} {user} until {}", clock::show(expires)))?;
@@ -491,13 +473,6 @@ fn hand_out(
     let account = body.map(|body| model.path(&body.account)).unwrap_or_default();
     let mail = body.and_then(|body| body.mail.clone());
     Ok(Handed { user: user.clone(), account, code: Code(Zeroizing::new(code.to_string())), expires, mail })
-}
-
-fn who(actor: Actor<'_>) -> String {
-    match actor {
-        Actor::User(user) => user.to_string(),
-        Actor::Operator(name) => format!("{name} (operator)"),
-    }
 }
 
 fn hub_addresses(tx: &Tx<'_>) -> Result<Vec<SocketAddr>, InvitationError> {

@@ -17,6 +17,7 @@
 //! The program is [`main`], so that a laboratory can run the same code under another name. Deliberately absent:
 //! anything that a device would have to trust. It believes signatures, never this process.
 
+pub mod actor;
 pub mod administration;
 pub mod api;
 pub mod approval;

@@ -16,7 +16,7 @@ use super::bearer::Bearer;
 use super::entities::Read;
 use super::problem::{Problem, Unmade, Unseen};
 use super::shapes::Receipt;
-use crate::case::Actor;
+use crate::actor::Actor;
 use crate::clock;
 use crate::invitation::{self, Ask, CODE_S, Delivery, Handed, Listed, Standing};
 use crate::model::MailAddress;

@@ -10,9 +10,10 @@ use postern_protocol::time::UnixTime;
 
 use super::table::table;
 use super::{Answer, CommandError, arrival, open as opened, operator, publisher};
+use crate::actor::Actor;
 use crate::administration::Done;
 use crate::args::{CaseCommand, CaseOpen, CaseSpan};
-use crate::case::{self, Actor, CaseError, Named, Standing, Window};
+use crate::case::{self, CaseError, Named, Standing, Window};
 use crate::clock;
 use crate::fleet::Cut;
 use crate::hub;

@@ -17,8 +17,9 @@ use postern_protocol::wire::hub::HubAnswer;
 
 use super::administration::Caller;
 use super::{Failed, Hub, blocking};
+use crate::actor::Actor;
 use crate::administration::Done;
-use crate::case::{self, Actor, CaseError, Named, Standing, Window};
+use crate::case::{self, CaseError, Named, Standing, Window};
 use crate::model::{Case, CaseSubject, Visibility};
 use crate::publish::Publisher;
 use crate::store::Tx;

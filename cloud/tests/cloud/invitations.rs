@@ -1,7 +1,7 @@
 //! Invitations: who may hand them out, to whom, with what; and that nothing of it holds before it is accepted.
 
+use postern_cloud::actor::Actor;
 use postern_cloud::administration::{Done, Edit, Guard, edit as edit_model};
-use postern_cloud::case::Actor;
 use postern_cloud::compile::{Compiler, Term};
 use postern_cloud::invitation::{self, Ask, CODE_S, Handed, InvitationError, Listed, Standing};
 use postern_cloud::model::EntityKind;

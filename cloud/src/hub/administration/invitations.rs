@@ -11,8 +11,8 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::text::Text;
 
 use super::{Caller, Failed, Hub, ROOM, Told, decline, unreadable};
+use crate::actor::Actor;
 use crate::api::Invite;
-use crate::case::Actor;
 use crate::invitation::{self, CODE_S, Delivery, Handed, InvitationError, Listed, Standing};
 
 impl Hub {
