@@ -1,6 +1,7 @@
 //! What each revision did to each entity of the model: as it was, and as it is.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension as _, params, params_from_iter};
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -107,17 +108,33 @@ impl Tx<'_> {
         mut each: impl FnMut(NotedChange) -> Result<bool, E>,
     ) -> Result<bool, E> {
         let damaged = || StoreError::Damaged { what: "change of the model" };
-        let mut query = self
-            .sql
-            .prepare_cached(
-                "SELECT change.revision, at, who, what, kind, name, before, after
-                 FROM change JOIN revision ON revision.number = change.revision
-                 WHERE change.revision <= ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR name = ?3)
-                 ORDER BY change.revision DESC, kind DESC, name DESC",
-            )
-            .map_err(StoreError::from)?;
-        let wanted = params![from.revision, kind.map(EntityKind::word), name.map(Name::as_str)];
-        let mut rows = query.query(wanted).map_err(StoreError::from)?;
+        let mut conditions = String::new();
+        let mut wanted = vec![Value::from(from.revision)];
+        match (kind, name) {
+            (Some(kind), _) => {
+                conditions.push_str(" AND kind = ?");
+                wanted.push(kind.word().to_owned().into());
+            }
+            // By these the index finds a name.
+            (None, Some(_)) => {
+                let words: Vec<String> =
+                    EntityKind::ALL.iter().map(|kind| format!("'{}'", kind.word())).collect();
+                conditions.push_str(&format!(" AND kind IN ({})", words.join(", ")));
+            }
+            (None, None) => {}
+        }
+        if let Some(name) = name {
+            conditions.push_str(" AND name = ?");
+            wanted.push(name.to_string().into());
+        }
+        let text = format!(
+            "SELECT change.revision, at, who, what, kind, name, before, after
+             FROM change JOIN revision ON revision.number = change.revision
+             WHERE change.revision <= ?{conditions}
+             ORDER BY change.revision DESC, kind DESC, name DESC"
+        );
+        let mut query = self.sql.prepare_cached(&text).map_err(StoreError::from)?;
+        let mut rows = query.query(params_from_iter(wanted)).map_err(StoreError::from)?;
         let mut skip = from.seen;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let revision: i64 = row.get(0).map_err(StoreError::from)?;

@@ -1,7 +1,8 @@
 //! The part of the model that one entity is about, as it was after a revision.
 //!
 //! 1. The entity, what it names that belongs to somebody, and the accounts that own these, up to the reader's own.
-//! 2. What cannot be found or read makes the whole uncertain, and then there is no piece.
+//! 2. What cannot be found or read makes the whole uncertain, and then there is no piece; nor is there one of what lay outside of the reader's
+//!    company, so that nobody can tell how much there is of it.
 //!
 //! A machine model that a machine is built after is not looked for: it is its maker's, and whoever sees the machine knows its name.
 
@@ -41,7 +42,7 @@ impl<'a> Then<'a> {
         self.read
     }
 
-    /// What an entity of this form was about; none where that is uncertain.
+    /// What an entity of this form was about; none where that is uncertain, or was not all of the reader's company.
     pub(super) fn piece(
         &mut self,
         kind: EntityKind,
@@ -53,6 +54,11 @@ impl<'a> Then<'a> {
             return Ok(None);
         }
         let Some(named) = named(&piece.model, kind, name, self.company) else { return Ok(None) };
+        // Whose it was itself comes first: of most of what is others' nothing more is read.
+        let is_owned = named.contains(&(kind, name.clone()));
+        if is_owned && !self.add(&mut piece, kind, name)? {
+            return Ok(None);
+        }
         for (kind, name) in named {
             if !self.add(&mut piece, kind, &name)? {
                 return Ok(None);
@@ -61,7 +67,7 @@ impl<'a> Then<'a> {
         Ok(Some(piece))
     }
 
-    /// Adds something that is named, and whose it was; false where that is uncertain.
+    /// Adds something that is named, and whose it was; false where that is uncertain, or not of the reader's company.
     fn add(&mut self, piece: &mut Piece, kind: EntityKind, name: &Name) -> Result<bool, StoreError> {
         if !self.load(&mut piece.model, kind, name)? {
             return Ok(false);
@@ -75,18 +81,20 @@ impl<'a> Then<'a> {
         if piece.owners.insert(owner.clone()) { self.climb(&mut piece.model, owner) } else { Ok(true) }
     }
 
-    /// Adds an account with those that it lay in, up to the reader's own.
+    /// Adds an account with those that it lay in, up to the reader's own; false also where it did not lie in that one.
     fn climb(&mut self, model: &mut Model, account: Name) -> Result<bool, StoreError> {
         let mut account = account;
         for _step in 0..NESTING.saturating_add(2) {
             if !self.load(model, EntityKind::Account, &account)? {
                 return Ok(false);
             }
-            let parent = model.accounts.get(&account).and_then(|body| body.parent.clone());
-            match parent.filter(|_| account != *self.company) {
-                Some(parent) => account = parent,
-                None => return Ok(true),
+            if account == *self.company {
+                return Ok(true);
             }
+            let Some(parent) = model.accounts.get(&account).and_then(|body| body.parent.clone()) else {
+                return Ok(false);
+            };
+            account = parent;
         }
         Ok(false)
     }
