@@ -74,7 +74,7 @@ impl Login {
                 // Whatever was proved was proved since then.
                 evidence.at = evidence.at.or(Some(begun));
             }
-            self.conclude(key, purpose, provider, evidence, now).await
+            self.conclude(key, (purpose, begun), provider, evidence, now).await
         };
         self.finish("sign-on", answer.await)
     }
@@ -102,7 +102,7 @@ impl Login {
             let attempt = self.signing().take(&id, &key, now).ok_or(Refusal::SignOn)?;
             let provider = self.providers().named(Some(&attempt.provider)).ok_or(Refusal::NoProvider)?;
             let evidence = vouched?;
-            self.conclude(key, attempt.purpose, provider, evidence, now).await
+            self.conclude(key, (attempt.purpose, attempt.begun), provider, evidence, now).await
         };
         self.finish("sign-on", answer.await)
     }
@@ -187,11 +187,11 @@ impl Login {
         }
     }
 
-    /// Gives what the evidence is worth.
+    /// Gives what the evidence is worth for what was begun then.
     async fn conclude(
         self: &Arc<Self>,
         key: PublicKey,
-        purpose: SignOnPurpose,
+        (purpose, begun): (SignOnPurpose, UnixTime),
         provider: &Arc<Provider>,
         evidence: Evidence,
         now: UnixTime,
@@ -231,7 +231,7 @@ impl Login {
                     if person.identity.as_ref() != Some(&identity) || !is_for(tx, &provider, &person)? {
                         return Err(Refusal::Unlinked.into());
                     }
-                    let newer = stepped_up(before, &factors, now).ok_or(Refusal::NoSecondFactor)?;
+                    let newer = stepped_up(before, &factors, begun, now).ok_or(Refusal::NoSecondFactor)?;
                     tx.register_key(&person.name, &key, now)?;
                     Ok(desk.seal(tx, &person, &newer)?.into())
                 }
@@ -278,10 +278,11 @@ fn is_for(tx: &Tx<'_>, provider: &Provider, person: &Person) -> Result<bool, Fai
     Ok(accounts.is_empty() || accounts.iter().any(|account| model.is_within(&user.account, account)))
 }
 
-/// The same sign-in with the second factor that the provider has just seen; none if it was not seen just now.
-fn stepped_up(before: Pass, factors: &[Factor], now: UnixTime) -> Option<Pass> {
+/// The same sign-in with the second factor that the provider has just seen; none if it was seen before it was asked for. However long the
+/// person took, of the time that a browser has.
+fn stepped_up(before: Pass, factors: &[Factor], begun: UnixTime, now: UnixTime) -> Option<Pass> {
     let second = factors.iter().find(|factor| factor.method == Method::FederatedSecond)?;
-    if now.secs_since(second.at) > JUST_NOW_S {
+    if begun.secs_since(second.at) > JUST_NOW_S {
         return None;
     }
     let mut kept = before.factors;
@@ -322,7 +323,43 @@ fn refusal(provider: &Provider, error: &SsoError) -> Refusal {
 const BROWSER_S: u64 = 600;
 /// And elsewhere, at most.
 const ELSEWHERE_S: u64 = 900;
-/// How old a second factor may be that is proved again.
+/// How long before it was asked for a second factor may have been proved that counts as proved again: clocks differ, and a provider takes what it saw
+/// in the last minute.
 const JUST_NOW_S: u64 = 300;
 /// How long an answer is waited for at once.
 const WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use postern_protocol::id::{FleetId, UserId};
+    use postern_protocol::trust::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_in_time_with_the_browser_is_in_time_with_the_second_factor() {
+        let begun = UnixTime::from_secs(1_800_000_000);
+        let before = Pass {
+            fleet: FleetId::new([1; 8]),
+            user: UserId::new([2; 8]),
+            key: SecretKey::from_seed([3; 32]).unwrap().public(),
+            factors: vec![Factor { method: Method::Federated, at: begun }],
+            issued: begun,
+            expires: begun.saturating_add(PASS_S),
+            narrow: Narrowing::NONE,
+        };
+        let at = |at, now| {
+            let seen = [Factor { method: Method::FederatedSecond, at }];
+            stepped_up(before.clone(), &seen, begun, begun.saturating_add(now)).is_some()
+        };
+        let earlier = |secs| UnixTime::from_secs(begun.as_secs() - secs);
+        // Of a provider that does not say when it counts from the beginning; of others as they say.
+        for now in [0, 299, BROWSER_S - 1] {
+            assert!(at(begun, now) && at(earlier(JUST_NOW_S), now), "{now}");
+            assert!(
+                !at(earlier(JUST_NOW_S + 1), now),
+                "what was proved before is none that was proved again"
+            );
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! One identity provider: what it publishes about itself, and what it says of somebody.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -16,7 +17,6 @@ use openidconnect::{
     PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use postern_protocol::time::UnixTime;
@@ -33,6 +33,8 @@ pub struct Provider {
     web: Web,
     /// What it said of itself, and when.
     known: Mutex<Option<(Instant, Metadata)>>,
+    /// Held by whoever asks it. Whoever finds what it said new enough does not wait for that.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// Why a provider says nothing that counts.
@@ -111,7 +113,7 @@ impl Provider {
             name: settings.name.clone(),
             fault,
         })?;
-        Ok(Self { settings, web, known: Mutex::default() })
+        Ok(Self { settings, web, known: Mutex::default(), asking: tokio::sync::Mutex::default() })
     }
 
     /// What the installation says of it.
@@ -280,11 +282,13 @@ impl Provider {
 
     /// What the provider publishes about itself, not older than `age`. Asked for by one at a time.
     async fn metadata(&self, age: Duration) -> Result<Metadata, SsoError> {
-        let mut known = self.known.lock().await;
-        if let Some((at, metadata)) = &*known
-            && at.elapsed() < age
-        {
-            return Ok(metadata.clone());
+        if let Some(metadata) = self.known_since(age) {
+            return Ok(metadata);
+        }
+        let _one_asks = self.asking.lock().await;
+        // Somebody else has asked meanwhile.
+        if let Some(metadata) = self.known_since(age) {
+            return Ok(metadata);
         }
         let found = Metadata::discover_async(self.settings.issuer.clone(), &self.web).await;
         let metadata = found.map_err(|error| {
@@ -295,8 +299,14 @@ impl Provider {
                 SsoError::Unreachable(whole(&error))
             }
         })?;
-        *known = Some((Instant::now(), metadata.clone()));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), metadata.clone()));
         Ok(metadata)
+    }
+
+    /// What it has published, if that was asked for not longer than `age` ago.
+    fn known_since(&self, age: Duration) -> Option<Metadata> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, metadata)| metadata.clone())
     }
 }
 
@@ -343,3 +353,56 @@ const FRESH: Duration = Duration::from_secs(600);
 const LEAST: Duration = Duration::from_secs(10);
 /// Seconds that a person has for proving everything once more.
 const AGAIN_S: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use rustls::pki_types::CertificateDer;
+    use serde_json::json;
+
+    use super::super::config::SecondFactor;
+    use super::*;
+
+    fn provider() -> Provider {
+        let settings = Settings {
+            name: "corp".parse().unwrap(),
+            issuer: openidconnect::IssuerUrl::new("https://login.example.com".to_owned()).unwrap(),
+            client_id: "postern".to_owned(),
+            secret: None,
+            accounts: BTreeSet::new(),
+            scopes: Vec::new(),
+            roots: vec![CertificateDer::from(vec![0])],
+            elsewhere: false,
+            loopback_port: None,
+            always_prompt: false,
+            second_factor: SecondFactor::default(),
+        };
+        Provider::new(settings).unwrap()
+    }
+
+    fn metadata() -> Metadata {
+        let published = json!({
+            "issuer": "https://login.example.com", "authorization_endpoint": "https://login.example.com/a",
+            "jwks_uri": "https://login.example.com/k", "response_types_supported": ["code"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        serde_json::from_value(published).unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_what_a_provider_said_new_enough_does_not_wait_for_whoever_asks_it() {
+        let provider = provider();
+        *provider.known.lock().unwrap() = Some((Instant::now(), metadata()));
+        // Somebody asks a provider that answers to nobody.
+        let _asking = provider.asking.lock().await;
+        let poll = |age| {
+            let found = pin!(provider.metadata(age)).poll(&mut Context::from_waker(Waker::noop()));
+            matches!(found, Poll::Ready(Ok(_)))
+        };
+        assert!(poll(FRESH));
+        assert!(!poll(Duration::ZERO), "what is too old waits for its turn");
+    }
+}
