@@ -1,13 +1,15 @@
 //! The page behind the link of a letter: `GET` shows what waits, and `POST`, by a button there, approves it.
 //!
 //! Whatever only looks at links, such as a scanner of mail, asks with `GET` and approves nothing. The code in the path is the only secret, so
-//! the page is kept nowhere, is said to nobody by a `Referer`, loads nothing and runs nothing.
+//! the page is kept nowhere, is said to nobody by a `Referer`, loads nothing and runs nothing. How it looks stands in the page.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
 
+use postern_protocol::trust::Digest;
 use postern_protocol::wire::approval_code::ApprovalCode;
 
 use super::{Api, Problem, blocking};
@@ -98,17 +100,19 @@ fn page(status: StatusCode, title: &str, told: &str, more: &str) -> Response {
     let told: String = told.split("\n\n").map(|part| format!("<p>{}</p>", escape(part))).collect();
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"></head><body><h1>{title}</h1>{told}{more}</body></html>"
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style></head>\
+         <body><main><h1>{title}</h1>{told}{more}</main></body></html>"
+    );
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        BASE64.encode(Digest::of(&[STYLE.as_bytes()]).as_bytes())
     );
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
     ];
     (status, headers, html).into_response()
 }
@@ -128,3 +132,10 @@ fn escape(text: &str) -> String {
     }
     safe
 }
+
+/// Of the page itself, known to the browser by its digest: nothing else may say how the page looks. People open it on a telephone, by day and by night.
+const STYLE: &str = ":root{color-scheme:light dark;font:17px/1.5 system-ui,sans-serif}body{margin:0;padding:1.5rem}\
+main{max-width:34rem;margin:8vh auto 0}h1{font-size:1.7rem;line-height:1.2;margin:0 0 1.25rem}p{margin:0 0 1rem;overflow-wrap:anywhere}\
+form{margin:1.5rem 0}button{font:inherit;font-weight:600;width:100%;max-width:20rem;padding:.8rem 1.5rem;border:0;border-radius:.5rem;\
+color:#fff;background:#0a58a8;cursor:pointer}button:focus-visible{outline:3px solid #7db4ec;outline-offset:2px}\
+code{font-size:.9em;padding:.15em .35em;border-radius:.25rem;background:#8883}";

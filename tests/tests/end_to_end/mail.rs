@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::approvals::{ask, world_with};
 use super::gate::{DENIED, echoed};
+use super::peers::browser::keep;
+use super::peers::chromium::Browser;
 use super::peers::programs;
 use super::stage::{LAB, Outcome, Plant};
 
@@ -278,5 +280,65 @@ async fn an_invitation_by_somebody_s_own_command_leaves_by_mail_and_is_said_to_n
     let wrong = ["admin", "invite", "acme.joe", "--mail", "joe@example.com\r\nBcc: jim@example.com"];
     let refused = ada.call(wrong).finish().await?.expect_code(16)?;
     assert!(refused.err.contains("expected an address such as"), "{}", refused.err);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_page_of_a_letter_lets_somebody_in_by_its_button_in_chromium_and_by_no_look() -> Outcome {
+    let name = "the_page_of_a_letter_lets_somebody_in_by_its_button_in_chromium_and_by_no_look";
+    let Some([python, chromium]) = programs(name, ["python3", "chromium"]) else { return Ok(()) };
+    let plant = Plant::start().await?;
+    let mut world = world_with(&plant, &["user.olga.mail=olga@example.com".to_owned()]).await?;
+    let anna = world.person("anna").await?;
+    world.person("olga").await?;
+    let server = Server::start(&python, &["none"]).await?;
+    world.hub.stop().await?;
+    let plain = format!(
+        "server = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"postern@example.com\"\nlink = \"https://cloud.example.com\"\n",
+        server.port
+    );
+    settings(&world, &plain, "");
+    world.hub.open_api();
+    world.hub.serve().await?;
+    world.settle().await?;
+    ask(&anna).await?;
+    let letter = server.letter("olga@example.com").await?;
+    let path = letter["text"].as_str().unwrap().split_once("https://cloud.example.com").unwrap().1;
+    let path = path.split_whitespace().next().unwrap();
+    let url = format!("http://{}{path}", world.hub.api().await?);
+
+    let room = tempfile::tempdir()?;
+    let mut browser = Browser::start(&chromium, room.path()).await?;
+    let text = "document.body.innerText";
+    for _look in 0..2 {
+        browser.open(&url).await?;
+        let shown = browser.value(text).await?;
+        let shown = shown.as_str().unwrap();
+        assert!(
+            shown.contains("acme/anna asks to use echo of press-7") && shown.contains("You are olga"),
+            "{shown}"
+        );
+    }
+    keep(&mut browser, "approve-waits").await?;
+    let listed = world.hub.call(["approval", "list", "--json"]).finish().await?.expect_code(0)?.json()?;
+    assert_eq!(listed["approvals"][0]["state"], "pending");
+    // How it looks is its own to say, and nothing runs or is loaded.
+    let button = "getComputedStyle(document.querySelector('button')).backgroundColor";
+    assert_eq!(browser.value(button).await?, "rgb(10, 88, 168)");
+    assert_eq!(
+        browser.value("document.scripts.length + performance.getEntriesByType('resource').length").await?,
+        0
+    );
+    browser.value("document.querySelector('button').click()").await?;
+    browser.until("document.title === 'They are let in'").await?;
+    keep(&mut browser, "approve-done").await?;
+    assert!(browser.value(text).await?.as_str().unwrap().contains("anna may use echo of press-7 until"));
+    world.settle().await?;
+    let session = anna.connect("echo").await?;
+    assert_eq!(echoed(&mut session.exchange().await?, b"by a button").await?, b"by a button");
+    // Once.
+    browser.open(&url).await?;
+    browser.until("document.title === 'Nothing waits here'").await?;
+    keep(&mut browser, "approve-over").await?;
     Ok(())
 }

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 
 use super::stage::{LAB, Outcome};
 
-mod browser;
-mod chromium;
+pub(super) mod browser;
+pub(super) mod chromium;
 pub(crate) mod glewlwyd;
 mod readings;
 mod schemathesis;

@@ -129,7 +129,7 @@ fn panel(press: &Machine) -> Fleet {
 }
 
 /// Keeps a picture for people to look at, where they asked for it.
-pub(super) async fn keep(browser: &mut Browser, name: &str) -> Outcome {
+pub(in super::super) async fn keep(browser: &mut Browser, name: &str) -> Outcome {
     if let Some(dir) = std::env::var_os("POSTERN_PICTURES") {
         std::fs::write(Path::new(&dir).join(format!("{name}.png")), browser.picture().await?)?;
     }
