@@ -2,7 +2,7 @@
 //!
 //! 1. [`list`] and [`find`] show the cases that somebody may know of; others are, for them, not there.
 //! 2. [`open`] makes a case, [`activate`] sets the window of remote access, [`deactivate`] takes it away, [`close`] takes the case away.
-//! 3. Each is an edit of the [`administration`], judged there as the same edit through the API: who manages cases is one
+//! 3. Each is an edit of the [`administration`](crate::administration), judged there as the same edit through the API: who manages cases is one
 //!    permission, who activates remote access is another, and using it is a third that none of this gives.
 //!
 //! Deliberately absent: the end of a window. The device holds it by itself, so nothing here waits for it.

@@ -1,7 +1,7 @@
 //! Invitations: who is asked to join a company, with which access, and has not done so yet.
 //!
 //! 1. [`invite`]: somebody new gets a place in the model, with the roles that they shall have and until when, and a code. The edit is
-//!    one of the [`administration`], judged there; handing out the code is judged here. All of it happens, or nothing.
+//!    one of the [`administration`](crate::administration), judged there; handing out the code is judged here. All of it happens, or nothing.
 //! 2. [`resend`]: a new code for somebody who has not accepted; the one before is worth nothing from then on.
 //! 3. [`revoke`]: the code is worth nothing, and is answered as one that nobody has ever handed out.
 //! 4. [`deliver`]: the code leaves by mail, where somebody has configured that, and is shown to whoever asked for it otherwise.
