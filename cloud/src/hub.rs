@@ -17,6 +17,7 @@ mod drain;
 mod enroll;
 mod examine;
 mod greet;
+mod herald;
 mod kinds;
 mod link;
 mod links;
@@ -189,6 +190,8 @@ impl Hub {
     /// Admits connections until the endpoint is closed.
     pub async fn serve(self: Arc<Self>, endpoint: Endpoint) {
         let (mut tasks, mut crowd) = (JoinSet::new(), Crowd::default());
+        let mut heralds = JoinSet::new();
+        heralds.spawn(herald::run(Arc::clone(&self)));
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
             if self.drain.has_begun() {
@@ -269,7 +272,7 @@ impl Hub {
                     requests.spawn(Arc::clone(&self).request(connection.clone(), visit, send, recv));
                 }
                 () = &mut over, if !may_stay => {
-                    may_stay = self.links.is_linked(connection.id());
+                    may_stay = visit.has_stayed();
                     if !may_stay {
                         close(&connection, ProtocolFault::TimedOut);
                         break;

@@ -56,7 +56,7 @@ pub use self::readings::{Manner, Reading};
 pub use self::receipts::KeptReceipt;
 pub use self::revisions::{EntityCounts, Revision};
 pub use self::secrets::StoredSecret;
-pub use self::snapshots::{Sealed, SealedTerm};
+pub use self::snapshots::{Sealed, SealedTerm, Stamps};
 pub use self::tokens::Token;
 pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow, VERDICTS};
 

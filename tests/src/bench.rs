@@ -10,7 +10,8 @@
 //! 8. [`decisions`], [`policy_changes`], [`cuts`] and [`memory`] measure the product alone.
 //! 9. [`floods`] measures a tunnel beside floods.
 //! 10. [`scale`] measures the cloud alone, on 100,000 devices.
-//! 11. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
+//! 11. [`crowd`] measures one hub with ten thousand agents.
+//! 12. [`report`] turns samples into tables, JSON and a verdict for each target of the design.
 //!
 //! Nothing leaves the machine: all traffic is on loopback or in namespaces that the run has made. Deliberately
 //! absent: limits that fail a build. A machine with two noisy cores decides nothing; people read the ratios.
@@ -25,6 +26,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub mod child;
+pub mod crowd;
 pub mod cuts;
 pub mod decisions;
 pub mod floods;
@@ -74,6 +76,9 @@ pub struct Args {
     /// Rounds (three times as many where peers are compared); at least 5 for numbers that are shown to others
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
+    /// How many agents one hub has, where that is measured; 10,000 if not given
+    #[arg(long, value_name = "N")]
+    agents: Option<usize>,
     /// An agent of another build, for its memory
     #[arg(long, value_name = "FILE")]
     small_agent: Option<PathBuf>,
@@ -107,6 +112,8 @@ pub enum Part {
     Floods,
     /// The cloud on a large fleet.
     Scale,
+    /// One hub with very many agents.
+    Hub,
 }
 
 impl Part {
@@ -123,6 +130,7 @@ impl Part {
             Self::Relays => "relays",
             Self::Floods => "floods",
             Self::Scale => "a large fleet in the cloud",
+            Self::Hub => "one hub with very many agents",
         }
     }
 }
@@ -266,6 +274,12 @@ impl Bench<'_> {
                         let customers = fleet::CUSTOMERS / if self.args.quick { 10 } else { 1 };
                         let rounds = self.rounds();
                         scale::measure(&mut self.report, self.dir, customers, rounds)?;
+                    }
+                    Part::Hub => {
+                        let agents =
+                            self.args.agents.unwrap_or(crowd::AGENTS / if self.args.quick { 20 } else { 1 });
+                        let rounds = self.rounds();
+                        crowd::measure(&mut self.report, self.site.shelf(), self.dir, agents, rounds)?;
                     }
                 }
             }

@@ -7,4 +7,5 @@ pub mod lab;
 pub mod machine;
 pub mod programs;
 pub mod shim;
+pub mod swarm;
 pub mod world;

@@ -327,7 +327,7 @@ fn own_address() -> Ipv4Addr {
 }
 
 /// A UDP port of `host` that is free now. Nobody else binds on that address, so it stays free.
-fn free_port(host: IpAddr) -> Result<SocketAddr, Mishap> {
+pub(crate) fn free_port(host: IpAddr) -> Result<SocketAddr, Mishap> {
     let socket = UdpSocket::bind((host, 0))?;
     Ok(socket.local_addr()?)
 }

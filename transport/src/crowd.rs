@@ -96,6 +96,12 @@ impl Word {
         self.0.fetch_update(ORDER, ORDER, |state| (state != LEAVES).then_some(STAYS)).is_ok()
     }
 
+    /// Whether they are no matter of the crowd any more.
+    #[must_use]
+    pub fn has_stayed(&self) -> bool {
+        self.state() == STAYS
+    }
+
     /// Whether they have to leave.
     #[must_use]
     pub fn leaves(&self) -> bool {
@@ -207,6 +213,7 @@ mod tests {
         assert!(crowd.one_leaves());
         assert_eq!((leaving.leaves(), staying.leaves()), (true, false));
         assert_eq!((leaving.stays(), staying.stays()), (false, true));
+        assert_eq!((leaving.has_stayed(), staying.has_stayed()), (false, true));
         assert_eq!((leaving.leaves(), crowd.waiting()), (true, 0));
     }
 

@@ -154,9 +154,8 @@ impl Link {
     }
 
     async fn converse(&mut self, recv: RecvStream, mut inbox: Inbox) -> LinkEnd {
-        let mut news = self.hub.news.listen();
         // What was published between the greeting and now would otherwise be heard of only with the next one.
-        news.mark_changed();
+        inbox.look.notify_one();
         let mut next = std::pin::pin!(receive(recv));
         loop {
             if let Err(end) = self.transmit().await {
@@ -174,11 +173,8 @@ impl Link {
                         Err(fault) => Err(end_of(&fault)),
                     }
                 }
-                changed = news.changed() => match changed {
-                    Ok(()) => self.look().await,
-                    Err(_) => Err(LinkEnd::Gone),
-                },
-                Some(told) = inbox.recv() => match told {
+                () = inbox.look.notified() => self.look().await,
+                Some(told) = inbox.told.recv() => match told {
                     Told::Meeting(meeting) => {
                         self.sync.handle_meeting(meeting);
                         Ok(())

@@ -1,10 +1,10 @@
 //! Which device is linked over which connection: at most one each, the newest.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use postern_protocol::name::Name;
@@ -28,6 +28,8 @@ struct Up {
     answered: watch::Sender<u64>,
     /// Tells it of what is not asked for.
     inbox: mpsc::Sender<Told>,
+    /// Has it look at the state.
+    look: Arc<Notify>,
 }
 
 /// What a link is told from elsewhere.
@@ -40,20 +42,37 @@ pub(super) enum Told {
 }
 
 /// How a link is told.
-pub(super) type Inbox = mpsc::Receiver<Told>;
+pub(super) struct Inbox {
+    /// What is not asked for.
+    pub(super) told: mpsc::Receiver<Told>,
+    /// That something was published for the device. It is said once for everything that it has not looked at yet.
+    pub(super) look: Arc<Notify>,
+}
 
 impl Links {
     /// Gives a device's link to a connection, and yields what it is to be told of. An earlier one is closed: a device that lost its network comes back
     /// long before its old connection times out, and two agents with one key must be noticed.
     pub(super) fn take_over(&self, device: &Name, connection: &Connection, in_force: u64) -> Inbox {
-        let (teller, inbox) = mpsc::channel(TOLD);
+        let (teller, told) = mpsc::channel(TOLD);
+        let look = Arc::new(Notify::new());
         let answered = watch::Sender::new(in_force);
-        let up = Up { connection: connection.clone(), answered, inbox: teller };
+        let up = Up { connection: connection.clone(), answered, inbox: teller, look: Arc::clone(&look) };
         let earlier = self.lock().insert(device.clone(), up);
         if let Some(earlier) = earlier.filter(|earlier| earlier.connection.id() != connection.id()) {
             super::close(&earlier.connection, ProtocolFault::Superseded);
         }
-        inbox
+        Inbox { told, look }
+    }
+
+    /// Has the links of these devices look at the state.
+    pub(super) fn wake<'a>(&self, devices: impl IntoIterator<Item = &'a Name>) {
+        let up = self.lock();
+        devices.into_iter().filter_map(|device| up.get(device)).for_each(|link| link.look.notify_one());
+    }
+
+    /// Has all links look.
+    pub(super) fn wake_all(&self) {
+        self.lock().values().for_each(|link| link.look.notify_one());
     }
 
     /// Tells a device of a meeting; false when it has no link, or is told too many.
@@ -116,11 +135,6 @@ impl Links {
     /// Tells each linked device when to leave and come back; says how many were told.
     pub(super) fn send_home(&self, mut draw: impl FnMut() -> Return) -> usize {
         self.lock().values().filter(|link| link.inbox.try_send(Told::Leave(draw())).is_ok()).count()
-    }
-
-    /// Whether a connection carries a link.
-    pub(super) fn is_linked(&self, id: usize) -> bool {
-        self.lock().values().any(|link| link.connection.id() == id)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Up>> {

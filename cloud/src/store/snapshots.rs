@@ -1,5 +1,8 @@
 //! The newest sealed snapshot of each device.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use rusqlite::{Row, params};
 
 use postern_protocol::name::Name;
@@ -21,6 +24,15 @@ pub struct SealedTerm {
     pub issued: UnixTime,
     /// The first second in which it permits nothing.
     pub expires: UnixTime,
+}
+
+/// What all devices are to be given, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// The version of the newest root.
+    pub root: u32,
+    /// A number for each device.
+    pub devices: HashMap<Name, u64>,
 }
 
 /// A snapshot as it was signed.
@@ -55,6 +67,34 @@ impl Tx<'_> {
         )?;
         let mut rows = query.query([device.as_str()])?;
         rows.next()?.map(|row| Ok(Sealed { term: term(row)?, bytes: row.get(6)? })).transpose()
+    }
+
+    /// What each device is to be given, as a number that is another one whenever that is; of the locks of one epoch.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn stamps(&self, epoch: u32) -> Result<Stamps, StoreError> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT device.name, key, next_key, rotate, snapshot.epoch, version, digest, sequence, cleared FROM device
+             LEFT JOIN snapshot ON snapshot.device = device.name
+             LEFT JOIN device_lock ON device_lock.device = device.name AND device_lock.epoch = ?",
+        )?;
+        let mut rows = query.query([epoch])?;
+        let mut devices = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let mut hasher = DefaultHasher::new();
+            for blob in [1, 2, 6] {
+                row.get_ref(blob)?
+                    .as_blob_or_null()
+                    .map_err(|_| StoreError::Damaged { what: "key" })?
+                    .hash(&mut hasher);
+            }
+            for number in [3, 4, 5, 7, 8] {
+                row.get::<_, Option<i64>>(number)?.hash(&mut hasher);
+            }
+            devices.insert(parse_name(row.get_ref(0)?.as_str().unwrap_or_default())?, hasher.finish());
+        }
+        Ok(Stamps { root: self.root_version()?, devices })
     }
 
     /// The devices whose newest snapshot has half of its lifetime behind it, ascending.

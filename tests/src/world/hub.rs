@@ -42,7 +42,10 @@ enum Relays {
 
 impl Hub {
     /// Makes keys and an empty model.
-    pub(super) async fn init(shelf: &Shelf, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub async fn init(shelf: &Shelf, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
         let hub = Self {
             program: shelf.path(Program::Cloud),
             state,
