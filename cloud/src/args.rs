@@ -3,6 +3,7 @@
 mod approval;
 mod audit;
 mod case;
+mod cluster;
 mod device;
 mod invitation;
 mod lock;
@@ -25,6 +26,7 @@ use crate::model::MailAddress;
 pub(crate) use self::approval::ApprovalCommand;
 pub(crate) use self::audit::{AuditCommand, AuditExport, AuditList};
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
+pub(crate) use self::cluster::{Clustered, EdgeCommand};
 pub(crate) use self::device::{DeviceCommand, SecretCommand};
 pub(crate) use self::invitation::{InvitationArgs, InvitationCommand, InvitationNew};
 pub(crate) use self::lock::{LockCommand, Lockable};
@@ -210,6 +212,8 @@ pub(crate) enum Command {
         drain_to: Option<SocketAddr>,
         #[command(flatten)]
         relay: ServedRelay,
+        #[command(flatten)]
+        cluster: Clustered,
     },
     /// Has the running hub end without a crowd at its door: devices are told when to come back, requests are answered, then it ends.
     Drain {
@@ -218,6 +222,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDRESS")]
         to: Option<SocketAddr>,
     },
+    /// Further hubs of this installation, without its model.
+    #[command(subcommand)]
+    Edge(EdgeCommand),
     /// Relays packets for a hub that runs elsewhere, and does nothing else.
     Relay {
         /// Where it listens for UDP.

@@ -12,9 +12,11 @@ mod arrival;
 mod audit;
 mod case;
 mod change;
+mod cluster;
 mod cuts;
 mod device;
 mod drain;
+mod edge;
 mod explain;
 mod export;
 mod history;
@@ -54,13 +56,15 @@ use postern_protocol::trust::Fingerprint;
 use postern_protocol::trust::sealed::{PlaintextFault, SealFault};
 use postern_protocol::wire::invitation::{Invitation, Invitee};
 
+use self::edge::EdgeFileError;
 use crate::administration::Refused;
 use crate::approval::ApprovalError;
 use crate::args::{
-    AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, InvitationArgs,
-    MailCommand, SecretCommand, UserCommand,
+    AccountCommand, AlarmsCommand, Args, AuditCommand, CaseArgs, Command, DeviceCommand, EdgeCommand,
+    InvitationArgs, MailCommand, SecretCommand, UserCommand,
 };
 use crate::case::CaseError;
+use crate::cluster::edge_file;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
 use crate::invitation::{self as invitations, InvitationError};
@@ -190,6 +194,18 @@ pub(crate) enum CommandError {
     NoEnd,
     #[error("a case is about a machine or a device: say `--machine NAME` or `--device NAME`")]
     NoPlace,
+    #[error(
+        "`{}` is the state directory of an edge, which has no model; run this on the hub that has it", .0.display()
+    )]
+    Edge(PathBuf),
+    #[error("an edge takes what it serves from NATS: say where with `--nats URL`")]
+    EdgeAlone,
+    #[error("an edge has no model to administrate: `--api` is for the hub that has it")]
+    EdgeApi,
+    #[error(transparent)]
+    EdgeFile(#[from] EdgeFileError),
+    #[error(transparent)]
+    Bus(#[from] crate::cluster::BusError),
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
     #[error("{what}: {error}")]
@@ -253,8 +269,16 @@ impl CommandError {
             | Self::Ambiguous(_)
             | Self::Scope(_)
             | Self::NotAdvertised { .. }
+            | Self::EdgeAlone
+            | Self::EdgeApi
             | Self::NoTerminal => 2,
-            Self::Key(_) | Self::Store(_) | Self::Signer(_) | Self::MailSettings(_) | Self::Sso(_) => 5,
+            Self::Key(_)
+            | Self::Store(_)
+            | Self::Signer(_)
+            | Self::MailSettings(_)
+            | Self::Edge(_)
+            | Self::EdgeFile(_)
+            | Self::Sso(_) => 5,
             Self::Found(error) => match error {
                 FoundError::Exists(_) => 5,
                 FoundError::Threshold { .. } => 2,
@@ -338,7 +362,8 @@ impl CommandError {
                 RemoveFault::Unknown { .. } => 7,
                 RemoveFault::Nested { .. } | RemoveFault::Devices { .. } | RemoveFault::Denied { .. } => 1,
             },
-            Self::NoAddress
+            Self::Bus(_)
+            | Self::NoAddress
             | Self::NoMail
             | Self::Mail(_)
             | Self::NotEmpty { .. }
@@ -466,8 +491,11 @@ fn dispatch(args: Args) -> Result<Answer, CommandError> {
         Command::Providers => sso::check(state),
         Command::Root(command) => root::run(state, command),
         Command::Token(command) => token::run(state, command),
-        Command::Serve { listen, api, metrics, drain_to, relay } => {
-            serve::run(state, &serve::Places { listen, api, metrics, drain_to, relay }, args.json)
+        Command::Serve { listen, api, metrics, drain_to, relay, cluster } => {
+            serve::run(state, &serve::Places { listen, api, metrics, drain_to, relay }, cluster, args.json)
+        }
+        Command::Edge(EdgeCommand::New { directory, listen, primary }) => {
+            edge::new(state, &directory, listen, primary)
         }
         Command::Drain { to } => drain::run(state, to),
         Command::Relay { listen, tls, key, metrics } => {
@@ -490,7 +518,12 @@ fn no_provider(name: Option<&Name>, known: &[Name]) -> String {
     }
 }
 
+/// The state of an installation. An edge has only a replica of it, which no command but `serve` has business with.
 fn open(state: &Path) -> Result<Store, CommandError> {
+    if edge_file(state).exists() { Err(CommandError::Edge(state.to_owned())) } else { open_any(state) }
+}
+
+fn open_any(state: &Path) -> Result<Store, CommandError> {
     Ok(Store::open(&state.join(keys::DATABASE))?)
 }
 

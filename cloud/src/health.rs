@@ -1,7 +1,8 @@
 //! Whether this process lives, and whether it serves: what a supervisor and a load balancer ask.
 //!
 //! 1. It lives while it answers at all.
-//! 2. It serves while connections are admitted, the state answers within [`PATIENCE`], and it is not about to end.
+//! 2. It serves while connections are admitted, the state answers within [`PATIENCE`], and it is not about to end. A hub without
+//!    the model knows what is newest as well.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
+use crate::cluster::Edge;
 use crate::store::Store;
 
 /// What is known of a process that serves.
@@ -18,6 +20,8 @@ pub struct Health {
     /// The state, where there is one.
     store: Option<Arc<Store>>,
     serving: OnceLock<AbortHandle>,
+    /// The part of a hub without the model.
+    edge: OnceLock<Edge>,
     draining: AtomicBool,
     /// Held by a question to the store: those who ask again while it waits make it no longer.
     asking: Arc<Mutex<()>>,
@@ -35,6 +39,9 @@ pub enum Unready {
     /// The state does not answer, or not in time.
     #[error("the state does not answer")]
     Store,
+    /// A hub without the model does not know what is newest.
+    #[error("this hub does not know what is newest: NATS or the primary is away")]
+    Behind,
 }
 
 impl Health {
@@ -47,6 +54,11 @@ impl Health {
     /// Connections are admitted for as long as this task runs; the first call counts.
     pub fn serves(&self, task: AbortHandle) {
         let _first = self.serving.set(task);
+    }
+
+    /// It serves no longer than it knows what is newest; the first call counts.
+    pub(crate) fn follows(&self, edge: Edge) {
+        let _first = self.edge.set(edge);
     }
 
     /// It is about to end: nobody new should come.
@@ -64,6 +76,9 @@ impl Health {
         }
         if self.serving.get().is_none_or(AbortHandle::is_finished) {
             return Err(Unready::Closed);
+        }
+        if self.edge.get().is_some_and(|edge| !edge.may_vouch()) {
+            return Err(Unready::Behind);
         }
         let Some(store) = &self.store else { return Ok(()) };
         let asking = Arc::clone(&self.asking).try_lock_owned().map_err(|_| Unready::Store)?;

@@ -16,6 +16,7 @@ mod cases;
 mod drain;
 mod enroll;
 mod examine;
+mod fellows;
 mod greet;
 mod herald;
 mod kinds;
@@ -46,15 +47,17 @@ use postern_protocol::wire::registry::{CloseCode, Failure, ProtocolFault};
 use postern_protocol::wire::text::Text;
 use postern_transport::crowd::{Crowd, Word};
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
-use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream};
+use postern_transport::quic::{Connection, Endpoint, Incoming, RecvStream, SendStream, Settings};
 
 use self::administration::Caller;
 use self::approvals::Decided;
 use self::attempts::Attempts;
-use self::drain::Drain;
+use self::drain::{Counted, Drain};
+use self::fellows::Guest;
 use self::links::Links;
 use self::meeting::Asked;
 use crate::api::Api;
+use crate::cluster::{Forward, Part};
 use crate::login::{Claim, Login, Outcome, StepUpClaim};
 use crate::mail::Post;
 use crate::metrics::{self, Metrics};
@@ -68,6 +71,7 @@ use crate::visibility::visible_devices;
 pub use self::drain::Drained;
 pub use self::meeting::Relays;
 pub use self::nudge::{DRAINS, Watcher, is_running, notify};
+pub(crate) use self::report::{Outcome as Recorded, Report, Whence};
 
 /// Everything that a running hub shares between its tasks.
 #[derive(Debug)]
@@ -90,6 +94,10 @@ pub struct Hub {
     /// That a request was decided of which no device hears.
     decisions: News,
     relays: OnceLock<Relays>,
+    /// Which part it has among other hubs, if there are any.
+    part: OnceLock<Part>,
+    /// Where an edge asks what its users ask.
+    forward: OnceLock<Forward>,
     /// By which letters leave, if somebody has configured that.
     post: OnceLock<Post>,
     news: News,
@@ -135,6 +143,7 @@ impl Hub {
         let (listed, wishes, administrating) = (Asked::new(), Asked::new(), Asked::new());
         let bodies = Semaphore::new(BODIES);
         let (decisions, relays, post) = (News::default(), OnceLock::new(), OnceLock::new());
+        let (part, forward) = (OnceLock::new(), OnceLock::new());
         let metrics = Arc::new(Metrics::new());
         store.measure(&metrics);
         Self {
@@ -150,6 +159,8 @@ impl Hub {
             bodies,
             decisions,
             relays,
+            part,
+            forward,
             post,
             news,
             metrics,
@@ -194,8 +205,8 @@ impl Hub {
         heralds.spawn(herald::run(Arc::clone(&self)));
         while let Some(incoming) = endpoint.accept().await {
             while tasks.try_join_next().is_some() {}
-            if self.drain.has_begun() {
-                // Dropped, and so refused: another hub is dialled, or this one when it is back.
+            if self.drain.has_begun() || !self.may_vouch() {
+                // Dropped, and so refused: another hub is dialled, or this one when it is back, or knows what is newest.
                 self.metrics.handshake("turned_away");
                 continue;
             }
@@ -262,7 +273,11 @@ impl Hub {
     async fn attend(self: Arc<Self>, connection: Connection, visit: &Word) {
         let mut requests = JoinSet::new();
         let mut over = std::pin::pin!(tokio::time::sleep(VISIT));
-        let mut may_stay = false;
+        // Through another hub many ask at once.
+        let mut may_stay = self.is_fellow(&connection.peer_key()) && visit.stays();
+        if may_stay {
+            connection.widen(&Settings { streams: FORWARDED, ..Settings::hub() });
+        }
         loop {
             tokio::select! {
                 stream = connection.accept_bi() => {
@@ -291,8 +306,14 @@ impl Hub {
         mut send: SendStream,
         mut recv: RecvStream,
     ) {
-        let request = match read_frame(&mut recv, limits::FRAME_BYTES, REQUEST).await {
-            Ok(request) => request,
+        let read = match self.guest(&connection, &mut recv).await {
+            Ok(guest) => {
+                read_frame(&mut recv, limits::FRAME_BYTES, REQUEST).await.map(|request| (guest, request))
+            }
+            Err(fault) => Err(fault),
+        };
+        let (guest, request) = match read {
+            Ok(read) => read,
             Err(fault) => {
                 self.metrics.request("unreadable", "refused");
                 return refuse_frame(&connection, &mut send, &fault);
@@ -300,19 +321,24 @@ impl Hub {
         };
         let kind = kinds::of_request(&request);
         let answering = self.drain.request();
+        if let Some(answer) = self.ask_primary(&guest, &request, &mut recv).await {
+            return self.deliver(kind, &answer, send, answering).await;
+        }
         let answer = match request {
-            HubRequest::Sync(hello) => {
+            HubRequest::Sync(hello) if !guest.is_afar => {
                 drop(answering);
                 return link::run(self, connection, &visit, hello, (send, recv)).await;
             }
+            HubRequest::Certificate => HubAnswer::Certificate(self.certificate()),
             HubRequest::Administrate { pass, question } => {
-                let caller = Caller { key: connection.peer_key(), pass };
+                let caller = Caller { key: guest.key, pass };
                 match self.administrate(caller, question, &mut recv).await {
                     Ok(answer) => answer,
                     Err(fault) => return refuse_frame(&connection, &mut send, &fault),
                 }
             }
-            other @ (HubRequest::Enroll { .. }
+            other @ (HubRequest::Sync(_)
+            | HubRequest::Enroll { .. }
             | HubRequest::AcceptInvitation { .. }
             | HubRequest::Login { .. }
             | HubRequest::EnrollOtp { .. }
@@ -320,7 +346,6 @@ impl Hub {
             | HubRequest::Logout
             | HubRequest::LogoutEverywhere
             | HubRequest::Meet { .. }
-            | HubRequest::Certificate
             | HubRequest::Examine
             | HubRequest::ListSessions(_)
             | HubRequest::AskApproval(_)
@@ -332,10 +357,20 @@ impl Hub {
             | HubRequest::BeginSignOn(_)
             | HubRequest::FinishSignOn { .. }
             | HubRequest::AwaitSignOn { .. }
-            | HubRequest::StepUp { .. }) => self.answer(&connection, other).await,
+            | HubRequest::StepUp { .. }) => self.answer(&guest, other).await,
         };
-        self.metrics.request(kind, kinds::of_answer(&answer));
-        let written = write_frame(&mut send, &answer, limits::LIST_FRAME_BYTES).await;
+        self.deliver(kind, &answer, send, answering).await;
+    }
+
+    async fn deliver(
+        &self,
+        kind: &'static str,
+        answer: &HubAnswer,
+        mut send: SendStream,
+        answering: Counted,
+    ) {
+        self.metrics.request(kind, kinds::of_answer(answer));
+        let written = write_frame(&mut send, answer, limits::LIST_FRAME_BYTES).await;
         if let Err(error) = written.and_then(|()| Ok(send.finish()?)) {
             tracing::debug!(%error, "an answer was not delivered");
         }
@@ -346,11 +381,11 @@ impl Hub {
         drop(answering);
     }
 
-    async fn answer(self: &Arc<Self>, connection: &Connection, request: HubRequest) -> HubAnswer {
-        let (key, now) = (connection.peer_key(), (self.clock)());
+    async fn answer(self: &Arc<Self>, guest: &Guest, request: HubRequest) -> HubAnswer {
+        let (key, now) = (guest.key, (self.clock)());
         match request {
             HubRequest::Enroll { secret, label, sealing } => {
-                self.enroll(connection, secret, &label, sealing, now).await
+                self.enroll(guest, secret, &label, sealing, now).await
             }
             HubRequest::AcceptInvitation { secret, password } => {
                 self.arrive(self.login.accept_invitation(key, secret, password, now).await).await
@@ -369,16 +404,15 @@ impl Hub {
                 settle("listing", blocking(move || hub.list_devices(&key, now)).await)
             }
             HubRequest::Meet { device } => {
-                let hub = Arc::clone(self);
-                settle("meeting", blocking(move || hub.meet(&key, device, now)).await)
+                let (hub, guest) = (Arc::clone(self), *guest);
+                settle("meeting", blocking(move || hub.meet(&guest, device, now)).await)
             }
             HubRequest::ListSessions(query) => {
                 let hub = Arc::clone(self);
                 settle("sessions", blocking(move || hub.list_sessions(&key, &query, now)).await)
             }
-            HubRequest::Certificate => HubAnswer::Certificate(self.certificate()),
             HubRequest::Examine => {
-                let (hub, seen) = (Arc::clone(self), connection.remote_addr());
+                let (hub, seen) = (Arc::clone(self), guest.from);
                 settle("examining", blocking(move || hub.examine(&key, seen, now)).await)
             }
             HubRequest::AskApproval(wish) => {
@@ -414,8 +448,11 @@ impl Hub {
             HubRequest::AwaitSignOn { id } => {
                 self.arrive(self.login.await_sign_on(key, id, self.clock).await).await
             }
-            // A link never comes here, it has no single answer; nor does what may have a body.
-            HubRequest::Sync(_) | HubRequest::Administrate { .. } => HubAnswer::Failed(Failure::Internal),
+            // A link has no single answer, and devices do not link through another hub. What may have a body is answered
+            // elsewhere, and so is what needs no store.
+            HubRequest::Sync(_) | HubRequest::Administrate { .. } | HubRequest::Certificate => {
+                HubAnswer::Failed(Failure::Unsupported)
+            }
         }
     }
 
@@ -537,6 +574,8 @@ const VISIT: Duration = Duration::from_secs(60);
 const ARRIVAL: Duration = Duration::from_secs(2);
 /// For the last answers of a hub that ends to arrive.
 const DELIVERY: Duration = Duration::from_secs(3);
+/// Requests at a time that come through one other hub.
+const FORWARDED: u16 = 1024;
 /// Questions about the model at a time, each with a body of up to a mebibyte.
 const BODIES: usize = 8;
 /// Bytes of a listing beside its entries.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use postern_protocol::trust::{Envelope, EnvelopeFault, PublicKey, Role, RoleKeys, Root, SecretKey, Signed};
 
 pub use self::exchange::{Exchange, ExchangeError};
+pub(crate) use self::file::copy;
 pub use self::file::{KeyFileError, make, read};
 pub use self::founding::{FoundError, Origin, Plan, found};
 pub(crate) use self::founding::{ROOT_LIFETIME_S, make_root_keys};
@@ -58,6 +59,27 @@ impl Keys {
 }
 
 impl Keys {
+    /// Reads the keys of an edge: those that prove it to devices and say what time it is. It can sign nothing else.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_edge(state: &Path, root: &Root) -> Result<Self, KeyFileError> {
+        let none = || Signers(Vec::new());
+        let timestamp = Signers::load(state, root, Role::Timestamp)?;
+        let (policy, identity, lock, audit_ack, hub) = (none(), none(), none(), none(), hub(state, root)?);
+        Ok(Self { policy, identity, timestamp, lock, audit_ack, hub })
+    }
+
+    /// Copies into a directory what an edge needs of them.
+    ///
+    /// # Errors
+    /// A [`KeyFileError`] of a file that cannot be made.
+    pub(crate) fn copy_for_edge(&self, directory: &Path) -> Result<(), KeyFileError> {
+        copy(&self.hub, &directory.join(format!("{HUB}.key")))?;
+        let slots = slots(directory, stem(Role::Timestamp));
+        self.timestamp.keys().iter().zip(slots).try_for_each(|(key, slot)| copy(key, &slot))
+    }
+
     /// What a hub in this directory lacks to sign under `root`, in words.
     ///
     /// # Errors

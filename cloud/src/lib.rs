@@ -7,6 +7,7 @@
 //!    What devices have recorded is kept as they sent it, and exported as a file that anybody can verify ([`trail`]).
 //! 4. [`hub`] admits agents and users; [`login`] proves who users are; [`visibility`] says what they may know of, and [`sessions`] what they
 //!    may see of the trail. [`past`] knows whose a device was.
+//!    Several hubs of one installation share on NATS what they need (`cluster`).
 //!    [`approval`] keeps who asks to be let in and what the machine's own company answers.
 //!    [`invitation`] keeps who was asked to join and has not done so yet; [`mail`] brings them their codes.
 //!    [`rights`] says who may change what; every edit by somebody else than the operator goes through [`administration`], over
@@ -27,6 +28,7 @@ pub mod case;
 pub mod ceremony;
 mod chance;
 mod clock;
+mod cluster;
 mod commands;
 pub mod compile;
 pub mod diff;

@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::{Root, RootFault};
 
+use crate::cluster;
 use crate::keys::{KeyFileError, Keys};
 use crate::store::{StoreError, Tx};
 
@@ -87,7 +88,9 @@ impl Signer {
 
 fn read(state: &Path, tx: &Tx<'_>) -> Result<Authority, SignerError> {
     let root = Root::self_signed(&tx.newest_root()?)?;
-    let keys = Keys::load(state, &root)?;
+    // An edge that has begun with few keys never has more.
+    let is_edge = cluster::edge_file(state).exists();
+    let keys = if is_edge { Keys::load_edge(state, &root)? } else { Keys::load(state, &root)? };
     Ok(Authority { root, keys })
 }
 

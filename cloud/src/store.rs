@@ -23,6 +23,7 @@ mod past;
 mod people;
 mod readings;
 mod receipts;
+mod replica;
 mod revisions;
 mod schema;
 mod secrets;

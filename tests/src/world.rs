@@ -18,6 +18,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 pub use self::api::{Api, Reply};
+pub use self::bus::Bus;
 pub use self::device::Device;
 pub use self::exchange::Exchange;
 pub use self::fleet::{Fleet, Grant, in_seconds};
@@ -33,6 +34,7 @@ use crate::programs::Shelf;
 use crate::shim::{Conditions, Shim};
 
 mod api;
+mod bus;
 mod chunks;
 mod device;
 pub mod exchange;

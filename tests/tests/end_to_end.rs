@@ -34,6 +34,7 @@ mod end_to_end {
     pub(crate) mod gnutls;
     mod history;
     pub(crate) mod hostile;
+    mod hubs;
     mod invitations;
     pub(crate) mod lab;
     pub(crate) mod ladder;

@@ -36,6 +36,8 @@ const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("axum", &["cloud/src/api"], CRATES),
     ("prometheus_client", &["cloud/src/metrics"], CRATES),
     ("lettre", &["cloud/src/mail"], CRATES),
+    ("async_nats", &["cloud/src/cluster", "cloud/src/args/cluster.rs"], CRATES),
+    ("chacha20poly1305", &["cloud/src/cluster/veil.rs"], CRATES),
     ("utoipa", &["cloud/src/api"], CRATES),
     // The last one: a test that opens a database as another process would.
     ("rusqlite", &["agent/src/store", "cloud/src/store", "agent/src/daemon/tests/memory.rs"], CRATES),

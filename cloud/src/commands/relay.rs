@@ -117,7 +117,8 @@ pub(super) async fn open_for(
         }
     }
     if !places.is_empty() {
-        hub.offer(Relays { key, places });
+        let address = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
+        hub.offer(Relays { key, places, address });
     }
     Ok(running)
 }

@@ -21,9 +21,10 @@ use tracing::Level;
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
 use postern_transport::quic::{Endpoint, Role, Settings};
 
-use super::{Answer, CommandError, drain, open, relay};
+use super::cluster::Role as Part;
+use super::{Answer, CommandError, drain, open_any, relay};
 use crate::api;
-use crate::args::ServedRelay;
+use crate::args::{Clustered, ServedRelay};
 use crate::clock;
 use crate::files;
 use crate::health::Health;
@@ -47,11 +48,16 @@ pub(super) struct Places {
     pub(super) relay: ServedRelay,
 }
 
-pub(super) fn run(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
+pub(super) fn run(
+    state: &Path,
+    places: &Places,
+    cluster: Clustered,
+    json: bool,
+) -> Result<Answer, CommandError> {
     log_to_stderr();
     let _lock = lock(state)?;
     drain::check(state, places.drain_to)?;
-    runtime()?.block_on(serve(state, places, json))
+    runtime()?.block_on(serve(state, places, cluster, json))
 }
 
 /// Logs to standard error, as `POSTERN_LOG` says.
@@ -79,7 +85,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 fn lock(state: &Path) -> Result<File, CommandError> {
     let io = |error| CommandError::Io { what: "the lock file", error };
     // Opened without `open` first, so that a missing installation is said to be missing.
-    drop(open(state)?);
+    drop(open_any(state)?);
     let file =
         File::options().create(true).truncate(false).write(true).open(state.join("lock")).map_err(io)?;
     match file.try_lock() {
@@ -89,10 +95,16 @@ fn lock(state: &Path) -> Result<File, CommandError> {
     }
 }
 
-async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, CommandError> {
+async fn serve(
+    state: &Path,
+    places: &Places,
+    cluster: Clustered,
+    json: bool,
+) -> Result<Answer, CommandError> {
     files::raise_limit();
+    let part = Part::of(state, &cluster, places.api.is_some())?;
     let io = |what| move |error| CommandError::Io { what, error };
-    let store = Arc::new(open(state)?);
+    let store = Arc::new(open_any(state)?);
     // Before anybody is served: who configures mail wrongly shall not learn of it from the first one who gets none.
     let mailer = Mailer::open(state)?;
     let (installation, signer) =
@@ -115,6 +127,8 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     }
     hub.believe(Providers::read(state)?);
     let relaying = relay::open_for(&hub, &places.relay, bound, &endpoint, state).await?;
+    let is_edge = part.is_edge();
+    let sharing = part.join(&hub, cluster, state, installation.fleet).await?;
     let api = match places.api {
         Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),
         None => None,
@@ -122,11 +136,12 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     let (health, watched) = (Arc::new(Health::of(&store)), monitor_at(places.metrics).await?);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
-    let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state)
+    let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state, !is_edge)
         .map_err(io("the hub's local socket"))?;
     announce(bound, api.as_ref(), watched.as_ref(), json);
     let serving = tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
     health.serves(serving.abort_handle());
+    hub.edge().into_iter().for_each(|edge| health.follows(edge.clone()));
     let monitoring = watched.map(|listener| monitor(listener, hub.metrics(), &health));
     let watching = tokio::spawn(watcher.run());
     let router = hub.api().router();
@@ -150,7 +165,11 @@ async fn serve(state: &Path, places: &Places, json: bool) -> Result<Answer, Comm
     let shutdown = CloseCode::Failed(Failure::Shutdown);
     endpoint.close(shutdown.number(), shutdown.word().as_bytes());
     endpoint.wait_idle().await;
+    if let Some(edge) = hub.edge() {
+        edge.flush().await;
+    }
     serving.abort();
+    drop(sharing);
     monitoring.inspect(JoinHandle::abort);
     store.write(|tx| tx.all_links_down())?;
     watching.abort();

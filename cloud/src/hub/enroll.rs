@@ -11,6 +11,10 @@
 
 use std::sync::Arc;
 
+use super::fellows::Guest;
+use super::{Failed, Hub, blocking, settle};
+use crate::publish::Affected;
+use crate::store::{StoreError, Tx};
 use postern_protocol::limits;
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::sealed::Announcement;
@@ -18,11 +22,6 @@ use postern_protocol::trust::{Digest, PublicKey};
 use postern_protocol::wire::hub::{HubAnswer, Refusal};
 use postern_protocol::wire::invitation::Invitee;
 use postern_protocol::wire::text::Text;
-use postern_transport::quic::Connection;
-
-use super::{Failed, Hub, blocking, settle};
-use crate::publish::Affected;
-use crate::store::{StoreError, Tx};
 
 /// The newest roots, as many as one answer holds. The code pins the root that was the newest when it was made, so
 /// that it is among them whatever was before.
@@ -45,13 +44,13 @@ fn newest_roots(tx: &Tx<'_>) -> Result<Vec<Vec<u8>>, StoreError> {
 impl Hub {
     pub(super) async fn enroll(
         self: &Arc<Self>,
-        connection: &Connection,
+        guest: &Guest,
         secret: [u8; 16],
         label: &Text,
         sealing: Announcement,
         now: UnixTime,
     ) -> HubAnswer {
-        let (key, source) = (connection.peer_key(), connection.remote_addr().ip());
+        let (key, source) = (guest.key, guest.from.ip());
         if !self.attempts.admit(source) {
             return HubAnswer::Refused(Refusal::TooMany);
         }

@@ -9,6 +9,8 @@
 //!
 //! Deliberately absent: the conversation itself, which is the link's.
 
+use std::net::IpAddr;
+
 use postern_protocol::id::DeviceId;
 use postern_protocol::limits;
 use postern_protocol::name::Name;
@@ -24,7 +26,7 @@ use crate::publish::PublishError;
 use crate::store::{DeviceLock, StoreError, Tx};
 
 /// A device that was recognised.
-pub(super) struct Greeted {
+pub(super) struct Greeted<T = Inbox> {
     /// Its name.
     pub(super) device: Name,
     /// Its id.
@@ -36,7 +38,7 @@ pub(super) struct Greeted {
     /// The roots that follow its own.
     pub(super) roots: Vec<SealedRoot>,
     /// How it is told of what it did not ask for.
-    pub(super) inbox: Inbox,
+    pub(super) inbox: T,
 }
 
 /// What is newest for a device.
@@ -51,22 +53,53 @@ pub(super) struct Newest {
 impl Hub {
     /// Recognises a device and prepares what is to be pushed to it. None for a key that is not enrolled.
     pub(super) fn greet(&self, connection: &Connection, hello: &Hello) -> Result<Option<Greeted>, Failed> {
+        let (key, from) = (connection.peer_key(), connection.remote_addr().ip());
+        if self.edge().is_some() {
+            return self.recognise_replica(connection, hello);
+        }
+        let greeted = self.welcome(&key, from, hello, |device, in_force| {
+            self.links.take_over(device, connection, in_force)
+        })?;
+        greeted.iter().for_each(|greeted| self.linked_here(&greeted.device));
+        Ok(greeted)
+    }
+
+    /// What an edge finds in its replica. The rest of the greeting is the primary's, which hears of it.
+    fn recognise_replica(&self, connection: &Connection, hello: &Hello) -> Result<Option<Greeted>, Failed> {
+        self.store.read(|tx| {
+            let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
+            let (newest, roots) = (newest(tx, &device.name)?, roots_after(tx, hello.root_version)?);
+            let lock = tx.device_lock(&device.name, self.publisher.epoch())?;
+            let in_force = hello.held.map_or(0, |held| held.version);
+            let inbox = self.links.take_over(&device.name, connection, in_force);
+            Ok(Some(Greeted { device: device.name, id: device.id, newest, lock, roots, inbox }))
+        })
+    }
+
+    /// Recognises a device that links here or at another hub; `link` gives the link to it, and hears which version is in force.
+    pub(super) fn welcome<T>(
+        &self,
+        key: &PublicKey,
+        from: IpAddr,
+        hello: &Hello,
+        link: impl FnOnce(&Name, u64) -> T,
+    ) -> Result<Option<Greeted<T>>, Failed> {
         let now = (self.clock)();
         // Looked at first: strangers shall not queue for the one place in which the state can be written.
-        if self.store.read(|tx| tx.device_of_key(&connection.peer_key()))?.is_none() {
+        if self.store.read(|tx| tx.device_of_key(key))?.is_none() {
             return Ok(None);
         }
-        self.promote(connection)?;
+        self.promote(key)?;
         if let Some(held) = &hello.held {
-            self.catch_up(connection, held, now)?;
+            self.catch_up(key, held, now)?;
         }
-        self.catch_up_locks(&connection.peer_key(), hello.locks, now)?;
+        self.catch_up_locks(key, hello.locks, now)?;
         self.store.note(|tx| {
-            let Some(device) = tx.device_of_key(&connection.peer_key())? else { return Ok(None) };
+            let Some(device) = tx.device_of_key(key)? else { return Ok(None) };
             // An agent whose database was lost counts anew.
             let boots = Some(hello.boots).filter(|_| hello.active);
             if let Some(kind) = tx.greeted(&device.name, hello.life, boots)? {
-                let detail = format!("start {} at {}", hello.boots, connection.remote_addr().ip());
+                let detail = format!("start {} at {from}", hello.boots);
                 tx.alarm(&device.name, kind, &detail, now)?;
                 tracing::warn!(device = %device.name, reason = kind.word(), "an alarm was raised");
             }
@@ -76,7 +109,7 @@ impl Hub {
                 hello.held.filter(|held| hello.active && held.epoch == epoch).map(|held| held.version);
             tx.link_up(&device.name, now, hello.agent.as_str(), &hello.addresses, applied)?;
             // Inside the transaction, so that of two connections the later one to be noted is the one that stays.
-            let inbox = self.links.take_over(&device.name, connection, applied.unwrap_or(0));
+            let inbox = link(&device.name, applied.unwrap_or(0));
             tx.root_known(&device.name, hello.root_version)?;
             let (newest, roots) = (newest(tx, &device.name)?, roots_after(tx, hello.root_version)?);
             tx.lock_taken(&device.name, hello.locks)?;
@@ -86,11 +119,10 @@ impl Hub {
     }
 
     /// A device that presents its next key has it in force: the one before is worth nothing from now on.
-    fn promote(&self, connection: &Connection) -> Result<(), Failed> {
-        let key = connection.peer_key();
+    fn promote(&self, key: &PublicKey) -> Result<(), Failed> {
         let is_next = |tx: &Tx<'_>| {
-            let device = tx.device_of_key(&key)?;
-            Ok::<_, StoreError>(device.filter(|device| device.next_key == Some(key)))
+            let device = tx.device_of_key(key)?;
+            Ok::<_, StoreError>(device.filter(|device| device.next_key == Some(*key)))
         };
         if self.store.read(is_next)?.is_some() {
             self.store.write(|tx| match is_next(tx)? {
@@ -126,16 +158,15 @@ impl Hub {
     }
 
     /// Signs above what a device holds, if this state does not know it.
-    fn catch_up(&self, connection: &Connection, held: &Held, now: UnixTime) -> Result<(), Failed> {
-        let key = connection.peer_key();
-        let behind = self.store.read(|tx| match tx.device_of_key(&key)? {
+    fn catch_up(&self, key: &PublicKey, held: &Held, now: UnixTime) -> Result<(), Failed> {
+        let behind = self.store.read(|tx| match tx.device_of_key(key)? {
             Some(device) => self.publisher.is_behind(tx, &device, held),
             None => Ok(false),
         })?;
         if !behind {
             return Ok(());
         }
-        let raised = self.store.write(|tx| match tx.device_of_key(&key)? {
+        let raised = self.store.write(|tx| match tx.device_of_key(key)? {
             Some(device) => self.publisher.raise(tx, &device, held, now),
             None => Ok(None),
         });

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use postern_protocol::audit::Batch;
 use postern_protocol::limits;
 use postern_protocol::policy::FreshnessState;
 use postern_protocol::session::hub::{Event, HubSync};
@@ -36,6 +37,7 @@ use super::links::{Inbox, Told};
 use super::report::{Outcome, Report, Whence};
 use super::{Failed, Hub, blocking, close, notary};
 use crate::chance;
+use crate::cluster::What;
 
 /// Why a link is over.
 enum LinkEnd {
@@ -64,6 +66,12 @@ pub(super) async fn run(
     (send, recv): (SendStream, RecvStream),
 ) {
     hello.addresses.truncate(limits::ADDRESSES);
+    if let Some(edge) = hub.edge()
+        && !edge.ready().await
+    {
+        // Another hub may know what is newest.
+        return close(&connection, ProtocolFault::TimedOut);
+    }
     let greeted = {
         let (hub, connection, hello) = (Arc::clone(&hub), connection.clone(), hello.clone());
         blocking(move || hub.greet(&connection, &hello)).await
@@ -95,6 +103,10 @@ pub(super) async fn run(
     let locked = lock.named();
     lock.sealed.into_iter().for_each(|sealed| sync.handle_lock(lock.sequence, sealed));
     let whence = Whence { device, id, key: connection.peer_key() };
+    if let Some(edge) = hub.edge() {
+        let from = connection.remote_addr().ip();
+        hub.say(edge, whence.clone(), What::Linked { hello, from });
+    }
     let link = Link {
         hub: Arc::clone(&hub),
         whence: whence.clone(),
@@ -103,6 +115,7 @@ pub(super) async fn run(
         sync,
         answer_by: None,
         knows_return: connection.alpn() == ALPN_HUB_V2,
+        rows: None,
         pushed: None,
         asked: None,
         confirmed: None,
@@ -140,6 +153,8 @@ struct Link {
     knows_return: bool,
     /// When a push that is not answered began.
     pushed: Option<Instant>,
+    /// Rows of which it is not known yet what came of them, and when they are reported again: at an edge alone.
+    rows: Option<(Batch, Instant)>,
     /// When the device last asked for the time.
     asked: Option<UnixTime>,
     /// When it last asked and held what is newest: its policy counts from then.
@@ -164,7 +179,7 @@ impl Link {
             if self.sync.is_exhausted() {
                 return LinkEnd::Gone;
             }
-            let answer_by = self.answer_by;
+            let (answer_by, again_by) = (self.answer_by, self.rows.as_ref().map(|(_, at)| *at));
             let outcome = tokio::select! {
                 (recv, received) = &mut next => {
                     next.set(receive(recv));
@@ -184,7 +199,9 @@ impl Link {
                         Ok(())
                     }
                     Told::Leave(_) => Err(LinkEnd::Shutdown),
+                    Told::Outcome(outcome) => self.hear(outcome),
                 },
+                () = wait_until(again_by) => self.repeat().await,
                 () = wait_until(answer_by) => Err(LinkEnd::Fault(ProtocolFault::TimedOut)),
             };
             if let Err(end) = outcome {
@@ -215,6 +232,11 @@ impl Link {
     /// What goes out next: the time and the name of what is pushed go before it.
     fn next_message(&mut self) -> Result<Option<HubMessage>, LinkEnd> {
         let Some(naming) = self.sync.poll_naming() else { return Ok(self.sync.poll_transmit()) };
+        if !self.hub.may_vouch() {
+            // Another hub may know better.
+            tracing::warn!(device = %self.whence.device, "this hub does not know what is newest");
+            return Err(LinkEnd::Fault(ProtocolFault::TimedOut));
+        }
         let (hub, now) = (&self.hub, (self.hub.clock)());
         match notary::sign(&hub.publisher.signer().now(), self.whence.id, naming, self.locked, now) {
             Ok(bytes) => Ok(Some(HubMessage::Timestamp { bytes })),
@@ -281,16 +303,38 @@ impl Link {
     }
 
     async fn report(&mut self, report: Report) -> Result<(), LinkEnd> {
+        if let (Report::Rows(batch), Some(_)) = (&report, self.hub.edge()) {
+            self.rows = Some((batch.clone(), Instant::now() + ROWS));
+        }
         let outcome = self.hub.report(self.whence.clone(), report).await?;
         self.hear(outcome)
+    }
+
+    /// Nobody has said what came of rows: that, or they, were lost on the way. Rows that are known are acknowledged once more.
+    async fn repeat(&mut self) -> Result<(), LinkEnd> {
+        match (self.rows.take(), self.hub.edge()) {
+            (Some((batch, _)), Some(edge)) if edge.is_answered() => self.report(Report::Rows(batch)).await,
+            (Some((batch, _)), _) => {
+                // While the primary is away they wait where they are.
+                self.rows = Some((batch, Instant::now() + ROWS));
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
     }
 
     fn hear(&mut self, outcome: Outcome) -> Result<(), LinkEnd> {
         match outcome {
             Outcome::Noted => {}
             Outcome::ReceiptStored(id) => self.sync.handle_receipt_stored(id),
-            Outcome::RowsTaken(ack) => self.sync.handle_rows_taken(ack),
-            Outcome::RowsRefused(log, code) => self.sync.handle_rows_refused(log, code),
+            Outcome::RowsTaken(ack) => {
+                self.rows = None;
+                self.sync.handle_rows_taken(ack);
+            }
+            Outcome::RowsRefused(log, code) => {
+                self.rows = None;
+                self.sync.handle_rows_refused(log, code);
+            }
             Outcome::Over(fault) => return Err(LinkEnd::Fault(fault)),
         }
         Ok(())
@@ -379,6 +423,8 @@ fn end_of(fault: &FrameFault) -> LinkEnd {
     }
 }
 
+/// For rows to be recorded at the primary, before they are reported again.
+const ROWS: Duration = Duration::from_secs(5);
 /// For one frame to leave; a device that reads nothing is gone.
 const WRITE: Duration = Duration::from_secs(30);
 /// For the answer to a push: transfer over a slow link, verification and a commit to slow flash.

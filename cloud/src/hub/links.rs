@@ -1,4 +1,4 @@
-//! Which device is linked over which connection: at most one each, the newest.
+//! Which device is linked over which connection: at most one each, the newest. A primary knows of links at other hubs as well.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,8 @@ use postern_protocol::wire::registry::ProtocolFault;
 use postern_protocol::wire::relay::Meeting;
 use postern_transport::quic::Connection;
 
+use super::report::Outcome;
+use crate::cluster::HubId;
 use crate::publish::Publication;
 
 /// The links that are up.
@@ -23,13 +25,35 @@ pub(super) struct Links {
 
 #[derive(Debug)]
 struct Up {
-    connection: Connection,
+    at: At,
     /// The highest version that the device holds or has answered to.
     answered: watch::Sender<u64>,
-    /// Tells it of what is not asked for.
+}
+
+/// Where a link is.
+#[derive(Debug)]
+enum At {
+    /// At this hub: its connection, and how it is told of what is not asked for.
+    Here(Connection, Teller),
+    /// At another one.
+    There(HubId),
+}
+
+/// How a link at this hub is told.
+#[derive(Debug)]
+struct Teller {
     inbox: mpsc::Sender<Told>,
     /// Has it look at the state.
     look: Arc<Notify>,
+}
+
+/// Where a link is, for whoever looks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// At this hub.
+    Here,
+    /// At another one.
+    There(HubId),
 }
 
 /// What a link is told from elsewhere.
@@ -39,6 +63,8 @@ pub(super) enum Told {
     Meeting(Meeting),
     /// The hub is about to end.
     Leave(Return),
+    /// What came of something that it reported.
+    Outcome(Outcome),
 }
 
 /// How a link is told.
@@ -49,6 +75,15 @@ pub(super) struct Inbox {
     pub(super) look: Arc<Notify>,
 }
 
+impl Up {
+    /// A link at another hub is woken there.
+    fn wake(&self) {
+        if let At::Here(_, teller) = &self.at {
+            teller.look.notify_one();
+        }
+    }
+}
+
 impl Links {
     /// Gives a device's link to a connection, and yields what it is to be told of. An earlier one is closed: a device that lost its network comes back
     /// long before its old connection times out, and two agents with one key must be noticed.
@@ -56,10 +91,13 @@ impl Links {
         let (teller, told) = mpsc::channel(TOLD);
         let look = Arc::new(Notify::new());
         let answered = watch::Sender::new(in_force);
-        let up = Up { connection: connection.clone(), answered, inbox: teller, look: Arc::clone(&look) };
+        let at = At::Here(connection.clone(), Teller { inbox: teller, look: Arc::clone(&look) });
+        let up = Up { at, answered };
         let earlier = self.lock().insert(device.clone(), up);
-        if let Some(earlier) = earlier.filter(|earlier| earlier.connection.id() != connection.id()) {
-            super::close(&earlier.connection, ProtocolFault::Superseded);
+        if let Some(Up { at: At::Here(earlier, _), .. }) = earlier
+            && earlier.id() != connection.id()
+        {
+            super::close(&earlier, ProtocolFault::Superseded);
         }
         Inbox { told, look }
     }
@@ -67,18 +105,46 @@ impl Links {
     /// Has the links of these devices look at the state.
     pub(super) fn wake<'a>(&self, devices: impl IntoIterator<Item = &'a Name>) {
         let up = self.lock();
-        devices.into_iter().filter_map(|device| up.get(device)).for_each(|link| link.look.notify_one());
+        devices.into_iter().filter_map(|device| up.get(device)).for_each(Up::wake);
     }
 
     /// Has all links look.
     pub(super) fn wake_all(&self) {
-        self.lock().values().for_each(|link| link.look.notify_one());
+        self.lock().values().for_each(Up::wake);
+    }
+
+    /// Notes that a device is linked with another hub. A connection that it has here is an old one, and closed.
+    pub(super) fn take_over_there(&self, device: &Name, hub: HubId, in_force: u64) {
+        let up = Up { at: At::There(hub), answered: watch::Sender::new(in_force) };
+        if let Some(Up { at: At::Here(earlier, _), .. }) = self.lock().insert(device.clone(), up) {
+            super::close(&earlier, ProtocolFault::Superseded);
+        }
+    }
+
+    /// Closes the link of a device that has a newer one at another hub.
+    pub(super) fn supersede(&self, device: &Name) {
+        self.end(device, ProtocolFault::Superseded);
+    }
+
+    /// Where a device is linked.
+    pub(super) fn find(&self, device: &Name) -> Option<Where> {
+        self.lock().get(device).map(|link| match link.at {
+            At::Here(..) => Where::Here,
+            At::There(hub) => Where::There(hub),
+        })
+    }
+
+    /// Tells a link here something; one that has too much to hear hears it not, and its device says everything again.
+    pub(super) fn tell(&self, device: &Name, told: Told) -> bool {
+        match self.lock().get(device) {
+            Some(Up { at: At::Here(_, teller), .. }) => teller.inbox.try_send(told).is_ok(),
+            Some(Up { at: At::There(_), .. }) | None => false,
+        }
     }
 
     /// Tells a device of a meeting; false when it has no link, or is told too many.
     pub(super) fn meet(&self, device: &Name, meeting: Meeting) -> bool {
-        let told = Told::Meeting(meeting);
-        self.lock().get(device).is_some_and(|link| link.inbox.try_send(told).is_ok())
+        self.tell(device, Told::Meeting(meeting))
     }
 
     /// Notes that a device has applied or refused a version.
@@ -112,29 +178,57 @@ impl Links {
 
     /// Takes a device's link away, if it is still this connection's. Returns whether it was.
     pub(super) fn release(&self, device: &Name, connection: &Connection) -> bool {
+        self.take(device, |at| matches!(at, At::Here(mine, _) if mine.id() == connection.id()))
+    }
+
+    /// Takes a device's link away, if it is still at this hub. Returns whether it was.
+    pub(super) fn release_there(&self, device: &Name, hub: HubId) -> bool {
+        self.take(device, |at| matches!(at, At::There(there) if *there == hub))
+    }
+
+    /// Takes all links of a hub away that is gone, and says whose they were.
+    pub(super) fn lose(&self, hub: HubId) -> Vec<Name> {
         let mut up = self.lock();
-        let mine = up.get(device).is_some_and(|link| link.connection.id() == connection.id());
-        if mine {
-            up.remove(device);
-        }
-        mine
+        let is_lost = |link: &Up| matches!(link.at, At::There(there) if there == hub);
+        let lost: Vec<Name> =
+            up.iter().filter(|(_, link)| is_lost(link)).map(|(device, _)| device.clone()).collect();
+        lost.iter().for_each(|device| drop(up.remove(device)));
+        lost
     }
 
     /// Closes the link of a device whose key is worth nothing any more.
     pub(super) fn cut(&self, device: &Name) {
-        if let Some(link) = self.lock().remove(device) {
-            super::close(&link.connection, ProtocolFault::Unknown);
-        }
+        self.end(device, ProtocolFault::Unknown);
     }
 
-    /// How many devices are linked.
+    /// How many devices are linked here.
     pub(super) fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().values().filter(|link| matches!(link.at, At::Here(..))).count()
     }
 
     /// Tells each linked device when to leave and come back; says how many were told.
     pub(super) fn send_home(&self, mut draw: impl FnMut() -> Return) -> usize {
-        self.lock().values().filter(|link| link.inbox.try_send(Told::Leave(draw())).is_ok()).count()
+        let leaves = |link: &&Up| match &link.at {
+            At::Here(_, teller) => teller.inbox.try_send(Told::Leave(draw())).is_ok(),
+            At::There(_) => false,
+        };
+        self.lock().values().filter(leaves).count()
+    }
+
+    /// A link at another hub is ended there: that hub looks, too.
+    fn end(&self, device: &Name, fault: ProtocolFault) {
+        if let Some(Up { at: At::Here(connection, _), .. }) = self.lock().remove(device) {
+            super::close(&connection, fault);
+        }
+    }
+
+    fn take(&self, device: &Name, is_it: impl FnOnce(&At) -> bool) -> bool {
+        let mut up = self.lock();
+        let is_it = up.get(device).is_some_and(|link| is_it(&link.at));
+        if is_it {
+            up.remove(device);
+        }
+        is_it
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Up>> {

@@ -46,15 +46,17 @@ pub struct Watcher {
     listener: UnixListener,
     /// Those who wait for the end of this hub.
     mourners: Vec<UnixStream>,
+    /// Whether it has what is needed to sign snapshots.
+    renews: bool,
 }
 
 impl Watcher {
-    /// Makes the socket, for the owner of the state directory alone. The caller holds the lock of the directory, so a
+    /// Makes the socket, and renews what grows old where `renews` says that the model is here. The socket is for the owner of the state directory alone. The caller holds the lock of the directory, so a
     /// socket that is there is a dead hub's.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn bind(hub: Arc<Hub>, endpoint: Endpoint, state: &Path) -> std::io::Result<Self> {
+    pub fn bind(hub: Arc<Hub>, endpoint: Endpoint, state: &Path, renews: bool) -> std::io::Result<Self> {
         let path = socket_path(state);
         match std::fs::remove_file(&path) {
             Ok(()) => {}
@@ -63,7 +65,7 @@ impl Watcher {
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { hub, endpoint, listener, mourners: Vec::new() })
+        Ok(Self { hub, endpoint, listener, mourners: Vec::new(), renews })
     }
 
     /// Watches until dropped.
@@ -110,7 +112,7 @@ impl Watcher {
                         tracing::warn!(version, days, "the root expires soon; `postern-cloud root rotate` begins the next");
                     }
                 }
-                _ = renewals.tick() => {
+                _ = renewals.tick(), if self.renews => {
                     if let Err(error) = self.hub.renew(std::mem::replace(&mut affected, Affected::Due)).await {
                         tracing::error!(%error, "old snapshots could not be renewed");
                     }

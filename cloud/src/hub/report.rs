@@ -24,6 +24,7 @@ use postern_protocol::wire::registry::ProtocolFault;
 use postern_protocol::wire::text::Text;
 
 use super::{Failed, Hub, blocking, trail};
+use crate::cluster::What;
 use crate::metrics::TAKEN;
 use crate::publish::{Affected, PublishError};
 use crate::store::{AlarmKind, StoreError, Tx};
@@ -110,8 +111,11 @@ pub(crate) enum Outcome {
 }
 
 impl Hub {
-    /// Has a report recorded.
+    /// Has a report recorded: here, or where the model's database is, which says later what came of it.
     pub(super) async fn report(self: &Arc<Self>, whence: Whence, report: Report) -> Result<Outcome, Failed> {
+        if let Some(edge) = self.edge() {
+            return Ok(self.say(edge, whence, What::Learned(report)));
+        }
         let (hub, now) = (Arc::clone(self), (self.clock)());
         blocking(move || hub.record(&whence, report, now)).await
     }

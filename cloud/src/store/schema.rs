@@ -384,4 +384,11 @@ CREATE TABLE identity (
 ", "
 -- By which it is found what an entity was after a revision.
 CREATE INDEX change_entity ON change (kind, name, revision);
+", "
+-- Which parcel of another hub was the last to be recorded: none is recorded twice.
+CREATE TABLE parcel (
+    hub BLOB PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 "];

@@ -80,7 +80,7 @@ impl World {
         let endpoint = Endpoint::bind(plan.listen, &signer.now().keys.hub, role, &Settings::hub()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let hub: Arc<Hub> = hub::open(&store, signer, now);
-        tokio::spawn(Watcher::bind(Arc::clone(&hub), endpoint.clone(), &state).unwrap().run());
+        tokio::spawn(Watcher::bind(Arc::clone(&hub), endpoint.clone(), &state, true).unwrap().run());
         tokio::spawn(Arc::clone(&hub).serve(endpoint.clone()));
         Self { store, state, address, hub, hub_key, endpoint, _directory: directory }
     }

@@ -19,6 +19,12 @@ impl Mac {
         Self(mac.finalize().into_bytes().into())
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Whether `tag` is the beginning of the MAC of `bytes`, in constant time. How long it must be is the caller's to know.
     #[must_use]
     pub fn verifies(key: &[u8; 32], bytes: &[u8], tag: &[u8]) -> bool {

@@ -8,6 +8,7 @@ use postern_protocol::trust::SecretKey;
 use serde_json::Value;
 
 use super::api::Api;
+use super::bus::Bus;
 use super::file_in;
 use super::mishap::{Ending, Mishap};
 use super::process::{Call, Done, Running};
@@ -22,6 +23,8 @@ pub struct Hub {
     state: PathBuf,
     address: SocketAddr,
     relays: Relays,
+    /// Where it shares what is published with other hubs, and on how many servers.
+    nats: Option<(String, usize)>,
     logs_all: bool,
     has_api: bool,
     is_watched: bool,
@@ -46,20 +49,50 @@ impl Hub {
     /// # Errors
     /// When the command fails.
     pub async fn init(shelf: &Shelf, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
-        let hub = Self {
-            program: shelf.path(Program::Cloud),
+        Self::found(shelf, state, address, &[address]).await
+    }
+
+    /// The same for an installation that is reached at these addresses.
+    pub(super) async fn found(
+        shelf: &Shelf,
+        state: PathBuf,
+        address: SocketAddr,
+        reached: &[SocketAddr],
+    ) -> Result<Self, Mishap> {
+        let hub = Self::at(shelf.path(Program::Cloud), state, address);
+        let mut init = hub.call(["init", "--listen", &address.to_string()]);
+        for at in reached {
+            init = init.arg("--advertise").arg(at.to_string());
+        }
+        init.finish().await?.expect_code(0)?;
+        Ok(hub)
+    }
+
+    /// Makes the directory of a hub without the model, for another machine.
+    pub(super) async fn edge(&self, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
+        let new = self.call(["edge", "new"]).arg(&state).arg("--listen").arg(address.to_string());
+        new.arg("--primary").arg(self.address.to_string()).finish().await?.expect_code(0)?;
+        Ok(Self::at(self.program.clone(), state, address))
+    }
+
+    const fn at(program: PathBuf, state: PathBuf, address: SocketAddr) -> Self {
+        Self {
+            program,
             state,
             address,
             relays: Relays::Itself,
+            nats: None,
             logs_all: false,
             has_api: false,
             is_watched: false,
             running: None,
             past: String::new(),
-        };
-        let at = address.to_string();
-        hub.call(["init", "--listen", &at, "--advertise", &at]).finish().await?.expect_code(0)?;
-        Ok(hub)
+        }
+    }
+
+    /// Has it share what is published with other hubs, from its next start on.
+    pub fn share(&mut self, bus: &Bus) {
+        self.nats = Some((bus.urls(), bus.count()));
     }
 
     /// A command of `postern-cloud` on this hub.
@@ -195,6 +228,10 @@ impl Hub {
                 .arg("--relay-at")
                 .arg(path.at.to_string()),
             Relays::At(relay) => self.call(["serve", "--no-relay", "--relay-at"]).arg(relay.to_string()),
+        };
+        let serve = match &self.nats {
+            Some((urls, copies)) => serve.args(["--nats", urls, "--nats-replicas"]).arg(copies.to_string()),
+            None => serve,
         };
         let serve = if self.has_api { serve.args(["--api", "127.0.0.1:0"]) } else { serve };
         let serve = if self.is_watched { serve.args(["--metrics", "127.0.0.1:0"]) } else { serve };

@@ -237,7 +237,7 @@ pub(crate) async fn uploaded(world: &World) -> Outcome {
 }
 
 /// Writes a row of no further meaning.
-async fn note(world: &World) -> Outcome {
+pub(crate) async fn note(world: &World) -> Outcome {
     let ended = ["tunnel", "end", "tun-00000000000000ff"];
     world.device.call(ended).finish().await?;
     Ok(())
@@ -247,7 +247,7 @@ async fn percent(world: &World) -> Result<u64, Mishap> {
     Ok(world.device.status().await?["audit"]["percent"].as_u64().unwrap_or(0))
 }
 
-async fn alarms(world: &World) -> Result<Vec<String>, Mishap> {
+pub(crate) async fn alarms(world: &World) -> Result<Vec<String>, Mishap> {
     let answer = world.hub.call(["alarms", "--json"]).finish().await?.expect_code(0)?.json()?;
     let alarms = answer["alarms"].as_array().cloned().unwrap_or_default();
     Ok(alarms.iter().filter_map(|alarm| alarm["kind"].as_str().map(str::to_owned)).collect())
@@ -263,7 +263,7 @@ fn cloud_rows(world: &World) -> Result<Vec<TrailRow>, Mishap> {
 }
 
 /// The rows of the cloud, which are those of the device, each once.
-async fn same(world: &World) -> Result<Vec<TrailRow>, Mishap> {
+pub(crate) async fn same(world: &World) -> Result<Vec<TrailRow>, Mishap> {
     let (here, there) = (world.device.audit().await?, cloud_rows(world)?);
     let of_device: Vec<_> = here.iter().map(|row| (row["seq"].as_u64(), row["event"].as_str())).collect();
     let of_cloud: Vec<_> = there.iter().map(|row| (Some(row.row.seq), Some(row.row.event.word()))).collect();
