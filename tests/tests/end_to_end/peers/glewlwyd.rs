@@ -118,7 +118,7 @@ impl Glewlwyd {
 
     async fn furnish(&self) -> Result<(), Mishap> {
         let admin = self.admin().await?;
-        let key = KeyPair::generate().unwrap();
+        let key = full_key();
         let plugin = json!({
             "iss": self.issuer(), "jwt-type": "ecdsa", "jwt-key-size": "256", "key": pem("PRIVATE KEY", &key.serialize_der()),
             "cert": pem("PUBLIC KEY", &key.subject_public_key_info()), "access-token-duration": 3600, "refresh-token-duration": 3600,
@@ -215,6 +215,19 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 fn otp_scheme() -> Value {
     json!({ "scheme_name": "otp", "scheme_type": "otp" })
+}
+
+/// A key of which both coordinates have all of their 32 bytes: Glewlwyd leaves leading zeros out of its JWKS, against RFC 7518,
+/// section 6.2.1.2, and one key in 128 could not be read.
+fn full_key() -> KeyPair {
+    loop {
+        let key = KeyPair::generate().unwrap();
+        let spki = key.subject_public_key_info();
+        let (x, y) = spki[spki.len() - 64..].split_at(32);
+        if x[0] != 0 && y[0] != 0 {
+            return key;
+        }
+    }
 }
 
 const PASSWORD: &str = "a password at the provider";
