@@ -134,7 +134,7 @@ impl Works {
 /// Keeps the bucket as the store is.
 async fn publish(hub: Arc<Hub>, bus: Bus, veil: Veil, sum: watch::Sender<Option<[u8; 32]>>) {
     let mut news = hub.listen();
-    let mut looks = tokio::time::interval(LOOK);
+    let mut looks = tokio::time::interval(SURVEY);
     let (mut tally, mut due) = (Tally::default(), BTreeSet::new());
     let (mut bucket, mut failures) = (None, 0_u32);
     loop {
@@ -334,7 +334,9 @@ pub(super) const ANSWER: &str = "answer";
 pub(super) const REPORT: &str = "report";
 /// How many words may wait for NATS.
 const TELLS: usize = 4096;
-/// How late is noticed what no news says, and that an edge is gone.
+/// How late is noticed what no news says: that a device has refused something, or has its new key in force. It costs a look at every device.
+const SURVEY: Duration = Duration::from_secs(60);
+/// How late is noticed that an edge is gone.
 const LOOK: Duration = Duration::from_secs(5);
 /// After which an edge is gone: it asks every two seconds.
 const SILENCE: Duration = Duration::from_secs(15);
