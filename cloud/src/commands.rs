@@ -198,6 +198,8 @@ pub(crate) enum CommandError {
         "`{}` is the state directory of an edge, which has no model; run this on the hub that has it", .0.display()
     )]
     Edge(PathBuf),
+    #[error("`{}` exists, and keys are never overwritten; name a directory that does not", .0.display())]
+    EdgeExists(PathBuf),
     #[error("an edge takes what it serves from NATS: say where with `--nats URL`")]
     EdgeAlone,
     #[error("an edge has no model to administrate: `--api` is for the hub that has it")]
@@ -382,6 +384,7 @@ impl CommandError {
             | Self::NoAnswer { .. }
             | Self::Unwritable(_)
             | Self::Exists(_)
+            | Self::EdgeExists(_)
             | Self::Io { .. }
             | Self::Bind(_)
             | Self::NoHub

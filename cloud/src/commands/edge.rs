@@ -89,7 +89,7 @@ pub(super) fn new(
     let (relay, shared) = (shared(&state.join("relay.key"))?, shared(&key_file(state))?);
     let authority = signer.now();
     if directory.exists() {
-        return Err(CommandError::Exists(directory.to_owned()));
+        return Err(CommandError::EdgeExists(directory.to_owned()));
     }
     std::fs::DirBuilder::new().mode(0o700).create(directory).map_err(io)?;
     let made = (|| {

@@ -105,7 +105,11 @@ pub(super) async fn run(
     let whence = Whence { device, id, key: connection.peer_key() };
     if let Some(edge) = hub.edge() {
         let from = connection.remote_addr().ip();
-        hub.say(edge, whence.clone(), What::Linked { hello, from });
+        if let Outcome::Over(fault) = hub.say(edge, whence.clone(), What::Linked { hello, from }) {
+            // Nobody would know of the link.
+            hub.links.release(&whence.device, &connection);
+            return close(&connection, fault);
+        }
     }
     let link = Link {
         hub: Arc::clone(&hub),

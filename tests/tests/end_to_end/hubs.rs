@@ -90,6 +90,9 @@ async fn an_edge_has_no_model_to_ask_and_no_key_that_permits() -> Outcome {
         let refused = edge.call(args).finish().await?.expect_code(5)?;
         assert!(refused.err.contains("run this on the hub that has it"), "{}", refused.err);
     }
+    // Nor is its directory ever made anew over the one that is there.
+    let again = hubs.world.hub.call(["edge", "new"]).arg(edge.state_dir()).finish().await?.expect_code(1)?;
+    assert!(again.err.contains("keys are never overwritten"), "{}", again.err);
     let mut files: Vec<String> = std::fs::read_dir(edge.state_dir())?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".key"))
