@@ -1,12 +1,19 @@
 //! Several hubs of one installation, with real `nats-server`s between them: devices, people and the model are at different ones.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use futures_util::StreamExt as _;
+use postern_protocol::limits;
+use postern_protocol::trust::{PublicKey, SecretKey};
+use postern_protocol::wire::hub::{HubAnswer, HubRequest};
+use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_tests::world::probe::http_page;
 use postern_tests::world::{Bus, Hub, Mishap, Person, World};
+use postern_transport::framed::{read_frame, write_frame};
+use postern_transport::quic::{Endpoint, Role, Settings};
 
 use super::gate::DENIED;
 use super::peers::programs;
@@ -141,6 +148,42 @@ async fn whoever_is_killed_everything_goes_on_and_no_row_is_lost_or_doubled() ->
     assert_eq!(alarms(&hubs.world).await?, Vec::<String>::new());
     hubs.world.device.call(["audit", "verify"]).finish().await?.expect_code(0)?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_alone_asks_the_primary_in_the_name_of_others() -> Outcome {
+    let Some(hubs) = Hubs::start("a_hub_alone_asks_the_primary_in_the_name_of_others", 1).await? else {
+        return Ok(());
+    };
+    let (bert, stranger) = (key(&hubs.bert.home().join("key"))?, SecretKey::from_seed([7; 32]).unwrap());
+    let hub = key(&hubs.world.hub.state_dir().join("hub.key"))?;
+    // A hub has its word believed.
+    let answer = ask_as(&hubs.world.hub, &hub, bert.public()).await.expect("an answer");
+    let HubAnswer::Devices(devices) = answer else { panic!("no devices: {answer:?}") };
+    assert_eq!(devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(), ["press-7"]);
+    // The twins: nobody else has, whether known to the hub or not, and an edge believes not even a hub.
+    for (at, who) in [(&hubs.world.hub, &stranger), (&hubs.world.hub, &bert), (&hubs.edges[0], &hub)] {
+        assert_eq!(ask_as(at, who, bert.public()).await, None);
+    }
+    Ok(())
+}
+
+/// What a hub answers to the holder of `who` that asks for the devices of somebody else; none where it ends the connection.
+async fn ask_as(hub: &Hub, who: &SecretKey, whose: PublicKey) -> Option<HubAnswer> {
+    let any = SocketAddr::new(hub.address().ip(), 0);
+    let endpoint = Endpoint::bind(any, who, Role::Client, &Settings::control()).unwrap();
+    let genuine = key(&hub.state_dir().join("hub.key")).unwrap().public();
+    let connection = endpoint.connect(hub.address(), genuine, ALPNS_HUB, &Settings::control()).await.unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    write_frame(&mut send, &(whose, any), limits::FRAME_BYTES).await.ok()?;
+    write_frame(&mut send, &HubRequest::ListDevices, limits::FRAME_BYTES).await.ok()?;
+    read_frame(&mut recv, limits::LIST_FRAME_BYTES, Duration::from_secs(10)).await.ok()
+}
+
+/// The key in a file.
+fn key(file: &Path) -> Result<SecretKey, Mishap> {
+    let seed = data_encoding::HEXLOWER.decode(std::fs::read_to_string(file)?.trim().as_bytes()).unwrap();
+    Ok(SecretKey::from_seed(seed.try_into().unwrap()).unwrap())
 }
 
 /// After which a device gives its link up, and some more for a slow machine.
