@@ -164,9 +164,10 @@ mod tests {
         assert!(most < 1500, "{most} in one second");
         // Those few whom a full hub has refused thrice.
         assert!(last < Duration::from_secs(120), "{last:?}");
-        // Killed, and back: each notices with its next ping, somewhere in 25 seconds.
-        let ping = |state: &mut u64| Duration::from_millis(random(state) % 25_000);
-        let (most, last) = storm(Duration::ZERO, |state| (ping(state), true));
+        // Killed, and back: each notices when it has heard nothing for its patience, which ends somewhere in the 25 seconds between two
+        // pings.
+        let noticed = |state: &mut u64| Duration::from_millis(random(state) % 25_000);
+        let (most, last) = storm(Duration::ZERO, |state| (noticed(state), true));
         assert!(most < 600, "{most} in one second");
         assert!(last < Duration::from_secs(60), "{last:?}");
     }

@@ -89,6 +89,18 @@ async fn world() -> Result<World, Mishap> {
     Ok(world)
 }
 
+/// A running hub whose letters leave by STARTTLS and a password, and the server that takes them.
+async fn posting(python: &Path) -> Result<(World, Server), Mishap> {
+    let mut world = world().await?;
+    let [pem, key] = certificate(world.dir());
+    let server =
+        Server::start(python, &["starttls", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"])
+            .await?;
+    settings(&world, &text("starttls", &server.port, &pem), "open sesame");
+    world.hub.serve().await?;
+    Ok((world, server))
+}
+
 async fn invite(world: &World, args: &[&str]) -> Result<Value, Mishap> {
     let args = [&["invitation", "new"], args, &["--json"]].concat();
     world.hub.call(args).finish().await?.expect_code(0)?.json()
@@ -98,13 +110,7 @@ async fn invite(world: &World, args: &[&str]) -> Result<Value, Mishap> {
 async fn an_invitation_leaves_by_starttls_with_a_password_and_is_accepted_by_whoever_gets_it() -> Outcome {
     let name = "an_invitation_leaves_by_starttls_with_a_password_and_is_accepted_by_whoever_gets_it";
     let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
-    let mut world = world().await?;
-    let [pem, key] = certificate(world.dir());
-    let server =
-        Server::start(&python, &["starttls", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"])
-            .await?;
-    settings(&world, &text("starttls", &server.port, &pem), "open sesame");
-    world.hub.serve().await?;
+    let (world, server) = posting(&python).await?;
 
     let made = invite(&world, &["jo", "--account", "acme", "--mail", "jo@example.com"]).await?;
     assert_eq!(
@@ -243,13 +249,7 @@ async fn a_request_comes_by_mail_with_a_code_that_lets_one_in_once_and_nobody_el
 async fn an_invitation_by_somebody_s_own_command_leaves_by_mail_and_is_said_to_nobody() -> Outcome {
     let name = "an_invitation_by_somebody_s_own_command_leaves_by_mail_and_is_said_to_nobody";
     let Some([python]) = programs(name, ["python3"]) else { return Ok(()) };
-    let mut world = world().await?;
-    let [pem, key] = certificate(world.dir());
-    let server =
-        Server::start(&python, &["starttls", pem.to_str().unwrap(), key.to_str().unwrap(), "open sesame"])
-            .await?;
-    settings(&world, &text("starttls", &server.port, &pem), "open sesame");
-    world.hub.serve().await?;
+    let (world, server) = posting(&python).await?;
     let ada = world.guest("ada").await?;
     let invite = async |user: &str, mail: &str| {
         ada.call(["admin", "invite", user, "--mail", mail]).finish().await?.expect_code(0)
