@@ -27,7 +27,7 @@ use postern_protocol::wire::control::Life;
 use postern_protocol::wire::registry::{ALPNS_TUNNEL, CloseCode, Failure};
 use postern_protocol::wire::text::Text;
 use postern_transport::ladder::Ladder;
-use postern_transport::quic::{Admission, BindError, Endpoint, Role, Settings};
+use postern_transport::quic::{Admission, BindError, Endpoint, ResetSecret, Role, Settings};
 
 use crate::anchor::Anchor;
 use crate::audit::Auditor;
@@ -143,7 +143,7 @@ async fn serve(
             changes.clone(),
         ),
         changes: changes.clone(),
-        pulse: Pulse::new(),
+        pulse: Pulse::within(Duration::from_secs(config.hub_ping_s.into())),
         started: Instant::now(),
         activator,
         receipts: Arc::clone(&core.receipts),
@@ -329,10 +329,10 @@ async fn resume(activator: &mut Activator, auditor: &Auditor, boot: &Boot) {
 
 fn bind(config: &Config, key: &SecretKey) -> Result<Endpoint, BindError> {
     let settings = settings(config);
-    let role = Role::Server { alpns: alpns() };
+    let (role, resets) = (Role::Server { alpns: alpns() }, ResetSecret::derive(&key.seed()));
     let mut last = BindError::NoProtocol;
     for addr in config.listen_addresses() {
-        match Endpoint::bind(addr, key, role.clone(), &settings) {
+        match Endpoint::bind_lasting(addr, key, role.clone(), &settings, &resets) {
             Ok(endpoint) => return Ok(endpoint),
             Err(error) => last = error,
         }

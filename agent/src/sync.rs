@@ -160,9 +160,9 @@ impl LinkStatus {
 
 /// Keeps the link up until it is dropped.
 pub(crate) async fn run(mut uplink: Uplink) {
-    let mut backoff = Backoff::new();
+    let (mut backoff, mut ready) = (Backoff::new(), None);
     loop {
-        let error = link::once(&mut uplink, &mut backoff).await;
+        let error = link::once(&mut uplink, &mut backoff, &mut ready).await;
         uplink.carrier.handle_down();
         uplink.activator.gate().clock().linked(false);
         uplink.status.down(&error);

@@ -3,7 +3,8 @@
 //! 1. [`ask`] asks the hub for a meeting; the hub tells the device as well.
 //! 2. [`dial`] binds a leg at the first relay that answers, by whatever [rung](postern_transport::ladder) leads there, and dials the device
 //!    through it. Its key is pinned as always: a relay can only fail.
-//! 3. A connection that was made without a relay comes to one when packets on its way are lost ([`ToMeeting`]).
+//! 3. A connection that was made without a relay comes to one when packets on its way are lost ([`ToMeeting`]), and one whose relay is
+//!    gone to another one ([`FromRelay`]).
 //! 4. While the connection lasts, it moves to an address of the device's own when that answers, and back ([`Endpoint::keep`]).
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,7 @@ use postern_protocol::wire::relay::{Meeting, Place};
 use postern_transport::ladder::{Ladder, Spot, ToRelay};
 use postern_transport::quic::{Descend, Endpoint, First, Goal, Role, Settings, Way};
 
-use crate::dial::{AttemptError, Call, DialError, Dialled, any};
+use crate::dial::{AttemptError, Beyond, Call, DialError, Dialled, any};
 use crate::hub::{GLANCE_WITHIN, HubLink};
 use crate::profile::Identity;
 
@@ -48,16 +49,45 @@ pub(crate) struct ToMeeting {
     pub(crate) endpoint: Endpoint,
 }
 
-impl Descend for ToMeeting {
-    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+/// From a relay to the same one over TLS, and to another one when it is gone.
+struct FromRelay {
+    relay: ToRelay,
+    meeting: ToMeeting,
+}
+
+impl ToMeeting {
+    /// A way through a relay at which the device is expected, and where that is.
+    async fn meet(&self, peer: SocketAddr) -> Option<(Way, Spot)> {
         let Elsewhere { identity, device } = &*self.elsewhere;
         let met = ask_anew(identity, *device).await?;
         for spot in met.spots() {
             if let Ok(bound) = identity.ladder.to_relay(&self.endpoint, peer, &spot).await {
-                return Some(bound.way);
+                return Some((bound.way, spot));
             }
         }
         None
+    }
+}
+
+impl Descend for ToMeeting {
+    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+        self.meet(peer).await.map(|(way, _)| way)
+    }
+}
+
+impl Descend for FromRelay {
+    async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
+        let here = tokio::time::timeout(HERE, self.relay.descend(peer)).await;
+        if let Ok(Some(way)) = here {
+            return Some(way);
+        }
+        let (way, spot) = self.meeting.meet(peer).await?;
+        self.relay.spot = spot;
+        Some(way)
+    }
+
+    async fn ascend(&mut self, peer: SocketAddr) -> Option<Way> {
+        self.relay.ascend(peer).await
     }
 }
 
@@ -123,8 +153,16 @@ pub(crate) async fn dial(
         let mut climb = JoinSet::new();
         let (expected, alpns, settings) = (call.expected, call.alpns, call.settings.clone());
         let goal = Goal { addresses: addresses.to_vec(), expected, alpns, settings };
-        let descend = ToRelay { ladder: ladder.clone(), endpoint: endpoint.clone(), spot };
-        climb.spawn(endpoint.clone().keep(connection.clone(), First::Other(way), goal, descend));
+        let relay = ToRelay { ladder: ladder.clone(), endpoint: endpoint.clone(), spot };
+        let (keeper, connected) = (endpoint.clone(), connection.clone());
+        match &call.beyond {
+            Beyond::Device(elsewhere) => {
+                let meeting = ToMeeting { elsewhere: elsewhere.clone(), endpoint: endpoint.clone() };
+                let descend = FromRelay { relay, meeting };
+                climb.spawn(keeper.keep(connected, First::Other(way), goal, descend));
+            }
+            Beyond::Hub(_) => drop(climb.spawn(keeper.keep(connected, First::Other(way), goal, relay))),
+        }
         return Ok(Dialled::relayed(connection, addr, endpoint, climb));
     }
     Err(missed)
@@ -140,5 +178,7 @@ impl DialError {
     }
 }
 
+/// For the present relay over TLS, before another one is asked for.
+const HERE: Duration = Duration::from_secs(2);
 /// For a device to come to a relay, which may have to try UDP and TLS.
 const COMING: Duration = Duration::from_secs(8);

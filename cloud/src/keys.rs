@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use postern_protocol::trust::{Envelope, EnvelopeFault, PublicKey, Role, RoleKeys, Root, SecretKey, Signed};
 
 pub use self::exchange::{Exchange, ExchangeError};
-pub(crate) use self::file::copy;
 pub use self::file::{KeyFileError, make, read};
+pub(crate) use self::file::{copy, read_or_make};
 pub use self::founding::{FoundError, Origin, Plan, found};
 pub(crate) use self::founding::{ROOT_LIFETIME_S, make_root_keys};
 

@@ -7,7 +7,8 @@
 //! 5. [`SendStream`] and [`RecvStream`] move bytes, by reference-counted chunk where no copy is wanted.
 //! 6. [`Way`]s lead to a peer straight, through a relay or over TLS, and its connections move between them.
 //! 7. A [`BatchSocket`] passes packets on that are no matter of this machine.
-//! 8. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
+//! 8. An endpoint that was killed and is there again ends what it has left ([`ResetSecret`]).
+//! 9. Whatever ends a connection or a stream is one of the named cases of [`ConnectionEnd`] and [`StreamFault`].
 //!
 //! No type of quinn appears in a public signature, so that a fork with multipath is a change to this module alone.
 //! Deliberately absent: unidirectional streams (nothing uses them; they are switched off on the wire, and so are datagrams
@@ -22,6 +23,7 @@ mod end;
 mod endpoint;
 mod incoming;
 mod plain;
+mod resets;
 mod settings;
 mod socket;
 mod stream;
@@ -33,6 +35,7 @@ pub use self::connection::Connection;
 pub use self::end::{ConnectionEnd, Side, StreamFault};
 pub use self::endpoint::{BindError, ConnectError, Endpoint, Role};
 pub use self::incoming::{HandshakeFault, Incoming};
+pub use self::resets::ResetSecret;
 pub use self::settings::{Admission, Pacing, Rate, Settings};
 pub use self::socket::Visit;
 pub use self::stream::{RecvStream, SendStream};

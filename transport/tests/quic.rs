@@ -10,6 +10,8 @@ mod climbs;
 mod frames;
 #[path = "quic/handshakes.rs"]
 mod handshakes;
+#[path = "quic/resets.rs"]
+mod resets;
 #[path = "quic/streams.rs"]
 mod streams;
 #[path = "quic/ways.rs"]

@@ -1,4 +1,5 @@
-//! Dials a hub: addresses in order, its key among those that the root names.
+//! Dials a hub: addresses in order, its key among those that the root names. While a hub does not answer, another one is looked for
+//! ([`another`]): the link lasts until one is found.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use postern_protocol::trust::{PublicKey, SecretKey};
 use postern_protocol::wire::registry::ALPNS_HUB;
 use postern_transport::ladder::{Climbed, Fallen, Ladder};
 use postern_transport::quic::{BindError, Connection, Endpoint, Goal, Role, Settings};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::link::LinkError;
@@ -35,6 +37,21 @@ impl Dialled {
         now.is_some() && now != self.network.map(|network| network.own)
     }
 
+    /// Asks whether the hub is there when nothing has come of it for a while, as long as tunnels are live: an idle link pings rarely, and
+    /// traffic that costs money is no reason then.
+    pub(super) async fn keep_in_sight(&self, mut busy: watch::Receiver<bool>) -> Infallible {
+        loop {
+            if busy.wait_for(|busy| *busy).await.is_err() {
+                return std::future::pending().await;
+            }
+            let heard = self.connection.received();
+            tokio::time::sleep(GLANCE).await;
+            if self.connection.received() == heard && *busy.borrow() {
+                self.endpoint.ask();
+            }
+        }
+    }
+
     /// Keeps the mapping of the own address where pings alone do not.
     pub(super) async fn keep_mapped(&self) -> Infallible {
         let Some(byte) = self.byte else { return std::future::pending().await };
@@ -45,6 +62,36 @@ impl Dialled {
                 self.endpoint.knock(self.hub);
             }
         }
+    }
+}
+
+/// Waits until the hub of a link has not answered for a while and another one is there.
+pub(super) async fn another(
+    present: &Dialled,
+    (key, hub_keys): (SecretKey, Vec<PublicKey>),
+    hubs: Vec<SocketAddr>,
+    (ladder, pulse): (Ladder, Pulse),
+) -> Dialled {
+    let others: Vec<SocketAddr> = hubs.into_iter().filter(|hub| *hub != present.hub).collect();
+    if others.is_empty() {
+        return std::future::pending().await;
+    }
+    let mut pause = SUSPICION;
+    loop {
+        present.connection.unanswered(SUSPICION).await;
+        tokio::select! {
+            dialled = dial(&key, &hub_keys, &others, (&ladder, &pulse)) => match dialled {
+                Ok(dialled) => return dialled,
+                // No hub answers: it is the network, and the link may outlast that.
+                Err(error) => tracing::debug!(%error, "no hub answers"),
+            },
+            () = present.connection.answer() => {
+                pause = SUSPICION;
+                continue;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(PATIENCE);
     }
 }
 
@@ -110,6 +157,13 @@ async fn connect(
 fn bind(hub: SocketAddr, key: &SecretKey, settings: &Settings) -> Result<Endpoint, BindError> {
     Endpoint::bind(wildcard(hub), key, Role::Client, settings)
 }
+
+/// A hub that has not answered for so long may be gone.
+const SUSPICION: Duration = Duration::from_secs(3);
+/// Between two attempts to find another one, at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a hub is looked after while tunnels are live.
+const GLANCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use postern_transport::quic::{BindError, ConnectionEnd, RecvStream, SendStream, 
 use super::Uplink;
 use super::activate::Answer;
 use super::certificate::compare_certificates;
-use super::dial::{Dialled, dial, in_order};
+use super::dial::{Dialled, another, dial, in_order};
 use crate::clock::Clock;
 use crate::receipts::Waiting;
 use crate::surroundings::source_towards;
@@ -60,6 +60,9 @@ pub(crate) enum LinkError {
     /// The hub is reached from another address now.
     #[error("the link is made again from another address")]
     Moved,
+    /// The hub is silent, and another one answers.
+    #[error("the hub does not answer, and another one does")]
+    Deserted,
     /// The hub has said when to come back.
     #[error("the hub is about to end, or sends its devices elsewhere")]
     SentAway {
@@ -88,7 +91,7 @@ impl LinkError {
     /// When the next link is made.
     pub(super) const fn remedy(&self) -> Remedy {
         match self {
-            Self::KeyChanged | Self::Moved => Remedy::AtOnce,
+            Self::KeyChanged | Self::Moved | Self::Deserted => Remedy::AtOnce,
             Self::SentAway { away } => Remedy::After(*away),
             Self::Closed { code: CloseCode::Failed(Failure::Shutdown) }
             | Self::Frame(FrameFault::Stream(StreamFault::ConnectionLost(ConnectionEnd::Reset))) => {
@@ -126,12 +129,21 @@ impl From<FrameFault> for LinkError {
     }
 }
 
-/// Makes one link and keeps it for as long as it lasts; returns why it ended.
-pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkError {
+/// Makes one link, or takes the one that is `ready`, and keeps it for as long as it lasts; returns why it ended. The next one may be
+/// ready then.
+pub(super) async fn once(
+    uplink: &mut Uplink,
+    backoff: &mut Backoff,
+    ready: &mut Option<Dialled>,
+) -> LinkError {
     let (hub_keys, hubs) = uplink.activator.hubs();
     let hubs = in_order(hubs, uplink.sent_to.take());
-    let dialled = match dial(&uplink.keys.present(), &hub_keys, &hubs, (&uplink.ladder, &uplink.pulse)).await
-    {
+    let key = uplink.keys.present();
+    let dialled = match ready.take() {
+        Some(dialled) => Ok(dialled),
+        None => dial(&key, &hub_keys, &hubs, (&uplink.ladder, &uplink.pulse)).await,
+    };
+    let dialled = match dialled {
         Ok(dialled) => dialled,
         Err(error) => return error,
     };
@@ -139,6 +151,8 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         uplink.pulse.handle_up(network, since_start(uplink));
     }
     let (ladder, connection) = (uplink.ladder.clone(), dialled.connection.clone());
+    let busy = uplink.activator.registry().busy();
+    let others = another(&dialled, (key, hub_keys), hubs, (ladder.clone(), uplink.pulse.clone()));
     let error = tokio::select! {
         ended = converse(uplink, &dialled, backoff) => match ended {
             Ok(never) => match never {},
@@ -146,6 +160,11 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         },
         never = compare_certificates(&ladder, &connection, dialled.hub) => match never {},
         never = dialled.keep_mapped() => match never {},
+        never = dialled.keep_in_sight(busy) => match never {},
+        found = others => {
+            *ready = Some(found);
+            LinkError::Deserted
+        }
     };
     if let Some(network) = dialled.network.filter(|_| error.is_silence()) {
         uplink.pulse.handle_silence(network, since_start(uplink));
@@ -158,11 +177,12 @@ pub(super) async fn once(uplink: &mut Uplink, backoff: &mut Backoff) -> LinkErro
         | LinkError::Closed { .. }
         | LinkError::KeyChanged
         | LinkError::Moved
+        | LinkError::Deserted
         | LinkError::SentAway { .. }
         | LinkError::Frame(_) => CloseCode::Done,
     };
     dialled.connection.close(code.number(), b"");
-    if !matches!(error, LinkError::Moved) {
+    if !matches!(error, LinkError::Moved | LinkError::Deserted) {
         dialled.endpoint.wait_idle().await;
     }
     error

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use postern_protocol::id::FleetId;
 
 use super::CommandError;
-use super::edge::{EdgeFile, shared};
+use super::edge::EdgeFile;
 use crate::args::Clustered;
 use crate::cluster::{Bus, Edge, Forward, Part, Primary, Settings, Veil, key_file};
 use crate::hub::Hub;
@@ -65,7 +65,7 @@ impl Role {
         };
         match self {
             Self::Primary => {
-                let veil = Veil::new(fleet, &shared(&key_file(state))?);
+                let veil = Veil::new(fleet, &keys::read_or_make(&key_file(state))?);
                 let bus = Bus::connect(&settings, fleet).await?;
                 let (primary, works) = Primary::new();
                 hub.join(Part::Primary(primary));

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Answer, CommandError, open};
 use crate::cluster::{edge_file, key_file};
-use crate::keys::{self, KeyFileError};
+use crate::keys;
 use crate::signer::Signer;
 use crate::store::{Installation, Store};
 
@@ -86,7 +86,8 @@ pub(super) fn new(
     if primary.is_empty() {
         return Err(CommandError::NoAddress);
     }
-    let (relay, shared) = (shared(&state.join("relay.key"))?, shared(&key_file(state))?);
+    let (relay, shared) =
+        (keys::read_or_make(&state.join("relay.key"))?, keys::read_or_make(&key_file(state))?);
     let authority = signer.now();
     if directory.exists() {
         return Err(CommandError::EdgeExists(directory.to_owned()));
@@ -130,9 +131,4 @@ pub(super) fn new(
         state = state.display(),
     );
     Ok(Answer { text, json: json!({ "directory": directory, "primary": primary, "listen": listen }) })
-}
-
-/// A key that hubs share, made where there is none.
-pub(super) fn shared(path: &Path) -> Result<postern_protocol::trust::SecretKey, KeyFileError> {
-    if path.symlink_metadata().is_ok() { keys::read(path) } else { keys::make(path) }
 }

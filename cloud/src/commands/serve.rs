@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
-use postern_transport::quic::{Endpoint, Role, Settings};
+use postern_transport::quic::{Endpoint, ResetSecret, Role, Settings};
 
 use super::cluster::Role as Part;
 use super::{Answer, CommandError, drain, open_any, relay};
@@ -29,6 +29,7 @@ use crate::clock;
 use crate::files;
 use crate::health::Health;
 use crate::hub;
+use crate::keys;
 use crate::mail::{Mailer, Post};
 use crate::metrics;
 use crate::signer::Signer;
@@ -110,11 +111,14 @@ async fn serve(
     let (installation, signer) =
         store.read(|tx| Ok::<_, CommandError>((tx.installation()?, Arc::new(Signer::open(state, tx)?))))?;
     let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
-    let endpoint = Endpoint::bind(
+    // Of this directory alone: the hub's own key may be that of several.
+    let resets = ResetSecret::derive(&keys::read_or_make(&state.join("reset.key"))?.seed());
+    let endpoint = Endpoint::bind_lasting(
         places.listen.unwrap_or(installation.listen),
         &signer.now().keys.hub,
         role,
         &Settings::hub(),
+        &resets,
     )?;
     let bound = endpoint.local_addr().map_err(io("the hub's socket"))?;
     store.write(|tx| {

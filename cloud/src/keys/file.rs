@@ -88,6 +88,15 @@ pub fn make(path: &Path) -> Result<SecretKey, KeyFileError> {
     Ok(key)
 }
 
+/// Reads a key, and makes it where there is none.
+///
+/// # Errors
+/// As [`read`] and [`make`].
+pub(crate) fn read_or_make(path: &Path) -> Result<SecretKey, KeyFileError> {
+    // Of the link itself, which `read` refuses.
+    if path.symlink_metadata().is_ok() { read(path) } else { make(path) }
+}
+
 /// Writes a key into a new file that nobody else may read.
 fn write(path: &Path, key: &SecretKey) -> io::Result<()> {
     let mut text = Zeroizing::new(HEXLOWER.encode(key.seed().as_slice()));

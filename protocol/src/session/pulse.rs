@@ -32,24 +32,35 @@ pub struct Beat {
 }
 
 /// What a device knows of the networks in which it was.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pulse {
     /// Networks that lose mappings, the last one in which that was seen at the end.
     short: Vec<Network>,
     silent: Option<(Network, BootTime)>,
+    /// The longest silence that is wanted, where traffic costs nothing.
+    longest: Option<Duration>,
 }
 
 impl Pulse {
     /// Nothing is known.
     #[must_use]
     pub const fn new() -> Self {
-        Self { short: Vec::new(), silent: None }
+        Self { short: Vec::new(), silent: None, longest: None }
+    }
+
+    /// Nothing is known. Pings follow each other after `longest` where that is less than usual: a hub that is gone is noticed sooner, for
+    /// more traffic.
+    #[must_use]
+    pub fn within(longest: Duration) -> Self {
+        Self { longest: Some(longest).filter(|longest| *longest < USUAL.ping), ..Self::new() }
     }
 
     /// How a link in this network speaks.
     #[must_use]
     pub fn beat(&self, network: Network) -> Beat {
-        if self.short.contains(&network) { SHORT } else { USUAL }
+        let Beat { ping, byte } = if self.short.contains(&network) { SHORT } else { USUAL };
+        let ping = self.longest.map_or(ping, |longest| longest.min(ping));
+        Beat { ping, byte: byte.filter(|byte| *byte < ping) }
     }
 
     /// A link has ended because nothing was heard of the hub.
@@ -124,6 +135,21 @@ mod tests {
             assert!(longest < mapping, "{longest} s of silence");
             assert!(beat.ping * 2 < Duration::from_secs(75), "two pings in the time until a link is lost");
         }
+    }
+
+    #[test]
+    fn whoever_pays_for_it_notices_sooner_that_a_hub_is_gone() {
+        let mut pulse = Pulse::within(Duration::from_secs(5));
+        let often = Beat { ping: Duration::from_secs(5), byte: None };
+        assert_eq!((pulse.beat(network(1)), month(often)), (often, 72_489_600));
+        pulse.handle_silence(network(1), at(0));
+        pulse.handle_up(network(1), at(0));
+        assert_eq!(pulse.beat(network(1)), often, "a mapping lasts as long");
+        let mut usual = Pulse::within(USUAL.ping);
+        assert_eq!(usual.beat(network(1)), USUAL);
+        usual.handle_silence(network(1), at(0));
+        usual.handle_up(network(1), at(0));
+        assert_eq!(usual.beat(network(1)), SHORT);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Device {
     is_everywhere: bool,
     /// Whether it and its libraries log all that they can.
     logs_all: bool,
+    ping: Option<u16>,
 }
 
 impl Device {
@@ -41,9 +42,20 @@ impl Device {
         let config = dir.join("agent.toml");
         let networks = "[\"127.0.0.1/32\"]".to_owned();
         let (said, running, past) = (None, None, String::new());
-        let (is_everywhere, logs_all) = (false, false);
-        let device =
-            Self { command, dir, config, listen, networks, said, running, past, is_everywhere, logs_all };
+        let (is_everywhere, logs_all, ping) = (false, false, None);
+        let device = Self {
+            command,
+            dir,
+            config,
+            listen,
+            networks,
+            said,
+            running,
+            past,
+            is_everywhere,
+            logs_all,
+            ping,
+        };
         device.configure("")?;
         Ok(device)
     }
@@ -57,10 +69,11 @@ impl Device {
         let said = self.said.map(|said| format!("advertise = [\"{said}\"]\n")).unwrap_or_default();
         let listen =
             if self.is_everywhere { (Ipv6Addr::UNSPECIFIED, self.listen.port()).into() } else { self.listen };
+        let ping = self.ping.map(|ping| format!("hub_ping_s = {ping}\n")).unwrap_or_default();
         let log = if self.logs_all { "log = \"trace\"\n" } else { "" };
         let text = format!(
             "state_dir = {state:?}\nlisten = \"{}\"\n{log}{said}machine_networks = {}\n\
-             dial_timeout_s = 2\n\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
+             dial_timeout_s = 2\n{ping}\n[control]\nsocket = {socket:?}\nmode = 0o600\n{extra}",
             listen, self.networks
         );
         std::fs::write(&self.config, text).map_err(Mishap::io("writing the configuration of the agent"))
@@ -90,6 +103,15 @@ impl Device {
     /// As [`configure`](Self::configure).
     pub fn log_everything(&mut self) -> Result<(), Mishap> {
         self.logs_all = true;
+        self.configure("")
+    }
+
+    /// Has it ask after this many seconds whether its hub is there, from its next start on.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn ping_each(&mut self, secs: u16) -> Result<(), Mishap> {
+        self.ping = Some(secs);
         self.configure("")
     }
 

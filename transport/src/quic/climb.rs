@@ -12,6 +12,7 @@
 //! 5. While nothing comes at all the peer is asked once a second, whatever the way: QUIC itself asks ever more rarely, and would notice late
 //!    that a network is back.
 
+mod asked;
 mod measured;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use super::endpoint::Endpoint;
 use super::settings::Settings;
 use super::way::Way;
 
+use self::asked::Asked;
 pub(super) use self::measured::Measured;
 
 /// Where a connection wants to be.
@@ -122,9 +124,9 @@ impl Endpoint {
             First::Straight(addr) => (addr, Some(Straight::Own), None),
             First::Other(way) => (way.peer(), None, Some(way)),
         };
-        let (pause, patience, known) = (SOON, LOST, Known::default());
+        let (pause, patience, tries, known) = (SOON, LOST, 0, Known::default());
         let mut keeper =
-            Keeper { endpoint: self, connection, peer, goal, descend, base, known, pause, patience };
+            Keeper { endpoint: self, connection, peer, goal, descend, base, known, pause, patience, tries };
         let (endpoint, connection) = (keeper.endpoint.clone(), keeper.connection.clone());
         let keeping = async {
             loop {
@@ -229,6 +231,8 @@ struct Keeper<D> {
     pause: Duration,
     /// Until another way is made again, where none could be.
     patience: Duration,
+    /// How often none could be made.
+    tries: u32,
 }
 
 impl<D: Descend> Keeper<D> {
@@ -257,7 +261,7 @@ impl<D: Descend> Keeper<D> {
             Left::Worse => self.pause.max(LATER),
         };
         if is_reliable {
-            self.patience = LOST;
+            (self.patience, self.tries) = (LOST, 0);
         }
         self.base = self.base.take().filter(|base| self.endpoint.take(base));
         self.known.from = self.connection.measured();
@@ -317,10 +321,13 @@ impl<D: Descend> Keeper<D> {
     async fn other(&mut self) -> Option<Way> {
         let made = self.descend.descend(self.peer).await.filter(|way| self.endpoint.take(way));
         if made.is_some() {
-            self.patience = LOST;
+            (self.patience, self.tries) = (LOST, 0);
         } else {
             tokio::time::sleep(self.patience).await;
-            self.patience = self.patience.saturating_mul(2).min(PATIENCE);
+            self.tries = self.tries.saturating_add(1);
+            if self.tries > SOME {
+                self.patience = self.patience.saturating_mul(2).min(PATIENCE);
+            }
         }
         made
     }
@@ -349,41 +356,7 @@ fn silence_of(connection: &Connection) -> impl FnMut() -> Duration {
 async fn lost(connection: &Connection, silence: impl FnMut() -> Duration) -> Left {
     tokio::select! {
         left = silent(connection, silence) => left,
-        left = unanswered(connection) => left,
-    }
-}
-
-async fn unanswered(connection: &Connection) -> Left {
-    let mut asked = Asked::now(connection);
-    // The first glance at which something was not acknowledged yet.
-    let mut since: Option<Instant> = None;
-    loop {
-        tokio::time::sleep(GLANCE).await;
-        if !asked.is_unanswered(connection) {
-            since = None;
-        } else if since.get_or_insert_with(Instant::now).elapsed() >= LOST {
-            return Left::Silent;
-        }
-    }
-}
-
-/// What a connection had asked when it was answered last.
-struct Asked {
-    asked: u64,
-    answered: Option<Instant>,
-}
-
-impl Asked {
-    fn now(connection: &Connection) -> Self {
-        Self { asked: connection.asked(), answered: connection.answered() }
-    }
-
-    /// Whether something was asked since, and nothing answered.
-    fn is_unanswered(&mut self, connection: &Connection) -> bool {
-        if connection.answered() != self.answered {
-            *self = Self::now(connection);
-        }
-        connection.asked() > self.asked
+        () = connection.unanswered(LOST) => Left::Silent,
     }
 }
 
@@ -453,6 +426,8 @@ const SUSPICIOUS: Duration = Duration::from_secs(30);
 const LATER: Duration = Duration::from_secs(60);
 /// A device gives up a way of which it has heard nothing for a minute.
 const KEEP: Duration = Duration::from_secs(20);
+/// Attempts to make another way that follow each other soon: whoever shall be at its other end may be on the move as well.
+const SOME: u32 = 3;
 /// The most between two attempts to make another way.
 const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(250);

@@ -25,6 +25,7 @@ use super::connection::Connection;
 use super::end::ConnectionEnd;
 use super::incoming::Incoming;
 use super::plain::PlainRuntime;
+use super::resets::ResetSecret;
 use super::settings::Settings;
 use super::socket::{PathSocket, Ways};
 
@@ -65,6 +66,31 @@ impl Endpoint {
         role: Role,
         settings: &Settings,
     ) -> Result<Self, BindError> {
+        Self::open(addr, key, role, settings, EndpointConfig::default())
+    }
+
+    /// The same for an endpoint that others find at one address for longer than this process lives: peers of an earlier run with
+    /// the same secret learn with their next packet that it is over ([`ConnectionEnd::Reset`]).
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind_lasting(
+        addr: SocketAddr,
+        key: &SecretKey,
+        role: Role,
+        settings: &Settings,
+        resets: &ResetSecret,
+    ) -> Result<Self, BindError> {
+        Self::open(addr, key, role, settings, resets.config())
+    }
+
+    fn open(
+        addr: SocketAddr,
+        key: &SecretKey,
+        role: Role,
+        settings: &Settings,
+        mut config: EndpointConfig,
+    ) -> Result<Self, BindError> {
         let identity = Identity::new(key);
         let server = match role {
             Role::Client => None,
@@ -74,7 +100,6 @@ impl Endpoint {
         let socket = open_socket(addr, settings).map_err(|error| BindError::Socket { addr, error })?;
         let runtime: Arc<dyn Runtime> =
             if settings.batches() { Arc::new(TokioRuntime) } else { Arc::new(PlainRuntime) };
-        let mut config = EndpointConfig::default();
         // No packet is larger, and the receive buffer has room for 2048 of the largest. It fails below 1200, which no ceiling is.
         let _kept = config.max_udp_payload_size(settings.mtu_ceiling);
         let opened = runtime.wrap_udp_socket(socket).and_then(|socket| {

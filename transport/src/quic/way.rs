@@ -105,7 +105,7 @@ impl Endpoint {
     }
 
     /// Has each connection send a packet that is to be acknowledged.
-    pub(super) fn ask(&self) {
+    pub fn ask(&self) {
         // The same socket: what quinn does for another one is what counts.
         if let Err(error) = self.quinn().rebind_abstract(Arc::clone(self.socket()) as _) {
             tracing::debug!(%error, "connections were not told that their way is another one");
