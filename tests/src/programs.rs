@@ -84,6 +84,16 @@ impl Shelf {
         Ok(Self { dir })
     }
 
+    /// Puts a program of another build in the place of one of this shelf, for whoever is started from now on.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn put(&self, program: Program, executable: &Path) -> io::Result<()> {
+        let (link, new) = (self.path(program), self.dir.join("new"));
+        symlink(executable, &new)?;
+        std::fs::rename(new, link)
+    }
+
     /// The path of a program.
     #[must_use]
     pub fn path(&self, program: Program) -> PathBuf {
