@@ -4,6 +4,7 @@ mod approval;
 mod audit;
 mod case;
 mod cluster;
+mod database;
 mod device;
 mod invitation;
 mod lock;
@@ -27,6 +28,7 @@ pub(crate) use self::approval::ApprovalCommand;
 pub(crate) use self::audit::{AuditCommand, AuditExport, AuditList};
 pub(crate) use self::case::{CaseArgs, CaseCommand, CaseOpen, CaseSpan};
 pub(crate) use self::cluster::{Clustered, EdgeCommand};
+pub(crate) use self::database::Elsewhere;
 pub(crate) use self::device::{DeviceCommand, SecretCommand};
 pub(crate) use self::invitation::{InvitationArgs, InvitationCommand, InvitationNew};
 pub(crate) use self::lock::{LockCommand, Lockable};
@@ -72,6 +74,8 @@ pub(crate) enum Command {
         /// How many of them must sign the next root.
         #[arg(long, default_value_t = 2)]
         root_threshold: u8,
+        #[command(flatten)]
+        database: Elsewhere,
     },
     /// Asks for the first model of an installation, step by step: groups, categories, roles, users and the first device.
     Setup {
@@ -336,4 +340,5 @@ Exit codes:
   6  another hub runs on this state directory
   7  there is no such account, user, device, service, case, secret, key, token, provider or revision
   8  the device's key is another one than was named, or not in a state for this; nothing was changed
-  9  the audit trail was changed, or is not complete";
+  9  the audit trail was changed, or is not complete
+  10  another hub serves this installation now, or the database that says who does was away for too long";

@@ -35,6 +35,7 @@ mod secret;
 mod serve;
 mod setup;
 mod sso;
+mod standby;
 mod status;
 mod table;
 mod token;
@@ -68,7 +69,7 @@ use crate::cluster::edge_file;
 use crate::explain::ExplainError;
 use crate::fleet::{Complaint, Cut, Place, Unwritable};
 use crate::invitation::{self as invitations, InvitationError};
-use crate::keys::{self, FoundError, KeyFileError, Origin};
+use crate::keys::{FoundError, KeyFileError, Origin};
 use crate::mail::{SendError, SettingsError};
 use crate::model::{Bereft, EntityKind, Model, RemoveFault};
 use crate::nearest::nearest;
@@ -210,6 +211,8 @@ pub(crate) enum CommandError {
     Bus(#[from] crate::cluster::BusError),
     #[error("another hub runs on `{0}`")]
     Running(PathBuf),
+    #[error("this hub serves no longer, because another one may: {0}")]
+    Superseded(StoreError),
     #[error("{what}: {error}")]
     Io { what: &'static str, error: std::io::Error },
     #[error(transparent)]
@@ -282,7 +285,7 @@ impl CommandError {
             | Self::EdgeFile(_)
             | Self::Sso(_) => 5,
             Self::Found(error) => match error {
-                FoundError::Exists(_) => 5,
+                FoundError::Exists(_) | FoundError::Store(StoreError::Database(_)) => 5,
                 FoundError::Threshold { .. } => 2,
                 FoundError::BadPath(_)
                 | FoundError::Root(_)
@@ -291,6 +294,7 @@ impl CommandError {
                 | FoundError::Io { .. }
                 | FoundError::Key(_)
                 | FoundError::Envelope(_)
+                | FoundError::Left { .. }
                 | FoundError::Store(_) => 1,
             },
             Self::Root(error) => error.code(),
@@ -345,6 +349,7 @@ impl CommandError {
                 ExportError::Seal(_) | ExportError::Io(_) => 1,
             },
             Self::Running(_) => 6,
+            Self::Superseded(_) => 10,
             Self::Unknown { .. }
             | Self::NoSubject { .. }
             | Self::NoSecret { .. }
@@ -426,13 +431,13 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn dispatch(args: Args) -> Result<Answer, CommandError> {
     let state = args.state.as_path();
     match args.command {
-        Command::Init { listen, advertise, root: Some(root), keys, .. } => {
+        Command::Init { listen, advertise, root: Some(root), keys, database, .. } => {
             let origin = Origin::Ceremony { root: root::founding(&root)?, keys: root::given(&keys)? };
-            init::run(state, listen, advertise, origin)
+            init::run(state, listen, advertise, origin, database.file())
         }
-        Command::Init { listen, advertise, root: None, root_keys, root_threshold, .. } => {
+        Command::Init { listen, advertise, root: None, root_keys, root_threshold, database, .. } => {
             let origin = Origin::Here { keys: root_keys, threshold: root_threshold };
-            init::run(state, listen, advertise, origin)
+            init::run(state, listen, advertise, origin, database.file())
         }
         Command::Check { fleet } => apply::check(&fleet),
         Command::Apply { fleet, dry_run, yes } => {
@@ -527,7 +532,7 @@ fn open(state: &Path) -> Result<Store, CommandError> {
 }
 
 fn open_any(state: &Path) -> Result<Store, CommandError> {
-    Ok(Store::open(&state.join(keys::DATABASE))?)
+    Ok(Store::of(state)?)
 }
 
 fn publisher(state: &Path, tx: &Tx<'_>) -> Result<Publisher, CommandError> {

@@ -20,7 +20,7 @@ use postern_protocol::trust::{Envelope, EnvelopeFault, PublicKey, Role, RoleKeys
 pub use self::exchange::{Exchange, ExchangeError};
 pub use self::file::{KeyFileError, make, read};
 pub(crate) use self::file::{copy, read_or_make};
-pub use self::founding::{FoundError, Origin, Plan, found};
+pub use self::founding::{FoundError, Origin, Plan, found, found_in};
 pub(crate) use self::founding::{ROOT_LIFETIME_S, make_root_keys};
 
 /// The keys of a root that a running hub holds.

@@ -1,18 +1,23 @@
-//! The cloud's memory: one SQLite file, the only place that knows SQL.
+//! The cloud's memory: one SQLite file, or a database on a PostgreSQL server; the only place that knows SQL.
 //!
-//! 1. [`Store::create`] makes the file with its first root; [`Store::open`] opens it and migrates its schema.
+//! 1. [`Store::create`] makes the file with its first root; [`Store::open`] opens it and migrates its schema. [`Store::create_in`] and
+//!    [`Store::open_in`] do the same on a server; [`Store::of`] opens what a state directory has.
 //! 2. [`Store::read`] and [`Store::write`] run a closure in one transaction; [`Tx`] has the operations.
 //! 3. What several processes change (`apply` beside `serve`) is seen through [`Store::data_version`].
 //!
-//! WAL with `synchronous=FULL`: what was committed survives a power cut. One connection for each process behind a
-//! lock, because SQLite has one writer anyway. The model is stored as one row for each entity, so that an edit
+//! What was committed survives a power cut. One connection for each process behind a lock, because there is one writer
+//! anyway. The operations are written once, in SQL that both engines understand (`engine`). The model is stored as one row for each entity, so that an edit
 //! touches what it changes. Deliberately absent: private keys, and the secrets of invitations (digests only).
 
 mod alarms;
 mod approval_codes;
 mod approvals;
 mod changes;
+pub mod database;
 mod devices;
+mod engine;
+#[cfg(test)]
+pub(crate) mod ground;
 mod identities;
 mod installation;
 mod invitations;
@@ -36,8 +41,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-
 use postern_protocol::time::UnixTime;
 
 use crate::metrics::{self, Metrics};
@@ -47,7 +50,11 @@ pub use self::alarms::{Alarm, AlarmKind};
 pub use self::approval_codes::KnownCode;
 pub use self::approvals::{ApprovalRequest, ApprovalState, Decision, Given};
 pub use self::changes::{ChangeMark, EntityChange, NotedChange};
+pub use self::database::DatabaseFile;
 pub use self::devices::{DeviceState, Refused, RootRefused, Standing};
+use self::engine::postgres::{self, Database};
+pub use self::engine::postgres::{DatabaseError, Primacy};
+use self::engine::{Access, Engine, Sql};
 pub use self::identities::Identity;
 pub use self::installation::Installation;
 pub use self::invitations::{Invited, OpenCode, Pending};
@@ -61,10 +68,10 @@ pub use self::snapshots::{Sealed, SealedTerm, Stamps};
 pub use self::tokens::Token;
 pub use self::trail::{Fork, Signed, TrailLog, TrailQuery, TrailRow, VERDICTS};
 
-/// An open state file.
+/// An open state.
 #[derive(Debug)]
 pub struct Store {
-    connection: Mutex<Connection>,
+    engine: Mutex<Engine>,
     /// The model of the revision that was read last.
     cached: Mutex<Option<(i64, Arc<Model>)>>,
     /// Where a running hub counts what is done here.
@@ -74,7 +81,7 @@ pub struct Store {
 /// One transaction. Dropped without a commit it changes nothing.
 #[derive(Debug)]
 pub struct Tx<'a> {
-    sql: Transaction<'a>,
+    sql: Sql<'a>,
     cached: &'a Mutex<Option<(i64, Arc<Model>)>>,
     metrics: Option<&'a Metrics>,
     /// Whether this transaction has begun a revision. Its number is taken again when it fails, so what it sees is
@@ -100,8 +107,13 @@ pub enum StoreError {
     /// SQLite refused: disk full, file locked, file corrupt.
     #[error("the state file: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// A later version has written the file.
-    #[error("the state file has schema {found}, this version knows up to {known}; use a newer postern-cloud")]
+    /// A server has the state, and it cannot be read or written there.
+    #[error("the database: {0}")]
+    Database(#[from] DatabaseError),
+    /// A later version has written the state.
+    #[error(
+        "the stored state has schema {found}, this version knows up to {known}; use a newer postern-cloud"
+    )]
     Newer {
         /// The schema of the file.
         found: i64,
@@ -139,15 +151,64 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_owned()));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        schema::migrate(&mut connection)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection: Mutex::new(connection), cached: Mutex::new(None), metrics: OnceLock::new() })
+        Ok(Self::with(engine::open_file(path)?))
+    }
+
+    /// Makes the state of an installation in a database that has none.
+    ///
+    /// # Errors
+    /// When the database cannot be written, or has the state of an installation.
+    pub fn create_in(
+        file: &DatabaseFile,
+        installation: &Installation,
+        root: &[u8],
+    ) -> Result<Self, StoreError> {
+        let mut database = Database::connect(postgres::Place::of(file)?)?;
+        {
+            let transaction = database.begin(Access::Write)?;
+            postgres::schema::make(&transaction)?;
+            transaction.commit()?;
+        }
+        let store = Self::with(Engine::Postgres(Box::new(database)));
+        store.write(|tx| {
+            if let Some(known) = tx.fleet()? {
+                return Err(DatabaseError::Founded(known.to_string()).into());
+            }
+            tx.found(installation, root)
+        })?;
+        Ok(store)
+    }
+
+    /// Opens the state in a database, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// A [`StoreError`]; [`DatabaseError::Other`] where it is not the state of the installation whose keys are beside `file`.
+    pub fn open_in(file: &DatabaseFile) -> Result<Self, StoreError> {
+        let mut database = Database::connect(postgres::Place::of(file)?)?;
+        postgres::schema::migrate(&mut database)?;
+        let store = Self::with(Engine::Postgres(Box::new(database)));
+        let found = store.read(|tx| tx.fleet())?.ok_or(DatabaseError::Empty)?;
+        match file.fleet {
+            Some(expected) if expected != found => {
+                Err(DatabaseError::Other { found: found.to_string(), expected: expected.to_string() }.into())
+            }
+            Some(_) | None => Ok(store),
+        }
+    }
+
+    /// Opens the state that belongs to a state directory: in it, or where it says.
+    ///
+    /// # Errors
+    /// A [`StoreError`].
+    pub fn of(state: &Path) -> Result<Self, StoreError> {
+        match DatabaseFile::read(state)? {
+            Some(file) => Self::open_in(&file),
+            None => Self::open(&state.join(crate::keys::DATABASE)),
+        }
+    }
+
+    fn with(engine: Engine) -> Self {
+        Self { engine: Mutex::new(engine), cached: Mutex::new(None), metrics: OnceLock::new() }
     }
 
     /// Counts there what is done here from now on; the first call counts.
@@ -160,12 +221,7 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        self.in_turn("read", |connection| {
-            let sql = connection
-                .transaction_with_behavior(TransactionBehavior::Deferred)
-                .map_err(StoreError::from)?;
-            work(&self.tx(sql))
-        })
+        self.in_turn(Access::Read, |sql| work(&self.tx(sql)))
     }
 
     /// Runs `work` in one transaction and commits it, if it succeeds. All of it is stored then, or nothing.
@@ -173,11 +229,7 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        self.in_turn("write", |connection| {
-            // Set by `note` for a moment; a panic in between must not leave it.
-            connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
-            self.transact(connection, work)
-        })
+        self.in_turn(Access::Write, |sql| self.transact(sql, work))
     }
 
     /// As [`Store::write`], but a power cut may take the newest of these back: for what is only noted about links.
@@ -187,52 +239,47 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the store.
     pub fn note<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        self.in_turn("note", |connection| {
-            connection.pragma_update(None, "synchronous", "NORMAL").map_err(StoreError::from)?;
-            let noted = self.transact(connection, work);
-            // Before anything else is written: what is signed must never be lost.
-            connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
-            noted
-        })
+        self.in_turn(Access::Note, |sql| self.transact(sql, work))
     }
 
     /// One after another; what that costs is counted.
-    fn in_turn<T>(&self, access: &'static str, work: impl FnOnce(&mut Connection) -> T) -> T {
+    fn in_turn<T, E: From<StoreError>>(
+        &self,
+        access: Access,
+        work: impl FnOnce(Sql<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let asked = Instant::now();
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
-        let done = work(&mut connection);
+        let done = engine.begin(access).map_err(E::from).and_then(work);
         if let Some(metrics) = self.metrics.get() {
-            metrics.store(access, began - asked, began.elapsed());
+            metrics.store(access.word(), began - asked, began.elapsed());
         }
         done
     }
 
-    fn tx<'a>(&'a self, sql: Transaction<'a>) -> Tx<'a> {
+    fn tx<'a>(&'a self, sql: Sql<'a>) -> Tx<'a> {
         let metrics = self.metrics.get().map(Arc::as_ref);
         Tx { sql, cached: &self.cached, metrics, revised: Cell::new(false) }
     }
 
     fn transact<T, E: From<StoreError>>(
         &self,
-        connection: &mut Connection,
+        sql: Sql<'_>,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let sql =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
         let tx = self.tx(sql);
         let value = work(&tx)?;
-        tx.sql.commit().map_err(StoreError::from)?;
+        tx.sql.commit()?;
         Ok(value)
     }
 
     /// A number that changes when another process has written.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the state cannot be read.
     pub fn data_version(&self) -> Result<i64, StoreError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).data_version()
     }
 }
 
@@ -243,7 +290,7 @@ impl Tx<'_> {
     }
 }
 
-/// Seconds as SQLite stores them.
+/// Seconds as they are stored.
 fn secs(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

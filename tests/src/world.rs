@@ -49,6 +49,7 @@ mod person;
 pub mod probe;
 mod process;
 pub mod site;
+mod standby;
 pub mod target;
 mod watch;
 

@@ -4,7 +4,7 @@
 //! [`setup`] (from nothing to a first model), [`gate`] (who gets in), [`access_model`] (by which case, membership or deny), [`approvals`] (by whose word), [`cases`] (for as long as the machine's company says), [`administration`] (by the edits of those who may), [`roles`] (which those are), [`races`] (also at once), [`examples`] (as the worked examples say), [`sign_in`] (for less, and no more), [`single_sign_on`] (with the identity of one's own company), [`step_up`] (with a second factor,
 //! again and again), [`secrets`] (sealed to the device), [`prompts`] (typed unseen), [`revocation`] (who is thrown out, and how fast), [`cuts`] (for every cause, whatever is open), [`offline`] (without the hub), [`nearby`] (on the machine network itself), [`doctor`] (what stands in the way), [`device_life`] (a device that changes hands, keys and state), [`hostile`] (bad
 //! input), [`audit`] (what is recorded), [`trail`] (how it comes to the cloud, and what a file of it is worth), [`reading`] (who sees what of it, and is seen), [`bad_relay`] (what a relay in bad hands can do), [`canary`] (no secret in any log), [`floods`] (what works goes on), [`bad_networks`] (what tunnels live through), [`nats`] (between routers that translate addresses), [`discovery`] (what is behind the device), [`vpn`] (the machine network over an adapter), [`packets`] (the same with packets as they are), [`paths`] (over bad ways,
-//! and two plants with the same addresses), [`ladder`] (where UDP, or all but a proxy, is blocked), [`crash`] (what a sudden end leaves behind), [`plant`] (what these two share), [`mail`] (letters, and a mail server of others), [`monitoring`] (what an operator watches), [`crowd`] (many agents at one hub), [`versions`] (while it is replaced), [`peers`] and [`gnutls`]
+//! and two plants with the same addresses), [`ladder`] (where UDP, or all but a proxy, is blocked), [`crash`] (what a sudden end leaves behind), [`plant`] (what these two share), [`mail`] (letters, and a mail server of others), [`monitoring`] (what an operator watches), [`database`] (its state on a server), [`crowd`] (many agents at one hub), [`versions`] (while it is replaced), [`peers`] and [`gnutls`]
 //! (software of others), [`arm`] (the agent of a router)
 //! and [`lab`] (the laboratory itself).
 
@@ -24,6 +24,7 @@ mod end_to_end {
     pub(crate) mod crash;
     mod crowd;
     pub(crate) mod cuts;
+    mod database;
     pub(crate) mod device_life;
     pub(crate) mod discovery;
     pub(crate) mod doctor;

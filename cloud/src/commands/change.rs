@@ -264,7 +264,9 @@ mod tests {
     fn a_device_that_comes_back_is_told_with_the_router_that_was_enrolled_under_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
-        assert!(init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new(), Origin::USUAL).is_ok());
+        assert!(
+            init::run(&state, "127.0.0.1:7440".parse().unwrap(), Vec::new(), Origin::USUAL, None).is_ok()
+        );
         let mode = Mode { dry_run: false, yes: true, json: false };
         let accounts =
             "[account.acme]\ntenant = \"service_provider\"\n[account.bolt]\ntenant = \"service_provider\"\n";
@@ -290,7 +292,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("cloud");
         let listen = "127.0.0.1:7440".parse().unwrap();
-        assert!(init::run(&state, listen, Vec::new(), Origin::USUAL).is_ok());
+        assert!(init::run(&state, listen, Vec::new(), Origin::USUAL, None).is_ok());
         let mode = Mode { dry_run: false, yes: true, json: false };
         let account = "[account.acme]\ntenant = \"service_provider\"\n";
         let (mine, theirs) = (Basis::load(&state).ok().unwrap(), Basis::load(&state).ok().unwrap());

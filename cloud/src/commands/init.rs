@@ -8,12 +8,14 @@ use serde_json::json;
 use super::{Answer, CommandError};
 use crate::clock;
 use crate::keys::{self, Origin, Plan};
+use crate::store::DatabaseFile;
 
 pub(super) fn run(
     state: &Path,
     listen: SocketAddr,
     advertise: Vec<SocketAddr>,
     origin: Origin,
+    database: Option<DatabaseFile>,
 ) -> Result<Answer, CommandError> {
     // Codes carry addresses; "everywhere" is none.
     if listen.ip().is_unspecified() && advertise.is_empty() {
@@ -23,7 +25,8 @@ pub(super) fn run(
         Origin::Here { keys, threshold } => Some((keys, threshold)),
         Origin::Ceremony { .. } => None,
     };
-    let installation = keys::found(state, &Plan { listen, advertise, origin }, clock::now())?;
+    let is_elsewhere = database.is_some();
+    let installation = keys::found_in(state, &Plan { listen, advertise, origin }, database, clock::now())?;
     let (place, fleet) = (state.display(), installation.fleet);
     let offline = state.join(keys::OFFLINE);
     let files: Vec<_> = match made_here {
@@ -34,9 +37,10 @@ pub(super) fn run(
         Some((_, threshold)) => move_away(&files, threshold),
         None => "Its root keys were never here. Keep it like that.\n".to_owned(),
     };
+    let elsewhere = if is_elsewhere { ", and of the database" } else { "" };
     let text = format!(
         "Installation {fleet} was founded in {place}.\n\n{advice}\
-         Keep a backup of the rest of {place}.\n\nNext: postern-cloud --state {place} apply FLEET\n"
+         Keep a backup of the rest of {place}{elsewhere}.\n\nNext: postern-cloud --state {place} apply FLEET\n"
     );
     let json = json!({
         "fleet": fleet,

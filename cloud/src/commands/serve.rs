@@ -1,6 +1,6 @@
 //! `serve`: the wiring of a running hub, from the lock to the last goodbye.
 //!
-//! 1. The lock: one hub for each state directory.
+//! 1. The lock: one hub for each state directory, and for each database; a second one waits for that.
 //! 2. Keys, store, mail, endpoint. The address is stored for the codes that other commands make.
 //! 3. The first line of output says where it listens; then connections are admitted, publications watched, and the API answered
 //!    where there is one.
@@ -22,7 +22,7 @@ use postern_protocol::wire::registry::{ALPNS_HUB, CloseCode, Failure};
 use postern_transport::quic::{Endpoint, ResetSecret, Role, Settings};
 
 use super::cluster::Role as Part;
-use super::{Answer, CommandError, drain, open_any, relay};
+use super::{Answer, CommandError, drain, open_any, relay, standby};
 use crate::api;
 use crate::args::{Clustered, ServedRelay};
 use crate::clock;
@@ -34,6 +34,7 @@ use crate::mail::{Mailer, Post};
 use crate::metrics;
 use crate::signer::Signer;
 use crate::sso::Providers;
+use crate::store::{Primacy, StoreError};
 
 /// Where a hub is reached.
 pub(super) struct Places {
@@ -105,6 +106,14 @@ async fn serve(
     files::raise_limit();
     let part = Part::of(state, &cluster, places.api.is_some())?;
     let io = |what| move |error| CommandError::Io { what, error };
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
+    let watched = monitor_at(places.metrics).await?;
+    let primacy = Primacy::of(state).map_err(StoreError::from)?.map(Arc::new);
+    let ends = standby::Ends { terminate: &mut terminate, interrupt: &mut interrupt };
+    if !standby::wait(primacy.as_ref(), watched.as_ref(), ends, json).await? {
+        return Ok(stopped());
+    }
     let store = Arc::new(open_any(state)?);
     // Before anybody is served: who configures mail wrongly shall not learn of it from the first one who gets none.
     let mailer = Mailer::open(state)?;
@@ -137,9 +146,7 @@ async fn serve(
         Some(address) => Some(TcpListener::bind(address).await.map_err(io("the API's socket"))?),
         None => None,
     };
-    let (health, watched) = (Arc::new(Health::of(&store)), monitor_at(places.metrics).await?);
-    let mut terminate = signal(SignalKind::terminate()).map_err(io("the signal handler"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("the signal handler"))?;
+    let health = Arc::new(Health::of(&store));
     let watcher = hub::Watcher::bind(Arc::clone(&hub), endpoint.clone(), state, !is_edge)
         .map_err(io("the hub's local socket"))?;
     announce(bound, api.as_ref(), watched.as_ref(), json);
@@ -154,6 +161,13 @@ async fn serve(
         _ = terminate.recv() => Some(places.drain_to),
         to = hub.drain_asked() => Some(to),
         _ = interrupt.recv() => None,
+        why = standby::lost(primacy) => {
+            // Devices and users go to the hub that serves now. What is noted of them here cannot be stored any more.
+            let gone = CloseCode::Failed(Failure::Shutdown);
+            endpoint.close(gone.number(), gone.word().as_bytes());
+            endpoint.wait_idle().await;
+            return Err(CommandError::Superseded(why));
+        }
     };
     health.drains();
     if let Some(to) = to {
@@ -179,7 +193,11 @@ async fn serve(
     watching.abort();
     // Left behind it would only be replaced by the next hub.
     let _left = std::fs::remove_file(hub::socket_path(state));
-    Ok(Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) })
+    Ok(stopped())
+}
+
+fn stopped() -> Answer {
+    Answer { text: "stopped\n".to_owned(), json: json!({ "event": "stopped" }) }
 }
 
 /// Listens for programs that watch.

@@ -25,7 +25,7 @@ use postern_protocol::trust::{
 use super::file::{self, KeyFileError};
 use super::{DATABASE, Exchange, ExchangeError, HUB, Keys, OFFLINE, Purpose, stem};
 use crate::chance;
-use crate::store::{Installation, Store, StoreError};
+use crate::store::{DatabaseFile, Installation, Store, StoreError};
 
 /// What `init` is told.
 #[derive(Clone, Debug)]
@@ -109,6 +109,19 @@ pub enum FoundError {
     /// The root could not be signed.
     #[error(transparent)]
     Envelope(#[from] EnvelopeFault),
+    /// The database has the state, and the directory with the keys is not where it belongs.
+    #[error(
+        "`{draft}` has all of the installation and could not become `{state}`, so move it there: {error}"
+    )]
+    Left {
+        /// Where it is.
+        draft: PathBuf,
+        /// Where it belongs.
+        state: PathBuf,
+        /// The system's reason.
+        #[source]
+        error: io::Error,
+    },
     /// The state file could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,6 +132,19 @@ pub enum FoundError {
 /// # Errors
 /// A [`FoundError`]; nothing is left in `state` then.
 pub fn found(state: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, FoundError> {
+    found_in(state, plan, None, now)
+}
+
+/// The same with the state in a database, which has none of an installation yet; in the directory where none is given.
+///
+/// # Errors
+/// A [`FoundError`]; nothing is left in `state` then.
+pub fn found_in(
+    state: &Path,
+    plan: &Plan,
+    database: Option<DatabaseFile>,
+    now: UnixTime,
+) -> Result<Installation, FoundError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| FoundError::Io { path, error }
@@ -141,19 +167,32 @@ pub fn found(state: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, F
     std::fs::create_dir_all(parent).map_err(io(parent))?;
     let draft_name = format!(".{}.{}", name.to_string_lossy(), HEXLOWER.encode(&chance::bytes::<8>()));
     let draft = parent.join(draft_name);
-    let made = draw_up(&draft, plan, now).and_then(|installation| {
+    let is_elsewhere = database.is_some();
+    let made = draw_up(&draft, plan, database, now).and_then(|installation| {
         // Onto nothing or onto an empty directory; anything else that appeared meanwhile makes this fail.
-        std::fs::rename(&draft, state).map_err(io(state))?;
+        std::fs::rename(&draft, state).map_err(|error| {
+            if is_elsewhere {
+                // A database that has a state, and nowhere the keys for it, would be worse.
+                FoundError::Left { draft: draft.clone(), state: state.to_owned(), error }
+            } else {
+                io(state)(error)
+            }
+        })?;
         sync_directory(parent)?;
         Ok(installation)
     });
-    if made.is_err() {
+    if made.as_ref().is_err_and(|error| !matches!(error, FoundError::Left { .. })) {
         let _nothing_to_lose = std::fs::remove_dir_all(&draft);
     }
     made
 }
 
-fn draw_up(draft: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, FoundError> {
+fn draw_up(
+    draft: &Path,
+    plan: &Plan,
+    database: Option<DatabaseFile>,
+    now: UnixTime,
+) -> Result<Installation, FoundError> {
     directory(draft)?;
     let (root, sealed) = match &plan.origin {
         Origin::Here { keys, threshold } => make_all(draft, *keys, *threshold, now)?,
@@ -172,7 +211,15 @@ fn draw_up(draft: &Path, plan: &Plan, now: UnixTime) -> Result<Installation, Fou
     Keys::load(draft, &root)?;
     let installation =
         Installation { fleet: root.fleet, listen: plan.listen, advertise: plan.advertise.clone() };
-    Store::create(&draft.join(DATABASE), &installation, &sealed)?;
+    match database {
+        Some(file) => {
+            let file = DatabaseFile { fleet: Some(root.fleet), ..file };
+            file.write(draft).map_err(StoreError::from)?;
+            sync_directory(draft)?;
+            Store::create_in(&file, &installation, &sealed)?;
+        }
+        None => drop(Store::create(&draft.join(DATABASE), &installation, &sealed)?),
+    }
     sync_directory(draft)?;
     Ok(installation)
 }

@@ -287,3 +287,17 @@ fn pages_follow_each_other_without_a_gap_and_without_a_double_also_within_one_se
     mine.after = Some(PageMark { at: at(200), seen: u32::MAX });
     assert_eq!(listed(&sample, "otto", &mine).unwrap().sessions, []);
 }
+
+#[test]
+fn sessions_from_a_server_are_the_same() {
+    crate::store::ground::on_a_server(&[
+        users_see_their_own_sessions_with_their_ends_and_nobody_elses,
+        a_refusal_at_a_device_that_is_none_of_ones_own_does_not_tell_its_name,
+        an_auditor_sees_the_own_company_while_devices_were_its_own_and_names_its_people_alone,
+        an_auditor_of_another_company_or_of_another_device_sees_nothing_of_it,
+        a_user_is_found_by_name_where_the_name_is_the_auditors_to_know_and_otherwise_is_nobody,
+        who_may_audit_nobody_is_told_so_and_sees_nothing,
+        an_assignment_that_has_ended_audits_nothing,
+        pages_follow_each_other_without_a_gap_and_without_a_double_also_within_one_second,
+    ]);
+}

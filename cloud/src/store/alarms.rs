@@ -3,7 +3,7 @@
 //! A device that is attacked every second costs one row and a count. An alarm stays until a person clears it; it denies
 //! nothing by itself.
 
-use rusqlite::{Row, params};
+use super::engine::{Row, params};
 use serde::Serialize;
 
 use postern_protocol::name::Name;
@@ -124,7 +124,7 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let mut raise = self.sql.prepare_cached(
             "INSERT INTO alarm (device, kind, detail, first, last, count) VALUES (?1, ?2, ?3, ?4, ?4, 1)
-             ON CONFLICT (device, kind) DO UPDATE SET detail = ?3, last = ?4, count = count + 1",
+             ON CONFLICT (device, kind) DO UPDATE SET detail = ?3, last = ?4, count = alarm.count + 1",
         )?;
         raise.execute(params![device.as_str(), kind.word(), Text::clean(detail).as_str(), secs(now)])?;
         if let Some(metrics) = self.metrics() {
@@ -141,7 +141,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT device, kind, detail, first, last, count FROM alarm ORDER BY device, kind",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut alarms = Vec::new();
         while let Some(row) = rows.next()? {
             alarms.push(alarm(row)?);
@@ -154,11 +154,11 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn clear_alarms(&self, device: &Name) -> Result<usize, StoreError> {
-        Ok(self.sql.execute("DELETE FROM alarm WHERE device = ?", [device.as_str()])?)
+        self.sql.execute("DELETE FROM alarm WHERE device = ?", params![device.as_str()])
     }
 }
 
-fn alarm(row: &Row<'_>) -> Result<Alarm, StoreError> {
+fn alarm(row: Row<'_>) -> Result<Alarm, StoreError> {
     let (device, kind): (String, String) = (row.get(0)?, row.get(1)?);
     let kind = AlarmKind::ALL.iter().copied().find(|known| known.word() == kind);
     Ok(Alarm {
@@ -167,6 +167,6 @@ fn alarm(row: &Row<'_>) -> Result<Alarm, StoreError> {
         detail: row.get(2)?,
         first: time(row.get(3)?),
         last: time(row.get(4)?),
-        count: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+        count: u64::try_from(row.get::<i64>(5)?).unwrap_or(0),
     })
 }

@@ -1,6 +1,6 @@
 //! Codes by which one person can approve one request, known by their digest.
 
-use rusqlite::params;
+use super::engine::params;
 
 use postern_protocol::id::ApprovalId;
 use postern_protocol::name::Name;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Row, params};
+use super::engine::{Row, params};
 use serde::Serialize;
 
 use postern_protocol::id::ApprovalId;
@@ -105,7 +105,7 @@ pub struct Given {
     pub until: UnixTime,
 }
 
-const COLUMNS: &str = "id, user, device, account, service, origins, view_only, for_s, why, asked, lapses, state, \
+const COLUMNS: &str = "id, \"user\", device, account, service, origins, view_only, for_s, why, asked, lapses, state, \
                        decider, decided, decided_why, given_view_only, given_until";
 
 impl Tx<'_> {
@@ -118,7 +118,7 @@ impl Tx<'_> {
             .map_err(|_| StoreError::Damaged { what: "origin of an approval" })?;
         self.sql.execute(
             "INSERT INTO approval
-                 (id, user, device, account, service, origins, view_only, for_s, why, asked, lapses, state)
+                 (id, \"user\", device, account, service, origins, view_only, for_s, why, asked, lapses, state)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 request.id.as_bytes(),
@@ -186,7 +186,7 @@ impl Tx<'_> {
         service: &Name,
     ) -> Result<Option<ApprovalRequest>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM approval WHERE user = ? AND device = ? AND service = ? AND state = 'pending'"
+            "SELECT {COLUMNS} FROM approval WHERE \"user\" = ? AND device = ? AND service = ? AND state = 'pending'"
         ))?;
         let mut rows = query.query(params![user.as_str(), device.as_str(), service.as_str()])?;
         rows.next()?.map(request).transpose()
@@ -198,10 +198,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn pending_approvals(&self, user: &Name, device: &Name) -> Result<(u32, u32), StoreError> {
         let mut query = self.sql.prepare_cached(
-            "SELECT count(*) FILTER (WHERE user = ?), count(*) FILTER (WHERE device = ?)
+            "SELECT count(*) FILTER (WHERE \"user\" = ?), count(*) FILTER (WHERE device = ?)
              FROM approval WHERE state = 'pending'",
         )?;
-        Ok(query.query_row(params![user.as_str(), device.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        query.query_row(params![user.as_str(), device.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Requests, the open ones first and of these and of the others the newest, at most `limit`.
@@ -212,7 +212,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM approval ORDER BY state = 'pending' DESC, asked DESC, id LIMIT ?"
         ))?;
-        let mut rows = query.query([limit])?;
+        let mut rows = query.query(params![limit])?;
         let mut requests = Vec::new();
         while let Some(row) = rows.next()? {
             requests.push(request(row)?);
@@ -225,7 +225,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM approval WHERE state = 'approved' ORDER BY id"
         ))?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut approved: BTreeMap<Name, Vec<Approved>> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let ApprovalRequest { id, user, device, account, service, origins, given, .. } = request(row)?;
@@ -244,10 +244,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn lapse_approvals(&self, now: UnixTime) -> Result<Vec<ApprovalId>, StoreError> {
         let mut query = self.sql.prepare_cached(
-            "SELECT id, user, device, service FROM approval
+            "SELECT id, \"user\", device, service FROM approval
              WHERE (state = 'pending' AND lapses <= ?1) OR (state = 'approved' AND given_until <= ?1) ORDER BY id",
         )?;
-        let mut rows = query.query([secs(now)])?;
+        let mut rows = query.query(params![secs(now)])?;
         let mut lapsed = Vec::new();
         while let Some(row) = rows.next()? {
             let id: Vec<u8> = row.get(0)?;
@@ -261,16 +261,16 @@ impl Tx<'_> {
         }
         let forgotten = UnixTime::from_secs(now.as_secs().saturating_sub(KEPT_S));
         let mut delete = self.sql.prepare_cached(
-            "DELETE FROM approval WHERE state NOT IN ('pending', 'approved') AND max(lapses, ifnull(given_until, 0)) < ?",
+            "DELETE FROM approval WHERE state NOT IN ('pending', 'approved') AND lapses < ?1 AND coalesce(given_until, 0) < ?1",
         )?;
-        delete.execute([secs(forgotten)])?;
+        delete.execute(params![secs(forgotten)])?;
         Ok(lapsed.into_iter().map(|(id, _)| id).collect())
     }
 }
 
-fn request(row: &Row<'_>) -> Result<ApprovalRequest, StoreError> {
+fn request(row: Row<'_>) -> Result<ApprovalRequest, StoreError> {
     let id: Vec<u8> = row.get(0)?;
-    let name = |at| parse_name(&row.get::<_, String>(at)?);
+    let name = |at| parse_name(&row.get::<String>(at)?);
     let (origins, state): (String, String) = (row.get(5)?, row.get(11)?);
     let (by, at, why): (Option<String>, Option<i64>, Option<String>) =
         (row.get(12)?, row.get(13)?, row.get(14)?);

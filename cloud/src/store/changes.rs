@@ -1,7 +1,6 @@
 //! What each revision did to each entity of the model: as it was, and as it is.
 
-use rusqlite::types::Value;
-use rusqlite::{OptionalExtension as _, params, params_from_iter};
+use super::engine::{Value, params};
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -72,7 +71,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn version(&self, kind: EntityKind, name: &Name) -> Result<Option<Version>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT revision FROM entity WHERE kind = ? AND name = ?")?;
-        Ok(query.query_row([kind.word(), name.as_str()], |row| row.get(0)).optional()?.map(Version))
+        Ok(query.first(params![kind.word(), name.as_str()], |row| row.get(0))?.map(Version))
     }
 
     /// What a revision did, by kind and name; nothing for revisions that were not about the model.
@@ -84,7 +83,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT kind, name, before, after FROM change WHERE revision = ? ORDER BY kind, name",
         )?;
-        let mut rows = query.query([revision])?;
+        let mut rows = query.query(params![revision])?;
         let mut changes = Vec::new();
         while let Some(row) = rows.next()? {
             let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
@@ -109,12 +108,13 @@ impl Tx<'_> {
     ) -> Result<bool, E> {
         let damaged = || StoreError::Damaged { what: "change of the model" };
         let mut conditions = String::new();
-        let mut wanted = vec![Value::from(from.revision)];
+        let mut wanted = vec![Value::Integer(from.revision)];
         match (kind, name) {
             (Some(kind), _) => {
-                // Of a kind alone they are read in their order: sorting all of them for a page would take longer (the `+` keeps the index out).
-                conditions.push_str(if name.is_some() { " AND kind = ?" } else { " AND +kind = ?" });
-                wanted.push(kind.word().to_owned().into());
+                // Of a kind alone they are read in their order: sorting all of them for a page would take longer (so no index on it is used).
+                let column = if name.is_some() { "kind".to_owned() } else { self.sql.unindexed("kind") };
+                conditions.push_str(&format!(" AND {column} = ?"));
+                wanted.push(Value::Text(kind.word().into()));
             }
             // By these the index finds a name.
             (None, Some(_)) => {
@@ -126,7 +126,7 @@ impl Tx<'_> {
         }
         if let Some(name) = name {
             conditions.push_str(" AND name = ?");
-            wanted.push(name.to_string().into());
+            wanted.push(Value::Text(name.as_str().into()));
         }
         let text = format!(
             "SELECT change.revision, at, who, what, kind, name, before, after
@@ -134,28 +134,25 @@ impl Tx<'_> {
              WHERE change.revision <= ?{conditions}
              ORDER BY change.revision DESC, kind DESC, name DESC"
         );
-        let mut query = self.sql.prepare_cached(&text).map_err(StoreError::from)?;
-        let mut rows = query.query(params_from_iter(wanted)).map_err(StoreError::from)?;
+        let mut query = self.sql.prepare_cached(&text)?;
+        let mut rows = query.walk(&wanted)?;
         let mut skip = from.seen;
-        while let Some(row) = rows.next().map_err(StoreError::from)? {
-            let revision: i64 = row.get(0).map_err(StoreError::from)?;
+        while let Some(row) = rows.next()? {
+            let revision: i64 = row.get(0)?;
             if skip > 0 && revision == from.revision {
                 skip -= 1;
                 continue;
             }
-            let read = || -> rusqlite::Result<(i64, String, String, String, String)> {
-                Ok((row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-            };
-            let (at, who, what, kind, name) = read().map_err(StoreError::from)?;
+            let (kind, name): (String, String) = (row.get(4)?, row.get(5)?);
             let change = NotedChange {
                 revision,
-                at: time(at),
-                who,
-                what,
+                at: time(row.get(1)?),
+                who: row.get(2)?,
+                what: row.get(3)?,
                 kind: EntityKind::from_word(&kind).ok_or_else(damaged)?,
                 name: name.parse().map_err(|_| damaged())?,
-                before: row.get(6).map_err(StoreError::from)?,
-                after: row.get(7).map_err(StoreError::from)?,
+                before: row.get(6)?,
+                after: row.get(7)?,
             };
             if !each(change)? {
                 return Ok(false);
@@ -178,12 +175,12 @@ impl Tx<'_> {
             "SELECT before FROM change WHERE kind = ? AND name = ? AND revision > ? ORDER BY revision LIMIT 1",
         )?;
         let before: Option<Option<String>> =
-            next.query_row(params![kind.word(), name.as_str(), revision], |row| row.get(0)).optional()?;
+            next.first(params![kind.word(), name.as_str(), revision], |row| row.get(0))?;
         if let Some(before) = before {
             return Ok(before);
         }
         let mut now = self.sql.prepare_cached("SELECT body FROM entity WHERE kind = ? AND name = ?")?;
-        Ok(now.query_row([kind.word(), name.as_str()], |row| row.get(0)).optional()?)
+        now.first(params![kind.word(), name.as_str()], |row| row.get(0))
     }
 
     /// Whether an entity was taken away after a revision, whatever has its name now.
@@ -199,7 +196,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM change WHERE kind = ? AND name = ? AND revision > ? AND after IS NULL)",
         )?;
-        Ok(query.query_row(params![kind.word(), name.as_str(), revision], |row| row.get(0))?)
+        query.query_row(params![kind.word(), name.as_str(), revision], |row| row.get(0))
     }
 
     /// Notes what a revision did to an entity.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 use serde::Serialize;
 
 use postern_protocol::id::DeviceId;
@@ -119,7 +119,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn devices(&self) -> Result<Vec<DeviceState>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device ORDER BY name"))?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut devices = Vec::new();
         while let Some(row) = rows.next()? {
             devices.push(device(row)?);
@@ -133,10 +133,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn device_names(&self) -> Result<Vec<Name>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT name FROM device ORDER BY name")?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut names = Vec::new();
         while let Some(row) = rows.next()? {
-            names.push(parse_name(&row.get::<_, String>(0)?)?);
+            names.push(parse_name(&row.get::<String>(0)?)?);
         }
         Ok(names)
     }
@@ -147,7 +147,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn device(&self, name: &Name) -> Result<Option<DeviceState>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device WHERE name = ?"))?;
-        let mut rows = query.query([name.as_str()])?;
+        let mut rows = query.query(params![name.as_str()])?;
         rows.next()?.map(device).transpose()
     }
 
@@ -157,7 +157,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn device_of_id(&self, id: DeviceId) -> Result<Option<DeviceState>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM device WHERE id = ?"))?;
-        let mut rows = query.query([id.as_bytes().as_slice()])?;
+        let mut rows = query.query(params![id.as_bytes().as_slice()])?;
         rows.next()?.map(device).transpose()
     }
 
@@ -167,7 +167,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn device_of_key(&self, key: &PublicKey) -> Result<Option<DeviceState>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT name FROM device WHERE key = ?1 OR next_key = ?1")?;
-        let name: Option<String> = query.query_row(params![key.as_bytes()], |row| row.get(0)).optional()?;
+        let name: Option<String> = query.first(params![key.as_bytes()], |row| row.get(0))?;
         match name {
             Some(name) => self.device(&parse_name(&name)?),
             None => Ok(None),
@@ -182,7 +182,7 @@ impl Tx<'_> {
         let mut query = self
             .sql
             .prepare_cached("SELECT rotate FROM device WHERE name = ?1 AND (key = ?2 OR next_key = ?2)")?;
-        Ok(query.query_row(params![name.as_str(), key.as_bytes()], |row| row.get(0)).optional()?)
+        query.first(params![name.as_str(), key.as_bytes()], |row| row.get(0))
     }
 
     /// Has a device asked for a new key.
@@ -190,7 +190,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn want_rotation(&self, name: &Name) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE device SET rotate = 1 WHERE name = ?", [name.as_str()])?;
+        self.sql.execute("UPDATE device SET rotate = 1 WHERE name = ?", params![name.as_str()])?;
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Tx<'_> {
     pub fn promote_key(&self, name: &Name) -> Result<(), StoreError> {
         self.sql.execute(
             "UPDATE device SET key = next_key, next_key = NULL WHERE name = ? AND next_key IS NOT NULL",
-            [name.as_str()],
+            params![name.as_str()],
         )?;
         self.remember_keys(name)
     }
@@ -263,10 +263,10 @@ impl Tx<'_> {
     fn forget_holder(&self, name: &Name) -> Result<(), StoreError> {
         self.sql.execute(
             "UPDATE device SET key = NULL, next_key = NULL, enrolled = NULL, confirmed = 1, retired = 0, rotate = 0,
-             life = NULL, lives = x'', boots = 0, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
+             life = NULL, lives = ?2, boots = 0, online = 0, seen = NULL, agent = NULL, addresses = '[]', sealing = NULL,
              log = NULL, root = NULL, root_refused = NULL, applied = NULL, refused = NULL, refused_code = NULL, refused_final = NULL, refused_detail = NULL
-             WHERE name = ?",
-            [name.as_str()],
+             WHERE name = ?1",
+            params![name.as_str(), b""],
         )?;
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn confirm_device(&self, name: &Name) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE device SET confirmed = 1 WHERE name = ?", [name.as_str()])?;
+        self.sql.execute("UPDATE device SET confirmed = 1 WHERE name = ?", params![name.as_str()])?;
         Ok(())
     }
 
@@ -316,7 +316,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn all_links_down(&self) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE device SET online = 0 WHERE online <> 0", [])?;
+        self.sql.execute("UPDATE device SET online = 0 WHERE online <> 0", params![])?;
         Ok(())
     }
 
@@ -382,7 +382,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn epoch_begins(&self) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE device SET applied = NULL, refused = NULL", [])?;
+        self.sql.execute("UPDATE device SET applied = NULL, refused = NULL", params![])?;
         Ok(())
     }
 
@@ -432,7 +432,7 @@ impl Tx<'_> {
     }
 }
 
-fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
+fn device(row: Row<'_>) -> Result<DeviceState, StoreError> {
     let (name, id, key): (String, Vec<u8>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (seen, addresses): (Option<i64>, String) = (row.get(4)?, row.get(6)?);
     let (applied, refused): (Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?);
@@ -456,7 +456,7 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
         addresses: serde_json::from_str(&addresses)
             .map_err(|_| StoreError::Damaged { what: "address list" })?,
         applied: applied.map(version),
-        confirmed_at: row.get::<_, Option<i64>>(20)?.map(time),
+        confirmed_at: row.get::<Option<i64>>(20)?.map(time),
         refused: refused.map(|refused| Refused {
             version: version(refused),
             code: code.unwrap_or_default(),
@@ -464,7 +464,7 @@ fn device(row: &Row<'_>) -> Result<DeviceState, StoreError> {
             detail: detail.unwrap_or_default(),
         }),
         root: row.get(16)?,
-        root_refused: row.get::<_, Option<u32>>(17)?.map(|version| RootRefused {
+        root_refused: row.get::<Option<u32>>(17)?.map(|version| RootRefused {
             version,
             code: root_code.unwrap_or_default(),
             detail: root_detail.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Which identity at which provider is which user: one for each user, and one user for each.
 
-use rusqlite::{OptionalExtension as _, params};
+use super::engine::params;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -27,7 +27,7 @@ impl Tx<'_> {
         let mut query =
             self.sql.prepare_cached("SELECT person FROM identity WHERE issuer = ? AND subject = ?")?;
         let name: Option<String> =
-            query.query_row([&identity.issuer, &identity.subject], |row| row.get(0)).optional()?;
+            query.first(params![&identity.issuer, &identity.subject], |row| row.get(0))?;
         match name {
             Some(name) => self.person(&parse_name(&name)?),
             None => Ok(None),
@@ -56,10 +56,10 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn forget_proofs(&self, name: &Name) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM identity WHERE person = ?", [name.as_str()])?;
+        self.sql.execute("DELETE FROM identity WHERE person = ?", params![name.as_str()])?;
         self.sql.execute(
             "UPDATE person SET password = NULL, otp_secret = NULL, otp_pending = NULL, otp_step = 0 WHERE name = ?",
-            [name.as_str()],
+            params![name.as_str()],
         )?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rusqlite::{OptionalExtension as _, params};
+use super::engine::params;
 
 use postern_protocol::id::FleetId;
 
@@ -23,11 +23,18 @@ impl Tx<'_> {
     pub(super) fn found(&self, installation: &Installation, root: &[u8]) -> Result<(), StoreError> {
         let advertise = serde_json::to_string(&installation.advertise).unwrap_or_default();
         self.sql.execute(
-            "INSERT INTO installation (only, fleet, listen, advertise) VALUES (1, ?, ?, ?)",
+            "INSERT INTO installation (\"only\", fleet, listen, advertise) VALUES (1, ?, ?, ?)",
             params![installation.fleet.as_bytes(), installation.listen.to_string(), advertise],
         )?;
         self.sql.execute("INSERT INTO root (version, sealed) VALUES (1, ?)", params![root])?;
         Ok(())
+    }
+
+    /// Whose state this is; none before it was founded.
+    pub(super) fn fleet(&self) -> Result<Option<FleetId>, StoreError> {
+        let fleet =
+            self.sql.first("SELECT fleet FROM installation", params![], |row| row.get::<Vec<u8>>(0))?;
+        fleet.map(|fleet| Ok(FleetId::new(bytes(&fleet, "fleet id")?))).transpose()
     }
 
     /// The installation.
@@ -35,12 +42,10 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn installation(&self) -> Result<Installation, StoreError> {
-        let row: Option<(Vec<u8>, String, String)> = self
-            .sql
-            .query_row("SELECT fleet, listen, advertise FROM installation", [], |row| {
+        let row: Option<(Vec<u8>, String, String)> =
+            self.sql.first("SELECT fleet, listen, advertise FROM installation", params![], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
+            })?;
         let damaged = StoreError::Damaged { what: "installation" };
         let Some((fleet, listen, advertise)) = row else { return Err(damaged) };
         let (Ok(listen), Ok(advertise)) = (listen.parse(), serde_json::from_str(&advertise)) else {
@@ -55,7 +60,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn roots(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT sealed FROM root ORDER BY version")?;
-        let roots = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?;
+        let roots = query.all(params![], |row| row.get::<Vec<u8>>(0))?;
         if roots.is_empty() { Err(StoreError::Damaged { what: "root" }) } else { Ok(roots) }
     }
 
@@ -65,7 +70,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn newest_root(&self) -> Result<Vec<u8>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT sealed FROM root ORDER BY version DESC LIMIT 1")?;
-        query.query_row([], |row| row.get(0)).optional()?.ok_or(StoreError::Damaged { what: "root" })
+        query.first(params![], |row| row.get(0))?.ok_or(StoreError::Damaged { what: "root" })
     }
 
     /// The version of the newest root.
@@ -74,7 +79,9 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn root_version(&self) -> Result<u32, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT max(version) FROM root")?;
-        query.query_row([], |row| row.get::<_, Option<u32>>(0))?.ok_or(StoreError::Damaged { what: "root" })
+        query
+            .query_row(params![], |row| row.get::<Option<u32>>(0))?
+            .ok_or(StoreError::Damaged { what: "root" })
     }
 
     /// The roots after a version, in order, at most `limit` of them.
@@ -86,8 +93,7 @@ impl Tx<'_> {
             .sql
             .prepare_cached("SELECT version, sealed FROM root WHERE version > ? ORDER BY version LIMIT ?")?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let roots = query.query_map(params![version, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(roots.collect::<Result<_, _>>()?)
+        query.all(params![version, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Stores the next root. Whoever calls this has verified that it follows the newest.
@@ -114,7 +120,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn bound(&self) -> Result<Option<SocketAddr>, StoreError> {
         let bound: Option<String> =
-            self.sql.query_row("SELECT bound FROM installation", [], |row| row.get(0))?;
+            self.sql.query_row("SELECT bound FROM installation", params![], |row| row.get(0))?;
         Ok(bound.and_then(|bound| bound.parse().ok()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension as _, params};
+use super::engine::params;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -80,12 +80,12 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT name, made, made_by, expires FROM invitation WHERE kind = 'user' AND used IS NULL",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut codes = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let made = row.get::<_, Option<i64>>(1)?.map(time);
+            let made = row.get::<Option<i64>>(1)?.map(time);
             let code = OpenCode { made, made_by: row.get(2)?, expires: time(row.get(3)?) };
-            codes.insert(parse_name(&row.get::<_, String>(0)?)?, code);
+            codes.insert(parse_name(&row.get::<String>(0)?)?, code);
         }
         Ok(codes)
     }
@@ -97,7 +97,7 @@ impl Tx<'_> {
     pub fn revoke_invitation(&self, user: &Name) -> Result<bool, StoreError> {
         let forgotten = self.sql.execute(
             "DELETE FROM invitation WHERE kind = 'user' AND name = ? AND used IS NULL",
-            [user.as_str()],
+            params![user.as_str()],
         )?;
         Ok(forgotten > 0)
     }
@@ -114,14 +114,11 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn invitation(&self, secret: &Digest, invitee: Invitee) -> Result<Option<Pending>, StoreError> {
-        let row: Option<(String, i64, Option<Vec<u8>>, bool)> = self
-            .sql
-            .query_row(
-                "SELECT name, expires, used_by, confirm FROM invitation WHERE digest = ? AND kind = ?",
-                params![secret.as_bytes(), kind(invitee)],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-            )
-            .optional()?;
+        let row: Option<(String, i64, Option<Vec<u8>>, bool)> = self.sql.first(
+            "SELECT name, expires, used_by, confirm FROM invitation WHERE digest = ? AND kind = ?",
+            params![secret.as_bytes(), kind(invitee)],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
         let Some((name, expires, used_by, confirm)) = row else { return Ok(None) };
         let used_by = used_by.map(|key| public_key(&key)).transpose()?;
         let invited = Invited { invitee, name: parse_name(&name)?, confirm };

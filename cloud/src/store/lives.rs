@@ -3,7 +3,7 @@
 //! A run never comes back after another has replaced it, because a restart begins a new one. When one does, two
 //! machines use one key. A count of starts that goes back is an older copy of the device's disk.
 
-use rusqlite::params;
+use super::engine::params;
 
 use postern_protocol::name::Name;
 use postern_protocol::wire::control::Life;
@@ -22,10 +22,10 @@ impl Tx<'_> {
         life: Life,
         boots: Option<u32>,
     ) -> Result<Option<AlarmKind>, StoreError> {
-        let mut known =
-            self.sql.prepare_cached("SELECT coalesce(life, x''), lives, boots FROM device WHERE name = ?")?;
-        let (newest, former, highest): (Vec<u8>, Vec<u8>, u32) =
-            known.query_row([device.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut known = self.sql.prepare_cached("SELECT life, lives, boots FROM device WHERE name = ?")?;
+        let (newest, former, highest): (Option<Vec<u8>>, Vec<u8>, u32) =
+            known.query_row(params![device.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let newest = newest.unwrap_or_default();
         // The same run over another link; most greetings after an outage are.
         if newest == life.0 {
             return Ok(None);

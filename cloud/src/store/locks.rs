@@ -1,6 +1,6 @@
 //! What is locked where, and the newest lock that was signed for each device.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 use serde::Serialize;
 
 use postern_protocol::name::Name;
@@ -94,7 +94,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT kind, name, device, why, who, at FROM lock_rule ORDER BY kind, name, device",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut rules = Vec::new();
         while let Some(row) = rows.next()? {
             rules.push(rule(row)?);
@@ -108,16 +108,14 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn add_lock_rule(&self, rule: &LockRule) -> Result<bool, StoreError> {
         let on = rule.on.as_ref().map_or("", Name::as_str);
-        let known: Option<i64> = self
-            .sql
-            .query_row(
-                "SELECT 1 FROM lock_rule WHERE kind = ? AND name = ? AND device = ?",
-                params![rule.kind.word(), rule.name.as_str(), on],
-                |row| row.get(0),
-            )
-            .optional()?;
+        let known: Option<i64> = self.sql.first(
+            "SELECT 1 FROM lock_rule WHERE kind = ? AND name = ? AND device = ?",
+            params![rule.kind.word(), rule.name.as_str(), on],
+            |row| row.get(0),
+        )?;
         self.sql.execute(
-            "INSERT OR REPLACE INTO lock_rule (kind, name, device, why, who, at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO lock_rule (kind, name, device, why, who, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (kind, name, device) DO UPDATE SET why = ?4, who = ?5, at = ?6",
             params![rule.kind.word(), rule.name.as_str(), on, rule.why, rule.who, secs(rule.at)],
         )?;
         Ok(known.is_none())
@@ -148,14 +146,11 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT sequence, cleared, sealed, applied FROM device_lock WHERE device = ? AND epoch = ?",
         )?;
-        let found = query
-            .query_row(params![device.as_str(), epoch], |row| {
-                let number =
-                    |at| Ok::<u64, rusqlite::Error>(u64::try_from(row.get::<_, i64>(at)?).unwrap_or(0));
-                let (sequence, cleared, applied) = (number(0)?, number(1)?, number(3)?);
-                Ok(DeviceLock { epoch, sequence, cleared, sealed: row.get(2)?, applied })
-            })
-            .optional()?;
+        let found = query.first(params![device.as_str(), epoch], |row| {
+            let number = |at| Ok::<u64, StoreError>(u64::try_from(row.get::<i64>(at)?).unwrap_or(0));
+            let (sequence, cleared, applied) = (number(0)?, number(1)?, number(3)?);
+            Ok(DeviceLock { epoch, sequence, cleared, sealed: row.get(2)?, applied })
+        })?;
         Ok(found.unwrap_or_else(|| DeviceLock { epoch, ..DeviceLock::default() }))
     }
 
@@ -166,8 +161,9 @@ impl Tx<'_> {
     pub fn save_device_lock(&self, device: &Name, lock: &DeviceLock) -> Result<(), StoreError> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.sql.execute(
-            "INSERT OR REPLACE INTO device_lock (device, epoch, sequence, cleared, sealed, applied)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO device_lock (device, epoch, sequence, cleared, sealed, applied)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (device) DO UPDATE SET
+             epoch = ?2, sequence = ?3, cleared = ?4, sealed = ?5, applied = ?6",
             params![
                 device.as_str(),
                 lock.epoch,
@@ -187,14 +183,14 @@ impl Tx<'_> {
     pub fn lock_taken(&self, device: &Name, sequence: u64) -> Result<(), StoreError> {
         let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
         self.sql.execute(
-            "UPDATE device_lock SET applied = max(applied, ?) WHERE device = ?",
+            "UPDATE device_lock SET applied = ?1 WHERE device = ?2 AND applied < ?1",
             params![sequence, device.as_str()],
         )?;
         Ok(())
     }
 }
 
-fn rule(row: &Row<'_>) -> Result<LockRule, StoreError> {
+fn rule(row: Row<'_>) -> Result<LockRule, StoreError> {
     let (kind, name, on): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let on = if on.is_empty() { None } else { Some(parse_name(&on)?) };
     Ok(LockRule {

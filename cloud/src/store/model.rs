@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use rusqlite::params;
+use super::engine::params;
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -19,7 +19,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn revision(&self) -> Result<i64, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT coalesce(max(number), 0) FROM revision")?;
-        Ok(query.query_row([], |row| row.get(0))?)
+        query.query_row(params![], |row| row.get(0))
     }
 
     /// The number of the newest revision that saved a model; 0 before the first. What else is noted in the history, such as a request for
@@ -31,7 +31,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT coalesce((SELECT number FROM revision WHERE added IS NOT NULL ORDER BY number DESC LIMIT 1), 0)",
         )?;
-        Ok(query.query_row([], |row| row.get(0))?)
+        query.query_row(params![], |row| row.get(0))
     }
 
     /// The model of the newest revision.
@@ -58,7 +58,7 @@ impl Tx<'_> {
         let damaged = || StoreError::Damaged { what: ENTITY };
         let mut model = Model::default();
         let mut query = self.sql.prepare_cached("SELECT kind, name, body FROM entity")?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         while let Some(row) = rows.next()? {
             let (kind, name, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let kind = EntityKind::from_word(&kind).ok_or_else(damaged)?;
@@ -108,7 +108,7 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM entity WHERE kind = ? AND name = ?")?
             .execute(params![kind.word(), name.as_str()])?;
         if kind == EntityKind::User {
-            self.sql.prepare_cached("DELETE FROM person WHERE name = ?")?.execute([name.as_str()])?;
+            self.sql.prepare_cached("DELETE FROM person WHERE name = ?")?.execute(params![name.as_str()])?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //!
 //! Of two changes in one second the later one counts, as if the other had not been; where the clock goes back, it is that of the change before.
 
-use rusqlite::params;
+use super::engine::params;
 
 use postern_protocol::id::UserId;
 use postern_protocol::name::Name;
@@ -30,7 +30,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT account, since, gone, parent FROM account_past ORDER BY account, since",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         while let Some(row) = rows.next()? {
             let (account, parent): (String, Option<String>) = (row.get(0)?, row.get(3)?);
             let place = match (row.get(2)?, parent) {
@@ -44,11 +44,11 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT device, since, account, applied FROM device_past ORDER BY device, since",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         while let Some(row) = rows.next()? {
             let (device, account): (String, Option<String>) = (row.get(0)?, row.get(2)?);
             let account = account.as_deref().map(parse_name).transpose()?;
-            let (since, applied) = (time(row.get(1)?), row.get::<_, Option<i64>>(3)?.map(time));
+            let (since, applied) = (time(row.get(1)?), row.get::<Option<i64>>(3)?.map(time));
             past.devices.entry(parse_name(&device)?).or_default().push(Tenure { since, account, applied });
         }
         Ok(past)
@@ -80,10 +80,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn users_called(&self, name: &Name) -> Result<Vec<UserId>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT DISTINCT id FROM user_past WHERE name = ?")?;
-        let mut rows = query.query([name.as_str()])?;
+        let mut rows = query.query(params![name.as_str()])?;
         let mut users = Vec::new();
         while let Some(row) = rows.next()? {
-            users.push(UserId::new(bytes(&row.get::<_, Vec<u8>>(0)?, "user id")?));
+            users.push(UserId::new(bytes(&row.get::<Vec<u8>>(0)?, "user id")?));
         }
         Ok(users)
     }
@@ -94,10 +94,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn past_user_names(&self) -> Result<Vec<Name>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT DISTINCT name FROM user_past ORDER BY name")?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut names = Vec::new();
         while let Some(row) = rows.next()? {
-            names.push(parse_name(&row.get::<_, String>(0)?)?);
+            names.push(parse_name(&row.get::<String>(0)?)?);
         }
         Ok(names)
     }
@@ -125,9 +125,10 @@ impl Tx<'_> {
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let mut leave = self.sql.prepare_cached(
-            "INSERT OR REPLACE INTO user_past (id, since, name, account)
-             SELECT id, max(?2, coalesce((SELECT max(since) FROM user_past AS past WHERE past.id = person.id), 0)), name, NULL
-             FROM person WHERE name = ?1",
+            "INSERT INTO user_past (id, since, name, account)
+             SELECT id, coalesce((SELECT max(since) FROM user_past AS past WHERE past.id = person.id AND since > ?2), ?2), name, NULL
+             FROM person WHERE name = ?1
+             ON CONFLICT (id, since) DO UPDATE SET name = ?1, account = NULL",
         )?;
         for Difference { kind, name, fate } in differences {
             if (*kind, *fate) == (EntityKind::User, Fate::Removed) {
@@ -145,20 +146,23 @@ impl Tx<'_> {
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let mut account = self.sql.prepare_cached(
-            "INSERT OR REPLACE INTO account_past (account, since, gone, parent)
-             SELECT ?1, max(?2, coalesce(max(since), 0)), ?3, ?4 FROM account_past WHERE account = ?1",
+            "INSERT INTO account_past (account, since, gone, parent)
+             VALUES (?1, coalesce((SELECT max(since) FROM account_past WHERE account = ?1 AND since > ?2), ?2), ?3, ?4)
+             ON CONFLICT (account, since) DO UPDATE SET gone = ?3, parent = ?4",
         )?;
         let mut device = self.sql.prepare_cached(
-            "INSERT OR REPLACE INTO device_past (device, since, account, epoch, version)
-             SELECT ?1, max(?2, coalesce(max(since), 0)), ?3,
+            "INSERT INTO device_past (device, since, account, epoch, version)
+             VALUES (?1, coalesce((SELECT max(since) FROM device_past WHERE device = ?1 AND since > ?2), ?2), ?3,
                  coalesce((SELECT epoch FROM snapshot WHERE device = ?1), 0),
-                 coalesce((SELECT version FROM snapshot WHERE device = ?1), 0)
-             FROM device_past WHERE device = ?1",
+                 coalesce((SELECT version FROM snapshot WHERE device = ?1), 0))
+             ON CONFLICT (device, since) DO UPDATE SET
+                 account = excluded.account, epoch = excluded.epoch, version = excluded.version, applied = NULL",
         )?;
         let mut user = self.sql.prepare_cached(
-            "INSERT OR REPLACE INTO user_past (id, since, name, account)
-             SELECT id, max(?2, coalesce((SELECT max(since) FROM user_past AS past WHERE past.id = person.id), 0)), name, ?3
-             FROM person WHERE name = ?1",
+            "INSERT INTO user_past (id, since, name, account)
+             SELECT id, coalesce((SELECT max(since) FROM user_past AS past WHERE past.id = person.id AND since > ?2), ?2), name, ?3
+             FROM person WHERE name = ?1
+             ON CONFLICT (id, since) DO UPDATE SET name = ?1, account = ?3",
         )?;
         for Difference { kind, name, .. } in differences {
             if *kind == EntityKind::Account {

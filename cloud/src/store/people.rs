@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 use zeroize::Zeroizing;
 
 use postern_protocol::id::UserId;
@@ -93,20 +93,20 @@ impl Tx<'_> {
         // sign-in with a new key reads all of it.
         let mut query =
             self.sql.prepare_cached("SELECT name, id, disabled, passes_from FROM person ORDER BY name")?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut people = Vec::new();
         while let Some(row) = rows.next()? {
-            let name = parse_name(text(row, 0)?)?;
-            let id = UserId::new(bytes(blob(row, 1)?, "user id")?);
+            let name = parse_name(row.text(0)?)?;
+            let id = UserId::new(bytes(row.blob(1)?, "user id")?);
             let (disabled, passes_from) = (row.get(2)?, time(row.get(3)?));
             people.push((name, Enrolled { id, keys: BTreeSet::new(), disabled, passes_from }));
         }
         let mut users: BTreeMap<Name, Enrolled> = people.into_iter().collect();
         let mut query = self.sql.prepare_cached("SELECT person, key FROM person_key ORDER BY person")?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         while let Some(row) = rows.next()? {
-            let key = public_key(blob(row, 1)?)?;
-            if let Some(user) = users.get_mut(text(row, 0)?) {
+            let key = public_key(row.blob(1)?)?;
+            if let Some(user) = users.get_mut(row.text(0)?) {
                 user.keys.insert(key);
             }
         }
@@ -119,7 +119,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn people(&self) -> Result<Vec<Person>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM person ORDER BY name"))?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut people = Vec::new();
         while let Some(row) = rows.next()? {
             people.push(person(row)?);
@@ -133,7 +133,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn person(&self, name: &Name) -> Result<Option<Person>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM person WHERE name = ?"))?;
-        let mut rows = query.query([name.as_str()])?;
+        let mut rows = query.query(params![name.as_str()])?;
         rows.next()?.map(person).transpose()
     }
 
@@ -143,7 +143,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn person_of_key(&self, key: &PublicKey) -> Result<Option<Person>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT person FROM person_key WHERE key = ?")?;
-        let name: Option<String> = query.query_row(params![key.as_bytes()], |row| row.get(0)).optional()?;
+        let name: Option<String> = query.first(params![key.as_bytes()], |row| row.get(0))?;
         match name {
             Some(name) => self.person(&parse_name(&name)?),
             None => Ok(None),
@@ -157,10 +157,10 @@ impl Tx<'_> {
     pub fn person_keys(&self, name: &Name) -> Result<Vec<(PublicKey, UnixTime)>, StoreError> {
         let select = "SELECT key, used FROM person_key WHERE person = ? ORDER BY used DESC, key";
         let mut query = self.sql.prepare_cached(select)?;
-        let mut rows = query.query([name.as_str()])?;
+        let mut rows = query.query(params![name.as_str()])?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
-            keys.push((public_key(blob(row, 0)?)?, time(row.get(1)?)));
+            keys.push((public_key(row.blob(0)?)?, time(row.get(1)?)));
         }
         Ok(keys)
     }
@@ -217,7 +217,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn forget_keys(&self, name: &Name) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM person_key WHERE person = ?", [name.as_str()])?;
+        self.sql.execute("DELETE FROM person_key WHERE person = ?", params![name.as_str()])?;
         Ok(())
     }
 
@@ -257,14 +257,14 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn cut_passes(&self, name: &Name, now: UnixTime) -> Result<(), StoreError> {
         self.sql.execute(
-            "UPDATE person SET passes_from = max(passes_from, ?) WHERE name = ?",
+            "UPDATE person SET passes_from = ?1 WHERE name = ?2 AND passes_from < ?1",
             params![secs(now.saturating_add(1)), name.as_str()],
         )?;
         Ok(())
     }
 }
 
-fn person(row: &Row<'_>) -> Result<Person, StoreError> {
+fn person(row: Row<'_>) -> Result<Person, StoreError> {
     let (name, id, step): (String, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(6)?);
     let secret = |blob: Option<Vec<u8>>| blob.map(Zeroizing::new);
     let (issuer, subject): (Option<String>, Option<String>) = (row.get(8)?, row.get(9)?);
@@ -281,14 +281,6 @@ fn person(row: &Row<'_>) -> Result<Person, StoreError> {
             last_step: u64::try_from(step).unwrap_or(0),
         },
     })
-}
-
-fn text<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, StoreError> {
-    row.get_ref(at)?.as_str().map_err(|_| StoreError::Damaged { what: "name" })
-}
-
-fn blob<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r [u8], StoreError> {
-    row.get_ref(at)?.as_blob().map_err(|_| StoreError::Damaged { what: "id or key" })
 }
 
 pub(super) fn parse_name(text: &str) -> Result<Name, StoreError> {

@@ -1,6 +1,6 @@
 //! Who has read of the trail: a row for each reading, made before what was read goes out, and never changed but by its end.
 
-use rusqlite::params;
+use super::engine::params;
 use serde::Serialize;
 
 use postern_protocol::time::UnixTime;
@@ -66,10 +66,12 @@ impl Tx<'_> {
         rows: Option<u64>,
         now: UnixTime,
     ) -> Result<i64, StoreError> {
-        self.sql
-            .prepare_cached("INSERT INTO trail_reading (at, who, manner, what, rows) VALUES (?, ?, ?, ?, ?)")?
-            .execute(params![secs(now), who, manner.word(), what, rows.map(count)])?;
-        Ok(self.sql.last_insert_rowid())
+        self.sql.query_row(
+            "INSERT INTO trail_reading (number, at, who, manner, what, rows)
+             VALUES ((SELECT coalesce(max(number), 0) + 1 FROM trail_reading), ?, ?, ?, ?, ?) RETURNING number",
+            params![secs(now), who, manner.word(), what, rows.map(count)],
+            |row| row.get(0),
+        )
     }
 
     /// Notes that a reading came to its end.
@@ -91,7 +93,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT number, at, who, manner, what, rows FROM trail_reading ORDER BY number DESC LIMIT ?",
         )?;
-        let mut rows = query.query([limit])?;
+        let mut rows = query.query(params![limit])?;
         let mut readings = Vec::new();
         while let Some(row) = rows.next()? {
             let word: String = row.get(3)?;
@@ -102,7 +104,7 @@ impl Tx<'_> {
                 who: row.get(2)?,
                 manner: manner.ok_or(StoreError::Damaged { what: "manner of reading" })?,
                 what: row.get(4)?,
-                rows: row.get::<_, Option<i64>>(5)?.map(|rows| u64::try_from(rows).unwrap_or(0)),
+                rows: row.get::<Option<i64>>(5)?.map(|rows| u64::try_from(rows).unwrap_or(0)),
             });
         }
         Ok(readings)

@@ -3,7 +3,7 @@
 //! A receipt that comes again is the same one, and one that is older than all that are kept, of as many as are kept, is gone again at
 //! once: to say it once more adds nothing.
 
-use rusqlite::{Row, params};
+use super::engine::{Row, params};
 
 use postern_protocol::limits;
 use postern_protocol::name::Name;
@@ -43,7 +43,8 @@ impl Tx<'_> {
         let (device, at) = (device.as_str(), secs(receipt.at));
         self.sql
             .prepare_cached(
-                "INSERT OR IGNORE INTO receipt (device, id, at, received, key, signed) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO receipt (device, id, at, received, key, signed) VALUES (?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (device, id) DO NOTHING",
             )?
             .execute(params![device, receipt.id.0, at, secs(now), key.as_bytes(), body])?;
         self.sql
@@ -61,10 +62,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn receipts(&self, device: Option<&Name>) -> Result<Vec<KeptReceipt>, StoreError> {
         let mut query = self.sql.prepare_cached(
-            "SELECT device, signed, key, received FROM receipt WHERE ?1 IS NULL OR device = ?1
+            "SELECT device, signed, key, received FROM receipt WHERE CAST(?1 AS TEXT) IS NULL OR device = ?1
              ORDER BY device, at DESC, received DESC, id",
         )?;
-        let mut rows = query.query([device.map(Name::as_str)])?;
+        let mut rows = query.query(params![device.map(Name::as_str)])?;
         let mut receipts = Vec::new();
         while let Some(row) = rows.next()? {
             receipts.push(receipt(row)?);
@@ -73,7 +74,7 @@ impl Tx<'_> {
     }
 }
 
-fn receipt(row: &Row<'_>) -> Result<KeptReceipt, StoreError> {
+fn receipt(row: Row<'_>) -> Result<KeptReceipt, StoreError> {
     let (device, signed, key): (String, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(KeptReceipt {
         device: parse_name(&device)?,

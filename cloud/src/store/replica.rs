@@ -1,6 +1,6 @@
 //! What hubs without the model's database know of devices: taken out of one state file, put into another.
 
-use rusqlite::params;
+use super::engine::params;
 
 use postern_protocol::id::DeviceId;
 use postern_protocol::time::UnixTime;
@@ -74,7 +74,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub(crate) fn unreplicate(&self, id: DeviceId) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM device WHERE id = ?", [id.as_bytes()])?;
+        self.sql.execute("DELETE FROM device WHERE id = ?", params![id.as_bytes()])?;
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub(crate) fn clear_replica(&self) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM device", [])?;
+        self.sql.execute("DELETE FROM device", params![])?;
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub(crate) fn last_parcel(&self, hub: &[u8; 16]) -> Result<u64, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT coalesce(max(seq), 0) FROM parcel WHERE hub = ?")?;
-        let seq: i64 = query.query_row([hub], |row| row.get(0))?;
+        let seq: i64 = query.query_row(params![hub], |row| row.get(0))?;
         Ok(u64::try_from(seq).unwrap_or(0))
     }
 
@@ -112,7 +112,7 @@ impl Tx<'_> {
             "INSERT INTO parcel (hub, seq, at) VALUES (?1, ?2, ?3) ON CONFLICT (hub) DO UPDATE SET seq = ?2, at = ?3",
             params![hub, seq, secs(now)],
         )?;
-        self.sql.execute("DELETE FROM parcel WHERE at < ?", [secs(before)])?;
+        self.sql.execute("DELETE FROM parcel WHERE at < ?", params![secs(before)])?;
         Ok(())
     }
 }

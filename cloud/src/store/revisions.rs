@@ -1,6 +1,6 @@
 //! The log of revisions: who changed what, and how much of the model.
 
-use rusqlite::params;
+use super::engine::params;
 use serde::Serialize;
 
 use postern_protocol::time::UnixTime;
@@ -43,7 +43,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT number, at, who, what, added, changed, removed FROM revision ORDER BY number DESC LIMIT ?",
         )?;
-        let mut rows = query.query([limit])?;
+        let mut rows = query.query(params![limit])?;
         let mut revisions = Vec::new();
         while let Some(row) = rows.next()? {
             let (added, changed, removed): (Option<u32>, Option<u32>, Option<u32>) =
@@ -64,11 +64,12 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn log(&self, now: UnixTime, who: &str, what: &str) -> Result<i64, StoreError> {
         self.revised.set(true);
-        self.sql.execute(
-            "INSERT INTO revision (at, who, what) VALUES (?, ?, ?)",
+        self.sql.query_row(
+            "INSERT INTO revision (number, at, who, what)
+             VALUES ((SELECT coalesce(max(number), 0) + 1 FROM revision), ?, ?, ?) RETURNING number",
             params![secs(now), who, what],
-        )?;
-        Ok(self.sql.last_insert_rowid())
+            |row| row.get(0),
+        )
     }
 
     /// Notes how much of the model a revision touched.

@@ -27,7 +27,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// Step `n` makes schema `n + 1`. Steps are never edited, only added.
-const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &["
 CREATE TABLE installation (
     only      INTEGER PRIMARY KEY CHECK (only = 1),
     fleet     BLOB NOT NULL,

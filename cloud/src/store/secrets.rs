@@ -3,7 +3,7 @@
 //! A secret belongs to a device, a name and the device key for which it was sealed. One that was sealed for an earlier
 //! key is kept so that people see it, and goes to no device.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 
 use postern_protocol::name::Name;
 use postern_protocol::policy::Secret;
@@ -49,8 +49,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn announcement(&self, device: &Name) -> Result<Option<Announcement>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT sealing FROM device WHERE name = ?")?;
-        let found: Option<Option<Vec<u8>>> =
-            query.query_row([device.as_str()], |row| row.get(0)).optional()?;
+        let found: Option<Option<Vec<u8>>> = query.first(params![device.as_str()], |row| row.get(0))?;
         let read = |bytes: Vec<u8>| {
             codec::decode(&bytes, ANNOUNCEMENT_BYTES).map_err(|_| StoreError::Damaged { what: ANNOUNCEMENT })
         };
@@ -83,12 +82,12 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn remove_secret(&self, device: &Name, name: &Name) -> Result<bool, StoreError> {
         let mut delete = self.sql.prepare_cached("DELETE FROM secret WHERE device = ? AND name = ?")?;
-        Ok(delete.execute([device.as_str(), name.as_str()])? > 0)
+        Ok(delete.execute(params![device.as_str(), name.as_str()])? > 0)
     }
 
     /// Forgets all secrets of a device that belongs to somebody else now.
     pub(super) fn forget_secrets(&self, device: &Name) -> Result<(), StoreError> {
-        self.sql.prepare_cached("DELETE FROM secret WHERE device = ?")?.execute([device.as_str()])?;
+        self.sql.prepare_cached("DELETE FROM secret WHERE device = ?")?.execute(params![device.as_str()])?;
         Ok(())
     }
 
@@ -98,10 +97,10 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn secrets(&self, device: Option<&Name>) -> Result<Vec<StoredSecret>, StoreError> {
         let mut query = self.sql.prepare_cached(
-            "SELECT device, name, device_key, set_at FROM secret WHERE ?1 IS NULL OR device = ?1
+            "SELECT device, name, device_key, set_at FROM secret WHERE CAST(?1 AS TEXT) IS NULL OR device = ?1
              ORDER BY device, name",
         )?;
-        let mut rows = query.query([device.map(Name::as_str)])?;
+        let mut rows = query.query(params![device.map(Name::as_str)])?;
         let mut secrets = Vec::new();
         while let Some(row) = rows.next()? {
             secrets.push(stored(row)?);
@@ -121,13 +120,13 @@ impl Tx<'_> {
         let mut rows = query.query(params![device.name.as_str(), key.as_bytes()])?;
         let mut secrets = Vec::new();
         while let Some(row) = rows.next()? {
-            secrets.push(Secret { name: parse_name(&row.get::<_, String>(0)?)?, sealed: row.get(1)? });
+            secrets.push(Secret { name: parse_name(&row.get::<String>(0)?)?, sealed: row.get(1)? });
         }
         Ok(secrets)
     }
 }
 
-fn stored(row: &Row<'_>) -> Result<StoredSecret, StoreError> {
+fn stored(row: Row<'_>) -> Result<StoredSecret, StoreError> {
     let (device, name, key): (String, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(StoredSecret {
         device: parse_name(&device)?,

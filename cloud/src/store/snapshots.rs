@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use rusqlite::{Row, params};
+use super::engine::{Row, params};
 
 use postern_protocol::name::Name;
 use postern_protocol::time::UnixTime;
@@ -53,7 +53,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT epoch, version, digest, content, issued, expires FROM snapshot WHERE device = ?",
         )?;
-        let mut rows = query.query([device.as_str()])?;
+        let mut rows = query.query(params![device.as_str()])?;
         rows.next()?.map(term).transpose()
     }
 
@@ -65,7 +65,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT epoch, version, digest, content, issued, expires, sealed FROM snapshot WHERE device = ?",
         )?;
-        let mut rows = query.query([device.as_str()])?;
+        let mut rows = query.query(params![device.as_str()])?;
         rows.next()?.map(|row| Ok(Sealed { term: term(row)?, bytes: row.get(6)? })).transpose()
     }
 
@@ -79,20 +79,17 @@ impl Tx<'_> {
              LEFT JOIN snapshot ON snapshot.device = device.name
              LEFT JOIN device_lock ON device_lock.device = device.name AND device_lock.epoch = ?",
         )?;
-        let mut rows = query.query([epoch])?;
+        let mut rows = query.query(params![epoch])?;
         let mut devices = HashMap::new();
         while let Some(row) = rows.next()? {
             let mut hasher = DefaultHasher::new();
             for blob in [1, 2, 6] {
-                row.get_ref(blob)?
-                    .as_blob_or_null()
-                    .map_err(|_| StoreError::Damaged { what: "key" })?
-                    .hash(&mut hasher);
+                row.blob_or_null(blob)?.hash(&mut hasher);
             }
             for number in [3, 4, 5, 7, 8] {
-                row.get::<_, Option<i64>>(number)?.hash(&mut hasher);
+                row.get::<Option<i64>>(number)?.hash(&mut hasher);
             }
-            devices.insert(parse_name(row.get_ref(0)?.as_str().unwrap_or_default())?, hasher.finish());
+            devices.insert(parse_name(row.text(0)?)?, hasher.finish());
         }
         Ok(Stamps { root: self.root_version()?, devices })
     }
@@ -105,10 +102,10 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT device FROM snapshot WHERE ?1 - issued >= (expires - issued) / 2 ORDER BY device",
         )?;
-        let mut rows = query.query([secs(now)])?;
+        let mut rows = query.query(params![secs(now)])?;
         let mut names = Vec::new();
         while let Some(row) = rows.next()? {
-            names.push(parse_name(&row.get::<_, String>(0)?)?);
+            names.push(parse_name(&row.get::<String>(0)?)?);
         }
         Ok(names)
     }
@@ -139,7 +136,7 @@ impl Tx<'_> {
     }
 }
 
-fn term(row: &Row<'_>) -> Result<SealedTerm, StoreError> {
+fn term(row: Row<'_>) -> Result<SealedTerm, StoreError> {
     let (version, digest, content): (i64, Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
     Ok(SealedTerm {
         held: Held {

@@ -1,3 +1,4 @@
+use super::engine::params;
 use super::*;
 use crate::compile::Roster;
 
@@ -19,9 +20,17 @@ fn store() -> (tempfile::TempDir, Store) {
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: vec!["192.0.2.1:7440".parse().unwrap()],
     };
-    let store = Store::create(&directory.path().join("cloud.db"), &installation, b"root").unwrap();
+    let store = ground::make(directory.path(), &installation);
     assert_eq!(store.read(|tx| tx.installation()).unwrap(), installation);
     (directory, store)
+}
+
+/// What only a file can be asked.
+fn in_file<T>(store: &Store, ask: impl FnOnce(&rusqlite::Connection) -> T) -> T {
+    match &*store.engine.lock().unwrap() {
+        Engine::Sqlite(connection) => ask(connection),
+        Engine::Postgres(_) => panic!("this store is on a server"),
+    }
 }
 
 fn model(text: &str) -> Model {
@@ -35,9 +44,9 @@ fn save(store: &Store, text: &str) -> Result<i64, StoreError> {
 fn revisions_of_entities(store: &Store) -> Vec<(String, i64)> {
     store
         .read(|tx| {
-            let mut query = tx.sql.prepare("SELECT kind || ' ' || name, revision FROM entity ORDER BY 1")?;
-            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok::<_, StoreError>(rows.collect::<Result<_, _>>()?)
+            let mut query =
+                tx.sql.prepare_cached("SELECT kind || ' ' || name, revision FROM entity ORDER BY 1")?;
+            query.all(params![], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .unwrap()
 }
@@ -93,29 +102,28 @@ fn what_fails_inside_a_transaction_leaves_nothing() {
 fn a_full_disk_fails_the_transaction_and_loses_nothing() {
     let (_directory, store) = store();
     save(&store, FLEET).unwrap();
-    let pages: i64 = {
-        let connection = store.connection.lock().unwrap();
-        let pages = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        connection.pragma_update(None, "max_page_count", pages).unwrap();
+    let pages: i64 = in_file(&store, |file| {
+        let pages = file.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        file.pragma_update(None, "max_page_count", pages).unwrap();
         pages
-    };
+    });
     let many: String = (0..2000).map(|n| format!("[user.u{n}]\naccount = \"acme\"\n")).collect();
     let error = save(&store, &format!("{FLEET}{many}")).unwrap_err();
     assert_eq!(error.to_string(), "the state file: database or disk is full");
     assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(FLEET));
-    store.connection.lock().unwrap().pragma_update(None, "max_page_count", pages * 100).unwrap();
+    in_file(&store, |file| file.pragma_update(None, "max_page_count", pages * 100).unwrap());
     assert_eq!(save(&store, &format!("{FLEET}{many}")).unwrap(), 2);
 }
 
 #[test]
 fn a_file_of_a_later_version_is_refused() {
     let (directory, store) = store();
-    store.connection.lock().unwrap().pragma_update(None, "user_version", 99).unwrap();
+    in_file(&store, |file| file.pragma_update(None, "user_version", 99).unwrap());
     drop(store);
-    let error = Store::open(&directory.path().join("cloud.db")).unwrap_err();
+    let error = Store::of(directory.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state file has schema 99, this version knows up to 19; use a newer postern-cloud"
+        "the stored state has schema 99, this version knows up to 19; use a newer postern-cloud"
     );
 }
 
@@ -124,7 +132,7 @@ fn an_entity_of_an_unknown_kind_is_damage_and_not_ignored() {
     let (_directory, store) = store();
     save(&store, FLEET).unwrap();
     let stored: Result<(), StoreError> = store.write(|tx| {
-        tx.sql.execute("INSERT INTO entity VALUES ('galaxy', 'g', '{}', 1)", [])?;
+        tx.sql.execute("INSERT INTO entity VALUES ('galaxy', 'g', '{}', 1)", params![])?;
         let revision = tx.log(NOW, "test", "damage")?;
         tx.count(revision, &[])
     });
@@ -139,7 +147,7 @@ fn another_connection_is_noticed_by_the_data_version() {
     let before = store.data_version().unwrap();
     save(&store, FLEET).unwrap();
     assert_eq!(store.data_version().unwrap(), before, "own writes are known already");
-    let other = Store::open(&directory.path().join("cloud.db")).unwrap();
+    let other = Store::of(directory.path()).unwrap();
     other.write(|tx| tx.log(NOW, "test", "other")).unwrap();
     assert_ne!(store.data_version().unwrap(), before);
 }
@@ -153,7 +161,7 @@ fn a_failed_edit_is_not_remembered_under_the_number_that_another_one_gets() {
         Err(StoreError::Damaged { what: "test" })
     });
     assert_eq!(failed.unwrap_err().to_string(), "the state file is damaged: a stored test cannot be read");
-    let other = Store::open(&directory.path().join("cloud.db")).unwrap();
+    let other = Store::of(directory.path()).unwrap();
     let strict = "[account.acme]\ntenant = \"operating_company\"\n";
     assert_eq!(save(&other, strict).unwrap(), 1);
     assert_eq!(*store.read(|tx| tx.model()).unwrap(), model(strict));
@@ -175,7 +183,7 @@ fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
         ),
     ] {
         let stored: Result<(), StoreError> = store.write(|tx| {
-            tx.sql.execute("INSERT OR REPLACE INTO entity VALUES (?, 'acme', ?, 1)", [kind, body])?;
+            tx.sql.execute("INSERT INTO entity VALUES (?1, 'acme', ?2, 1) ON CONFLICT (kind, name) DO UPDATE SET body = ?2", params![kind, body])?;
             let revision = tx.log(NOW, "test", "later version")?;
             tx.count(revision, &[])
         });
@@ -186,7 +194,7 @@ fn a_condition_that_this_version_does_not_know_is_damage_and_not_dropped() {
             "the state file is damaged: a stored entity of the model cannot be read"
         );
         let removed: Result<(), StoreError> = store.write(|tx| {
-            tx.sql.execute("DELETE FROM entity WHERE kind = ? AND name = 'acme'", [kind])?;
+            tx.sql.execute("DELETE FROM entity WHERE kind = ? AND name = 'acme'", params![kind])?;
             let revision = tx.log(NOW, "test", "repair")?;
             tx.count(revision, &[])
         });
@@ -217,7 +225,7 @@ fn revisions_say_who_did_what_to_how_many_entities() {
 fn a_file_of_the_first_schema_reads_as_the_same_model() {
     let (directory, store) = store();
     let path = directory.path().join("cloud.db");
-    let old = |body: &str| store.connection.lock().unwrap().execute_batch(body).unwrap();
+    let old = |body: &str| in_file(&store, |file| file.execute_batch(body).unwrap());
     // What the first version wrote: members as a list, and nothing of what came later.
     old(r#"
         DROP TABLE parcel;
@@ -329,7 +337,7 @@ fn rows_of_trails_that_an_earlier_version_took_are_found_and_are_whose_they_are_
     sample.apply(10, FLEET);
     let otto = sample.user("otto");
     sample.session("d1", 20, otto, 1);
-    let old = |body: &str| sample.store.connection.lock().unwrap().execute_batch(body).unwrap();
+    let old = |body: &str| in_file(&sample.store, |file| file.execute_batch(body).unwrap());
     old("DROP TABLE parcel; DROP INDEX change_entity; DROP TABLE identity; DROP TABLE approval_code; DROP INDEX invitation_name;
          ALTER TABLE invitation DROP COLUMN made; ALTER TABLE invitation DROP COLUMN made_by;
          DROP TABLE trail_reading; DROP TABLE user_past; DROP TABLE device_past; DROP TABLE account_past;
@@ -338,7 +346,10 @@ fn rows_of_trails_that_an_earlier_version_took_are_found_and_are_whose_they_are_
          CREATE INDEX trail_row_received ON trail_row (received);
          UPDATE trail_row SET user = NULL, service = NULL WHERE event = 'closed';
          PRAGMA user_version = 13;");
-    super::schema::migrate(&mut sample.store.connection.lock().unwrap()).unwrap();
+    match &mut *sample.store.engine.lock().unwrap() {
+        Engine::Sqlite(connection) => super::schema::migrate(connection).unwrap(),
+        Engine::Postgres(_) => panic!("this store is on a server"),
+    }
     let of_otto = TrailQuery { users: Some(vec![otto]), limit: 9, ..TrailQuery::default() };
     let rows = sample.store.read(|tx| tx.trail_rows(&of_otto)).unwrap();
     let words: Vec<_> = rows.iter().map(|row| (row.verdict(), row.service.clone())).collect();
@@ -421,4 +432,21 @@ fn an_alarm_about_a_device_that_never_was_is_refused() {
     let (_directory, store) = store();
     let raised = store.write(|tx| tx.alarm(&"d9".parse().unwrap(), AlarmKind::Clone, "", NOW));
     assert_eq!(raised.unwrap_err().to_string(), "the state file: FOREIGN KEY constraint failed");
+}
+
+#[test]
+fn a_state_on_a_server_is_the_same() {
+    crate::store::ground::on_a_server(&[
+        a_model_reads_back_and_an_edit_touches_only_what_it_changes,
+        ids_stay_with_devices_and_die_with_users,
+        what_fails_inside_a_transaction_leaves_nothing,
+        an_entity_of_an_unknown_kind_is_damage_and_not_ignored,
+        another_connection_is_noticed_by_the_data_version,
+        a_failed_edit_is_not_remembered_under_the_number_that_another_one_gets,
+        a_condition_that_this_version_does_not_know_is_damage_and_not_dropped,
+        revisions_say_who_did_what_to_how_many_entities,
+        an_alarm_that_repeats_is_one_row_with_a_count_until_somebody_clears_it,
+        a_run_that_comes_back_is_a_clone_and_a_restart_is_not,
+        a_count_of_starts_that_goes_back_is_an_older_copy_and_a_lost_count_is_not,
+    ]);
 }

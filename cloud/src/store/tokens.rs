@@ -1,6 +1,6 @@
 //! Tokens of the API, known by the digest of their secret.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 use serde::Serialize;
 
 use postern_protocol::name::Name;
@@ -38,11 +38,11 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn save_token(&self, secret: &Digest, token: &Token) -> Result<i64, StoreError> {
         let Token { user, label, reads_only, made, expires, .. } = token;
-        self.sql.execute(
-            "INSERT INTO token (digest, person, label, reads_only, made, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        self.sql.query_row(
+            "INSERT INTO token (digest, person, label, reads_only, made, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING number",
             params![secret.as_bytes(), user.as_str(), label, reads_only, secs(*made), secs(*expires)],
-        )?;
-        Ok(self.sql.last_insert_rowid())
+            |row| row.get(0),
+        )
     }
 
     /// Looks a token up, whether it is still worth something or not.
@@ -51,7 +51,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn token(&self, secret: &Digest) -> Result<Option<Token>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM token WHERE digest = ?"))?;
-        query.query_row([secret.as_bytes()], |row| Ok(token(row))).optional()?.transpose()
+        query.first(params![secret.as_bytes()], token)
     }
 
     /// All tokens, oldest first.
@@ -60,7 +60,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         let mut query = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM token ORDER BY number"))?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut tokens = Vec::new();
         while let Some(row) = rows.next()? {
             tokens.push(token(row)?);
@@ -84,18 +84,18 @@ impl Tx<'_> {
     /// # Errors
     /// A [`StoreError`].
     pub fn remove_token(&self, number: i64) -> Result<bool, StoreError> {
-        Ok(self.sql.execute("DELETE FROM token WHERE number = ?", [number])? > 0)
+        Ok(self.sql.execute("DELETE FROM token WHERE number = ?", params![number])? > 0)
     }
 }
 
-fn token(row: &Row<'_>) -> Result<Token, StoreError> {
+fn token(row: Row<'_>) -> Result<Token, StoreError> {
     Ok(Token {
         number: row.get(0)?,
-        user: parse_name(&row.get::<_, String>(1)?)?,
+        user: parse_name(&row.get::<String>(1)?)?,
         label: row.get(2)?,
         reads_only: row.get(3)?,
         made: time(row.get(4)?),
         expires: time(row.get(5)?),
-        used: row.get::<_, Option<i64>>(6)?.map(time),
+        used: row.get::<Option<i64>>(6)?.map(time),
     })
 }

@@ -14,7 +14,7 @@
 
 mod query;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::engine::{Row, params};
 
 use postern_protocol::audit::{self, End, Event, FlowFate, Intake, LogId, Ratchet, RatchetKey};
 use postern_protocol::id::{TunnelId, UserId};
@@ -91,7 +91,7 @@ impl Tx<'_> {
         let mut query = self
             .sql
             .prepare_cached(&format!("SELECT {LOG} FROM trail_log WHERE device = ? ORDER BY number"))?;
-        let mut rows = query.query([device.as_str()])?;
+        let mut rows = query.query(params![device.as_str()])?;
         let mut logs = Vec::new();
         while let Some(row) = rows.next()? {
             logs.push(trail_log(row)?);
@@ -105,7 +105,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn trail_log_count(&self, device: &Name) -> Result<u16, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT count(*) FROM trail_log WHERE device = ?")?;
-        Ok(query.query_row([device.as_str()], |row| row.get(0))?)
+        query.query_row(params![device.as_str()], |row| row.get(0))
     }
 
     /// Begins a log. The device has none of this name.
@@ -121,8 +121,8 @@ impl Tx<'_> {
         let intake = Intake::begin(begin);
         let (head, ratchet) = (intake.head(), intake.ratchet());
         self.sql.execute(
-            "INSERT INTO trail_log (device, log, first, previous, began, seq, link, ratchet, key)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO trail_log (number, device, log, first, previous, began, seq, link, ratchet, key)
+             VALUES ((SELECT coalesce(max(number), 0) + 1 FROM trail_log), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 device.as_str(),
                 begin.log.as_bytes(),
@@ -144,8 +144,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn note_log(&self, device: &Name, log: LogId) -> Result<bool, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT log FROM device WHERE name = ?")?;
-        let before: Option<Option<Vec<u8>>> =
-            query.query_row([device.as_str()], |row| row.get(0)).optional()?;
+        let before: Option<Option<Vec<u8>>> = query.first(params![device.as_str()], |row| row.get(0))?;
         self.sql
             .prepare_cached("UPDATE device SET log = ? WHERE name = ?")?
             .execute(params![log.as_bytes(), device.as_str()])?;
@@ -189,15 +188,17 @@ impl Tx<'_> {
         // Of the same device: another one could name its tunnels. No earlier than the row before: a device that starts without word of the
         // time has a lower bound of it. A row that claims a time to come moves those behind it no further than to their arrival.
         let mut insert = self.sql.prepare_cached(
-            "INSERT INTO trail_row (log, seq, at, event, verdict, user, tunnel, service, body, link, received)
-             SELECT ?1, ?2, max(?3, min(?11, coalesce((SELECT at FROM trail_row WHERE log = ?1 AND seq = ?2 - 1), 0))),
-                 ?4, ?5, coalesce(?6, permit.user), ?7, coalesce(?8, permit.service), ?9, ?10, ?11
-             FROM (SELECT 1) LEFT JOIN (
-                 SELECT trail_row.user, trail_row.service FROM trail_row JOIN trail_log ON trail_log.number = trail_row.log
+            "INSERT INTO trail_row (log, seq, at, event, verdict, \"user\", tunnel, service, body, link, received)
+             SELECT ?1, ?2, CASE WHEN coalesce(before.at, 0) <= ?3 THEN ?3 WHEN before.at <= ?11 THEN before.at ELSE ?12 END,
+                 ?4, ?5, coalesce(?6, permit.\"user\"), ?7, coalesce(?8, permit.service), ?9, ?10, ?11
+             FROM (SELECT 1) AS this LEFT JOIN (
+                 SELECT at FROM trail_row WHERE log = ?1 AND seq = ?13
+             ) AS before ON true LEFT JOIN (
+                 SELECT trail_row.\"user\", trail_row.service FROM trail_row JOIN trail_log ON trail_log.number = trail_row.log
                  WHERE tunnel = ?7 AND event = 'permitted'
                    AND device = (SELECT device FROM trail_log WHERE number = ?1)
                  LIMIT 1
-             ) AS permit",
+             ) AS permit ON true",
         )?;
         insert.execute(params![
             log,
@@ -210,7 +211,9 @@ impl Tx<'_> {
             service.map(Name::as_str),
             body,
             taken.link.as_bytes(),
-            secs(now)
+            secs(now),
+            secs(row.at.max(now)),
+            number(row.seq)?.saturating_sub(1)
         ])?;
         if let Event::PolicyApplied { held, .. } = &row.event {
             self.note_applied(log, *held)?;
@@ -224,7 +227,7 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn trail_body(&self, log: i64, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT body FROM trail_row WHERE log = ? AND seq = ?")?;
-        Ok(query.query_row(params![log, number(seq)?], |row| row.get(0)).optional()?)
+        query.first(params![log, number(seq)?], |row| row.get(0))
     }
 
     /// Keeps what was signed about a row.
@@ -238,7 +241,10 @@ impl Tx<'_> {
         };
         // A device that did not hear the acknowledgement may sign the same place again.
         self.sql
-            .prepare_cached("INSERT OR REPLACE INTO trail_mark (log, seq, kind, body) VALUES (?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO trail_mark (log, seq, kind, body) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (log, seq, kind) DO UPDATE SET body = ?4",
+            )?
             .execute(params![log, number(seq)?, kind, body])?;
         Ok(())
     }
@@ -251,7 +257,7 @@ impl Tx<'_> {
         let mut query = self.sql.prepare_cached(
             "SELECT body FROM trail_mark WHERE log = ? AND kind = 1 ORDER BY seq DESC LIMIT 1",
         )?;
-        Ok(query.query_row([log], |row| row.get(0)).optional()?)
+        query.first(params![log], |row| row.get(0))
     }
 
     /// What was signed about rows `from` to `to` of a log, both included, in the order of the rows; of one row the checkpoint
@@ -302,7 +308,8 @@ impl Tx<'_> {
     pub fn add_trail_fork(&self, log: i64, seq: u64, other: &[u8], now: UnixTime) -> Result<(), StoreError> {
         self.sql
             .prepare_cached(
-                "INSERT OR IGNORE INTO trail_fork (log, seq, body, received) VALUES (?, ?, ?, ?)",
+                "INSERT INTO trail_fork (log, seq, body, received) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (log, seq) DO NOTHING",
             )?
             .execute(params![log, number(seq)?, other, secs(now)])?;
         Ok(())
@@ -319,11 +326,11 @@ impl Tx<'_> {
              JOIN trail_row ON trail_row.log = fork.log AND trail_row.seq = fork.seq
              ORDER BY trail_log.device, fork.log, fork.seq",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut forks = Vec::new();
         while let Some(row) = rows.next()? {
             forks.push(Fork {
-                device: parse_name(&row.get::<_, String>(0)?)?,
+                device: parse_name(&row.get::<String>(0)?)?,
                 log: row.get(1)?,
                 seq: sequence(row.get(2)?),
                 stands: row.get(3)?,
@@ -340,15 +347,16 @@ impl Tx<'_> {
     /// A [`StoreError`].
     pub fn is_key_of(&self, device: &Name, key: &PublicKey) -> Result<bool, StoreError> {
         let mut query = self.sql.prepare_cached("SELECT 1 FROM device_key WHERE device = ? AND key = ?")?;
-        Ok(query.exists(params![device.as_str(), key.as_bytes()])?)
+        query.exists(params![device.as_str(), key.as_bytes()])
     }
 
     /// Remembers the keys that a device has now among those that it ever had.
     pub(super) fn remember_keys(&self, device: &Name) -> Result<(), StoreError> {
         self.sql.execute(
-            "INSERT OR IGNORE INTO device_key (device, key)
-             SELECT name, key FROM device WHERE name = ?1 AND key IS NOT NULL",
-            [device.as_str()],
+            "INSERT INTO device_key (device, key)
+             SELECT name, key FROM device WHERE name = ?1 AND key IS NOT NULL
+             ON CONFLICT (device, key) DO NOTHING",
+            params![device.as_str()],
         )?;
         Ok(())
     }
@@ -400,7 +408,7 @@ fn about(event: &Event) -> (Option<UserId>, Option<TunnelId>, Option<&Name>) {
     }
 }
 
-fn trail_log(row: &Row<'_>) -> Result<TrailLog, StoreError> {
+fn trail_log(row: Row<'_>) -> Result<TrailLog, StoreError> {
     let (device, log): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
     let (previous, link, key): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(7)?, row.get(9)?);
     let device_key: Option<Vec<u8>> = row.get(10)?;
@@ -417,7 +425,7 @@ fn trail_log(row: &Row<'_>) -> Result<TrailLog, StoreError> {
     })
 }
 
-/// A sequence as SQLite stores it.
+/// A sequence as it is stored.
 fn number(seq: u64) -> Result<i64, StoreError> {
     i64::try_from(seq).map_err(|_| StoreError::Damaged { what: "sequence" })
 }

@@ -12,7 +12,7 @@ use postern_protocol::time::UnixTime;
 use postern_protocol::trust::Digest;
 use postern_protocol::wire::control::Held;
 
-use crate::store::{Installation, Sealed, SealedTerm, Store, StoreError};
+use crate::store::{Installation, Sealed, SealedTerm, Store, StoreError, ground};
 
 /// A store, and the end of each device's log.
 pub(crate) struct Sample {
@@ -29,7 +29,7 @@ impl Sample {
             listen: "127.0.0.1:0".parse().unwrap(),
             advertise: Vec::new(),
         };
-        let store = Store::create(&directory.path().join("cloud.db"), &installation, b"root").unwrap();
+        let store = ground::make(directory.path(), &installation);
         Self { store, ends: RefCell::default(), _directory: directory }
     }
 

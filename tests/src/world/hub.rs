@@ -28,6 +28,8 @@ pub struct Hub {
     logs_all: bool,
     has_api: bool,
     is_watched: bool,
+    /// Whether the installation has another address for it.
+    is_twin: bool,
     running: Option<Running>,
     past: String,
 }
@@ -59,8 +61,22 @@ impl Hub {
         address: SocketAddr,
         reached: &[SocketAddr],
     ) -> Result<Self, Mishap> {
+        Self::found_in(shelf, state, address, reached, None).await
+    }
+
+    /// The same with its state in a database, where one is given.
+    pub(super) async fn found_in(
+        shelf: &Shelf,
+        state: PathBuf,
+        address: SocketAddr,
+        reached: &[SocketAddr],
+        database: Option<&str>,
+    ) -> Result<Self, Mishap> {
         let hub = Self::at(shelf.path(Program::Cloud), state, address);
         let mut init = hub.call(["init", "--listen", &address.to_string()]);
+        if let Some(url) = database {
+            init = init.arg("--database").arg(url);
+        }
         for at in reached {
             init = init.arg("--advertise").arg(at.to_string());
         }
@@ -75,6 +91,21 @@ impl Hub {
         Ok(Self::at(self.program.clone(), state, address))
     }
 
+    /// A hub with the same keys, as on another machine.
+    pub(super) fn twin(&self, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
+        std::fs::create_dir(&state)?;
+        for entry in std::fs::read_dir(&self.state)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_state =
+                name.to_str().is_some_and(|name| name.ends_with(".key") || name.ends_with(".toml"));
+            if is_state {
+                std::fs::copy(entry.path(), state.join(name))?;
+            }
+        }
+        Ok(Self { is_twin: true, ..Self::at(self.program.clone(), state, address) })
+    }
+
     const fn at(program: PathBuf, state: PathBuf, address: SocketAddr) -> Self {
         Self {
             program,
@@ -85,6 +116,7 @@ impl Hub {
             logs_all: false,
             has_api: false,
             is_watched: false,
+            is_twin: false,
             running: None,
             past: String::new(),
         }
@@ -217,6 +249,29 @@ impl Hub {
     /// # Errors
     /// When it ends, or is silent for too long.
     pub async fn serve(&mut self) -> Result<(), Mishap> {
+        self.start()?;
+        self.takes_over().await
+    }
+
+    /// Starts while another one with its keys serves, and waits until it says so.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub async fn stand_by(&mut self) -> Result<(), Mishap> {
+        self.start()?;
+        let waits = |line: &super::process::Line| line.text.contains("waits to take its place");
+        self.running()?.line("that it waits", waits).await.map(drop)
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub async fn takes_over(&mut self) -> Result<(), Mishap> {
+        self.running()?.line("that it listens", |line| line.text.contains("listening on")).await.map(drop)
+    }
+
+    fn start(&mut self) -> Result<(), Mishap> {
         self.retire();
         // The port that it would take may be somebody else's.
         let near = SocketAddr::new(self.address.ip(), 0);
@@ -236,10 +291,9 @@ impl Hub {
         let serve = if self.has_api { serve.args(["--api", "127.0.0.1:0"]) } else { serve };
         let serve = if self.is_watched { serve.args(["--metrics", "127.0.0.1:0"]) } else { serve };
         let serve = if self.logs_all { serve.env("POSTERN_LOG", "trace") } else { serve };
-        let running = serve.start("hub")?;
-        let ready = running.line("that it listens", |line| line.text.contains("listening on")).await;
-        self.running = Some(running);
-        ready.map(drop)
+        let serve = if self.is_twin { serve.arg("--listen").arg(self.address.to_string()) } else { serve };
+        self.running = Some(serve.start("hub")?);
+        Ok(())
     }
 
     /// Ends in order.

@@ -254,7 +254,7 @@ pub(crate) async fn alarms(world: &World) -> Result<Vec<String>, Mishap> {
 }
 
 fn store(world: &World) -> Store {
-    Store::open(&world.hub.state_dir().join("cloud.db")).unwrap()
+    Store::of(world.hub.state_dir()).unwrap()
 }
 
 fn cloud_rows(world: &World) -> Result<Vec<TrailRow>, Mishap> {
@@ -284,6 +284,11 @@ fn export(world: &World) -> Result<Vec<String>, Mishap> {
         })
         .unwrap();
     Ok(String::from_utf8(text).unwrap().lines().map(str::to_owned).collect())
+}
+
+/// The trail can be exported, and the export verifies.
+pub(crate) async fn verified(world: &World) -> Outcome {
+    judged(world, &export(world)?).await?.expect_code(0).map(drop)
 }
 
 /// What the cloud's program says of an export, by the root of the installation alone.

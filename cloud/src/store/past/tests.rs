@@ -115,3 +115,14 @@ fn a_clock_that_is_behind_gives_no_row_of_before_to_the_new_company() {
     assert!(!past.is_settled(&name("d1"), at(50)) && past.is_settled(&name("d1"), at(51)));
     assert_eq!(stretches(&sample, "acme"), [stretch("d1", 10, at(50))]);
 }
+
+#[test]
+fn the_past_on_a_server_is_the_same() {
+    crate::store::ground::on_a_server(&[
+        what_was_whose_is_kept_when_devices_move_and_companies_go,
+        a_user_who_has_left_keeps_name_and_account_in_the_past_and_one_of_the_same_name_is_another,
+        of_changes_in_one_second_and_of_a_clock_that_goes_back_the_later_change_counts,
+        the_first_policy_that_was_signed_after_a_change_is_the_one_that_counts,
+        a_clock_that_is_behind_gives_no_row_of_before_to_the_new_company,
+    ]);
+}

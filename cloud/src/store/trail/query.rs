@@ -12,8 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use rusqlite::types::Value;
-use rusqlite::{Row, params, params_from_iter};
+use super::super::engine::{Row, Value, params};
 
 use postern_protocol::audit::row::ROW_BYTES;
 use postern_protocol::audit::{self, LogId};
@@ -87,7 +86,7 @@ pub struct TrailQuery {
 /// One index that is walked, and what is equal there.
 struct Walk {
     index: &'static str,
-    equal: Option<(&'static str, Value)>,
+    equal: Option<(&'static str, Value<'static>)>,
     span: Span,
 }
 
@@ -107,7 +106,7 @@ impl TrailQuery {
             return vec![walk("trail_row_tunnel", Some(("tunnel", blob(tunnel.as_bytes()))))];
         }
         if let Some(users) = &self.users {
-            let one = |user: &UserId| walk("trail_row_user", Some(("user", blob(user.as_bytes()))));
+            let one = |user: &UserId| walk("trail_row_user", Some(("\"user\"", blob(user.as_bytes()))));
             return users.iter().map(one).collect();
         }
         if let Some(logs) = logs {
@@ -123,27 +122,25 @@ impl TrailQuery {
         let common = self.verdict.is_none_or(|verdict| [PERMITTED, CLOSED].contains(&verdict));
         vec![match (&self.service, self.verdict) {
             (Some(service), _) if common => {
-                walk("trail_row_service", Some(("service", Value::Text(service.to_string()))))
+                walk("trail_row_service", Some(("service", Value::Text(service.to_string().into()))))
             }
-            (_, Some(verdict)) => {
-                walk("trail_row_verdict", Some(("verdict", Value::Text(verdict.to_owned()))))
-            }
+            (_, Some(verdict)) => walk("trail_row_verdict", Some(("verdict", Value::Text(verdict.into())))),
             (_, None) => walk("trail_row_at", None),
         }]
     }
 
     /// What is asked of each row of a walk, in SQL with its values.
-    fn conditions(&self, values: &mut Vec<Value>) -> String {
+    fn conditions(&self, values: &mut Vec<Value<'static>>) -> String {
         let mut conditions = String::new();
-        let mut ask = |column: &str, value: Value| {
+        let mut ask = |column: &str, value: Value<'static>| {
             conditions.push_str(&format!(" AND {column} = ?"));
             values.push(value);
         };
-        self.service.iter().for_each(|service| ask("service", Value::Text(service.to_string())));
-        self.verdict.iter().for_each(|verdict| ask("verdict", Value::Text((*verdict).to_owned())));
+        self.service.iter().for_each(|service| ask("service", Value::Text(service.to_string().into())));
+        self.verdict.iter().for_each(|verdict| ask("verdict", Value::Text((*verdict).into())));
         if !self.events.is_empty() {
             conditions.push_str(&format!(" AND event IN ({})", vec!["?"; self.events.len()].join(", ")));
-            values.extend(self.events.iter().map(|event| Value::Text((*event).to_owned())));
+            values.extend(self.events.iter().map(|event| Value::Text((*event).into())));
         }
         conditions
     }
@@ -195,10 +192,10 @@ impl Tx<'_> {
                  WHERE one.service IS NOT NULL
              ) SELECT service FROM one WHERE service IS NOT NULL",
         )?;
-        let mut rows = query.query([])?;
+        let mut rows = query.query(params![])?;
         let mut services = Vec::new();
         while let Some(row) = rows.next()? {
-            services.push(parse_name(&row.get::<_, String>(0)?)?);
+            services.push(parse_name(&row.get::<String>(0)?)?);
         }
         Ok(services)
     }
@@ -206,7 +203,7 @@ impl Tx<'_> {
     fn trail_row(&self, log: i64, seq: i64) -> Result<TrailRow, StoreError> {
         let select = format!("{ROW} WHERE trail_row.log = ? AND trail_row.seq = ?");
         let mut query = self.sql.prepare_cached(&select)?;
-        let mut rows = query.query([log, seq])?;
+        let mut rows = query.query(params![log, seq])?;
         rows.next()?.ok_or(StoreError::Damaged { what: "audit row" }).and_then(trail_row)
     }
 
@@ -220,9 +217,9 @@ impl Tx<'_> {
         newest: &mut BinaryHeap<Reverse<Found>>,
     ) -> Result<(), StoreError> {
         let kept = newest.peek().filter(|_| newest.len() >= wanted).map(|Reverse((at, ..))| *at);
-        let (sql, values) = Self::statement(query, walk, kept.unwrap_or(0));
+        let (sql, values) = self.statement(query, walk, kept.unwrap_or(0));
         let mut select = self.sql.prepare_cached(&sql)?;
-        let mut rows = select.query(params_from_iter(values))?;
+        let mut rows = select.walk(&values)?;
         while let Some(row) = rows.next()? {
             let found: Found = (row.get(0)?, row.get(1)?, row.get(2)?);
             let user: Option<Vec<u8>> = row.get(3)?;
@@ -242,8 +239,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What one walk asks of SQLite: its rows from `oldest` on, the newest first.
-    fn statement(query: &TrailQuery, walk: &Walk, oldest: i64) -> (String, Vec<Value>) {
+    /// What one walk asks: its rows from `oldest` on, the newest first.
+    fn statement(&self, query: &TrailQuery, walk: &Walk, oldest: i64) -> (String, Vec<Value<'static>>) {
         let (mut equal, mut values) = (String::new(), Vec::new());
         if let Some((column, value)) = &walk.equal {
             equal = format!("{column} = ? AND ");
@@ -253,9 +250,9 @@ impl Tx<'_> {
         let last = if walk.span.lasts() { i64::MAX } else { secs(walk.span.until).saturating_sub(1) };
         values.extend([Value::Integer(secs(walk.span.from).max(oldest)), Value::Integer(last)]);
         let conditions = query.conditions(&mut values);
-        let index = walk.index;
+        let through = self.sql.through(walk.index);
         let sql = format!(
-            "SELECT at, log, seq, user FROM trail_row INDEXED BY {index} WHERE {equal}at >= ? AND at <= ?{conditions}
+            "SELECT at, log, seq, \"user\" FROM trail_row{through} WHERE {equal}at >= ? AND at <= ?{conditions}
              ORDER BY at DESC, log DESC, seq DESC"
         );
         (sql, values)
@@ -274,7 +271,7 @@ impl Tx<'_> {
         let mut numbers = self.sql.prepare_cached("SELECT number FROM trail_log WHERE device = ?")?;
         let mut logs: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
         for Stretch { device, span } in stretches {
-            let mut rows = numbers.query([device.as_str()])?;
+            let mut rows = numbers.query(params![device.as_str()])?;
             while let Some(row) = rows.next()? {
                 logs.entry(row.get(0)?).or_default().push(span);
             }
@@ -289,11 +286,11 @@ fn is_in(logs: &Logs, log: i64, at: UnixTime) -> bool {
     logs.get(&log).is_some_and(|spans| spans.iter().any(|span| span.contains(at)))
 }
 
-fn blob(bytes: &[u8]) -> Value {
-    Value::Blob(bytes.to_vec())
+fn blob(bytes: &[u8]) -> Value<'static> {
+    Value::Blob(bytes.to_vec().into())
 }
 
-fn trail_row(row: &Row<'_>) -> Result<TrailRow, StoreError> {
+fn trail_row(row: Row<'_>) -> Result<TrailRow, StoreError> {
     let (device, log, body): (String, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let (user, service): (Option<Vec<u8>>, Option<String>) = (row.get(4)?, row.get(5)?);
     let link: Vec<u8> = row.get(6)?;
@@ -311,7 +308,7 @@ fn trail_row(row: &Row<'_>) -> Result<TrailRow, StoreError> {
     })
 }
 
-const ROW: &str = "SELECT trail_log.device, trail_row.log, trail_log.log, trail_row.body, trail_row.user, \
+const ROW: &str = "SELECT trail_log.device, trail_row.log, trail_log.log, trail_row.body, trail_row.\"user\", \
                    trail_row.service, trail_row.link, trail_row.at, trail_row.received \
                    FROM trail_row JOIN trail_log ON trail_log.number = trail_row.log";
 

@@ -223,3 +223,15 @@ fn a_company_without_devices_has_a_report_without_rows() {
     sample.apply(500, &format!("{}\n[account.gamma]\ntenant = \"operating_company\"\n", fleet("acme")));
     assert_eq!(written(&sample, "gamma", Span::ALWAYS).1, Vec::<Value>::new());
 }
+
+#[test]
+fn reports_from_a_server_are_the_same() {
+    crate::store::ground::on_a_server(&[
+        a_report_names_nobody_and_nothing_of_another_company,
+        a_report_has_the_rows_of_a_companys_devices_while_they_were_its_own_and_no_other,
+        own_people_are_named_and_others_are_an_opaque_id_and_a_kind_of_company,
+        of_a_grant_the_built_in_role_and_own_groups_are_told,
+        what_a_stranger_typed_and_free_text_is_left_out_and_what_was_done_at_the_machine_is_told,
+        a_company_without_devices_has_a_report_without_rows,
+    ]);
+}

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use postern_cloud::keys::{self, Origin, Plan};
 use postern_cloud::publish::{PublishError, Publisher};
-use postern_cloud::store::{Store, StoreError};
+use postern_cloud::store::{DatabaseFile, Store, StoreError};
 use postern_protocol::time::UnixTime;
 use postern_protocol::trust::SecretKey;
 
 use super::{fleet, refused};
 use crate::world::Mishap;
 
-/// Writes the state into an empty directory.
+/// Writes the state into an empty directory, or into the empty database that `POSTERN_DATABASE` names.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -26,8 +26,9 @@ pub fn found(state: &Path, customers: u32) -> Result<(), Mishap> {
         advertise: Vec::new(),
         origin: Origin::USUAL,
     };
-    keys::found(state, &plan, NOW).map_err(refused("the installation"))?;
-    let store = Store::open(&state.join(keys::DATABASE)).map_err(refused("the state"))?;
+    let database = std::env::var("POSTERN_DATABASE").ok().map(|url| DatabaseFile::new(&url));
+    keys::found_in(state, &plan, database, NOW).map_err(refused("the installation"))?;
+    let store = Store::of(state).map_err(refused("the state"))?;
     let roster = fleet::roster(&model).map_err(refused("keys of people"))?;
     let mut routers = Vec::new();
     for (number, device) in (1u64..).zip(model.devices.keys()) {
@@ -55,7 +56,7 @@ pub fn found(state: &Path, customers: u32) -> Result<(), Mishap> {
 /// # Errors
 /// When it cannot be read.
 pub fn open(state: &Path) -> Result<(Store, Publisher), Mishap> {
-    let store = Store::open(&state.join(keys::DATABASE)).map_err(refused("the state"))?;
+    let store = Store::of(state).map_err(refused("the state"))?;
     let publisher = store.read::<_, PublishError>(|tx| Publisher::open(state, tx));
     Ok((store, publisher.map_err(refused("the root"))?))
 }

@@ -205,10 +205,9 @@ fn no_condition_makes_sqlite_look_at_every_row() {
             .read::<_, StoreError>(|tx| {
                 let logs = tx.logs_of(&query)?;
                 for walk in query.walks(&logs) {
-                    let (sql, values) = Tx::statement(&query, &walk, 0);
-                    let mut plan = tx.sql.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-                    let steps = plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3))?;
-                    let steps: Vec<String> = steps.collect::<Result<_, _>>()?;
+                    let (sql, values) = tx.statement(&query, &walk, 0);
+                    let mut plan = tx.sql.prepare_cached(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                    let steps: Vec<String> = plan.all(&values, |row| row.get(3))?;
                     assert_eq!(steps.len(), 1, "one walk and no sorting: {steps:?}");
                     assert!(steps[0].starts_with("SEARCH trail_row USING"), "{steps:?}");
                 }
@@ -216,4 +215,18 @@ fn no_condition_makes_sqlite_look_at_every_row() {
             })
             .unwrap();
     }
+}
+
+#[test]
+fn rows_on_a_server_are_found_in_the_same_way() {
+    crate::store::ground::on_a_server(&[
+        rows_of_all_devices_come_in_the_order_of_their_times_and_the_newest_are_kept,
+        every_row_of_a_tunnel_is_found_by_the_user_and_service_of_its_permit_and_by_no_other,
+        a_device_that_names_the_tunnel_of_another_one_gets_neither_its_user_nor_its_service,
+        rows_go_by_what_they_come_to_and_so_do_flows_and_requests_inside_of_a_tunnel,
+        a_reader_with_a_scope_finds_only_what_lies_in_it_by_whatever_way,
+        a_row_that_claims_the_end_of_time_is_found_all_the_same,
+        rows_of_one_device_stay_in_the_order_in_which_it_wrote_them_whatever_its_clock_says,
+        the_services_that_rows_name_are_listed_once_each,
+    ]);
 }
