@@ -161,7 +161,7 @@ async fn serve(
         _ = terminate.recv() => Some(places.drain_to),
         to = hub.drain_asked() => Some(to),
         _ = interrupt.recv() => None,
-        why = standby::lost(primacy) => {
+        why = standby::lost(primacy.clone()) => {
             // Devices and users go to the hub that serves now. What is noted of them here cannot be stored any more.
             let gone = CloseCode::Failed(Failure::Shutdown);
             endpoint.close(gone.number(), gone.word().as_bytes());
@@ -174,6 +174,7 @@ async fn serve(
         // What is published meanwhile still reaches those who are here, and the API answers.
         tokio::select! {
             _drained = hub.drain(to) => {}
+            why = standby::lost(primacy) => tracing::warn!(%why, "another hub may serve already"),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

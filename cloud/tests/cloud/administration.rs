@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_cloud::administration::{Done, Edit, Guard, Refused, Seen, edit, list, show};
 use postern_cloud::fleet;
-use postern_cloud::keys::{self, Origin, Plan};
+use postern_cloud::keys::{Origin, Plan};
 use postern_cloud::model::EntityKind;
 use postern_cloud::publish::{Affected, PublishError, Publisher};
 use postern_cloud::store::{Store, StoreError, Tx};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::NOW;
+use crate::ground;
 
 /// A vendor with two customers: `vera` administrates all of it, `dora` keeps its customers' data; `ada` and `alf` administrate
 /// Acme, where `wil` runs the workshop; `bob` administrates Bolt.
@@ -97,8 +98,7 @@ impl Office {
         let state = directory.path().join("state");
         let plan =
             Plan { listen: "127.0.0.1:7000".parse().unwrap(), advertise: Vec::new(), origin: Origin::USUAL };
-        keys::found(&state, &plan, NOW).unwrap();
-        let store = Arc::new(Store::open(&state.join(keys::DATABASE)).unwrap());
+        let store = Arc::new(ground::found(&state, &plan, NOW));
         let publisher = Arc::new(store.read(|tx| Publisher::open(&state, tx)).unwrap());
         let office = Self { directory, store, publisher };
         office.reset();
@@ -454,4 +454,51 @@ fn who_is_in_charge_of_a_group_says_what_is_in_it_and_neither_whose_it_is_nor_mo
     office.edit("ada", &[remove(EntityKind::Assignment, "acme.mo-group")]).unwrap();
     let alone = office.edit("acme.mo", &group(north(json!(["a2"]))));
     assert!(alone.is_err_and(|refused| !refused.is_ours()));
+}
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "an_edit_is_stored_with_what_was_before_and_signed_for_the_devices_that_it_touches",
+            an_edit_is_stored_with_what_was_before_and_signed_for_the_devices_that_it_touches,
+        ),
+        ("what_is_hidden_is_answered_as_what_is_not_there", what_is_hidden_is_answered_as_what_is_not_there),
+        ("a_reference_to_what_is_hidden_is_one_to_nothing", a_reference_to_what_is_hidden_is_one_to_nothing),
+        (
+            "a_batch_is_made_as_a_whole_and_names_everything_that_is_wrong_with_it",
+            a_batch_is_made_as_a_whole_and_names_everything_that_is_wrong_with_it,
+        ),
+        (
+            "an_edit_of_something_that_somebody_else_has_changed_is_refused",
+            an_edit_of_something_that_somebody_else_has_changed_is_refused,
+        ),
+        (
+            "administrators_who_remove_each_other_at_once_leave_one",
+            administrators_who_remove_each_other_at_once_leave_one,
+        ),
+        ("the_last_administrator_cannot_go_by_any_way", the_last_administrator_cannot_go_by_any_way),
+        ("the_first_user_of_an_account_administrates_it", the_first_user_of_an_account_administrates_it),
+        ("what_was_not_shown_is_not_taken_away", what_was_not_shown_is_not_taken_away),
+        (
+            "what_others_depend_on_does_not_go_and_they_are_not_named",
+            what_others_depend_on_does_not_go_and_they_are_not_named,
+        ),
+        (
+            "everybody_knows_their_company_and_only_its_administrators_what_it_may_hand_on",
+            everybody_knows_their_company_and_only_its_administrators_what_it_may_hand_on,
+        ),
+        (
+            "who_assigns_roles_may_name_a_device_and_does_not_read_it",
+            who_assigns_roles_may_name_a_device_and_does_not_read_it,
+        ),
+        (
+            "who_switches_remote_access_may_name_a_device_and_does_not_read_it",
+            who_switches_remote_access_may_name_a_device_and_does_not_read_it,
+        ),
+        (
+            "who_is_in_charge_of_a_group_says_what_is_in_it_and_neither_whose_it_is_nor_more_than_they_manage",
+            who_is_in_charge_of_a_group_says_what_is_in_it_and_neither_whose_it_is_nor_more_than_they_manage,
+        ),
+    ]);
 }

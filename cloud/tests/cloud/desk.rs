@@ -452,3 +452,39 @@ async fn whoever_may_audit_reads_over_the_hub_who_changed_what_and_nobody_else_d
     let galaxy = AdminQuestion::History { kind: Some(name("galaxy")), name: None, after: None, limit: 1 };
     assert_eq!(declined(ana.ask(galaxy, None).await).0, Decline::Unreadable);
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "somebody_sees_and_edits_over_the_hub_what_they_may_and_the_device_has_it_by_then",
+            somebody_sees_and_edits_over_the_hub_what_they_may_and_the_device_has_it_by_then,
+        ),
+        (
+            "a_batch_over_the_hub_is_made_as_a_whole_or_names_every_bad_name",
+            a_batch_over_the_hub_is_made_as_a_whole_or_names_every_bad_name,
+        ),
+        (
+            "a_body_that_is_too_large_or_cannot_be_read_is_declined_in_words_and_the_connection_goes_on",
+            a_body_that_is_too_large_or_cannot_be_read_is_declined_in_words_and_the_connection_goes_on,
+        ),
+        (
+            "strangers_foreign_passes_and_the_disabled_get_nothing_and_their_bodies_are_not_waited_for",
+            strangers_foreign_passes_and_the_disabled_get_nothing_and_their_bodies_are_not_waited_for,
+        ),
+        (
+            "whoever_has_one_time_codes_uses_one_to_edit_and_none_to_look_and_a_narrowed_sign_in_does_neither",
+            whoever_has_one_time_codes_uses_one_to_edit_and_none_to_look_and_a_narrowed_sign_in_does_neither,
+        ),
+        ("whoever_asks_without_end_is_told_to_wait", whoever_asks_without_end_is_told_to_wait),
+        ("the_desk_and_the_api_s_office_answer_alike", the_desk_and_the_api_s_office_answer_alike),
+        (
+            "a_case_is_opened_activated_deactivated_and_closed_by_whoever_may_each_of_it",
+            a_case_is_opened_activated_deactivated_and_closed_by_whoever_may_each_of_it,
+        ),
+        (
+            "whoever_may_audit_reads_over_the_hub_who_changed_what_and_nobody_else_does",
+            whoever_may_audit_reads_over_the_hub_who_changed_what_and_nobody_else_does,
+        ),
+    ]);
+}

@@ -59,7 +59,7 @@ async fn visible(caller: &Caller) -> Vec<PublicKey> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_guesses_codes_is_stopped_after_ten_and_costs_no_write() {
     let world = World::with_sample("direct-sales").await;
-    let other = Store::open(&world.state.join("cloud.db")).unwrap();
+    let other = Store::of(&world.state).unwrap();
     let genuine = world.invite(Invitee::Device, "press-7", 5, 60);
     let before = other.data_version().unwrap();
     let guesser = world.dial_from("127.0.0.9:0", &key(66)).await;
@@ -372,4 +372,55 @@ async fn a_hub_tells_each_caller_what_it_makes_of_their_own_key_and_nothing_else
     assert_eq!(whose(&world.dial(&key(1)).await).await, Whose::Retired);
     // Whoever asks has no link, and takes none from the device that has one.
     assert_eq!(listed(&world).await["online"], true);
+}
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "whoever_guesses_codes_is_stopped_after_ten_and_costs_no_write",
+            whoever_guesses_codes_is_stopped_after_ten_and_costs_no_write,
+        ),
+        (
+            "a_key_that_must_be_confirmed_is_denied_everything_until_its_fingerprint_is_named",
+            a_key_that_must_be_confirmed_is_denied_everything_until_its_fingerprint_is_named,
+        ),
+        ("a_code_without_the_flag_needs_no_confirmation", a_code_without_the_flag_needs_no_confirmation),
+        (
+            "a_rejected_key_is_forgotten_with_its_code_and_its_link_ends",
+            a_rejected_key_is_forgotten_with_its_code_and_its_link_ends,
+        ),
+        (
+            "both_keys_link_between_the_announcement_and_the_first_greeting_with_the_new_one",
+            both_keys_link_between_the_announcement_and_the_first_greeting_with_the_new_one,
+        ),
+        (
+            "an_announcement_that_both_keys_have_not_signed_ends_the_link_and_changes_nothing",
+            an_announcement_that_both_keys_have_not_signed_ends_the_link_and_changes_nothing,
+        ),
+        (
+            "a_command_asks_a_device_for_a_new_key_also_when_it_links_later",
+            a_command_asks_a_device_for_a_new_key_also_when_it_links_later,
+        ),
+        (
+            "two_machines_with_one_key_raise_an_alarm_and_a_restart_does_not",
+            two_machines_with_one_key_raise_an_alarm_and_a_restart_does_not,
+        ),
+        (
+            "a_restored_disk_raises_an_alarm_and_a_lost_database_does_not",
+            a_restored_disk_raises_an_alarm_and_a_lost_database_does_not,
+        ),
+        (
+            "a_decommissioned_device_is_told_keeps_its_key_and_comes_back",
+            a_decommissioned_device_is_told_keeps_its_key_and_comes_back,
+        ),
+        (
+            "a_key_is_forgotten_only_when_that_is_asked_for_and_the_device_has_acknowledged",
+            a_key_is_forgotten_only_when_that_is_asked_for_and_the_device_has_acknowledged,
+        ),
+        (
+            "a_hub_tells_each_caller_what_it_makes_of_their_own_key_and_nothing_else",
+            a_hub_tells_each_caller_what_it_makes_of_their_own_key_and_nothing_else,
+        ),
+    ]);
 }

@@ -73,3 +73,21 @@ async fn an_agent_of_the_version_before_is_told_nothing_that_it_cannot_read() {
     }
     assert_eq!(link.rest().await, 0, "nothing came before the end");
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_hub_that_ends_sends_its_devices_away_and_waits_until_they_have_gone",
+            a_hub_that_ends_sends_its_devices_away_and_waits_until_they_have_gone,
+        ),
+        (
+            "a_hub_that_ends_answers_who_is_there_and_lets_nobody_else_in",
+            a_hub_that_ends_answers_who_is_there_and_lets_nobody_else_in,
+        ),
+        (
+            "an_agent_of_the_version_before_is_told_nothing_that_it_cannot_read",
+            an_agent_of_the_version_before_is_told_nothing_that_it_cannot_read,
+        ),
+    ]);
+}

@@ -67,3 +67,15 @@ async fn an_answer_to_no_push_ends_the_link() {
     write_frame(&mut link.send, &message, limits::SYNC_FRAME_BYTES).await.unwrap();
     assert_eq!(link.closed_with().await, u32::from(ProtocolFault::Unexpected.number()));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "bytes_that_are_no_request_end_the_connection_and_nothing_else",
+            bytes_that_are_no_request_end_the_connection_and_nothing_else,
+        ),
+        ("a_stranger_may_ask_nothing_of_a_user", a_stranger_may_ask_nothing_of_a_user),
+        ("an_answer_to_no_push_ends_the_link", an_answer_to_no_push_ends_the_link),
+    ]);
+}

@@ -249,3 +249,21 @@ async fn whoever_has_one_time_codes_uses_one_to_hand_out_a_code_and_none_to_see_
     resent(ada.ask(resend("acme.nico"), None).await);
     assert!(matches!(ada.ask(revoke("acme.nico"), None).await, HubAnswer::Administered(_)));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_code_is_handed_out_over_the_hub_and_is_good_until_another_one_is_or_it_is_taken_back",
+            a_code_is_handed_out_over_the_hub_and_is_good_until_another_one_is_or_it_is_taken_back,
+        ),
+        (
+            "what_is_given_with_an_invitation_over_the_hub_is_judged_and_what_cannot_be_meant_is_declined",
+            what_is_given_with_an_invitation_over_the_hub_is_judged_and_what_cannot_be_meant_is_declined,
+        ),
+        (
+            "whoever_has_one_time_codes_uses_one_to_hand_out_a_code_and_none_to_see_who_has_one",
+            whoever_has_one_time_codes_uses_one_to_hand_out_a_code_and_none_to_see_who_has_one,
+        ),
+    ]);
+}

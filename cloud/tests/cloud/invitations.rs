@@ -385,3 +385,45 @@ async fn a_code_that_was_taken_back_or_replaced_is_answered_as_one_that_never_wa
 fn publisher_in(world: &World, tx: &Tx<'_>) -> postern_cloud::publish::Publisher {
     postern_cloud::publish::Publisher::open(&world.state, tx).unwrap()
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "whoever_has_not_accepted_is_in_no_devices_policy_and_whoever_has_is",
+            whoever_has_not_accepted_is_in_no_devices_policy_and_whoever_has_is,
+        ),
+        (
+            "what_is_given_with_an_invitation_is_judged_as_every_edit_and_nothing_is_half_applied",
+            what_is_given_with_an_invitation_is_judged_as_every_edit_and_nothing_is_half_applied,
+        ),
+        (
+            "inviting_sending_again_and_taking_back_are_permissions_of_their_own",
+            inviting_sending_again_and_taking_back_are_permissions_of_their_own,
+        ),
+        (
+            "whoever_may_send_again_cannot_become_somebody_with_more_rights",
+            whoever_may_send_again_cannot_become_somebody_with_more_rights,
+        ),
+        (
+            "nobody_says_where_the_mail_of_somebody_with_more_rights_goes",
+            nobody_says_where_the_mail_of_somebody_with_more_rights_goes,
+        ),
+        (
+            "hidden_people_are_answered_as_unknown_ones_and_are_in_no_list",
+            hidden_people_are_answered_as_unknown_ones_and_are_in_no_list,
+        ),
+        (
+            "what_happens_to_invitations_is_in_the_history_and_their_codes_are_nowhere",
+            what_happens_to_invitations_is_in_the_history_and_their_codes_are_nowhere,
+        ),
+        (
+            "the_first_user_of_a_customer_who_is_invited_becomes_its_administrator",
+            the_first_user_of_a_customer_who_is_invited_becomes_its_administrator,
+        ),
+        (
+            "a_code_that_was_taken_back_or_replaced_is_answered_as_one_that_never_was",
+            a_code_that_was_taken_back_or_replaced_is_answered_as_one_that_never_was,
+        ),
+    ]);
+}

@@ -311,3 +311,46 @@ async fn an_explanation_says_that_a_device_is_out_of_service_or_awaits_confirmat
         "press-7 is out of service and permits nothing: `postern-cloud device recommission press-7`.";
     assert!(text.contains(remedy), "{text}");
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_lock_goes_to_linked_devices_at_once_and_to_the_others_with_their_next_link",
+            a_lock_goes_to_linked_devices_at_once_and_to_the_others_with_their_next_link,
+        ),
+        (
+            "what_stays_locked_is_said_again_before_the_policy_that_lifts_the_rest",
+            what_stays_locked_is_said_again_before_the_policy_that_lifts_the_rest,
+        ),
+        (
+            "what_is_locked_is_said_again_under_a_root_that_ends_the_lock_or_the_key_that_signed_it",
+            what_is_locked_is_said_again_under_a_root_that_ends_the_lock_or_the_key_that_signed_it,
+        ),
+        (
+            "a_device_that_holds_a_lock_which_nobody_here_signed_is_followed_and_can_be_lifted",
+            a_device_that_holds_a_lock_which_nobody_here_signed_is_followed_and_can_be_lifted,
+        ),
+        (
+            "who_signs_out_everywhere_has_no_pass_of_before_on_any_device",
+            who_signs_out_everywhere_has_no_pass_of_before_on_any_device,
+        ),
+        (
+            "a_key_that_is_withdrawn_leaves_every_policy_and_the_user_s_others_stay",
+            a_key_that_is_withdrawn_leaves_every_policy_and_the_user_s_others_stay,
+        ),
+        ("only_a_key_of_the_very_user_is_withdrawn", only_a_key_of_the_very_user_is_withdrawn),
+        (
+            "a_sign_in_is_narrowed_to_what_the_user_may_see_and_to_nothing_else",
+            a_sign_in_is_narrowed_to_what_the_user_may_see_and_to_nothing_else,
+        ),
+        (
+            "an_explanation_names_the_locks_that_keep_a_grant_shut_and_how_to_lift_them",
+            an_explanation_names_the_locks_that_keep_a_grant_shut_and_how_to_lift_them,
+        ),
+        (
+            "an_explanation_says_that_a_device_is_out_of_service_or_awaits_confirmation",
+            an_explanation_says_that_a_device_is_out_of_service_or_awaits_confirmation,
+        ),
+    ]);
+}

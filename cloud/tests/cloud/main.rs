@@ -28,6 +28,7 @@ mod explain;
 mod export;
 mod fleet_files;
 mod gate;
+mod ground;
 mod history;
 mod hub;
 mod includes;

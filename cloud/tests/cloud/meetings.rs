@@ -77,3 +77,21 @@ async fn a_user_meets_thirty_times_a_minute_and_another_one_is_not_concerned() {
     assert_eq!(meet(&eva, agent.device).await, HubAnswer::Refused(Refusal::TooMany));
     assert!(matches!(meet(&otto, agent.device).await, HubAnswer::Meeting(_)));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_user_and_a_device_that_is_theirs_are_told_of_one_meeting_each_with_its_own_end",
+            a_user_and_a_device_that_is_theirs_are_told_of_one_meeting_each_with_its_own_end,
+        ),
+        (
+            "nobody_meets_a_device_that_is_none_of_theirs_offline_or_unknown_and_a_stranger_none_at_all",
+            nobody_meets_a_device_that_is_none_of_theirs_offline_or_unknown_and_a_stranger_none_at_all,
+        ),
+        (
+            "a_user_meets_thirty_times_a_minute_and_another_one_is_not_concerned",
+            a_user_meets_thirty_times_a_minute_and_another_one_is_not_concerned,
+        ),
+    ]);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_cloud::fleet;
 use postern_cloud::hub::{self, Hub, Watcher};
-use postern_cloud::keys::{self, Keys, Origin, Plan};
+use postern_cloud::keys::{Keys, Origin, Plan};
 use postern_cloud::publish::{Affected, Publisher};
 use postern_cloud::signer::Signer;
 use postern_cloud::store::{Invited, Store, StoreError, Tx};
@@ -29,6 +29,8 @@ use postern_protocol::wire::relay::Meeting;
 use postern_protocol::wire::text::Text;
 use postern_transport::framed::{read_frame, write_frame};
 use postern_transport::quic::{Connection, Endpoint, RecvStream, Role, SendStream, Settings};
+
+use crate::ground;
 
 /// For what happens within milliseconds, on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,8 +74,7 @@ impl World {
         let state = directory.path().join("cloud");
         let plan =
             Plan { listen: "127.0.0.1:0".parse().unwrap(), advertise: Vec::new(), origin: Origin::USUAL };
-        keys::found(&state, &plan, now()).unwrap();
-        let store = Arc::new(Store::open(&state.join(keys::DATABASE)).unwrap());
+        let store = Arc::new(ground::found(&state, &plan, now()));
         let signer = Arc::new(store.read(|tx| Signer::open(&state, tx)).unwrap());
         let hub_key = signer.now().keys.hub.public();
         let role = Role::Server { alpns: ALPNS_HUB.iter().map(|alpn| alpn.to_vec()).collect() };
@@ -92,7 +93,7 @@ impl World {
     }
 
     pub(crate) fn publish(&self, change: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
-        let other = Store::open(&self.state.join(keys::DATABASE)).unwrap();
+        let other = Store::of(&self.state).unwrap();
         other
             .write(|tx| {
                 change(tx)?;

@@ -2,7 +2,7 @@
 
 use postern_cloud::compile::affected;
 use postern_cloud::fleet;
-use postern_cloud::keys::{self, Origin, Plan};
+use postern_cloud::keys::{Origin, Plan};
 use postern_cloud::model::Model;
 use postern_cloud::publish::{Affected, Cause, LIFETIME_S, PublishError, Published, Publisher};
 use postern_cloud::store::Store;
@@ -12,6 +12,7 @@ use postern_protocol::trust::SecretKey;
 use tempfile::TempDir;
 
 use crate::gate::NOW;
+use crate::ground;
 
 const FLEET: &str = r#"
 [account.acme]
@@ -56,8 +57,7 @@ impl Office {
         let state = directory.path().join("state");
         let plan =
             Plan { listen: "127.0.0.1:7000".parse().unwrap(), advertise: Vec::new(), origin: Origin::USUAL };
-        keys::found(&state, &plan, NOW).unwrap();
-        let store = Store::open(&state.join(keys::DATABASE)).unwrap();
+        let store = ground::found(&state, &plan, NOW);
         let publisher = store.read(|tx| Publisher::open(&state, tx)).unwrap();
         let model = fleet::read(FLEET, &[]).unwrap();
         let key = |seed| SecretKey::from_seed([seed; 32]).unwrap().public();
@@ -168,4 +168,26 @@ fn a_snapshot_outlives_the_budget_of_its_device() {
     let renewed = |device: &str, version| (device.to_owned(), version, Cause::Renewed);
     assert_eq!(office.publish(Affected::Due, day(7)), [renewed("d1", 2)]);
     assert_eq!(office.publish(Affected::Due, day(30)), [renewed("d1", 3), renewed("d2", 3)]);
+}
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "an_edit_signs_the_devices_that_it_changes_and_says_how_many_it_compiled",
+            an_edit_signs_the_devices_that_it_changes_and_says_how_many_it_compiled,
+        ),
+        ("an_edit_of_a_label_compiles_nothing", an_edit_of_a_label_compiles_nothing),
+        ("a_device_that_is_not_enrolled_is_not_compiled", a_device_that_is_not_enrolled_is_not_compiled),
+        ("a_device_that_leaves_the_model_is_told_so", a_device_that_leaves_the_model_is_told_so),
+        (
+            "signing_everything_again_signs_nothing_before_half_of_the_lifetime",
+            signing_everything_again_signs_nothing_before_half_of_the_lifetime,
+        ),
+        (
+            "what_concerns_a_user_or_device_is_looked_at_alone",
+            what_concerns_a_user_or_device_is_looked_at_alone,
+        ),
+        ("a_snapshot_outlives_the_budget_of_its_device", a_snapshot_outlives_the_budget_of_its_device),
+    ]);
 }

@@ -86,3 +86,21 @@ async fn of_many_receipts_the_newest_are_kept_and_an_old_one_that_is_said_again_
         (7..=70).rev().map(|number| signed(&agent.key, receipt(&agent, number))).collect();
     assert_eq!(kept(&world), newest);
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_receipt_is_stored_before_it_is_answered_and_one_that_comes_again_is_the_same",
+            a_receipt_is_stored_before_it_is_answered_and_one_that_comes_again_is_the_same,
+        ),
+        (
+            "a_receipt_of_another_key_device_or_content_ends_the_link_and_is_not_kept",
+            a_receipt_of_another_key_device_or_content_ends_the_link_and_is_not_kept,
+        ),
+        (
+            "of_many_receipts_the_newest_are_kept_and_an_old_one_that_is_said_again_adds_nothing",
+            of_many_receipts_the_newest_are_kept_and_an_old_one_that_is_said_again_adds_nothing,
+        ),
+    ]);
+}

@@ -535,3 +535,61 @@ async fn who_decides_shows_a_sign_in_of_their_own_and_a_second_factor_if_they_ha
     let olga = Person { pass: proved, ..olga };
     assert!(matches!(one(olga.decide(id, YES).await).standing, ApprovalStanding::Approved { .. }));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "what_is_approved_reaches_the_device_in_its_next_policy_and_leaves_it_when_revoked",
+            what_is_approved_reaches_the_device_in_its_next_policy_and_leaves_it_when_revoked,
+        ),
+        (
+            "nobody_decides_but_other_people_of_the_company_who_may_activate_remote_access_there",
+            nobody_decides_but_other_people_of_the_company_who_may_activate_remote_access_there,
+        ),
+        (
+            "a_disabled_approver_and_one_whose_right_is_gone_decide_nothing_any_more",
+            a_disabled_approver_and_one_whose_right_is_gone_decide_nothing_any_more,
+        ),
+        ("nobody_approves_what_they_asked_for_themselves", nobody_approves_what_they_asked_for_themselves),
+        (
+            "who_has_nothing_to_wait_for_cannot_ask_and_learns_nothing",
+            who_has_nothing_to_wait_for_cannot_ask_and_learns_nothing,
+        ),
+        (
+            "a_second_request_is_the_first_while_that_is_open_and_a_new_one_afterwards",
+            a_second_request_is_the_first_while_that_is_open_and_a_new_one_afterwards,
+        ),
+        (
+            "more_is_never_approved_than_was_asked_for_and_less_may_be",
+            more_is_never_approved_than_was_asked_for_and_less_may_be,
+        ),
+        (
+            "a_request_lapses_and_what_was_approved_ends_and_neither_comes_back",
+            a_request_lapses_and_what_was_approved_ends_and_neither_comes_back,
+        ),
+        ("open_requests_of_one_user_are_bounded", open_requests_of_one_user_are_bounded),
+        ("where_nobody_can_approve_nothing_is_asked", where_nobody_can_approve_nothing_is_asked),
+        (
+            "what_one_company_approved_is_worth_nothing_when_the_device_is_another_one_s",
+            what_one_company_approved_is_worth_nothing_when_the_device_is_another_one_s,
+        ),
+        (
+            "the_operator_lists_approves_rejects_and_revokes_and_history_says_who_did_what",
+            the_operator_lists_approves_rejects_and_revokes_and_history_says_who_did_what,
+        ),
+        ("a_user_who_leaves_takes_what_was_approved_along", a_user_who_leaves_takes_what_was_approved_along),
+        (
+            "over_the_hub_who_asks_waits_is_answered_and_the_device_has_it_by_then",
+            over_the_hub_who_asks_waits_is_answered_and_the_device_has_it_by_then,
+        ),
+        (
+            "over_the_hub_nobody_else_asks_sees_waits_or_decides",
+            over_the_hub_nobody_else_asks_sees_waits_or_decides,
+        ),
+        (
+            "who_decides_shows_a_sign_in_of_their_own_and_a_second_factor_if_they_have_one",
+            who_decides_shows_a_sign_in_of_their_own_and_a_second_factor_if_they_have_one,
+        ),
+    ]);
+}

@@ -284,3 +284,39 @@ async fn secrets_are_bounded_in_length_and_number() {
     // One that is there can be changed.
     set(&world, "press-7", "hmi", SECRET).await;
 }
+
+// But for what is looked for in files.
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_secret_reaches_its_device_and_no_other_and_opens_there_alone",
+            a_secret_reaches_its_device_and_no_other_and_opens_there_alone,
+        ),
+        (
+            "a_secret_that_a_service_names_and_nobody_has_set_is_in_the_plan_with_both_ways_to_set_it",
+            a_secret_that_a_service_names_and_nobody_has_set_is_in_the_plan_with_both_ways_to_set_it,
+        ),
+        (
+            "a_secret_that_is_removed_leaves_the_device_and_a_missing_one_cannot_be_removed",
+            a_secret_that_is_removed_leaves_the_device_and_a_missing_one_cannot_be_removed,
+        ),
+        (
+            "a_device_with_a_new_key_makes_its_secrets_stale_and_gets_none_of_them",
+            a_device_with_a_new_key_makes_its_secrets_stale_and_gets_none_of_them,
+        ),
+        (
+            "a_device_that_changes_hands_takes_no_secret_along",
+            a_device_that_changes_hands_takes_no_secret_along,
+        ),
+        (
+            "a_key_that_the_device_has_not_signed_is_refused_at_enrolment_and_ignored_on_a_link",
+            a_key_that_the_device_has_not_signed_is_refused_at_enrolment_and_ignored_on_a_link,
+        ),
+        (
+            "a_device_that_announced_no_key_is_refused_with_what_to_do_until_it_does",
+            a_device_that_announced_no_key_is_refused_with_what_to_do_until_it_does,
+        ),
+        ("secrets_are_bounded_in_length_and_number", secrets_are_bounded_in_length_and_number),
+    ]);
+}

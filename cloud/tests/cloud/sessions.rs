@@ -116,3 +116,25 @@ async fn a_user_who_asks_without_end_is_held_up_and_nobody_else_is() {
     assert!(refused >= 5, "{refused}");
     assert!(matches!(ben.ask(&query(SessionsOf::Mine)).await, HubAnswer::Sessions(_)));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "an_auditor_who_is_signed_in_sees_the_scope_and_is_on_record_before_it_is_answered",
+            an_auditor_who_is_signed_in_sees_the_scope_and_is_on_record_before_it_is_answered,
+        ),
+        (
+            "sessions_of_others_need_a_right_and_a_sign_in_that_has_not_ended",
+            sessions_of_others_need_a_right_and_a_sign_in_that_has_not_ended,
+        ),
+        (
+            "ones_own_sessions_need_the_key_alone_and_are_no_reading_of_others",
+            ones_own_sessions_need_the_key_alone_and_are_no_reading_of_others,
+        ),
+        (
+            "a_user_who_asks_without_end_is_held_up_and_nobody_else_is",
+            a_user_who_asks_without_end_is_held_up_and_nobody_else_is,
+        ),
+    ]);
+}

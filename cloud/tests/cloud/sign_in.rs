@@ -354,3 +354,69 @@ async fn a_code_dies_with_the_user_that_it_was_for() {
     let request = HubRequest::Enroll { secret: device, label: Text::clean("router"), sealing };
     assert_eq!(caller.ask(&request).await, HubAnswer::Refused(Refusal::Code));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "an_invited_user_chooses_a_password_and_signs_in_with_a_second_key",
+            an_invited_user_chooses_a_password_and_signs_in_with_a_second_key,
+        ),
+        (
+            "whatever_is_wrong_at_login_the_answer_is_the_same",
+            whatever_is_wrong_at_login_the_answer_is_the_same,
+        ),
+        (
+            "a_key_that_tries_too_often_has_to_wait_and_another_does_not",
+            a_key_that_tries_too_often_has_to_wait_and_another_does_not,
+        ),
+        ("an_invitation_is_good_once_and_in_its_time", an_invitation_is_good_once_and_in_its_time),
+        (
+            "a_new_invitation_starts_afresh_and_earlier_keys_are_worth_nothing",
+            a_new_invitation_starts_afresh_and_earlier_keys_are_worth_nothing,
+        ),
+        (
+            "a_code_that_proves_nothing_is_refused_and_not_passed_over",
+            a_code_that_proves_nothing_is_refused_and_not_passed_over,
+        ),
+        (
+            "a_one_time_code_is_demanded_once_it_was_used_and_is_good_once",
+            a_one_time_code_is_demanded_once_it_was_used_and_is_good_once,
+        ),
+        (
+            "a_new_one_time_secret_needs_a_code_of_the_present_one",
+            a_new_one_time_secret_needs_a_code_of_the_present_one,
+        ),
+        ("a_key_belongs_to_one_user", a_key_belongs_to_one_user),
+        (
+            "users_are_shown_the_devices_that_they_may_use_and_nothing_else",
+            users_are_shown_the_devices_that_they_may_use_and_nothing_else,
+        ),
+        (
+            "a_disabled_user_is_refused_on_devices_and_shown_nothing",
+            a_disabled_user_is_refused_on_devices_and_shown_nothing,
+        ),
+        ("a_key_that_logged_out_is_on_no_device_any_more", a_key_that_logged_out_is_on_no_device_any_more),
+        (
+            "the_ninth_key_of_a_user_replaces_the_one_that_was_unused_for_longest",
+            the_ninth_key_of_a_user_replaces_the_one_that_was_unused_for_longest,
+        ),
+        (
+            "whoever_knows_the_password_alone_cannot_try_one_time_codes_without_end",
+            whoever_knows_the_password_alone_cannot_try_one_time_codes_without_end,
+        ),
+        (
+            "many_keys_and_spellings_share_the_attempts_at_one_users_codes",
+            many_keys_and_spellings_share_the_attempts_at_one_users_codes,
+        ),
+        (
+            "a_sign_in_with_a_new_key_is_answered_once_devices_that_are_online_know_the_key",
+            a_sign_in_with_a_new_key_is_answered_once_devices_that_are_online_know_the_key,
+        ),
+        (
+            "a_sign_in_waits_for_no_device_that_is_silent_or_away",
+            a_sign_in_waits_for_no_device_that_is_silent_or_away,
+        ),
+        ("a_code_dies_with_the_user_that_it_was_for", a_code_dies_with_the_user_that_it_was_for),
+    ]);
+}

@@ -395,3 +395,37 @@ async fn who_is_disabled_or_has_left_is_vouched_for_in_vain() {
     stage.world.store.write(|tx| tx.forget_proofs(&name("otto"))).unwrap();
     assert_eq!(sign_in().await, refused(Refusal::Unlinked));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_token_is_a_pass_with_factors_as_old_as_it_says_and_the_code_is_traded_with_its_proof",
+            a_token_is_a_pass_with_factors_as_old_as_it_says_and_the_code_is_traded_with_its_proof,
+        ),
+        (
+            "a_token_that_is_not_the_providers_for_this_sign_on_lets_nobody_in",
+            a_token_that_is_not_the_providers_for_this_sign_on_lets_nobody_in,
+        ),
+        (
+            "whatever_a_provider_answers_instead_of_a_token_is_a_refusal",
+            whatever_a_provider_answers_instead_of_a_token_is_a_refusal,
+        ),
+        (
+            "a_sign_on_is_finished_once_by_who_began_it_with_an_answer_of_who_was_asked",
+            a_sign_on_is_finished_once_by_who_began_it_with_an_answer_of_who_was_asked,
+        ),
+        (
+            "an_identity_takes_the_place_of_the_password_and_a_password_that_of_the_identity",
+            an_identity_takes_the_place_of_the_password_and_a_password_that_of_the_identity,
+        ),
+        (
+            "a_step_up_takes_a_second_factor_of_this_moment_and_of_the_same_person",
+            a_step_up_takes_a_second_factor_of_this_moment_and_of_the_same_person,
+        ),
+        (
+            "who_is_disabled_or_has_left_is_vouched_for_in_vain",
+            who_is_disabled_or_has_left_is_vouched_for_in_vain,
+        ),
+    ]);
+}

@@ -216,3 +216,42 @@ async fn guesses_are_counted_with_those_at_sign_in() {
     let of_third = otto.forge(|pass| pass.key = key(12).public());
     assert_eq!(step_up(&third, &of_third, &otto.code()).await, refused(Refusal::TooMany));
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_code_makes_a_pass_with_a_new_second_factor_and_the_old_end",
+            a_code_makes_a_pass_with_a_new_second_factor_and_the_old_end,
+        ),
+        (
+            "a_pass_of_before_the_invitation_was_accepted_is_not_stepped_up",
+            a_pass_of_before_the_invitation_was_accepted_is_not_stepped_up,
+        ),
+        (
+            "a_sign_in_without_a_code_is_stepped_up_by_the_first_code",
+            a_sign_in_without_a_code_is_stepped_up_by_the_first_code,
+        ),
+        (
+            "a_code_is_good_once_here_and_at_sign_in_together",
+            a_code_is_good_once_here_and_at_sign_in_together,
+        ),
+        (
+            "a_pass_that_ended_or_names_somebody_else_is_not_stepped_up",
+            a_pass_that_ended_or_names_somebody_else_is_not_stepped_up,
+        ),
+        (
+            "a_pass_that_no_sign_in_gives_is_not_signed_again",
+            a_pass_that_no_sign_in_gives_is_not_signed_again,
+        ),
+        (
+            "a_pass_that_the_hub_did_not_sign_is_not_stepped_up",
+            a_pass_that_the_hub_did_not_sign_is_not_stepped_up,
+        ),
+        (
+            "a_key_of_nobody_of_a_disabled_or_of_an_invited_user_is_not_known",
+            a_key_of_nobody_of_a_disabled_or_of_an_invited_user_is_not_known,
+        ),
+        ("guesses_are_counted_with_those_at_sign_in", guesses_are_counted_with_those_at_sign_in),
+    ]);
+}

@@ -257,3 +257,62 @@ async fn a_snapshot_is_renewed_at_half_of_its_lifetime_and_not_before() {
     assert_eq!(publish(issued.saturating_add(LIFETIME_S / 2 - 1)), []);
     assert_eq!(publish(issued.saturating_add(LIFETIME_S / 2)), [(3, Cause::Renewed)]);
 }
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_device_is_enrolled_denied_everything_and_then_gets_its_policy",
+            a_device_is_enrolled_denied_everything_and_then_gets_its_policy,
+        ),
+        (
+            "what_is_published_reaches_the_devices_that_it_concerns_and_no_other",
+            what_is_published_reaches_the_devices_that_it_concerns_and_no_other,
+        ),
+        (
+            "a_device_that_leaves_the_model_is_told_that_it_is_unassigned",
+            a_device_that_leaves_the_model_is_told_that_it_is_unassigned,
+        ),
+        (
+            "a_device_that_holds_the_newest_is_up_to_date_and_one_that_lost_it_is_pushed_again",
+            a_device_that_holds_the_newest_is_up_to_date_and_one_that_lost_it_is_pushed_again,
+        ),
+        (
+            "what_a_device_refuses_for_its_content_is_not_pushed_again_until_it_is_higher",
+            what_a_device_refuses_for_its_content_is_not_pushed_again_until_it_is_higher,
+        ),
+        (
+            "what_a_device_could_not_store_is_pushed_again_on_its_next_link",
+            what_a_device_could_not_store_is_pushed_again_on_its_next_link,
+        ),
+        (
+            "a_device_ahead_of_a_restored_cloud_gets_a_version_above_its_own",
+            a_device_ahead_of_a_restored_cloud_gets_a_version_above_its_own,
+        ),
+        (
+            "a_device_that_claims_the_last_version_is_linked_and_pushed_nothing",
+            a_device_that_claims_the_last_version_is_linked_and_pushed_nothing,
+        ),
+        (
+            "a_device_that_claims_the_last_version_but_one_stops_nobody_from_publishing",
+            a_device_that_claims_the_last_version_but_one_stops_nobody_from_publishing,
+        ),
+        (
+            "a_command_says_which_devices_have_what_it_published",
+            a_command_says_which_devices_have_what_it_published,
+        ),
+        ("a_connection_whose_link_has_ended_is_closed", a_connection_whose_link_has_ended_is_closed),
+        ("a_second_connection_of_a_device_takes_over", a_second_connection_of_a_device_takes_over),
+        ("a_key_that_was_never_enrolled_has_no_link", a_key_that_was_never_enrolled_has_no_link),
+        ("a_code_enrols_one_key_once", a_code_enrols_one_key_once),
+        (
+            "expired_unknown_and_foreign_codes_have_one_answer",
+            expired_unknown_and_foreign_codes_have_one_answer,
+        ),
+        ("enrolling_again_makes_the_earlier_key_worthless", enrolling_again_makes_the_earlier_key_worthless),
+        (
+            "a_snapshot_is_renewed_at_half_of_its_lifetime_and_not_before",
+            a_snapshot_is_renewed_at_half_of_its_lifetime_and_not_before,
+        ),
+    ]);
+}

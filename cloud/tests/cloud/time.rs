@@ -64,7 +64,7 @@ async fn a_listing_says_whether_a_device_knows_that_its_policy_is_the_newest() {
     eventually(false, || world.read(|tx| tx.device(&name("press-7"))).unwrap().online).await;
     assert_eq!(freshness().await.0, "fresh");
     let yesterday = UnixTime::from_secs(now().as_secs() - 86_400);
-    let store = Store::open(&world.state.join("cloud.db")).unwrap();
+    let store = Store::of(&world.state).unwrap();
     store.write(|tx| tx.confirmed(&name("press-7"), yesterday)).unwrap();
     assert_eq!(
         freshness().await,
@@ -102,4 +102,24 @@ async fn an_alarm_of_a_device_is_kept_and_counted() {
     let short = |alarm: Alarm| (alarm.device, alarm.kind, alarm.detail, alarm.count);
     let expected = vec![(name("press-7"), AlarmKind::Freeze, "version 9".to_owned(), 2)];
     eventually(expected, || alarms().into_iter().map(short).collect::<Vec<_>>()).await;
+}
+
+#[test]
+fn the_same_holds_on_a_server() {
+    crate::ground::on_a_server(&[
+        (
+            "a_question_for_the_time_is_answered_with_the_newest_policy_and_writes_once_for_each_link",
+            a_question_for_the_time_is_answered_with_the_newest_policy_and_writes_once_for_each_link,
+        ),
+        (
+            "a_policy_is_named_for_the_last_question_before_it_is_pushed",
+            a_policy_is_named_for_the_last_question_before_it_is_pushed,
+        ),
+        (
+            "a_listing_says_whether_a_device_knows_that_its_policy_is_the_newest",
+            a_listing_says_whether_a_device_knows_that_its_policy_is_the_newest,
+        ),
+        ("a_neighbour_s_answer_is_worth_nothing", a_neighbour_s_answer_is_worth_nothing),
+        ("an_alarm_of_a_device_is_kept_and_counted", an_alarm_of_a_device_is_kept_and_counted),
+    ]);
 }

@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod found;
 pub mod publish;
 pub mod sizes;
+pub mod write;
 
 use super::report::{Bound, Column, Grid, Report};
 use crate::world::Mishap;
@@ -33,6 +34,8 @@ pub enum Step {
     Publish,
     /// Edits the model.
     Edit,
+    /// Commits, notes and reads; by itself, to compare a file with a server.
+    Write,
 }
 
 impl Step {
@@ -45,6 +48,7 @@ impl Step {
             Self::Found => found::found(state, customers),
             Self::Publish => publish::publish(state, customers, rounds),
             Self::Edit => edit::edit(state, rounds),
+            Self::Write => write::write(state, rounds),
         }
     }
 }

@@ -86,8 +86,21 @@ impl Hub {
 
     /// Makes the directory of a hub without the model, for another machine.
     pub(super) async fn edge(&self, state: PathBuf, address: SocketAddr) -> Result<Self, Mishap> {
-        let new = self.call(["edge", "new"]).arg(&state).arg("--listen").arg(address.to_string());
-        new.arg("--primary").arg(self.address.to_string()).finish().await?.expect_code(0)?;
+        self.edge_of(state, address, &[self.address]).await
+    }
+
+    /// The same where the model is at one of these addresses.
+    pub(super) async fn edge_of(
+        &self,
+        state: PathBuf,
+        address: SocketAddr,
+        primaries: &[SocketAddr],
+    ) -> Result<Self, Mishap> {
+        let mut new = self.call(["edge", "new"]).arg(&state).arg("--listen").arg(address.to_string());
+        for primary in primaries {
+            new = new.arg("--primary").arg(primary.to_string());
+        }
+        new.finish().await?.expect_code(0)?;
         Ok(Self::at(self.program.clone(), state, address))
     }
 
@@ -329,7 +342,7 @@ impl Hub {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) async fn key(&self) -> Result<String, Mishap> {
+    pub async fn key(&self) -> Result<String, Mishap> {
         let status = self.call(["status", "--json"]).finish().await?.expect_code(0)?.json()?;
         let key = status.pointer("/hub_keys/0").and_then(Value::as_str).map(str::to_owned);
         key.ok_or_else(|| Mishap::unexpected("the status of the hub", &status, "its key"))

@@ -72,7 +72,7 @@ impl Person {
     }
 
     /// Signs in on a computer that has seen no invitation.
-    pub(super) async fn login_at(&self, hub: SocketAddr, hub_key: &str) -> Result<Done, Mishap> {
+    pub async fn login_at(&self, hub: SocketAddr, hub_key: &str) -> Result<Done, Mishap> {
         self.call(["login", "--password-stdin", "--account", ACCOUNT, "--user", &self.name])
             .args(["--hub", &hub.to_string(), "--hub-key", hub_key])
             .input(format!("{PASSWORD}\n"))

@@ -4,9 +4,10 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use postern_postgres::Server;
-use postern_tests::world::World;
+use postern_tests::world::{Bus, World};
 
 use super::gate::{DENIED, echoed};
+use super::peers::programs;
 use super::stage::{LAB, Outcome, Plant};
 use super::trail::{alarms, note, same, uploaded, verified};
 
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 async fn a_state_on_a_server_outlives_the_server_and_no_row_is_lost_or_doubled() -> Outcome {
     let Some(mut server) = Server::start() else { return Ok(()) };
     let plant = Plant::start().await?;
-    let (world, _second) = World::on_a_server(&server.database(), LAB, &plant.fleet()).await?;
+    let (world, _second) = World::on_a_server(&server.database(), None, LAB, &plant.fleet()).await?;
     let anna = world.person("anna").await?;
     let session = anna.connect("echo").await?;
     assert_eq!(echoed(&mut session.exchange().await?, b"x").await?, b"x");
@@ -56,9 +57,9 @@ async fn a_state_on_a_server_outlives_the_server_and_no_row_is_lost_or_doubled()
 async fn a_second_hub_takes_the_place_of_one_that_was_killed_and_no_sooner() -> Outcome {
     let Some(server) = Server::start() else { return Ok(()) };
     let plant = Plant::start().await?;
-    let (mut world, mut second) = World::on_a_server(&server.database(), LAB, &plant.fleet()).await?;
+    let (mut world, mut second) = World::on_a_server(&server.database(), None, LAB, &plant.fleet()).await?;
     second.stand_by().await?;
-    // It does not serve: its port is free, whoever asks is told that it is not ready, and nobody can sign in there.
+    // It does not serve: its port is free.
     UdpSocket::bind(second.address())?;
     assert_eq!(second.running()?.log().matches("listening on").count(), 0);
     let anna = world.person("anna").await?;
@@ -87,5 +88,32 @@ async fn a_second_hub_takes_the_place_of_one_that_was_killed_and_no_sooner() -> 
     uploaded(&world).await?;
     same(&world).await?;
     assert_eq!(alarms(&world).await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn people_at_an_edge_reach_whichever_hub_has_the_model() -> Outcome {
+    let Some([nats]) = programs("people_at_an_edge_reach_whichever_hub_has_the_model", ["nats-server"])
+    else {
+        return Ok(());
+    };
+    let Some(server) = Server::start() else { return Ok(()) };
+    let (bus, plant) = (Bus::start(&nats, 1).await?, Plant::start().await?);
+    let (mut world, mut second) =
+        World::on_a_server(&server.database(), Some(&bus), LAB, &plant.fleet()).await?;
+    let edge = world.edge_of_two(&second, &bus).await?;
+    let anna = world.person_at("anna", &edge).await?;
+    second.stand_by().await?;
+    let key = world.hub.key().await?;
+    let begun = Instant::now();
+    world.hub.kill().await?;
+    second.takes_over().await?;
+    // Whoever has the model knows the password.
+    while anna.login_at(edge.address(), &key).await?.expect_code(0).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "{}", edge.log());
+    }
+    println!("somebody has signed in after {:?}", begun.elapsed());
+    let refused = second.call(["serve", "--listen", "127.0.0.1:0"]).finish().await?.expect_code(6)?;
+    assert!(refused.err.contains("another hub runs on"), "{}", refused.err);
     Ok(())
 }

@@ -1,4 +1,7 @@
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
 
 use postern_postgres::Server;
 use postern_protocol::id::FleetId;
@@ -369,4 +372,74 @@ fn of_two_hubs_one_serves_and_one_that_lost_the_lock_does_not_get_it_back() {
     }
     server.kill();
     assert!(three.keep().unwrap_err().is_end(), "nobody to ask");
+}
+
+/// A line to a server that is cut at the next commit: before it arrives there, or between it and its answer.
+struct Line {
+    port: u16,
+    cut: mpsc::SyncSender<Cut>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    BeforeCommit,
+    BehindCommit,
+}
+
+impl Line {
+    fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (cut, cuts) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut answers, &mut to_client));
+                Self::carry(client, server, &cuts);
+            }
+        });
+        Self { port, cut }
+    }
+
+    /// One connection after another.
+    fn carry(mut client: TcpStream, mut server: TcpStream, cuts: &mpsc::Receiver<Cut>) {
+        let mut piece = [0; 16 * 1024];
+        let mut cut = None;
+        while let Ok(count @ 1..) = client.read(&mut piece) {
+            cut = cut.or_else(|| cuts.try_recv().ok());
+            let commits = piece[..count].windows(7).any(|word| word == b"COMMIT\0");
+            if commits && cut == Some(Cut::BeforeCommit) {
+                break;
+            }
+            if commits && cut == Some(Cut::BehindCommit) {
+                // Nothing that the server says from now on arrives.
+                client.shutdown(Shutdown::Both).unwrap();
+                server.write_all(&piece[..count]).unwrap();
+                server.shutdown(Shutdown::Write).unwrap();
+                return;
+            }
+            server.write_all(&piece[..count]).unwrap();
+        }
+        let _gone = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    }
+}
+
+#[test]
+fn a_line_that_is_cut_at_a_commit_leaves_no_doubt_and_nothing_twice() {
+    let Some(server) = Server::start() else { return };
+    let line = Line::to(server.port());
+    let url =
+        server.database_over_tcp().replace(&format!(":{}/", server.port()), &format!(":{}/", line.port));
+    let store = store(&url);
+    log(&store, "one").unwrap();
+    line.cut.send(Cut::BeforeCommit).unwrap();
+    let error = log(&store, "two").unwrap_err();
+    assert!(matches!(error, StoreError::Database(DatabaseError::Lost(_))), "{error}");
+    assert_eq!(noted(&store), ["one"]);
+    let before = store.data_version().unwrap();
+    line.cut.send(Cut::BehindCommit).unwrap();
+    assert_eq!(log(&store, "three").unwrap(), 2, "it is stored, and known to be");
+    assert_eq!(noted(&store), ["one", "three"]);
+    assert_eq!(store.data_version().unwrap(), before, "it is the own one");
 }
