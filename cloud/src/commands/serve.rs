@@ -59,7 +59,13 @@ pub(super) fn run(
     log_to_stderr();
     let _lock = lock(state)?;
     drain::check(state, places.drain_to)?;
-    runtime()?.block_on(serve(state, places, cluster, json))
+    let runtime = runtime()?;
+    let done = runtime.block_on(serve(state, places, cluster, json));
+    if matches!(done, Err(CommandError::Superseded(_))) {
+        // Whatever still waits for the database waits for nothing that counts any more.
+        runtime.shutdown_background();
+    }
+    done
 }
 
 /// Logs to standard error, as `POSTERN_LOG` says.

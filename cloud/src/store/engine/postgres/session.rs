@@ -57,8 +57,12 @@ impl Session {
             Ok::<_, tokio_postgres::Error>((client, carried))
         });
         let unreachable = |reason: String| DatabaseError::Unreachable(reason);
+        let end = connecting.abort_handle();
         let (client, carried) = wait(within, connecting)
-            .ok_or_else(|| unreachable(format!("no answer within {} s", within.as_secs())))?
+            .ok_or_else(|| {
+                end.abort();
+                unreachable(format!("no answer within {} s", within.as_secs()))
+            })?
             .map_err(|error| unreachable(error.to_string()))?
             .map_err(|error| {
                 let plain = if whole(&error).contains("does not support TLS") { PLAIN } else { "" };
