@@ -53,6 +53,8 @@ pub(crate) struct ToMeeting {
 struct FromRelay {
     relay: ToRelay,
     meeting: ToMeeting,
+    /// Meetings in a row.
+    met: u8,
 }
 
 impl ToMeeting {
@@ -77,12 +79,15 @@ impl Descend for ToMeeting {
 
 impl Descend for FromRelay {
     async fn descend(&mut self, peer: SocketAddr) -> Option<Way> {
-        let here = tokio::time::timeout(HERE, self.relay.descend(peer)).await;
-        if let Ok(Some(way)) = here {
-            return Some(way);
+        // A device that has lost the same relay may have lost its hub as well, and hears of a meeting when it has another one.
+        if !(1..MEETINGS).contains(&self.met) {
+            self.met = 0;
+            if let Ok(Some(way)) = tokio::time::timeout(HERE, self.relay.descend(peer)).await {
+                return Some(way);
+            }
         }
         let (way, spot) = self.meeting.meet(peer).await?;
-        self.relay.spot = spot;
+        (self.relay.spot, self.met) = (spot, self.met.saturating_add(1));
         Some(way)
     }
 
@@ -158,7 +163,7 @@ pub(crate) async fn dial(
         match &call.beyond {
             Beyond::Device(elsewhere) => {
                 let meeting = ToMeeting { elsewhere: elsewhere.clone(), endpoint: endpoint.clone() };
-                let descend = FromRelay { relay, meeting };
+                let descend = FromRelay { relay, meeting, met: 0 };
                 climb.spawn(keeper.keep(connected, First::Other(way), goal, descend));
             }
             Beyond::Hub(_) => drop(climb.spawn(keeper.keep(connected, First::Other(way), goal, relay))),
@@ -178,6 +183,8 @@ impl DialError {
     }
 }
 
+/// Meetings in a row to which nobody came, before the last relay is tried over TLS.
+const MEETINGS: u8 = 4;
 /// For the present relay over TLS, before another one is asked for.
 const HERE: Duration = Duration::from_secs(2);
 /// For a device to come to a relay, which may have to try UDP and TLS.

@@ -2,10 +2,10 @@
 //!
 //! 1. One hub, the [`Primary`], has the model's database and signs policy. The others, [`Edge`]s, have neither: each keeps a replica
 //!    of what is published, and no key that could permit anything.
-//! 2. The primary puts an [`Entry`] for each device, and each root, into a key-value bucket. Edges follow it, and offer to the devices
-//!    that link with them what is there. The devices verify it, as always.
-//! 3. What links learn of devices, rows of their trails above all, goes into a stream. The primary records it, each message once,
-//!    and tells the edge what came of it.
+//! 2. The primary puts an [`Entry`] for each device, and each root, into a key-value bucket, and pushes it as a plain message at the same
+//!    time. Edges follow both, and offer to the devices that link with them what is there. The devices verify it, as always.
+//! 3. What links learn of devices, rows of their trails above all, goes into a stream; while that stands still (its servers agree on
+//!    who leads) edges hand it to the primary themselves. The primary records it, each message once, and tells the edge what came of it.
 //! 4. Every few seconds an edge asks the primary for the [`Tally`] of all that is published. While its own is the same it may tell
 //!    devices that what they hold is the newest; a while after that it may not, and sends them elsewhere.
 //! 5. What users ask goes to the primary over QUIC between the two ([`Forward`]), and never over NATS.
@@ -19,16 +19,18 @@ mod edge;
 mod entry;
 mod forward;
 mod primary;
+mod replica;
 mod talk;
 mod veil;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::bus::{Bus, BusError, Settings};
-pub(crate) use self::edge::{Change, Edge};
+pub(crate) use self::edge::Edge;
 pub(crate) use self::entry::{ENTRY_BYTES, Entry, Lock, Object, Tally, Topic, root_mark};
 pub(crate) use self::forward::Forward;
 pub(crate) use self::primary::Primary;
+pub(crate) use self::replica::Change;
 pub(crate) use self::talk::{Forwarded, HubId, Said, Tell, What};
 pub(crate) use self::veil::Veil;
 

@@ -107,6 +107,16 @@ impl Bus {
         format!("postern.{}.ask", self.fleet)
     }
 
+    /// Where parcels are handed over while the stream stands still.
+    pub(crate) fn hands(&self) -> String {
+        format!("postern.{}.hand", self.fleet)
+    }
+
+    /// Where entries are pushed.
+    pub(crate) fn pushes(&self) -> String {
+        format!("postern.{}.push", self.fleet)
+    }
+
     /// Where one edge is told something, or all are.
     pub(crate) fn tells(&self, to: Option<HubId>) -> String {
         match to {

@@ -1,20 +1,20 @@
 //! A hub without the model: offers what is published, as its replica has it, and says what devices say.
 //!
-//! 1. [`follow`]: entries of the bucket go into the replica, and links look whether something is new for their device.
+//! 1. [`follow`] and [`take_pushes`]: entries of the bucket, and those that the primary pushes, go into the [`Replica`], and links look
+//!    whether something is new for their device.
 //! 2. [`Asking`]: while the primary answers that the replica is whole, devices may be told what is the newest; a while after that they
 //!    may not ([`Edge::may_vouch`]). A primary that has begun anew is told of every link again.
-//! 3. [`report`]: what devices say goes into the stream, in order, each parcel until NATS has it.
+//! 3. [`report`]: what devices say goes into the stream, in order, each parcel until NATS has it, or the primary itself.
 //! 4. [`hear`]: what came of it goes to the link that waits for it.
 //!
 //! Deliberately absent: anything that an edge could permit or sign but the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::kv;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
@@ -26,9 +26,9 @@ use postern_protocol::wire::codec;
 use postern_protocol::wire::relay::Place;
 
 use super::bus::Bus;
-use super::entry::{ENTRY_BYTES, Entry, Tally, Topic, root_mark};
-use super::primary::{ANSWER, ASK, REPORT};
-use super::talk::{Answer, Ask, HubId, PARCEL_BYTES, Parcel, Said, Told, WORD_BYTES, What};
+use super::primary::{ANSWER, ASK, REPORT, TAKEN};
+use super::replica::{Replica, Shown};
+use super::talk::{Answer, Ask, HubId, PARCEL_BYTES, Parcel, Pushed, Said, Taken, Told, WORD_BYTES, What};
 use super::veil::Veil;
 use crate::chance;
 use crate::hub::{Hub, Report};
@@ -54,6 +54,8 @@ struct Standing {
     answered: Option<Instant>,
     /// Until when the replica counts as whole.
     whole_until: Option<Instant>,
+    /// Up to which of this edge's parcels all are recorded.
+    taken: u64,
 }
 
 /// What its tasks are made of.
@@ -139,29 +141,26 @@ impl Works {
     /// Begins to work; until what is returned is dropped. `places` are where the relay of this hub is.
     pub(crate) fn start(self, hub: &Arc<Hub>, bus: &Bus, veil: &Veil, places: Vec<Place>) -> JoinSet<()> {
         let Self { edge, said, standing } = self;
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let replica = Arc::new(Replica::new(Arc::clone(hub), veil.clone()));
         let (anew, begin) = watch::channel(());
         let mut tasks = JoinSet::new();
-        tasks.spawn(follow(Arc::clone(hub), bus.clone(), veil.clone(), Arc::clone(&tally), begin));
+        tasks.spawn(follow(Arc::clone(hub), bus.clone(), Arc::clone(&replica), begin));
+        tasks.spawn(take_pushes(edge.clone(), bus.clone(), veil.clone(), Arc::clone(&replica)));
         tasks.spawn(hear(Arc::clone(hub), edge.clone(), bus.clone(), veil.clone()));
         tasks.spawn(report(edge.clone(), said, bus.clone(), veil.clone()));
-        let asking = Asking { edge, tally, standing, anew, places, asked: 0, was_whole: false, since: None };
+        let asking =
+            Asking { edge, replica, standing, anew, places, asked: 0, was_whole: false, since: None };
         tasks.spawn(asking.run(bus.clone(), veil.clone()));
         tasks
     }
 }
 
 /// Keeps the replica as the bucket is.
-async fn follow(
-    hub: Arc<Hub>,
-    bus: Bus,
-    veil: Veil,
-    tally: Arc<Mutex<Tally>>,
-    mut begin: watch::Receiver<()>,
-) {
+async fn follow(hub: Arc<Hub>, bus: Bus, replica: Arc<Replica>, mut begin: watch::Receiver<()>) {
     if let Err(error) = hub.clear_replica().await {
         tracing::error!(%error, "the replica cannot be cleared");
     }
+    let mut is_away = false;
     loop {
         let watched = match bus.bucket().await {
             Ok(bucket) => bucket.watch_with_history(">").await.map_err(|error| error.to_string()),
@@ -169,116 +168,64 @@ async fn follow(
         };
         match watched {
             Ok(watched) => {
+                is_away = false;
                 let mut entries = watched.ready_chunks(AT_ONCE);
                 loop {
                     let some = tokio::select! {
                         some = entries.next() => some,
-                        _ = begin.changed() => None,
+                        _ = begin.changed() => {
+                            replica.begin_anew().await;
+                            None
+                        }
                     };
                     let Some(some) = some else { break };
-                    let some: Vec<_> = some.into_iter().filter_map(Result::ok).collect();
-                    if !apply(&hub, &veil, &tally, some).await {
+                    let some: Vec<_> = some.into_iter().filter_map(Result::ok).map(Shown::from).collect();
+                    if !replica.apply(some).await {
                         break;
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "what is published cannot be followed on NATS"),
+            Err(error) if !std::mem::replace(&mut is_away, true) => {
+                tracing::warn!(%error, "what is published cannot be followed on NATS");
+            }
+            Err(error) => tracing::debug!(%error, "what is published cannot be followed on NATS yet"),
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-/// Puts some entries into the replica; false where that failed and all must be read again.
-async fn apply(hub: &Arc<Hub>, veil: &Veil, tally: &Arc<Mutex<Tally>>, some: Vec<kv::Entry>) -> bool {
-    let mut changes = Vec::new();
-    for entry in some {
-        match change(veil, tally, &entry) {
-            Ok(change) => changes.extend(change),
-            // Whoever put it there keeps what is true back, which shows.
-            Err(error) => tracing::warn!(%error, "an entry on NATS"),
-        }
-    }
-    if changes.is_empty() {
-        return true;
-    }
-    let marks: Vec<_> = changes.iter().map(|change| (change.topic(), change.mark())).collect();
-    if let Err(error) = hub.replicate(changes).await {
-        tracing::error!(%error, "the replica cannot be written");
-        return false;
-    }
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    for (topic, mark) in marks {
-        match mark {
-            Some(mark) => tally.put(topic, mark),
-            None => drop(tally.remove(topic)),
-        }
-    }
-    true
-}
-
-/// What an entry of the bucket changes here; nothing where it is known.
-fn change(
-    veil: &Veil,
-    tally: &Mutex<Tally>,
-    entry: &kv::Entry,
-) -> Result<Option<Change>, super::veil::VeilFault> {
-    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    match entry.operation {
-        kv::Operation::Put => {
-            let change = if let Some(version) = entry.key.strip_prefix("root.") {
-                let sealed: Vec<u8> = veil.open(&entry.key, &entry.value, ENTRY_BYTES)?;
-                let version = version.parse().map_err(|_| super::veil::VeilFault::Foreign)?;
-                Change::Root { version, mark: root_mark(veil.tally(), version, &sealed), sealed }
-            } else {
-                let device: Entry = veil.open(&entry.key, &entry.value, ENTRY_BYTES)?;
-                Change::Device { mark: device.mark(veil.tally())?, entry: Box::new(device) }
-            };
-            let known = change.mark().is_some_and(|mark| tally.has(change.topic(), mark));
-            Ok((!known).then_some(change))
-        }
-        kv::Operation::Delete | kv::Operation::Purge => {
-            let gone = tally.topics().find(|topic| topic.key() == entry.key);
-            Ok(gone.map(Change::Gone))
-        }
-    }
-}
-
-/// What changes in a replica.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    /// A root; whether it follows the one before is for the replica to say.
-    Root {
-        /// Its version.
-        version: u32,
-        /// The envelope.
-        sealed: Vec<u8>,
-        /// Its mark.
-        mark: super::entry::Mark,
-    },
-    /// A device is new or different.
-    Device {
-        /// What is known of it now.
-        entry: Box<Entry>,
-        /// Its mark.
-        mark: super::entry::Mark,
-    },
-    /// Something is not there any more.
-    Gone(Topic),
-}
-
-impl Change {
-    const fn topic(&self) -> Topic {
-        match self {
-            Self::Root { version, .. } => Topic::Root(*version),
-            Self::Device { entry, .. } => Topic::Device(entry.id),
-            Self::Gone(topic) => *topic,
-        }
-    }
-
-    const fn mark(&self) -> Option<super::entry::Mark> {
-        match self {
-            Self::Root { mark, .. } | Self::Device { mark, .. } => Some(*mark),
-            Self::Gone(_) => None,
+/// Takes what the primary pushes.
+async fn take_pushes(edge: Edge, bus: Bus, veil: Veil, replica: Arc<Replica>) {
+    let place = bus.pushes();
+    let mut last = (None, 0);
+    loop {
+        let Ok(pushes) = bus.client().subscribe(place.clone()).await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        let mut pushes = pushes.ready_chunks(AT_ONCE);
+        while let Some(some) = pushes.next().await {
+            let mut shown = Vec::new();
+            for message in some {
+                let pushed: Pushed = match veil.open(&place, &message.payload, PARCEL_BYTES) {
+                    Ok(pushed) => pushed,
+                    Err(error) => {
+                        tracing::debug!(%error, "a push over NATS");
+                        continue;
+                    }
+                };
+                let primary = edge.standing.borrow().primary;
+                if last.0 != primary {
+                    last = (primary, 0);
+                }
+                // What is not newer is a repetition.
+                if primary == Some(pushed.primary) && pushed.seq > last.1 {
+                    last.1 = pushed.seq;
+                    shown.push(Shown::pushed(pushed.key, Bytes::from(pushed.sealed)));
+                }
+            }
+            // Whatever is not written is in the bucket as well.
+            let _written = replica.apply(shown).await;
         }
     }
 }
@@ -286,7 +233,7 @@ impl Change {
 /// Asks whether the replica is whole.
 struct Asking {
     edge: Edge,
-    tally: Arc<Mutex<Tally>>,
+    replica: Arc<Replica>,
     standing: watch::Sender<Standing>,
     /// Has the bucket read from its beginning.
     anew: watch::Sender<()>,
@@ -313,7 +260,8 @@ impl Asking {
     async fn ask(&mut self, bus: &Bus, veil: &Veil) -> Option<Answer> {
         self.asked = self.asked.saturating_add(1);
         let (nonce, primary) = (chance::bytes(), self.standing.borrow().primary);
-        let ask = Ask { hub: self.edge.id, primary, seq: self.asked, nonce, places: self.places.clone() };
+        let (tally, places) = (self.replica.sum(), self.places.clone());
+        let ask = Ask { hub: self.edge.id, primary, seq: self.asked, nonce, tally, places };
         let sealed = veil.seal(ASK, &ask, WORD_BYTES).ok()?;
         let answered = bus.client().request(bus.questions(), Bytes::from(sealed)).await.ok()?;
         let answer: Answer = veil.open(ANSWER, &answered.payload, WORD_BYTES).ok()?;
@@ -323,11 +271,11 @@ impl Asking {
 
     /// Takes the answer to a question that was asked at `at`; for how long the next one waits.
     fn handle_answer(&mut self, answer: Answer, at: Instant) -> Duration {
-        let sum = self.tally.lock().unwrap_or_else(PoisonError::into_inner).sum();
-        let (whole, before) = (sum == answer.tally, self.standing.borrow().primary);
+        let (whole, before) = (self.replica.sum() == answer.tally, self.standing.borrow().primary);
         self.standing.send_modify(|standing| {
             standing.primary = Some(answer.primary);
             standing.answered = Some(at);
+            standing.taken = standing.taken.max(answer.taken);
             if whole {
                 standing.whole_until = Some(at + GRACE);
             }
@@ -364,9 +312,10 @@ impl Asking {
     }
 }
 
-/// Sends what devices say.
+/// Sends what devices say: into the stream, or to the primary itself while the stream takes nothing.
 async fn report(edge: Edge, mut said: mpsc::Receiver<Said>, bus: Bus, veil: Veil) {
     let (id, mut seq) = (edge.id, 0_u64);
+    let mut kept = VecDeque::new();
     while let Some(first) = said.recv().await {
         seq = seq.saturating_add(1);
         let (mut some, mut bytes) = (Vec::new(), 0);
@@ -382,17 +331,59 @@ async fn report(edge: Edge, mut said: mpsc::Receiver<Said>, bus: Bus, veil: Veil
             Ok(sealed) => Bytes::from(sealed),
             Err(error) => {
                 tracing::error!(%error, "what devices said is too large for NATS");
+                seq = seq.saturating_sub(1);
                 said_it();
                 continue;
             }
         };
-        // The same parcel until NATS has it: what comes after it must not overtake it.
-        while let Err(error) = send(&bus, format!("{id}-{seq}"), sealed.clone()).await {
+        kept.push_back((seq, sealed.clone()));
+        // The same parcel until somebody has it: what comes after it must not overtake it.
+        loop {
+            let mut sending = std::pin::pin!(send(&bus, format!("{id}-{seq}"), sealed.clone()));
+            let sent = match tokio::time::timeout(STILL, &mut sending).await {
+                Ok(sent) => sent,
+                // The stream may stand still for seconds.
+                Err(_late) if hand_over(&edge, &bus, &veil, &mut kept).await >= seq => break,
+                Err(_late) => sending.await,
+            };
+            let Err(error) = sent else { break };
+            if hand_over(&edge, &bus, &veil, &mut kept).await >= seq {
+                break;
+            }
             tracing::warn!(%error, "what devices say waits for NATS");
             tokio::time::sleep(AGAIN).await;
         }
         said_it();
+        forget(&mut kept, edge.standing.borrow().taken);
     }
+}
+
+/// Forgets parcels that are recorded, and the oldest ones where too much is kept: the stream has them.
+fn forget(kept: &mut VecDeque<(u64, Bytes)>, taken: u64) {
+    kept.retain(|(seq, _)| *seq > taken);
+    let bytes = |kept: &VecDeque<(u64, Bytes)>| kept.iter().map(|(_, sealed)| sealed.len()).sum::<usize>();
+    while kept.len() > 1 && bytes(kept) > KEPT_BYTES {
+        kept.pop_front();
+    }
+}
+
+/// Hands parcels to the primary, from the first on that it lacks; up to which all are recorded then, as far as is known. What is in the
+/// stream as well is known to it when it comes from there.
+async fn hand_over(edge: &Edge, bus: &Bus, veil: &Veil, kept: &mut VecDeque<(u64, Bytes)>) -> u64 {
+    let mut taken = edge.standing.borrow().taken;
+    forget(kept, taken);
+    for (seq, sealed) in &*kept {
+        let Ok(answered) = bus.client().request(bus.hands(), sealed.clone()).await else { break };
+        let Ok(answer) = veil.open::<Taken>(TAKEN, &answered.payload, WORD_BYTES) else { break };
+        if answer.hub == edge.id {
+            taken = taken.max(answer.seq);
+        }
+        if taken < *seq {
+            break;
+        }
+    }
+    forget(kept, taken);
+    taken
 }
 
 async fn send(
@@ -447,6 +438,8 @@ async fn hear(hub: Arc<Hub>, edge: Edge, bus: Bus, veil: Veil) {
 const SAID: usize = 8192;
 /// Entries in one transaction.
 const AT_ONCE: usize = 128;
+/// Parcels that may have to be handed over.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a parcel above which nothing is added.
 const ENOUGH: usize = 512 * 1024;
 /// For the last words of a hub that ends.
@@ -455,6 +448,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 const ASKS: Duration = Duration::from_secs(2);
 /// When the replica was not whole.
 const SOON: Duration = Duration::from_millis(200);
+/// After which a parcel that the stream has not taken is handed over.
+const STILL: Duration = Duration::from_millis(200);
 /// Before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 /// For something that is published to arrive, before all is read again.

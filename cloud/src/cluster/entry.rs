@@ -61,6 +61,13 @@ pub(crate) struct Lock {
     pub(crate) sealed: Option<Vec<u8>>,
 }
 
+/// How new what an entry offers is, of two of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Order {
+    snapshot: Option<(u32, u64)>,
+    lock: (u32, u64),
+}
+
 /// The MAC of what an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark([u8; 32]);
@@ -74,6 +81,14 @@ impl Entry {
         let snapshot = self.snapshot.as_ref().map(|object| Object { held: object.held, bytes: Vec::new() });
         let body = codec::encode(&Self { snapshot, ..self.clone() }, ENTRY_BYTES)?;
         Ok(Mark(*Mac::of(key, &[b"device", &body]).as_bytes()))
+    }
+}
+
+impl Entry {
+    /// How new it is.
+    pub(crate) fn order(&self) -> Order {
+        let snapshot = self.snapshot.as_ref().map(|object| (object.held.epoch, object.held.version));
+        Order { snapshot, lock: (self.lock.epoch, self.lock.sequence) }
     }
 }
 

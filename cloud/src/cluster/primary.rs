@@ -1,14 +1,15 @@
 //! The hub that has the model, among others: says what is published, records what edges hear, and tells them what came of it.
 //!
-//! 1. [`publish`]: whenever something was published, each entry that is different goes into the bucket.
+//! 1. [`publish`]: whenever something was published, each entry that is different is pushed to the edges and goes into the bucket.
 //! 2. [`answer`]: edges that ask are told the tally of all that is published, and are known to be there.
-//! 3. [`record`]: parcels are recorded one after another; a parcel is taken out of the stream when it is durable here.
+//! 3. [`record`]: parcels are recorded one after another; a parcel is taken out of the stream when it is durable here. [`accept`]: so are
+//!    those that edges hand over while the stream stands still.
 //! 4. [`tell`]: what came of them goes to the edge it is for.
 //! 5. [`watch()`]: an edge that is silent for a while has lost its links.
 //!
 //! Each of these goes on for as long as the hub lives: what fails is tried again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,14 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::kv;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use postern_protocol::wire::relay::Place;
 
 use super::bus::{Bus, BusError};
 use super::entry::{ENTRY_BYTES, Tally, Topic};
-use super::talk::{Answer, Ask, HubId, PARCEL_BYTES, Parcel, Said, Tell, Told, WORD_BYTES};
+use super::talk::{Answer, Ask, HubId, PARCEL_BYTES, Parcel, Pushed, Said, Taken, Tell, Told, WORD_BYTES};
 use super::veil::Veil;
 use crate::hub::Hub;
 
@@ -33,6 +34,8 @@ pub(crate) struct Primary {
     id: HubId,
     tells: mpsc::Sender<(Option<HubId>, Tell)>,
     edges: Arc<Mutex<BTreeMap<HubId, Fellow>>>,
+    /// Held while a parcel is recorded: it may come by two ways.
+    recording: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An edge that is there.
@@ -54,7 +57,7 @@ impl Primary {
     /// A primary and its works, which stand still.
     pub(crate) fn new() -> (Self, Works) {
         let (tells, told) = mpsc::channel(TELLS);
-        let primary = Self { id: HubId::new(), tells, edges: Arc::default() };
+        let primary = Self { id: HubId::new(), tells, edges: Arc::default(), recording: Arc::default() };
         (primary.clone(), Works { primary, told })
     }
 
@@ -120,11 +123,13 @@ impl Works {
     /// Begins to work; until what is returned is dropped.
     pub(crate) fn start(self, hub: &Arc<Hub>, bus: &Bus, veil: &Veil) -> JoinSet<()> {
         let Self { primary, told } = self;
-        let (sum, known) = watch::channel(None);
+        let ((sum, known), lacking) = (watch::channel(None), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(publish(Arc::clone(hub), bus.clone(), veil.clone(), sum));
-        tasks.spawn(answer(primary.clone(), bus.clone(), veil.clone(), known));
+        let pusher = Pusher { id: primary.id, bus: bus.clone(), veil: veil.clone(), count: 0 };
+        tasks.spawn(publish(Arc::clone(hub), pusher, sum, Arc::clone(&lacking)));
+        tasks.spawn(answer(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone(), (known, lacking)));
         tasks.spawn(record(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone()));
+        tasks.spawn(accept(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone()));
         tasks.spawn(tell(primary.id, told, bus.clone(), veil.clone()));
         tasks.spawn(watch(Arc::clone(hub), primary));
         tasks
@@ -132,34 +137,159 @@ impl Works {
 }
 
 /// Keeps the bucket as the store is.
-async fn publish(hub: Arc<Hub>, bus: Bus, veil: Veil, sum: watch::Sender<Option<[u8; 32]>>) {
+async fn publish(
+    hub: Arc<Hub>,
+    mut pusher: Pusher,
+    sum: watch::Sender<Option<[u8; 32]>>,
+    lacking: Arc<Notify>,
+) {
     let mut news = hub.listen();
     let mut looks = tokio::time::interval(SURVEY);
-    let (mut tally, mut due) = (Tally::default(), BTreeSet::new());
-    let (mut bucket, mut failures) = (None, 0_u32);
+    let mut tally = Tally::default();
+    // What the bucket is to have, and what of it edges were not pushed yet.
+    let (mut due, mut unheard) = (BTreeSet::new(), BTreeSet::new());
+    let mut recent = Recent::default();
+    let (mut bucket, mut opening, mut failures, mut is_news) = (None, None, 0_u32, true);
     loop {
-        match hub.survey(tally.clone(), *veil.tally()).await {
-            Ok((surveyed, changed)) => {
-                tally = surveyed;
+        let surveyed =
+            if is_news { Some(hub.survey(tally.clone(), *pusher.veil.tally()).await) } else { None };
+        match surveyed {
+            Some(Ok((surveyed, changed))) => {
+                // What this hub begins with is in the bucket, nearly always: edges that follow it have that.
+                let is_first = sum.send_replace(Some(surveyed.sum())).is_none();
+                if !is_first {
+                    unheard.extend(&changed);
+                    recent.note(&changed);
+                }
                 due.extend(changed);
-                sum.send_replace(Some(tally.sum()));
+                tally = surveyed;
             }
-            Err(error) => tracing::error!(%error, "what is published cannot be read for the other hubs"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "what is published cannot be read for the other hubs")
+            }
+            None => {}
         }
-        if let Err(error) = put(&hub, &bus, &veil, &mut bucket, &tally, &mut due).await {
-            tracing::warn!(%error, "what is published did not reach NATS");
+        if unheard.len() <= FEW
+            && let Err(error) = push(&hub, &mut pusher, &mut unheard).await
+        {
+            tracing::warn!(%error, "what is published does not reach the other hubs");
+        }
+        let putting = async {
+            let bucket = match &mut bucket {
+                Some(bucket) => bucket,
+                None => {
+                    let task =
+                        opening.get_or_insert_with(|| tokio::spawn(open(pusher.bus.clone(), tally.clone())));
+                    let opened = task.await;
+                    opening = None;
+                    bucket.insert(opened.map_err(|error| PutError::Hub(error.to_string()))??)
+                }
+            };
+            put(&hub, &pusher.veil, bucket, &mut due).await
+        };
+        let error = tokio::select! {
+            put = putting => put.err(),
+            // Edges are to hear of it, also while the bucket stands still; what was not put stays due.
+            changed = overtaken(&mut news) => match changed {
+                Ok(()) => {
+                    is_news = true;
+                    continue;
+                }
+                Err(_over) => return,
+            },
+        };
+        if let Some(error) = &error {
+            if failures == 0 {
+                tracing::warn!(%error, "what is published does not reach the bucket on NATS");
+            }
+            // Until the bucket has it, whoever has missed it has nowhere to find it.
+            if due.len() <= FEW {
+                unheard.extend(&due);
+            }
+            if let Err(error) = push(&hub, &mut pusher, &mut unheard).await {
+                tracing::warn!(%error, "what is published does not reach the other hubs");
+            }
             failures += 1;
             if failures % FORGOTTEN == 0 {
                 // Somebody may have taken the bucket away.
                 bucket = None;
             }
-            tokio::time::sleep(AGAIN).await;
-            continue;
+        } else {
+            unheard.clear();
+            if std::mem::take(&mut failures) > 0 {
+                tracing::info!("what is published is in the bucket on NATS");
+            }
         }
-        failures = 0;
-        tokio::select! {
-            _ = looks.tick() => {}
-            changed = news.changed() => if changed.is_err() { return },
+        is_news = tokio::select! {
+            _ = looks.tick() => true,
+            changed = news.changed() => match changed {
+                Ok(()) => true,
+                Err(_over) => return,
+            },
+            () = tokio::time::sleep(AGAIN), if error.is_some() => false,
+            // An edge may have missed a push, and what the bucket tells it may wait for the servers of NATS.
+            () = lacking.notified() => {
+                unheard.extend(recent.again());
+                false
+            }
+        };
+    }
+}
+
+/// What was pushed in the last minute, of which an edge may have missed something.
+#[derive(Default)]
+struct Recent {
+    topics: VecDeque<(Instant, Topic)>,
+    pushed: Option<Instant>,
+}
+
+impl Recent {
+    fn note(&mut self, topics: &[Topic]) {
+        let now = Instant::now();
+        self.topics.extend(topics.iter().rev().take(FEW).map(|topic| (now, *topic)));
+        self.topics.drain(..self.topics.len().saturating_sub(FEW));
+        self.pushed = Some(now);
+    }
+
+    /// All of it, a while after it was pushed last; an edge that has just been told needs a moment.
+    fn again(&mut self) -> Vec<Topic> {
+        let now = Instant::now();
+        if self.pushed.is_some_and(|pushed| now.duration_since(pushed) < REPEATED) {
+            return Vec::new();
+        }
+        self.pushed = Some(now);
+        self.topics.retain(|(at, _)| now.duration_since(*at) < RECENT);
+        self.topics.iter().map(|(_, topic)| *topic).collect()
+    }
+}
+
+/// Waits for news that come when something has been put for a while.
+async fn overtaken(news: &mut watch::Receiver<u64>) -> Result<(), watch::error::RecvError> {
+    tokio::time::sleep(STILL).await;
+    news.changed().await
+}
+
+/// Pushes entries to edges.
+struct Pusher {
+    id: HubId,
+    bus: Bus,
+    veil: Veil,
+    /// How many it has pushed.
+    count: u64,
+}
+
+impl Pusher {
+    /// Pushes an entry that is sealed for the bucket. Whoever does not hear it finds it there.
+    async fn push(&mut self, key: &str, sealed: &[u8]) {
+        self.count = self.count.saturating_add(1);
+        let (key, sealed) = (key.to_owned(), sealed.to_vec());
+        let pushed = Pushed { primary: self.id, seq: self.count, key, sealed };
+        let place = self.bus.pushes();
+        match self.veil.seal(&place, &pushed, PARCEL_BYTES) {
+            Ok(sealed) => {
+                let _lost = self.bus.client().publish(place, Bytes::from(sealed)).await;
+            }
+            Err(error) => tracing::error!(%error, "an entry is too large to be pushed"),
         }
     }
 }
@@ -179,31 +309,39 @@ enum PutError {
     Hub(String),
 }
 
-/// Puts what is due into the bucket; what is not put stays due.
+/// Pushes what edges have not heard of. What is gone is taken out of the bucket alone.
+async fn push(hub: &Arc<Hub>, pusher: &mut Pusher, unheard: &mut BTreeSet<Topic>) -> Result<(), PutError> {
+    while let Some(topic) = unheard.first().copied() {
+        let entry = hub.published(topic, &pusher.veil).await;
+        if let Some(sealed) = entry.map_err(|error| PutError::Hub(error.to_string()))? {
+            pusher.push(&topic.key(), &sealed).await;
+        }
+        unheard.pop_first();
+    }
+    Ok(())
+}
+
+/// The bucket, without what is gone from the model since an earlier hub was here.
+async fn open(bus: Bus, tally: Tally) -> Result<kv::Store, PutError> {
+    let bucket = bus.make_bucket().await?;
+    let keys = bucket.keys().await.map_err(|error| PutError::Keys(error.to_string()))?;
+    let known: BTreeSet<String> = tally.topics().map(|topic| topic.key()).collect();
+    for key in keys.collect::<Vec<_>>().await {
+        let key = key.map_err(|error| PutError::Keys(error.to_string()))?;
+        if !known.contains(&key) {
+            bucket.delete(&key).await?;
+        }
+    }
+    Ok(bucket)
+}
+
+/// Puts what is due into the bucket; what is not put stays due. Safe to cancel.
 async fn put(
     hub: &Arc<Hub>,
-    bus: &Bus,
     veil: &Veil,
-    bucket: &mut Option<kv::Store>,
-    tally: &Tally,
+    bucket: &kv::Store,
     due: &mut BTreeSet<Topic>,
 ) -> Result<(), PutError> {
-    let bucket = match bucket {
-        Some(bucket) => bucket,
-        None => {
-            let made = bucket.insert(bus.make_bucket().await?);
-            // Of what was there before this hub came, some may be gone from the model.
-            let keys = made.keys().await.map_err(|error| PutError::Keys(error.to_string()))?;
-            let known: BTreeSet<String> = tally.topics().map(|topic| topic.key()).collect();
-            for key in keys.collect::<Vec<_>>().await {
-                let key = key.map_err(|error| PutError::Keys(error.to_string()))?;
-                if !known.contains(&key) {
-                    made.delete(&key).await?;
-                }
-            }
-            made
-        }
-    };
     while let Some(topic) = due.first().copied() {
         let key = topic.key();
         match hub.published(topic, veil).await.map_err(|error| PutError::Hub(error.to_string()))? {
@@ -216,7 +354,13 @@ async fn put(
 }
 
 /// Answers edges.
-async fn answer(primary: Primary, bus: Bus, veil: Veil, sum: watch::Receiver<Option<[u8; 32]>>) {
+async fn answer(
+    hub: Arc<Hub>,
+    primary: Primary,
+    bus: Bus,
+    veil: Veil,
+    (sum, lacking): (watch::Receiver<Option<[u8; 32]>>, Arc<Notify>),
+) {
     loop {
         let Ok(mut questions) = bus.client().subscribe(bus.questions()).await else {
             tokio::time::sleep(AGAIN).await;
@@ -235,7 +379,11 @@ async fn answer(primary: Primary, bus: Bus, veil: Veil, sum: watch::Receiver<Opt
             if !primary.handle_ask(&ask) {
                 continue;
             }
-            let said = Answer { primary: primary.id, nonce: ask.nonce, tally };
+            if ask.primary == Some(primary.id) && ask.tally != tally {
+                lacking.notify_one();
+            }
+            let Ok(taken) = hub.last_recorded(ask.hub).await else { continue };
+            let said = Answer { primary: primary.id, nonce: ask.nonce, tally, taken };
             if let Ok(sealed) = veil.seal(ANSWER, &said, WORD_BYTES) {
                 // Whoever hears nothing asks again.
                 let _lost = bus.client().publish(reply, Bytes::from(sealed)).await;
@@ -263,7 +411,7 @@ async fn record(hub: Arc<Hub>, primary: Primary, bus: Bus, veil: Veil) {
         };
         while let Some(Ok(message)) = parcels.next().await {
             match veil.open::<Parcel>(REPORT, &message.payload, PARCEL_BYTES) {
-                Ok(parcel) => take(&hub, &primary, parcel).await,
+                Ok(parcel) => drop(take(&hub, &primary, parcel, |_last| true).await),
                 Err(error) => tracing::warn!(%error, "a report over NATS"),
             }
             // One that comes again because this was lost is known.
@@ -273,16 +421,46 @@ async fn record(hub: Arc<Hub>, primary: Primary, bus: Bus, veil: Veil) {
     }
 }
 
-/// Records one parcel, however often that must be tried.
-async fn take(hub: &Arc<Hub>, primary: &Primary, parcel: Parcel) {
-    let Parcel { hub: edge, seq, said } = parcel;
+/// Records what edges hand over themselves, each parcel after the one before it.
+async fn accept(hub: Arc<Hub>, primary: Primary, bus: Bus, veil: Veil) {
     loop {
-        match hub.is_recorded(edge, seq).await {
-            Ok(true) => return,
-            Ok(false) => break,
+        let Ok(mut parcels) = bus.client().subscribe(bus.hands()).await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        while let Some(message) = parcels.next().await {
+            let Some(reply) = message.reply else { continue };
+            let parcel: Parcel = match veil.open(REPORT, &message.payload, PARCEL_BYTES) {
+                Ok(parcel) => parcel,
+                Err(error) => {
+                    tracing::debug!(%error, "a parcel over NATS");
+                    continue;
+                }
+            };
+            let (edge, next) = (parcel.hub, parcel.seq.saturating_sub(1));
+            let seq = take(&hub, &primary, parcel, |last| last == next).await;
+            if let Ok(sealed) = veil.seal(TAKEN, &Taken { hub: edge, seq }, WORD_BYTES) {
+                // Whoever hears nothing hands it over again.
+                let _lost = bus.client().publish(reply, Bytes::from(sealed)).await;
+            }
+        }
+    }
+}
+
+/// Records one parcel, however often that must be tried, unless it is recorded or not its turn after the `last` one that is; up to which
+/// all are recorded then.
+async fn take(hub: &Arc<Hub>, primary: &Primary, parcel: Parcel, is_turn: impl Fn(u64) -> bool) -> u64 {
+    let Parcel { hub: edge, seq, said } = parcel;
+    let _one_way = primary.recording.lock().await;
+    let last = loop {
+        match hub.last_recorded(edge).await {
+            Ok(last) => break last,
             Err(error) => tracing::error!(%error, "a report of another hub waits"),
         }
         tokio::time::sleep(AGAIN).await;
+    };
+    if seq <= last || !is_turn(last) {
+        return last;
     }
     for Said { whence, at, what } in said {
         let device = whence.device.clone();
@@ -294,6 +472,7 @@ async fn take(hub: &Arc<Hub>, primary: &Primary, parcel: Parcel) {
         tracing::error!(%error, "a report of another hub waits");
         tokio::time::sleep(AGAIN).await;
     }
+    seq
 }
 
 /// Tells edges.
@@ -330,8 +509,10 @@ async fn watch(hub: Arc<Hub>, primary: Primary) {
 pub(super) const ASK: &str = "ask";
 /// And answers.
 pub(super) const ANSWER: &str = "answer";
-/// And parcels.
+/// And parcels, in the stream or not.
 pub(super) const REPORT: &str = "report";
+/// And what is said of parcels that were handed over.
+pub(super) const TAKEN: &str = "taken";
 /// How many words may wait for NATS.
 const TELLS: usize = 4096;
 /// How late is noticed what no news says: that a device has refused something, or has its new key in force. It costs a look at every device.
@@ -340,8 +521,17 @@ const SURVEY: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(5);
 /// After which an edge is gone: it asks every two seconds.
 const SILENCE: Duration = Duration::from_secs(15);
+/// After which news do not wait for the bucket any more.
+const STILL: Duration = Duration::from_millis(200);
 /// Before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Between two repetitions of pushes.
+const REPEATED: Duration = Duration::from_secs(1);
+/// For how long a push may be repeated.
+const RECENT: Duration = Duration::from_secs(60);
+/// Entries that are pushed: more at once are found in the bucket as well, and are not sealed twice. While the bucket takes nothing so many
+/// are pushed again and again, and more of them once.
+const FEW: usize = 256;
 /// Failures in a row after which the bucket is looked for anew.
 const FORGOTTEN: u32 = 40;
 

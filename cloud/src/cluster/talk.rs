@@ -1,7 +1,7 @@
 //! What hubs say to each other.
 //!
-//! Edges [`Ask`] and are given an [`Answer`] over plain messages; they send [`Parcel`]s of what devices said over the stream, and are
-//! [`Told`] what came of it. [`Forwarded`] goes before a user's request over QUIC.
+//! Edges [`Ask`] and are given an [`Answer`] over plain messages; they send [`Parcel`]s of what devices said over the stream, or hand them over
+//! themselves ([`Taken`]) while it stands still, and are [`Told`] what came of it. Entries are [`Pushed`] to them. [`Forwarded`] goes before a user's request over QUIC.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -50,6 +50,8 @@ pub(crate) struct Ask {
     pub(crate) seq: u64,
     /// Says which answer belongs to it.
     pub(crate) nonce: [u8; 16],
+    /// The tally of what it has.
+    pub(crate) tally: [u8; 32],
     /// Where its relay is.
     pub(crate) places: Vec<Place>,
 }
@@ -63,6 +65,30 @@ pub(crate) struct Answer {
     pub(crate) nonce: [u8; 16],
     /// The tally of all that is published.
     pub(crate) tally: [u8; 32],
+    /// Up to which of the edge's parcels all are recorded.
+    pub(crate) taken: u64,
+}
+
+/// What the primary answers where it was handed a parcel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// Whose.
+    pub(crate) hub: HubId,
+    /// Up to which of its parcels all are recorded.
+    pub(crate) seq: u64,
+}
+
+/// An entry, as the primary has just put it into the bucket or would like to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pushed {
+    /// Who pushes.
+    pub(crate) primary: HubId,
+    /// Counts what it pushes, from 1 on.
+    pub(crate) seq: u64,
+    /// The key in the bucket.
+    pub(crate) key: String,
+    /// The entry, sealed for that.
+    pub(crate) sealed: Vec<u8>,
 }
 
 /// What devices said to an edge, in its order.

@@ -204,10 +204,10 @@ impl Hub {
         .await
     }
 
-    /// Whether a parcel was recorded before.
-    pub(crate) async fn is_recorded(self: &Arc<Self>, hub: HubId, seq: u64) -> Result<bool, FellowError> {
+    /// Up to which of a hub's parcels all are recorded.
+    pub(crate) async fn last_recorded(self: &Arc<Self>, hub: HubId) -> Result<u64, FellowError> {
         let this = Arc::clone(self);
-        aside(move || Ok(this.store.read(|tx| tx.last_parcel(hub.as_bytes()))? >= seq)).await
+        aside(move || Ok(this.store.read(|tx| tx.last_parcel(hub.as_bytes()))?)).await
     }
 
     /// A parcel is recorded, with all that was recorded for it.

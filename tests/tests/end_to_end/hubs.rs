@@ -167,6 +167,42 @@ async fn whoever_is_killed_everything_goes_on_and_no_row_is_lost_or_doubled() ->
 }
 
 #[tokio::test]
+async fn while_nats_keeps_nothing_policy_and_rows_go_on_and_what_it_keeps_again_is_the_newest() -> Outcome {
+    const TEST: &str = "while_nats_keeps_nothing_policy_and_rows_go_on";
+    let Some(mut hubs) = Hubs::start(TEST, 3).await? else { return Ok(()) };
+    hubs.all_is_well().await?;
+    // One of three: it passes plain messages on, and bucket and stream stand still.
+    let others: Vec<usize> = (0..hubs.bus.count()).skip(1).collect();
+    for server in &others {
+        hubs.bus.kill(*server).await?;
+    }
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        note(&hubs.world).await?;
+        took.push(hubs.all_is_well().await?);
+    }
+    println!("with one server of three: {took:?}");
+    for server in &others {
+        hubs.bus.revive(*server).await?;
+    }
+    for _ in 0..3 {
+        hubs.all_is_well().await?;
+    }
+    // An edge that begins anew has what the bucket has.
+    let edge = &mut hubs.edges[0];
+    edge.stop().await?;
+    edge.serve().await?;
+    edge.running()?
+        .line("that it knows all", |line| line.text.contains("all that is published is here"))
+        .await?;
+    hubs.all_is_well().await?;
+    same(&hubs.world).await?;
+    assert_eq!(alarms(&hubs.world).await?, Vec::<String>::new());
+    hubs.world.device.call(["audit", "verify"]).finish().await?.expect_code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_tunnel_outlasts_the_hub_that_has_both_the_link_and_the_relay() -> Outcome {
     const TEST: &str = "a_tunnel_outlasts_the_hub_that_has_both_the_link_and_the_relay";
     let Some(mut hubs) = Hubs::start(TEST, 1).await? else { return Ok(()) };
@@ -291,6 +327,11 @@ async fn whoever_holds_nats_reads_nothing_and_brings_nothing_back() -> Outcome {
             files(hubs.bus.dir(), &mut |bytes| assert!(!shows(bytes), "on disk"));
         }
     }
+    // A primary that has begun anew does not push again what is older than itself.
+    hubs.world.hub.stop().await?;
+    hubs.world.hub.serve().await?;
+    note(&hubs.world).await?;
+    uploaded(&hubs.world).await?;
     // It says everything once more, and puts what was into the place of what is.
     for message in said.iter().filter(|message| message.subject.starts_with("postern.")) {
         client.publish(message.subject.clone(), message.payload.clone()).await.unwrap();

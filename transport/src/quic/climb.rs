@@ -8,7 +8,7 @@
 //! 3. When nothing comes back, or nothing is acknowledged, for three seconds, when nothing comes at first, or when it turns out to be much worse,
 //!    the connection moves back to the way from which it came, or to one that [`Descend`] makes, and it begins anew. A way over UDP that is
 //!    not straight is left when nothing comes back.
-//! 4. The end of a connection under a way is no end of what goes by it: [`Descend`] makes another one.
+//! 4. The end of a connection under a way is no end of what goes by it: [`Descend`] makes another one, also where nothing has come by it.
 //! 5. While nothing comes at all the peer is asked once a second, whatever the way: QUIC itself asks ever more rarely, and would notice late
 //!    that a network is back.
 
@@ -281,7 +281,10 @@ impl<D: Descend> Keeper<D> {
                     _left = lost(connection, silence_by(way)) => {}
                     () = way.ended() => {}
                 },
-                Some(way) => way.ended().await,
+                Some(way) => tokio::select! {
+                    () = way.ended() => {}
+                    () = unheard(way) => {}
+                },
                 None => tokio::time::sleep(LOST).await,
             }
         };
@@ -349,6 +352,14 @@ fn silence_of(connection: &Connection) -> impl FnMut() -> Duration {
             (received, at) = (now, Instant::now());
         }
         at.elapsed()
+    }
+}
+
+/// Waits until nothing at all has come by a way over a connection: whoever should be at its other end is not there.
+async fn unheard(way: &Way) {
+    tokio::time::sleep(UNHEARD).await;
+    if way.silence().is_some() {
+        std::future::pending().await
     }
 }
 
@@ -434,6 +445,8 @@ const GLANCE: Duration = Duration::from_millis(250);
 const ASK: Duration = Duration::from_secs(1);
 /// Silence after packets of the own after which a way is given up.
 const LOST: Duration = Duration::from_secs(3);
+/// For the first packet by a way over a connection.
+const UNHEARD: Duration = Duration::from_secs(6);
 /// For the first packet, beside four round trips: a peer whose first answer was lost says nothing more on a way that
 /// it has not proved (RFC 9000 section 8.1).
 const FIRST_WORD: Duration = Duration::from_secs(1);
