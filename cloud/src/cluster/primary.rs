@@ -44,6 +44,8 @@ struct Fellow {
     asked: u64,
     heard: Instant,
     places: Vec<Place>,
+    /// Up to which of its parcels all are recorded, as far as this run knows.
+    taken: u64,
 }
 
 /// What its tasks are made of.
@@ -92,17 +94,30 @@ impl Primary {
             return true;
         }
         let mut edges = self.lock();
-        let known = edges.get(&ask.hub).map(|fellow| fellow.asked);
-        if known.is_some_and(|known| known >= ask.seq) {
+        let known = edges.get(&ask.hub);
+        if known.is_some_and(|known| known.asked >= ask.seq) {
             return false;
         }
         if ask.primary.is_some() {
-            let fellow = Fellow { asked: ask.seq, heard: Instant::now(), places: ask.places.clone() };
+            let (taken, places) = (known.map_or(0, |known| known.taken), ask.places.clone());
+            let fellow = Fellow { asked: ask.seq, heard: Instant::now(), places, taken };
             if edges.insert(ask.hub, fellow).is_none() {
                 tracing::info!("an edge is there");
             }
         }
         true
+    }
+
+    /// All parcels of an edge up to this one are recorded.
+    fn handle_taken(&self, edge: HubId, seq: u64) {
+        if let Some(fellow) = self.lock().get_mut(&edge) {
+            fellow.taken = fellow.taken.max(seq);
+        }
+    }
+
+    /// Up to which parcel of an edge all are recorded, as far as this run knows.
+    fn taken(&self, edge: HubId) -> u64 {
+        self.lock().get(&edge).map_or(0, |fellow| fellow.taken)
     }
 
     /// Takes away the edges that are silent.
@@ -127,7 +142,7 @@ impl Works {
         let mut tasks = JoinSet::new();
         let pusher = Pusher { id: primary.id, bus: bus.clone(), veil: veil.clone(), count: 0 };
         tasks.spawn(publish(Arc::clone(hub), pusher, sum, Arc::clone(&lacking)));
-        tasks.spawn(answer(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone(), (known, lacking)));
+        tasks.spawn(answer(primary.clone(), bus.clone(), veil.clone(), (known, lacking)));
         tasks.spawn(record(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone()));
         tasks.spawn(accept(Arc::clone(hub), primary.clone(), bus.clone(), veil.clone()));
         tasks.spawn(tell(primary.id, told, bus.clone(), veil.clone()));
@@ -355,7 +370,6 @@ async fn put(
 
 /// Answers edges.
 async fn answer(
-    hub: Arc<Hub>,
     primary: Primary,
     bus: Bus,
     veil: Veil,
@@ -382,7 +396,8 @@ async fn answer(
             if ask.primary == Some(primary.id) && ask.tally != tally {
                 lacking.notify_one();
             }
-            let Ok(taken) = hub.last_recorded(ask.hub).await else { continue };
+            // Not asked of the store, which an edit may keep busy for seconds.
+            let taken = primary.taken(ask.hub);
             let said = Answer { primary: primary.id, nonce: ask.nonce, tally, taken };
             if let Ok(sealed) = veil.seal(ANSWER, &said, WORD_BYTES) {
                 // Whoever hears nothing asks again.
@@ -460,6 +475,7 @@ async fn take(hub: &Arc<Hub>, primary: &Primary, parcel: Parcel, is_turn: impl F
         tokio::time::sleep(AGAIN).await;
     };
     if seq <= last || !is_turn(last) {
+        primary.handle_taken(edge, last);
         return last;
     }
     for Said { whence, at, what } in said {
@@ -472,6 +488,7 @@ async fn take(hub: &Arc<Hub>, primary: &Primary, parcel: Parcel, is_turn: impl F
         tracing::error!(%error, "a report of another hub waits");
         tokio::time::sleep(AGAIN).await;
     }
+    primary.handle_taken(edge, seq);
     seq
 }
 
