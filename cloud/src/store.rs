@@ -38,6 +38,7 @@ mod trail;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ pub struct Store {
     cached: Mutex<Option<(i64, Arc<Model>)>>,
     /// Where a running hub counts what is done here.
     metrics: OnceLock<metrics::Shared>,
+    /// Set when another hub may serve: this process writes nothing any more.
+    is_closed: AtomicBool,
 }
 
 /// One transaction. Dropped without a commit it changes nothing.
@@ -208,7 +211,17 @@ impl Store {
     }
 
     fn with(engine: Engine) -> Self {
-        Self { engine: Mutex::new(engine), cached: Mutex::new(None), metrics: OnceLock::new() }
+        Self {
+            engine: Mutex::new(engine),
+            cached: Mutex::new(None),
+            metrics: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes nothing from here on, because another hub serves: what this one would still note of links is not so any more.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
     }
 
     /// Counts there what is done here from now on; the first call counts.
@@ -251,6 +264,9 @@ impl Store {
         let asked = Instant::now();
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
+        if access != Access::Read && self.is_closed.load(Ordering::SeqCst) {
+            return Err(StoreError::from(DatabaseError::Superseded).into());
+        }
         let done = engine.begin(access).map_err(E::from).and_then(work);
         if let Some(metrics) = self.metrics.get() {
             metrics.store(access.word(), began - asked, began.elapsed());

@@ -19,6 +19,7 @@ use postern_transport::backoff::Backoff;
 use postern_transport::framed::{FrameFault, read_frame, write_frame};
 use postern_transport::ladder::Fallen;
 use postern_transport::quic::{BindError, ConnectionEnd, RecvStream, SendStream, StreamFault};
+use tokio::sync::Mutex;
 
 use super::Uplink;
 use super::activate::Answer;
@@ -139,7 +140,8 @@ pub(super) async fn once(
     let (hub_keys, hubs) = uplink.activator.hubs();
     let hubs = in_order(hubs, uplink.sent_to.take());
     let key = uplink.keys.present();
-    let dialled = match ready.take() {
+    // Whose key a root has taken out of the hubs meanwhile is no hub.
+    let dialled = match ready.take().filter(|ready| hub_keys.contains(&ready.connection.peer_key())) {
         Some(dialled) => Ok(dialled),
         None => dial(&key, &hub_keys, &hubs, (&uplink.ladder, &uplink.pulse)).await,
     };
@@ -152,16 +154,22 @@ pub(super) async fn once(
     }
     let (ladder, connection) = (uplink.ladder.clone(), dialled.connection.clone());
     let busy = uplink.activator.registry().busy();
-    let others = another(&dialled, (key, hub_keys), hubs, (ladder.clone(), uplink.pulse.clone()));
+    // Held while something is put in force: that is never left half done.
+    let acting = Mutex::new(());
+    let finding = another(&dialled, (key, hub_keys), hubs, (ladder.clone(), uplink.pulse.clone()));
+    let others = async {
+        let found = finding.await;
+        (found, acting.lock().await)
+    };
     let error = tokio::select! {
-        ended = converse(uplink, &dialled, backoff) => match ended {
+        ended = converse(uplink, &dialled, (backoff, &acting)) => match ended {
             Ok(never) => match never {},
             Err(error) => error,
         },
         never = compare_certificates(&ladder, &connection, dialled.hub) => match never {},
         never = dialled.keep_mapped() => match never {},
         never = dialled.keep_in_sight(busy) => match never {},
-        found = others => {
+        (found, _nothing_is_half_done) = others => {
             *ready = Some(found);
             LinkError::Deserted
         }
@@ -191,7 +199,7 @@ pub(super) async fn once(
 async fn converse(
     uplink: &mut Uplink,
     dialled: &Dialled,
-    backoff: &mut Backoff,
+    (backoff, acting): (&mut Backoff, &Mutex<()>),
 ) -> Result<std::convert::Infallible, LinkError> {
     let (mut send, recv) = dialled.connection.open_bi().await.map_err(lost)?;
     let key = uplink.keys.present();
@@ -230,6 +238,7 @@ async fn converse(
                     uplink.carrier.handle_link();
                     tracing::info!(hub = %dialled.hub, "the link to the hub is up");
                 }
+                let _whole = acting.lock().await;
                 talk.take(message, uplink, dialled.hub).await?;
             }
             rows = uplink.carrier.next(), if answered => talk.sync.handle_rows(rows.begin, rows.batch),

@@ -287,7 +287,7 @@ impl Asking {
         if before != Some(answer.primary) {
             tracing::info!("the primary is there");
             self.introduce();
-            return Duration::ZERO;
+            return SOON;
         }
         if whole {
             self.since = None;

@@ -163,7 +163,7 @@ async fn publish(
     let mut tally = Tally::default();
     // What the bucket is to have, and what of it edges were not pushed yet.
     let (mut due, mut unheard) = (BTreeSet::new(), BTreeSet::new());
-    let mut recent = Recent::default();
+    let (mut recent, mut again) = (Recent::default(), None);
     let (mut bucket, mut opening, mut failures, mut is_news) = (None, None, 0_u32, true);
     loop {
         let surveyed =
@@ -218,7 +218,8 @@ async fn publish(
                 tracing::warn!(%error, "what is published does not reach the bucket on NATS");
             }
             // Until the bucket has it, whoever has missed it has nowhere to find it.
-            if due.len() <= FEW {
+            if due.len() <= FEW && again.is_none_or(|again: Instant| again.elapsed() >= REPEATED) {
+                again = Some(Instant::now());
                 unheard.extend(&due);
             }
             if let Err(error) = push(&hub, &mut pusher, &mut unheard).await {

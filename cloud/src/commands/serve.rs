@@ -34,7 +34,7 @@ use crate::mail::{Mailer, Post};
 use crate::metrics;
 use crate::signer::Signer;
 use crate::sso::Providers;
-use crate::store::{Primacy, StoreError};
+use crate::store::{DatabaseError, DatabaseFile, Primacy, StoreError};
 
 /// Where a hub is reached.
 pub(super) struct Places {
@@ -92,8 +92,10 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 /// Held until the process ends; the system lets go of it then, however it ends.
 fn lock(state: &Path) -> Result<File, CommandError> {
     let io = |error| CommandError::Io { what: "the lock file", error };
-    // Opened without `open` first, so that a missing installation is said to be missing.
-    drop(open_any(state)?);
+    // Opened without `open` first, so that a missing installation is said to be missing. A database may be away for a while.
+    if DatabaseFile::read(state).map_err(StoreError::from)?.is_none() {
+        drop(open_any(state)?);
+    }
     let file =
         File::options().create(true).truncate(false).write(true).open(state.join("lock")).map_err(io)?;
     match file.try_lock() {
@@ -168,7 +170,8 @@ async fn serve(
         to = hub.drain_asked() => Some(to),
         _ = interrupt.recv() => None,
         why = standby::lost(primacy.clone()) => {
-            // Devices and users go to the hub that serves now. What is noted of them here cannot be stored any more.
+            // Devices and users go to the hub that serves now, which alone knows of them.
+            store.close();
             let gone = CloseCode::Failed(Failure::Shutdown);
             endpoint.close(gone.number(), gone.word().as_bytes());
             endpoint.wait_idle().await;
@@ -180,7 +183,10 @@ async fn serve(
         // What is published meanwhile still reaches those who are here, and the API answers.
         tokio::select! {
             _drained = hub.drain(to) => {}
-            why = standby::lost(primacy) => tracing::warn!(%why, "another hub may serve already"),
+            why = standby::lost(primacy.clone()) => {
+                tracing::warn!(%why, "another hub may serve already");
+                store.close();
+            }
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -196,7 +202,13 @@ async fn serve(
     serving.abort();
     drop(sharing);
     monitoring.inspect(JoinHandle::abort);
-    store.write(|tx| tx.all_links_down())?;
+    match store.write(|tx| tx.all_links_down()) {
+        // The other one has links.
+        Ok(()) | Err(StoreError::Database(DatabaseError::Superseded)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // The last word is said: another hub may serve.
+    drop(primacy);
     watching.abort();
     // Left behind it would only be replaced by the next hub.
     let _left = std::fs::remove_file(hub::socket_path(state));

@@ -30,7 +30,8 @@ pub(super) async fn wait(
     json: bool,
 ) -> Result<bool, CommandError> {
     let Some(primacy) = primacy else { return Ok(true) };
-    if take(primacy).await?? {
+    let first = take(primacy).await?;
+    if matches!(first, Ok(true)) {
         return Ok(true);
     }
     let io = |error| CommandError::Io { what: "the socket for metrics", error };
@@ -38,25 +39,31 @@ pub(super) async fn wait(
         Some(listener) => Some(unready(listener).map_err(io)?),
         None => None,
     };
-    announce(json);
+    let (mut is_away, mut is_announced) = (false, false);
+    let mut answer = first;
     let mut again = tokio::time::interval(AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_away = false;
     let is_first = loop {
+        match answer {
+            Ok(true) => break true,
+            Ok(false) => {
+                is_away = false;
+                if !std::mem::replace(&mut is_announced, true) {
+                    announce(json);
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::warn!(%error, "the database cannot be asked who serves; this hub waits");
+                }
+            }
+        }
         tokio::select! {
             _ = again.tick() => {}
             _ = ends.terminate.recv() => break false,
             _ = ends.interrupt.recv() => break false,
         }
-        match take(primacy).await? {
-            Ok(true) => break true,
-            Ok(false) => is_away = false,
-            Err(error) => {
-                if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!(%error, "the database cannot be asked who serves");
-                }
-            }
-        }
+        answer = take(primacy).await?;
     };
     monitoring.inspect(JoinHandle::abort);
     if is_first {

@@ -110,8 +110,10 @@ impl Hub {
         for entry in std::fs::read_dir(&self.state)? {
             let entry = entry?;
             let name = entry.file_name();
-            let is_state =
-                name.to_str().is_some_and(|name| name.ends_with(".key") || name.ends_with(".toml"));
+            // Of its own is by which it ends connections that it has forgotten.
+            let is_state = name.to_str().is_some_and(|name| {
+                (name.ends_with(".key") && name != "reset.key") || name.ends_with(".toml")
+            });
             if is_state {
                 std::fs::copy(entry.path(), state.join(name))?;
             }

@@ -27,9 +27,12 @@ async fn killed(before: u8, after: u8) -> (Endpoint, Connection, Endpoint) {
     let endpoint = bind(CLIENT, Role::Client, &Settings::control());
     let connection = endpoint.connect(addr, public(SERVER), &[ALPN], &Settings::control()).await.unwrap();
     // Until all that belongs to a handshake is said, the server's first word among it.
-    while connection.received() < 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let said = async {
+        while connection.received() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(GENEROUS, said).await.unwrap();
     // Its sockets close, and nobody says goodbye.
     tokio::task::spawn_blocking(move || life.shutdown_timeout(GENEROUS)).await.unwrap();
     (endpoint, connection, lasting(addr, after))

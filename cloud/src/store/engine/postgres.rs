@@ -95,8 +95,9 @@ impl Database {
     fn is_stored(&mut self, mark: &str) -> Result<bool, DatabaseError> {
         let until = Instant::now() + SETTLE;
         loop {
-            let question =
-                format!("BEGIN; {ALONE}; SELECT count(*) FROM mark WHERE mark = '\\x{mark}'; COMMIT");
+            let question = format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; {ALONE}; SELECT count(*) FROM mark WHERE mark = '\\x{mark}'; COMMIT"
+            );
             match self.on_a_connection(|session| session.ask(&question)) {
                 Ok(count) => return Ok(count.as_deref() == Some("1")),
                 Err(_) if Instant::now() < until => std::thread::sleep(AGAIN),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::fault::DatabaseError;
 use super::tls::Tls;
@@ -48,6 +48,8 @@ impl Place {
             (true, ..) | (false, true, _) => SslMode::Disable,
         });
         config.application_name("postern-cloud");
+        // A server that only follows another one has locks of its own, and knows late what is stored.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }

@@ -53,7 +53,10 @@ impl Primacy {
     pub fn keep(&self) -> Result<(), DatabaseError> {
         let is_had = {
             let place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            place.as_ref().is_some_and(|session| !session.is_over() && session.ask("SELECT 1").is_ok())
+            place.as_ref().is_some_and(|session| {
+                let asked = (!session.is_over()).then(|| session.ask("SHOW transaction_read_only"));
+                matches!(asked, Some(Ok(Some(answer))) if answer == "off")
+            })
         };
         if is_had {
             return Ok(());
