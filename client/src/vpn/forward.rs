@@ -139,7 +139,7 @@ async fn carry_one(
     (socket, seat): (TcpStream, Seat),
     target: &HostPort,
 ) -> Result<(), CutShort> {
-    let carried = match gateway.flow(target.flow(Protocol::Tcp)).await {
+    let carried = match gateway.flow_in_turn(target.flow(Protocol::Tcp)).await {
         Ok((vpn, flow)) => carry::local_socket((socket, seat), Vec::new(), (&vpn, flow)).await,
         Err(none) => {
             let _already_closed = socket.set_zero_linger();

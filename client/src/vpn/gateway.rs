@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use postern_protocol::name::Name;
 use postern_protocol::policy::Destination;
 use postern_protocol::wire::flow::FlowTarget;
-use postern_protocol::wire::registry::CloseCode;
+use postern_protocol::wire::registry::{CloseCode, Failure};
 
 use super::tunnel::{Over, Vpn};
 use crate::connect::RECORDED;
@@ -81,6 +81,23 @@ impl Gateway {
         let vpn = self.tunnel().await?;
         let flow = vpn.flow(to).await?;
         Ok((vpn, flow))
+    }
+
+    /// The same for a connection of this computer in whose favour a silent one may just have given way: its flow ends at the device a moment
+    /// later. So where the device has no place for one more, it is asked again, for a second and a half in all.
+    ///
+    /// # Errors
+    /// [`NoFlow`].
+    pub(super) async fn flow_in_turn(&self, to: FlowTarget) -> Result<(Arc<Vpn>, Flow), NoFlow> {
+        let mut wait = FREED_WITHIN;
+        loop {
+            match self.flow(to.clone()).await {
+                Err(NoFlow::Device(DeviceError::Failed(Failure::Busy))) if wait <= LONGEST_WAIT => {}
+                answer => return answer,
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
     }
 
     /// Where flows may go, as far as the present tunnel knows.
@@ -202,3 +219,6 @@ impl Teller {
 
 /// How long a local program is kept waiting while the device is dialled again.
 const UP_WITHIN: Duration = Duration::from_secs(15);
+/// For a place at the device to become free, at first and at most.
+const FREED_WITHIN: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);

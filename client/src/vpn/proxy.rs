@@ -198,7 +198,7 @@ async fn flow(
     tongue: Tongue,
     gateway: &Gateway,
 ) -> Result<(), Problem> {
-    match gateway.flow(to.flow(Protocol::Tcp)).await {
+    match gateway.flow_in_turn(to.flow(Protocol::Tcp)).await {
         Ok((vpn, flow)) => {
             let told = match tongue {
                 Tongue::Socks => socks::answer(socks::GRANTED, SocketAddr::new(flow.ip, to.port)),
